@@ -1,0 +1,1 @@
+"""An arm as data: joints, limits, kinematics and its MuJoCo model."""

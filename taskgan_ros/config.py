@@ -1,0 +1,87 @@
+"""Where configuration lives and how a YAML file becomes a checked, frozen dataclass."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, TypeVar, dataclass_transform
+
+import pydantic
+import pydantic.dataclasses
+import yaml
+
+from taskgan_ros.errors import InputError
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field, pydantic.Field))
+def config_dataclass(cls: type[T]) -> type[T]:
+    """Make `cls` a frozen, keyword-only dataclass whose fields are checked and whose unknown keys are refused."""
+    config = pydantic.ConfigDict(extra="forbid", strict=False, allow_inf_nan=False)
+    return pydantic.dataclasses.dataclass(cls, frozen=True, kw_only=True, config=config)  # type: ignore[return-value]
+
+
+def share_dir() -> Path:
+    """Return the folder that holds `config/` and `models/`: the source tree, or `share/taskgan_ros` once installed."""
+    for parent in Path(__file__).resolve().parents:
+        for candidate in (parent, parent / "share" / "taskgan_ros"):
+            if (candidate / "config" / "arms").is_dir():
+                return candidate
+    raise FileNotFoundError(f"no config/ above {Path(__file__).resolve()}: is taskgan_ros installed completely?")
+
+
+def resolve(kind: str, name_or_path: str | Path) -> Path:
+    """Return the file of a shipped name such as ("domains", "source"), or the path that a user gave.
+
+    Raises:
+        InputError: neither a shipped name nor an existing file; the message lists the shipped names.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return path
+    folder = share_dir() / "config" / kind
+    shipped = folder / f"{name_or_path}.yaml"
+    if shipped.is_file():
+        return shipped
+    names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+    raise InputError(f"{kind}: expected a file or one of [{names}], got {str(name_or_path)!r}")
+
+
+def load(cls: type[T], path: Path) -> T:
+    """Read a YAML file into the `config_dataclass` `cls`.
+
+    Raises:
+        InputError: not YAML, or not what `cls` describes; a line a fault: the field, what was expected, what came.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: expected a readable YAML file, got: {error}") from error
+    return build(cls, values, origin=str(path))
+
+
+def build(cls: type[T], values: Any, origin: str) -> T:
+    """Check plain `values` against the `config_dataclass` `cls`; `origin` names their source in errors."""
+    if not isinstance(values, dict):
+        raise InputError(f"{origin}: expected a mapping of {cls.__name__} fields, got {type(values).__name__}")
+    try:
+        return pydantic.TypeAdapter(cls).validate_python(values)
+    except pydantic.ValidationError as error:
+        faults = [_describe(fault) for fault in error.errors()]
+        raise InputError("\n".join(f"{origin}: {fault}" for fault in faults)) from error
+
+
+def to_plain(config: Any) -> dict[str, Any]:
+    """Return a dataclass as what YAML and JSON can hold: dicts, lists, strings and numbers."""
+    plain: dict[str, Any] = pydantic.TypeAdapter(type(config)).dump_python(config, mode="json")
+    return plain
+
+
+def _describe(fault: Any) -> str:
+    field = ".".join(str(part) for part in fault["loc"]) or "(whole file)"
+    if fault["type"] == "unexpected_keyword_argument":
+        return f"{field}: expected no such field, got {fault['input']!r}"
+    if fault["type"] == "missing":
+        return f"{field}: expected this field, got none"
+    return f"{field}: {fault['msg']}, got {fault['input']!r}"

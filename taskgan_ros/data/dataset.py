@@ -1,0 +1,293 @@
+"""A dataset: one HDF5 file, one group an episode, in robomimic's layout (`data/demo_k/obs/image`, `.../actions`)."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from taskgan_ros.errors import InputError, OutputExistsError
+
+FORMAT = 1
+_COMPRESSION = "lzf"  # a plain render shrinks five times and reads back at memory speed; robomimic reads it too
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a dataset holds, as the file's attributes.
+
+    Attributes:
+        task: `joint_velocities` or `joint_angles`.
+        units: of the actions, `rad/s` or `rad`.
+        arm, scene, domain: names or paths as given.
+        paired_domain: the domain of `obs/image_paired`, "" where there is none.
+        joint_names: of all n joints, the order of `joint_pos`.
+        action_names: of the J joints that an action is for.
+        height, width: of the images in pixels.
+        seed: the run's seed.
+        images, episodes: how many.
+    """
+
+    task: str
+    units: str
+    arm: str
+    scene: str
+    domain: str
+    paired_domain: str
+    joint_names: tuple[str, ...]
+    action_names: tuple[str, ...]
+    height: int
+    width: int
+    seed: int
+    images: int
+    episodes: int
+
+
+@dataclass(frozen=True)
+class EpisodeRecord:
+    """One recorded episode of T images.
+
+    Attributes:
+        images: (T, H, W, 3) uint8 RGB.
+        actions: (T, J) float32 in the dataset's units.
+        joint_pos: (T, n) float32 rad.
+        paired: (T, H, W, 3) uint8, the same states in the paired domain, or None.
+    """
+
+    images: NDArray[np.uint8]
+    actions: NDArray[np.float32]
+    joint_pos: NDArray[np.float32]
+    paired: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A whole dataset in memory: N images of all episodes in order.
+
+    Attributes:
+        info: the file's attributes.
+        images: (N, H, W, 3) uint8 RGB.
+        actions: (N, J) float32.
+        joint_pos: (N, n) float32 rad.
+        episode: (N,) which episode each image is of, from 0.
+        paired: (N, H, W, 3) uint8 or None.
+    """
+
+    info: DatasetInfo
+    images: NDArray[np.uint8]
+    actions: NDArray[np.float32]
+    joint_pos: NDArray[np.float32]
+    episode: NDArray[np.int64]
+    paired: NDArray[np.uint8] | None
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.images)
+
+    def take(self, index: NDArray[Any]) -> Dataset:
+        """Return the images that `index` (booleans or integers) picks."""
+        paired = None if self.paired is None else self.paired[index]
+        return replace(
+            self,
+            images=self.images[index],
+            actions=self.actions[index],
+            joint_pos=self.joint_pos[index],
+            episode=self.episode[index],
+            paired=paired,
+        )
+
+    def split_by_episode(self, validation_share: float, seed: int) -> tuple[Dataset, Dataset]:
+        """Return (training, validation) sets that share no episode; at least one episode validates.
+
+        Raises:
+            InputError: fewer than two episodes.
+        """
+        episodes = np.unique(self.episode)
+        if len(episodes) < 2:
+            raise InputError(f"{self.info.domain}: expected at least 2 episodes to split, got {len(episodes)}")
+        count = max(1, round(validation_share * len(episodes)))
+        held_out = np.random.default_rng(seed).choice(episodes, count, replace=False)
+        mask = np.isin(self.episode, held_out)
+        return self.take(~mask), self.take(mask)
+
+
+def partial_path(out: Path) -> Path:
+    """Return where a dataset grows before it is whole."""
+    return out.with_name(f".{out.name}.partial")
+
+
+@contextmanager
+def open_writer(out: Path, info: DatasetInfo, resume: bool = False) -> Iterator[DatasetWriter]:
+    """Write a dataset that appears at `out` whole or not at all.
+
+    An interrupt (Ctrl-C) leaves the episodes done in a partial file beside `out`, which `resume` goes on with; any
+    other failure leaves nothing.
+
+    Raises:
+        OutputExistsError: `out` exists.
+        InputError: the disk is full, or the partial file is of another dataset.
+    """
+    if out.exists():
+        raise OutputExistsError(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(out)
+    if not resume:
+        partial.unlink(missing_ok=True)
+    try:
+        with h5py.File(partial, "a") as file:
+            yield DatasetWriter(file, info)
+        partial.replace(out)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
+            raise InputError(f"{out}: expected room for the dataset, got a full disk; nothing was written") from error
+        raise
+
+
+class DatasetWriter:
+    """Adds episodes to an open file; `done` says which are there."""
+
+    def __init__(self, file: h5py.File, info: DatasetInfo) -> None:
+        """Start the file, or check that it is of the same dataset."""
+        self._file, self._info = file, info
+        if "data" in file:
+            found = _read_info(file, Path(file.filename))
+            if found != info:
+                raise InputError(f"{file.filename}: expected a partial dataset of {info}, got {found}")
+        else:
+            group = file.create_group("data")
+            group.attrs["format"] = FORMAT
+            for field in fields(info):
+                group.attrs[field.name] = getattr(info, field.name)
+
+    @property
+    def done(self) -> set[int]:
+        """Indices of the episodes already written."""
+        return {int(name.removeprefix("demo_")) for name in self._file["data"]}
+
+    def add(self, index: int, record: EpisodeRecord) -> None:
+        """Write episode `index`."""
+        demo = self._file["data"].create_group(f"demo_{index}")
+        demo.attrs["num_samples"] = len(record.images)
+        demo["actions"] = record.actions
+        demo["obs/joint_pos"] = record.joint_pos
+        images = {"image": record.images, "image_paired": record.paired}
+        for name, values in images.items():
+            if values is not None:
+                demo.create_dataset(f"obs/{name}", data=values, compression=_COMPRESSION, chunks=(1, *values.shape[1:]))
+        self._file.flush()
+
+
+def write_dataset(
+    out: Path, info: DatasetInfo, records: Iterable[tuple[int, EpisodeRecord]], resume: bool = False
+) -> None:
+    """Write all (index, record) pairs to `out`; errors as `open_writer`."""
+    with open_writer(out, info, resume) as writer:
+        for index, record in records:
+            writer.add(index, record)
+
+
+def read_info(path: Path) -> DatasetInfo:
+    """Return a dataset's attributes without reading its images.
+
+    Raises:
+        InputError: missing, truncated, or no dataset of ours.
+    """
+    with _open(path) as file:
+        return _read_info(file, path)
+
+
+def load_dataset(path: Path) -> Dataset:
+    """Read a dataset into memory, checking every episode.
+
+    Raises:
+        InputError: missing, truncated, or not what its attributes say; the message names the episode and field.
+    """
+    with _open(path) as file:
+        info = _read_info(file, path)
+        names = sorted(file["data"], key=lambda name: int(name.removeprefix("demo_")))
+        if len(names) != info.episodes:
+            raise InputError(f"{path}: expected {info.episodes} episodes, got {len(names)}: the file is not whole")
+        try:
+            records = [_read_episode(file["data"][name], info, f"{path}: {name}") for name in names]
+        except (OSError, KeyError) as error:
+            raise InputError(f"{path}: expected a whole HDF5 file, got a damaged one: {error}") from error
+    lengths = [len(record.images) for record in records]
+    return Dataset(
+        info=info,
+        images=np.concatenate([record.images for record in records]),
+        actions=np.concatenate([record.actions for record in records]),
+        joint_pos=np.concatenate([record.joint_pos for record in records]),
+        episode=np.repeat(np.arange(len(records)), lengths),
+        paired=np.concatenate([r.paired for r in records if r.paired is not None]) if info.paired_domain else None,
+    )
+
+
+def check_compatible(first: DatasetInfo, second: DatasetInfo) -> None:
+    """Refuse two datasets that cannot train one model together.
+
+    Raises:
+        InputError: the first field that differs, with both values.
+    """
+    for name in ("task", "units", "arm", "joint_names", "action_names", "height", "width"):
+        expected, actual = getattr(first, name), getattr(second, name)
+        if expected != actual:
+            raise InputError(
+                f"datasets do not fit: expected {name} {expected!r} as in {first.domain}, "
+                f"got {actual!r} in {second.domain}"
+            )
+
+
+def _open(path: Path) -> h5py.File:
+    if not path.is_file():
+        raise InputError(f"{path}: expected a dataset file, got none")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(f"{path}: expected a whole HDF5 file, got a truncated or other one: {error}") from error
+
+
+def _read_info(file: h5py.File, path: Path) -> DatasetInfo:
+    attributes = file["data"].attrs if "data" in file else {}
+    if attributes.get("format") != FORMAT:
+        raise InputError(f"{path}: expected a taskgan_ros dataset of format {FORMAT}, got {attributes.get('format')}")
+    values = {}
+    for field in fields(DatasetInfo):
+        if field.name not in attributes:
+            raise InputError(f"{path}: expected the attribute {field.name}, got none")
+        value = attributes[field.name]
+        if isinstance(value, np.ndarray):
+            value = tuple(str(item) for item in value)
+        values[field.name] = value.item() if isinstance(value, np.generic) else value
+    return DatasetInfo(**values)
+
+
+def _read_episode(demo: h5py.Group, info: DatasetInfo, origin: str) -> EpisodeRecord:
+    length = int(demo.attrs["num_samples"])
+    image_shape = (length, info.height, info.width, 3)
+    record = EpisodeRecord(
+        images=_read(demo, "obs/image", image_shape, "uint8", origin),
+        actions=_read(demo, "actions", (length, len(info.action_names)), "float32", origin),
+        joint_pos=_read(demo, "obs/joint_pos", (length, len(info.joint_names)), "float32", origin),
+        paired=_read(demo, "obs/image_paired", image_shape, "uint8", origin) if info.paired_domain else None,
+    )
+    if not np.isfinite(record.actions).all() or not np.isfinite(record.joint_pos).all():
+        raise InputError(f"{origin}: expected finite actions and joint_pos, got others")
+    return record
+
+
+def _read(demo: h5py.Group, name: str, shape: tuple[int, ...], dtype: str, origin: str) -> NDArray[Any]:
+    dataset = demo[name]
+    if dataset.shape != shape or dataset.dtype != dtype:
+        raise InputError(f"{origin}: expected {name} {shape} {dtype}, got {dataset.shape} {dataset.dtype}")
+    values: NDArray[Any] = dataset[()]
+    return values

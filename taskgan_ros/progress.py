@@ -1,0 +1,21 @@
+"""One progress bar for all long work: how far, how fast, how long still, and the figures that matter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+
+@contextmanager
+def progress_bar(what: str, total: int, unit: str, done: int = 0) -> Iterator[Callable[..., None]]:
+    """Show a bar; the yielded `advance(n, **figures)` moves it and shows figures behind it."""
+    with tqdm(total=total, desc=what, unit=f" {unit}", initial=done, mininterval=0.5, smoothing=0.05) as bar:
+
+        def advance(count: int, **figures: float) -> None:
+            if figures:
+                bar.set_postfix({name: f"{value:.4g}" for name, value in figures.items()}, refresh=False)
+            bar.update(count)
+
+        yield advance

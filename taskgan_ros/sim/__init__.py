@@ -1,0 +1,1 @@
+"""The simulated cell: scene, domains, expert, camera and closed-loop rollouts."""

@@ -1,0 +1,203 @@
+"""The simulated cell: an arm, a table, a cube and a camera, drawn by MuJoCo in the look of a domain."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+# MuJoCo reads this once, at its import; a user's own choice stands.
+if sys.platform == "linux":
+    os.environ.setdefault("MUJOCO_GL", "egl")
+import mujoco
+
+from taskgan_ros.arm.mjcf import add_arm, add_material
+from taskgan_ros.errors import InputError
+from taskgan_ros.sim import textures
+from taskgan_ros.sim.domain import Domain
+from taskgan_ros.sim.episode import CellState
+from taskgan_ros.sim.look import Look, apply_sensor, sample_look
+from taskgan_ros.sim.scene import Scene
+
+Array = NDArray[np.float64]
+
+_TABLE_HALF_M = 8.0  # beyond the horizon that the camera sees
+_SHADOW_MAP_PX = 512  # a texel is 4 mm on the table, under a pixel; 4096 renders ten times slower
+_SLICES = 12  # segments round a cylinder: smooth at 128 pixels, and geometry is what software rendering costs
+_MAX_IMAGE_PX = 2048
+
+
+class Cell:
+    """The cell in one domain's looks. A context manager: it holds a GL context, made and used in one thread.
+
+    Attributes:
+        scene: what stands where.
+        domain: how it looks.
+        height, width: of the images in pixels.
+    """
+
+    def __init__(self, scene: Scene, domain: Domain, image_size: int | tuple[int, int] = 128) -> None:
+        """Compile the model and open the renderer.
+
+        Raises:
+            InputError: an image size outside 16 to 2048 pixels.
+            RuntimeError: no headless OpenGL; the message names the packages.
+        """
+        self.scene, self.domain = scene, domain
+        self.height, self.width = (image_size, image_size) if isinstance(image_size, int) else image_size
+        if not all(16 <= side <= _MAX_IMAGE_PX for side in (self.height, self.width)):
+            raise InputError(
+                f"expected an image of 16 to {_MAX_IMAGE_PX} pixels a side, got {self.height}x{self.width}"
+            )
+        self._textures = [
+            image
+            for pattern in dict.fromkeys(domain.table.patterns)
+            for image in textures.variants(pattern, domain.texture_seed)
+        ]
+        self._model = self._compile()
+        self._data = mujoco.MjData(self._model)
+        self._find_parts()
+        self._renderer = _open_renderer(self._model, self.height, self.width)
+        flags = self._renderer.scene.flags
+        flags[mujoco.mjtRndFlag.mjRND_SHADOW] = domain.light.shadows
+        flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
+        flags[mujoco.mjtRndFlag.mjRND_SKYBOX] = False
+        flags[mujoco.mjtRndFlag.mjRND_HAZE] = False
+
+    def __enter__(self) -> Cell:
+        """Return the cell."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the renderer."""
+        self.close()
+
+    def close(self) -> None:
+        """Free the GL context."""
+        self._renderer.close()
+
+    def sample_look(self, seed: int, index: int) -> Look:
+        """Draw how episode `index` looks; the same (seed, index) always gives the same look."""
+        arm = self.scene.arm
+        colors, focus = np.array(list(arm.materials.values())), np.array(self.scene.camera.target)
+        return sample_look(self.domain, seed, index, len(self._textures), colors, len(arm.shapes), focus)
+
+    def render(self, state: CellState, look: Look, time_s: float = 0.0) -> NDArray[np.uint8]:
+        """Return the camera's image (H, W, 3) uint8 RGB of `state`, `time_s` into an episode of this look."""
+        self._apply(look, time_s)
+        self._data.qpos[self._joints] = state.joint_pos
+        self._data.mocap_pos[0] = [*state.cube_xy, self._model.geom_size[self._cube, 2]]
+        self._data.mocap_quat[0] = [np.cos(state.cube_yaw / 2), 0, 0, np.sin(state.cube_yaw / 2)]
+        mujoco.mj_kinematics(self._model, self._data)
+        mujoco.mj_camlight(self._model, self._data)
+        self._renderer.update_scene(self._data, camera="camera")
+        noise = np.random.default_rng([*look.seed, 2, round(time_s * 1000)])
+        return apply_sensor(self._renderer.render(), look.sensor, noise)
+
+    def _compile(self) -> mujoco.MjModel:
+        spec = mujoco.MjSpec()
+        spec.visual.quality.shadowsize = _SHADOW_MAP_PX if self.domain.light.shadows else 0
+        spec.visual.quality.offsamples = 0  # multisampling costs more than all else in software
+        spec.visual.quality.numslices = spec.visual.quality.numstacks = _SLICES
+        spec.visual.map.znear, spec.visual.map.zfar = 0.02, 30.0
+        spec.visual.global_.offwidth, spec.visual.global_.offheight = self.width, self.height
+        spec.stat.extent, spec.stat.center = 1.0, [0, 0, 0]
+        for k, image in enumerate(self._textures):
+            texture = spec.add_texture(name=f"table{k}", type=mujoco.mjtTexture.mjTEXTURE_2D, nchannel=3)
+            texture.height, texture.width = image.shape[:2]
+            texture.data = image.tobytes()
+            material = add_material(spec, f"table{k}", (1, 1, 1))
+            material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = f"table{k}"
+            material.texuniform = True
+        for name in ("table", "cube"):
+            add_material(spec, name, (1, 1, 1))
+        add_arm(spec, self.scene.arm)
+        world = spec.worldbody
+        world.add_geom(
+            name="table",
+            type=mujoco.mjtGeom.mjGEOM_PLANE,
+            size=[_TABLE_HALF_M, _TABLE_HALF_M, 1],
+            material="table",
+        )
+        cube = world.add_body(name="cube", mocap=True)
+        half = self.scene.cube.half_size
+        cube.add_geom(name="cube", type=mujoco.mjtGeom.mjGEOM_BOX, size=[half, half, half], material="cube")
+        world.add_light(name="lamp", castshadow=self.domain.light.shadows, pos=[0, 0, 2], dir=[0, 0, -1], cutoff=60)
+        camera = self.scene.camera
+        world.add_camera(name="camera", pos=list(camera.position), fovy=np.rad2deg(camera.fov), quat=[1, 0, 0, 0])
+        return spec.compile()
+
+    def _find_parts(self) -> None:
+        model, arm = self._model, self.scene.arm
+        self._joints = [model.joint(name).qposadr[0] for name in arm.joint_names]
+        self._cube, self._table = model.geom("cube").id, model.geom("table").id
+        self._shapes = [model.geom(f"arm{k}").id for k in range(len(arm.shapes))]
+        self._shape_sizes = model.geom_size[self._shapes].copy()
+        self._round = np.array([shape.kind in ("capsule", "cylinder") for shape in arm.shapes])
+        self._materials = [model.material(name).id for name in arm.materials]
+        self._camera_rotation = _looking_at(np.array(self.scene.camera.position), np.array(self.scene.camera.target))
+
+    def _apply(self, look: Look, time_s: float) -> None:
+        model, scene = self._model, self.scene
+        table = model.material("table" if look.texture is None else f"table{look.texture}").id
+        model.geom_matid[self._table] = table
+        model.mat_texrepeat[table] = 1 / look.texture_scale_m
+        model.mat_rgba[table, :3] = look.table_rgb
+        half = look.table_rotation / 2
+        model.geom_quat[self._table] = [np.cos(half), 0, 0, np.sin(half)]
+        model.mat_rgba[model.material("cube").id, :3] = look.cube_rgb
+        model.mat_rgba[self._materials, :3] = look.material_rgb
+        model.mat_specular[self._materials] = look.gloss
+        model.vis.headlight.ambient[:] = look.ambient
+        model.vis.headlight.diffuse[:] = look.headlight
+        model.vis.headlight.specular[:] = 0
+        self._apply_lamp(look, time_s)
+        self._apply_shapes(look)
+        model.cam_pos[0] = np.array(scene.camera.position) + look.camera_offset
+        turn = np.zeros(4)
+        angle = float(np.linalg.norm(look.camera_turn))
+        mujoco.mju_axisAngle2Quat(turn, look.camera_turn / angle if angle else np.array([1.0, 0, 0]), angle)
+        mujoco.mju_mulQuat(model.cam_quat[0], self._camera_rotation, turn)
+
+    def _apply_lamp(self, look: Look, time_s: float) -> None:
+        model = self._model
+        phase = look.lamp_phase + 2 * np.pi * time_s / self.domain.light.sway_period_s
+        position = look.lamp_position + look.lamp_sway * np.sin(phase)
+        direction = np.array(self.scene.camera.target) - position
+        model.light_active[0] = bool(look.lamp_rgb.any())
+        model.light_pos[0], model.light_dir[0] = position, direction / np.linalg.norm(direction)
+        model.light_diffuse[0], model.light_specular[0] = look.lamp_rgb, look.lamp_rgb
+        model.light_ambient[0] = 0
+
+    def _apply_shapes(self, look: Look) -> None:
+        model = self._model
+        model.geom_size[self._cube] = self.scene.cube.half_size * look.cube_size
+        sizes = self._shape_sizes * look.thickness[:, None]
+        sizes[self._round, 1] = self._shape_sizes[self._round, 1]  # a link's length is kinematics, not look
+        model.geom_size[self._shapes] = sizes
+
+
+def _looking_at(position: Array, target: Array) -> Array:
+    """Return the quaternion (w, x, y, z) of a camera (looks along -z, y up) at `position` that looks at `target`."""
+    back = (position - target) / np.linalg.norm(position - target)
+    right = np.cross([0, 0, 1.0], back)
+    right /= np.linalg.norm(right)
+    rotation = np.column_stack([right, np.cross(back, right), back])
+    quaternion = np.zeros(4)
+    mujoco.mju_mat2Quat(quaternion, rotation.flatten())
+    return quaternion
+
+
+def _open_renderer(model: mujoco.MjModel, height: int, width: int) -> mujoco.Renderer:
+    try:
+        return mujoco.Renderer(model, height, width)
+    except Exception as error:  # the GL bindings raise types of their own
+        raise RuntimeError(
+            f"no headless OpenGL with MUJOCO_GL={os.environ.get('MUJOCO_GL')}: expected libegl1 and libgl1-mesa-dri "
+            f"(or libosmesa6 with MUJOCO_GL=osmesa) from Debian, got: {error}"
+        ) from error

@@ -1,0 +1,170 @@
+"""`taskgan collect`: the expert's episodes, rendered in parallel, into one dataset."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from taskgan_ros.data.dataset import DatasetInfo, EpisodeRecord, open_writer
+from taskgan_ros.errors import InputError
+from taskgan_ros.progress import progress_bar
+from taskgan_ros.sim import expert
+from taskgan_ros.sim.cell import Cell
+from taskgan_ros.sim.domain import load_domain
+from taskgan_ros.sim.episode import CellState, sample_episode
+from taskgan_ros.sim.scene import Scene, load_scene
+
+UNITS = {"joint_velocities": "rad/s", "joint_angles": "rad"}
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """Record the expert's episodes in a domain."""
+
+    domain: str
+    """A shipped domain's name or a YAML file."""
+    episodes: int
+    """How many; each has the scene's images_per_episode images (16)."""
+    out: Path
+    """The HDF5 file to write; must not exist."""
+    seed: int = 0
+    """The same seed gives the same states in every domain."""
+    paired: str | None = None
+    """A second domain that shows the same states, as `obs/image_paired`."""
+    task: Literal["joint_velocities", "joint_angles"] = "joint_velocities"
+    """What the labels are."""
+    scene: str = "reach"
+    """A shipped scene's name or a YAML file."""
+    image_size: int = 128
+    """Pixels a side; 128 is the paper's."""
+    workers: int = os.cpu_count() or 1
+    """Processes that render."""
+    resume: bool = False
+    """Go on with a collection that Ctrl-C stopped."""
+
+
+class Recorder:
+    """Renders episodes of one scene in one domain, and in a second one where pairs are asked for."""
+
+    def __init__(self, config: CollectConfig) -> None:
+        """Open a cell for each domain."""
+        self._scene: Scene = load_scene(config.scene)
+        self._config = config
+        names = [config.domain] + ([config.paired] if config.paired else [])
+        self._cells = [Cell(self._scene, load_domain(name), config.image_size) for name in names]
+
+    def record(self, index: int) -> EpisodeRecord:
+        """Return episode `index` of the configuration's seed."""
+        scene, config = self._scene, self._config
+        episode = sample_episode(scene, config.seed, index)
+        states = expert.path(scene, episode)
+        if config.task == "joint_velocities":
+            labels = [expert.velocity_label(scene, state, episode.solution) for state in states]
+        else:
+            labels = [expert.angle_label(scene, state) for state in states]
+        images = [self._film(cell, states, index) for cell in self._cells]
+        return EpisodeRecord(
+            images=images[0],
+            actions=np.array(labels, dtype=np.float32),
+            joint_pos=np.array([state.joint_pos for state in states], dtype=np.float32),
+            paired=images[1] if len(images) > 1 else None,
+        )
+
+    def _film(self, cell: Cell, states: list[CellState], index: int) -> NDArray[np.uint8]:
+        look, step_s = cell.sample_look(self._config.seed, index), self._scene.step_s
+        return np.stack([cell.render(state, look, k * step_s) for k, state in enumerate(states)])
+
+    def close(self) -> None:
+        """Close the cells."""
+        for cell in self._cells:
+            cell.close()
+
+
+def describe(config: CollectConfig) -> DatasetInfo:
+    """Return the attributes of the dataset that `config` collects, checking every name in it."""
+    scene = load_scene(config.scene)
+    for name in (config.domain, config.paired):
+        if name:
+            load_domain(name)
+    if config.episodes < 1:
+        raise InputError(f"expected at least 1 episode, got {config.episodes}")
+    return DatasetInfo(
+        task=config.task,
+        units=UNITS[config.task],
+        arm=scene.arm_name,
+        scene=config.scene,
+        domain=config.domain,
+        paired_domain=config.paired or "",
+        joint_names=scene.arm.joint_names,
+        action_names=scene.driven_joints,
+        height=config.image_size,
+        width=config.image_size,
+        seed=config.seed,
+        images=config.episodes * scene.images_per_episode,
+        episodes=config.episodes,
+    )
+
+
+def collect(config: CollectConfig) -> None:
+    """Record `config.episodes` episodes to `config.out`.
+
+    Raises:
+        InputError: an unknown name, an output that exists, a full disk.
+    """
+    info = describe(config)
+    with open_writer(config.out, info, config.resume) as writer:
+        done = writer.done
+        todo = [index for index in range(config.episodes) if index not in done]
+        with progress_bar("collect", total=config.episodes, unit="episodes") as advance:
+            advance(len(done))
+            for index, record in _record_all(config, todo):
+                writer.add(index, record)
+                advance(1)
+    Console().print(f"{config.out}: {info.images} images of {config.domain}, {config.out.stat().st_size / 1e6:.0f} MB")
+
+
+_recorder: Recorder | None = None  # one a worker process: a GL context cannot be sent to it
+
+
+def _start_worker(config: CollectConfig) -> None:
+    global _recorder
+    _recorder = Recorder(config)
+
+
+def _record(index: int) -> tuple[int, EpisodeRecord]:
+    assert _recorder is not None
+    return index, _recorder.record(index)
+
+
+def _record_all(config: CollectConfig, todo: list[int]) -> Iterator[tuple[int, EpisodeRecord]]:
+    if config.workers <= 1:
+        recorder = Recorder(config)
+        yield from ((index, recorder.record(index)) for index in todo)
+        recorder.close()
+        return
+    # Mesa's software renderer starts a thread a core in each process; side by side they only wait for each other.
+    os.environ.setdefault("LP_NUM_THREADS", "1")
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(config.workers, context, _start_worker, (config,)) as pool:
+        try:
+            # A few episodes a worker are under way at a time, so that finished ones do not pile up in memory.
+            waiting = iter(todo)
+            futures = {pool.submit(_record, index) for index in islice(waiting, 4 * config.workers)}
+            while futures:
+                future = next(as_completed(futures))
+                futures.remove(future)
+                futures |= {pool.submit(_record, index) for index in islice(waiting, 1)}
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

@@ -1,0 +1,154 @@
+"""Domains: how the cell looks, as YAML files with one schema (docs/domains.md explains each field)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+
+from taskgan_ros.arm.arm import Color
+from taskgan_ros.config import config_dataclass, load, resolve
+from taskgan_ros.sim.scene import Range
+
+Pattern = Literal["plain", "wood", "checker", "stripes", "blotches", "gradient"]
+Fraction = Annotated[float, pydantic.Field(ge=0, le=1)]
+NonNegative = Annotated[float, pydantic.Field(ge=0)]
+_ONE = (1.0, 1.0)
+_ZERO = (0.0, 0.0)
+
+
+@config_dataclass
+class Surface:
+    """A colour, and how far each episode's may differ.
+
+    Attributes:
+        rgb: linear RGB in [0, 1].
+        jitter: largest change of each channel, drawn once an episode.
+        brightness: all channels are multiplied by a draw from this range.
+    """
+
+    rgb: Color
+    jitter: Fraction = 0.0
+    brightness: Range = _ONE
+
+
+@config_dataclass
+class Table(Surface):
+    """The table, which fills the background.
+
+    Attributes:
+        patterns: one is drawn an episode; `plain` has no texture.
+        scale_m: the edge of one texture tile in m.
+        rotation: rad about the vertical.
+        contrast: how far a pattern's two colours lie apart, 1 being its own colours.
+    """
+
+    patterns: Annotated[tuple[Pattern, ...], pydantic.Field(min_length=1)] = ("plain",)
+    scale_m: Range = _ONE
+    rotation: Range = _ZERO
+    contrast: Range = _ONE
+
+
+@config_dataclass
+class ArmLook:
+    """The arm's colours: each material's colour times `brightness`, changed by `jitter`; `gloss` is its highlight."""
+
+    brightness: Range = _ONE
+    jitter: Fraction = 0.0
+    gloss: Range = _ZERO
+
+
+@config_dataclass
+class Light:
+    """Light from everywhere, from the camera, and from one lamp that may move and throw shadows.
+
+    Attributes:
+        ambient: brightness from everywhere.
+        headlight: brightness of a light at the camera.
+        lamp: brightness of the lamp; 0 is no lamp.
+        azimuth: rad, where the lamp stands.
+        elevation: rad above the table.
+        distance_m: from the workspace's middle.
+        sway_m: how far it swings to each side while an episode runs.
+        sway_period_s: one swing there and back.
+        tint: largest change of each colour channel of the lamp.
+        shadows: whether the lamp throws them.
+    """
+
+    ambient: Range
+    headlight: Range
+    lamp: Range = _ZERO
+    azimuth: Range = _ZERO
+    elevation: Range = (1.2, 1.2)
+    distance_m: Range = (2.0, 2.0)
+    sway_m: Range = _ZERO
+    sway_period_s: Annotated[float, pydantic.Field(gt=0)] = 8.0
+    tint: Fraction = 0.0
+    shadows: bool = False
+
+
+@config_dataclass
+class Deformation:
+    """Slight changes of shape: factors on the thickness of the arm's shapes, each its own, and on the cube's edge."""
+
+    arm_thickness: Range = _ONE
+    cube_size: Range = _ONE
+
+
+@config_dataclass
+class Sensor:
+    """What the camera adds.
+
+    Attributes:
+        gain: exposure factor.
+        gamma: exponent on values in [0, 1].
+        white_balance: largest change of each channel's gain.
+        vignette: darkening at the corners, 0 to 1.
+        blur_px: standard deviation of a Gaussian blur in pixels.
+        noise: standard deviation of each pixel's noise, on values in [0, 1].
+    """
+
+    gain: Range = _ONE
+    gamma: Range = _ONE
+    white_balance: Fraction = 0.0
+    vignette: Range = _ZERO
+    blur_px: Range = _ZERO
+    noise: Range = _ZERO
+
+
+@config_dataclass
+class CameraError:
+    """How far the camera is from where the scene says, as calibration leaves it: standard deviations an episode."""
+
+    position_m: NonNegative = 0.0
+    rotation_rad: NonNegative = 0.0
+
+
+@config_dataclass
+class Domain:
+    """How the cell looks in one domain. A range `[a, b]` is drawn from uniformly, once an episode.
+
+    Attributes:
+        description: one line for people.
+        texture_seed: seeds the patterns, so that a domain always has the same textures.
+    """
+
+    description: str
+    table: Table
+    cube: Surface
+    arm: ArmLook = ArmLook()
+    light: Light
+    deformation: Deformation = Deformation()
+    sensor: Sensor = Sensor()
+    camera_error: CameraError = CameraError()
+    texture_seed: int = 0
+
+
+def load_domain(name_or_path: str | Path) -> Domain:
+    """Return a shipped domain by name, or the domain in a user's file.
+
+    Raises:
+        InputError: unknown name, or a file that does not describe a domain.
+    """
+    return load(Domain, resolve("domains", name_or_path))

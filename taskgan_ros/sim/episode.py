@@ -1,0 +1,149 @@
+"""Episodes: the cell's state, where it starts, and where the tip should go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taskgan_ros.arm.kinematics import joint_frames, position_jacobian, tip_position
+from taskgan_ros.errors import InputError
+from taskgan_ros.sim.scene import Scene
+
+Array = NDArray[np.float64]
+
+_MAX_DRAWS = 2000  # the shipped scene needs about 10 draws a start; far more means that its ranges contradict
+_IK_STEPS = 100
+_IK_DAMPING = 1e-4  # m^2: small against the Jacobian's square (0.1), enough to pass singular poses
+_IK_TOLERANCE_M = 1e-5
+_IK_STEP_RAD = 0.3  # keeps the solution on the branch it started on
+
+
+@dataclass(frozen=True)
+class CellState:
+    """Everything that moves in the cell.
+
+    Attributes:
+        joint_pos: (n,) rad, all joints of the arm.
+        cube_xy: (2,) m on the table.
+        cube_yaw: rad.
+    """
+
+    joint_pos: Array
+    cube_xy: Array
+    cube_yaw: float
+
+    def moved_to(self, joint_pos: Array) -> CellState:
+        """Return the same cell with the arm at `joint_pos` (n,) rad."""
+        return replace(self, joint_pos=joint_pos)
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A start and its solution.
+
+    Attributes:
+        seed: the run's seed.
+        index: the episode's number under that seed.
+        state: where it starts.
+        solution: (n,) rad, the configuration that puts the tip on the goal.
+    """
+
+    seed: int
+    index: int
+    state: CellState
+    solution: Array
+
+
+def goal_position(scene: Scene, cube_xy: Array) -> Array:
+    """Return the point (3,) in m that the tip should reach: `hover` above the cube's centre."""
+    return np.array([*cube_xy, scene.cube.half_size + scene.hover])
+
+
+def goal_distance(scene: Scene, state: CellState) -> float:
+    """Return the distance in m between the tip and its goal above the cube."""
+    return float(np.linalg.norm(tip_position(scene.arm, state.joint_pos) - goal_position(scene, state.cube_xy)))
+
+
+def solve_ik(scene: Scene, goal: Array) -> Array | None:
+    """Return the configuration (n,) rad that puts the tip on `goal` (3,) m, or None where there is none.
+
+    Damped least squares over the driven joints from the scene's `ready` pose, so that one goal always has one
+    solution: an image must not have two right answers.
+    """
+    arm, driven = scene.arm, scene.driven
+    q = np.array(scene.ready)
+    for _ in range(_IK_STEPS):
+        error = goal - tip_position(arm, q)
+        if np.linalg.norm(error) < _IK_TOLERANCE_M:
+            return q if _is_free(scene, q) else None
+        jacobian = position_jacobian(arm, q)[:, driven]
+        step = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + _IK_DAMPING * np.eye(3), error)
+        q[driven] += np.clip(step, -_IK_STEP_RAD, _IK_STEP_RAD)
+    return None
+
+
+def sample_episode(scene: Scene, seed: int, index: int) -> Episode:
+    """Draw episode `index` of a run: a random cube, and an arm at a random start or scattered around the goal.
+
+    The same (scene, seed, index) always gives the same episode, in any domain.
+
+    Raises:
+        InputError: the scene's ranges leave no reachable cube or no free start.
+    """
+    rng = np.random.default_rng([seed, index])
+    cube_xy, solution = _draw_cube(scene, rng)
+    scattered = rng.random() < scene.scattered_starts.share
+    start = _draw_near(scene, solution, rng) if scattered else _draw_start(scene, rng)
+    yaw = float(rng.uniform(*scene.cube.yaw))
+    return Episode(seed=seed, index=index, state=CellState(start, cube_xy, yaw), solution=solution)
+
+
+def sample_test_episode(scene: Scene, seed: int, index: int) -> Episode:
+    """Draw a start for evaluation: as `sample_episode`, but never scattered around the goal, which would be easy."""
+    rng = np.random.default_rng([seed, index])
+    cube_xy, solution = _draw_cube(scene, rng)
+    state = CellState(_draw_start(scene, rng), cube_xy, float(rng.uniform(*scene.cube.yaw)))
+    return Episode(seed=seed, index=index, state=state, solution=solution)
+
+
+def _draw_cube(scene: Scene, rng: np.random.Generator) -> tuple[Array, Array]:
+    for _ in range(_MAX_DRAWS):
+        radius, azimuth = rng.uniform(*scene.cube.radius), rng.uniform(*scene.cube.azimuth)
+        cube_xy = radius * np.array([np.cos(azimuth), np.sin(azimuth)])
+        solution = solve_ik(scene, goal_position(scene, cube_xy))
+        if solution is not None:
+            return cube_xy, solution
+    raise InputError(f"scene: expected a reachable cube within {scene.cube.radius} m, got none in {_MAX_DRAWS} draws")
+
+
+def _draw_start(scene: Scene, rng: np.random.Generator) -> Array:
+    spread = np.array(scene.start.joint_spread)
+    for _ in range(_MAX_DRAWS):
+        q = np.array(scene.ready)
+        q[scene.driven] += rng.uniform(-spread, spread)
+        if _is_free(scene, q) and _is_start(scene, tip_position(scene.arm, q)):
+            return q
+    raise InputError(f"scene: expected a free start within {scene.start}, got none in {_MAX_DRAWS} draws")
+
+
+def _draw_near(scene: Scene, solution: Array, rng: np.random.Generator) -> Array:
+    for _ in range(_MAX_DRAWS):
+        q = solution.copy()
+        q[scene.driven] += rng.normal(0, scene.scattered_starts.std, len(scene.driven))
+        if _is_free(scene, q):
+            return q
+    raise InputError(f"scene: expected a free start near the goal, got none in {_MAX_DRAWS} draws")
+
+
+def _is_free(scene: Scene, q: Array) -> bool:
+    heights = joint_frames(scene.arm, q)[1:, 2, 3]
+    within = np.all(q >= scene.arm.lower) and np.all(q <= scene.arm.upper)
+    return bool(within and heights.min() >= scene.start.clearance)
+
+
+def _is_start(scene: Scene, tip: Array) -> bool:
+    start, radius, azimuth = scene.start, np.hypot(tip[0], tip[1]), np.arctan2(tip[1], tip[0])
+    values = ((radius, start.radius), (azimuth, start.azimuth), (tip[2], start.height))
+    return all(low <= value <= high for value, (low, high) in values)

@@ -1,0 +1,39 @@
+"""The expert: straight in joint space to the solution, and the labels that the paper trains on."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taskgan_ros.sim.episode import CellState, Episode, goal_distance
+from taskgan_ros.sim.scene import Scene
+
+Array = NDArray[np.float64]
+
+
+def path(scene: Scene, episode: Episode) -> list[CellState]:
+    """Return the states of one training episode, evenly spaced from its start to the goal, the goal included.
+
+    Without the goal, where the velocity is zero, a policy arrives and drifts away again.
+    """
+    fractions = np.linspace(0, 1, scene.images_per_episode)[:, None]
+    start = episode.state.joint_pos
+    return [episode.state.moved_to(q) for q in start + fractions * (episode.solution - start)]
+
+
+def velocity_label(scene: Scene, state: CellState, solution: Array) -> Array:
+    """Return the joint velocities (J,) in rad/s of the driven joints: section 4.1.1's labels.
+
+    The direction is the step to the solution with its L1 norm taken out; the size is the distance between tip and
+    goal times `approach_gain`, so that the arm slows down and stops.
+    """
+    step = (solution - state.joint_pos)[scene.driven]
+    norm = np.abs(step).sum()
+    if norm == 0:
+        return np.zeros_like(step)
+    return step / norm * goal_distance(scene, state) * scene.approach_gain
+
+
+def angle_label(scene: Scene, state: CellState) -> Array:
+    """Return the angles (J,) in rad of the driven joints: the labels of the joint-angle task."""
+    return state.joint_pos[scene.driven]
