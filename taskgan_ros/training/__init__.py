@@ -1,0 +1,1 @@
+"""Networks, objectives and loops of the three training steps, and export to ONNX."""

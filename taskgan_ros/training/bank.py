@@ -1,0 +1,67 @@
+"""A dataset on the training device, with labels in units of their standard deviation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from taskgan_ros.data.dataset import Dataset
+from taskgan_ros.training.networks import to_network
+
+
+@dataclass(frozen=True)
+class Bank:
+    """All images of a dataset as one tensor each on `device`.
+
+    Attributes:
+        images: (N, H, W, 3) uint8.
+        labels: (N, J) float32, divided by the label scale.
+        paired: (N, H, W, 3) uint8, the same states in the other domain, or None.
+    """
+
+    images: Tensor
+    labels: Tensor
+    paired: Tensor | None
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.images)
+
+    def draw(self, count: int) -> Tensor:
+        """Return `count` random indices, from torch's seeded generator."""
+        return torch.randint(len(self), (count,)).to(self.images.device)
+
+    def nearest(self, labels: Tensor, among: int) -> Tensor:
+        """Return for each of `labels` (B, J) one index, random among those of its `among` nearest labels."""
+        order = torch.cdist(labels, self.labels).topk(min(among, len(self)), largest=False).indices
+        choice = torch.randint(order.shape[1], (len(labels), 1)).to(order.device)
+        return order.gather(1, choice).squeeze(1)
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return images (B, 3, H, W) in [-1, 1] and labels (B, J)."""
+        return to_network(self.images[index]), self.labels[index]
+
+    def paired_batch(self, index: Tensor) -> Tensor:
+        """Return the paired images (B, 3, H, W) in [-1, 1]."""
+        assert self.paired is not None
+        return to_network(self.paired[index])
+
+
+def label_scale(dataset: Dataset) -> NDArray[np.float32]:
+    """Return the standard deviation (J,) of each label: as they are, labels are too small to balance other losses."""
+    scale: NDArray[np.float32] = dataset.actions.std(axis=0)
+    return np.maximum(scale, np.float32(1e-6))
+
+
+def make_bank(dataset: Dataset, scale: NDArray[np.float32], device: torch.device) -> Bank:
+    """Put a dataset on `device`, its labels divided by `scale` (J,)."""
+    paired = None if dataset.paired is None else torch.from_numpy(dataset.paired).to(device)
+    return Bank(
+        images=torch.from_numpy(dataset.images).to(device),
+        labels=torch.from_numpy(dataset.actions / scale).to(device),
+        paired=paired,
+    )

@@ -1,0 +1,248 @@
+"""Export of a translator and a task model to a bundle of ONNX graphs, checked against torch before it is written."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from torch import Tensor, nn
+
+import taskgan_ros
+from taskgan_ros.data.dataset import check_compatible, load_dataset, read_info
+from taskgan_ros.errors import InputError
+from taskgan_ros.policy.bundle import (
+    COMMAND,
+    IMAGE,
+    POLICY,
+    TASK_MODEL,
+    TRANSLATED,
+    TRANSLATOR,
+    Bundle,
+    BundleCard,
+    ImageFormat,
+    Result,
+    write_bundle,
+)
+from taskgan_ros.training.model_card import write_model_card
+from taskgan_ros.training.networks import TaskModel, to_network, to_uint8
+from taskgan_ros.training.run import read_description
+from taskgan_ros.training.task_model import Learned, load_task_model
+from taskgan_ros.training.translator import load_translator
+
+OPSET = 18
+_MAX_COMMAND_DIFFERENCE = (
+    1e-3  # rad/s: the float error of the graph; one byte of the translation moves the command more
+)
+_MAX_SHARE_OF_OTHER_BYTES = 1e-3  # a translation may round to the neighbouring byte here and there
+_CHECKED_IMAGES = 32
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Export a trained translator and task model to a bundle."""
+
+    translator: Path
+    """The run of step 2."""
+    task_model: Path
+    """The run of step 3, or of step 1 to leave refinement out."""
+    target: Path
+    """The target dataset: the export is checked on its images."""
+    out: Path
+    """The bundle's folder; must not exist. Its name is the bundle's."""
+    results: tuple[Path, ...] = field(default=())
+    """JSON files of `taskgan evaluate` on the same graphs, for the card."""
+    picture: Path | None = None
+    """A picture for the model card; by default the translator run's last grid."""
+
+
+class TranslatorGraph(nn.Module):
+    """F on bytes: images (N, H, W, 3) uint8 to the same."""
+
+    def __init__(self, translator: nn.Module) -> None:
+        """Wrap F."""
+        super().__init__()
+        self.translator = translator
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Translate `image`."""
+        return to_uint8(self.translator(to_network(image)))
+
+
+class TaskModelGraph(nn.Module):
+    """f_X on bytes: images (N, H, W, 3) uint8 to commands (N, J) in physical units."""
+
+    def __init__(self, task_model: TaskModel, scale: NDArray[np.float32]) -> None:
+        """Wrap f_X; `scale` (J,) undoes the standardisation of its labels."""
+        super().__init__()
+        self.task_model = task_model
+        self.register_buffer("scale", torch.from_numpy(scale))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Predict from `image`."""
+        command: Tensor = self.task_model(to_network(image)) * self.scale
+        return command
+
+
+class PolicyGraph(nn.Module):
+    """f_X(F(image)), with F(image) as the second output; the same bytes pass between them as between two graphs."""
+
+    def __init__(self, translator: TranslatorGraph, task_model: TaskModelGraph) -> None:
+        """Put the two in a row."""
+        super().__init__()
+        self.translator, self.task_model = translator, task_model
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return command and translation of `image`."""
+        translated = self.translator(image)
+        return self.task_model(translated), translated
+
+
+def export(config: ExportConfig) -> Bundle:
+    """Write the bundle and return it.
+
+    Raises:
+        InputError: runs or files that do not fit, an output that exists, a full disk, a graph that differs from torch.
+    """
+    translator = load_translator(config.translator).eval()
+    task_model, learned = load_task_model(config.task_model)
+    target = load_dataset(config.target)
+    check_compatible(learned.data, target.info)
+    graphs = _graphs(translator, task_model.eval(), learned)
+    step = max(1, len(target) // _CHECKED_IMAGES)
+    images = torch.from_numpy(target.images[::step][:_CHECKED_IMAGES])
+    files, differences = {}, {}
+    for name, (graph, outputs) in graphs.items():
+        files[name] = _to_onnx(graph, images[:2], outputs)
+        differences.update(_compare(name, files[name], graph, images, outputs))
+    card = _describe(config, learned, differences)
+    pictures = _pictures(config)
+    bundle = write_bundle(config.out, card, files, write_model_card(card, list(pictures)), pictures)
+    Console().print(f"{config.out}: " + ", ".join(f"{name} {value:.2g}" for name, value in differences.items()))
+    return bundle
+
+
+def _graphs(translator: nn.Module, task_model: TaskModel, learned: Learned) -> dict[str, tuple[nn.Module, list[str]]]:
+    translate, predict = TranslatorGraph(translator), TaskModelGraph(task_model, learned.scale)
+    return {
+        TRANSLATOR: (translate, [TRANSLATED]),
+        TASK_MODEL: (predict, [COMMAND]),
+        POLICY: (PolicyGraph(translate, predict), [COMMAND, TRANSLATED]),
+    }
+
+
+def _to_onnx(graph: nn.Module, example: Tensor, outputs: list[str]) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.onnx"
+        torch.onnx.export(
+            graph.eval(),
+            (example,),
+            path,
+            dynamo=True,
+            opset_version=OPSET,
+            external_data=False,
+            verbose=False,
+            input_names=[IMAGE],
+            output_names=outputs,
+            dynamic_shapes=({0: torch.export.Dim("N", min=1)},),
+        )
+        return _without_traces(onnx.load(path))
+
+
+def _without_traces(model: onnx.ModelProto) -> bytes:
+    """Return the graph without stack traces of the machine that exported it."""
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in [*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer]:
+        if hasattr(value, "metadata_props"):
+            del value.metadata_props[:]
+    del model.metadata_props[:]
+    serialised: bytes = model.SerializeToString(deterministic=True)
+    return serialised
+
+
+def _compare(name: str, data: bytes, graph: nn.Module, images: Tensor, outputs: list[str]) -> dict[str, float]:
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        expected = graph(images)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    differences = {}
+    for output, actual, reference in zip(outputs, session.run(outputs, {IMAGE: images.numpy()}), expected, strict=True):
+        difference = np.abs(actual.astype(np.float64) - reference.numpy().astype(np.float64))
+        wrong = (difference > 0).mean() > _MAX_SHARE_OF_OTHER_BYTES or difference.max() > 1
+        if wrong if output == TRANSLATED else difference.max() > _MAX_COMMAND_DIFFERENCE:
+            raise InputError(f"{name}: expected {output} as in torch, got a difference of {difference.max():.3g}")
+        differences[f"{name.removesuffix('.onnx')}.{output}"] = float(difference.max())
+    return differences
+
+
+def _describe(config: ExportConfig, learned: Learned, differences: dict[str, float]) -> BundleCard:
+    step1, step2 = read_description(config.task_model), read_description(config.translator)
+    settings = step2["config"]
+    target = read_info(config.target)
+    refined = step1["kind"] == "refine"
+    first = read_description(Path(step1["config"]["task_model"])) if refined else step1
+    counts: dict[str, int | float | str] = {
+        "source_images": read_info(Path(settings["source"])).images,
+        "target_images": read_info(Path(settings["target"])).images,
+        "translator_steps": settings["settings"]["steps"],
+        "task_model_steps": first["config"]["steps"],
+        "refine_steps": step1["config"]["steps"] if refined else 0,
+    }
+    if settings["pretrain"]:
+        counts["randomised_pairs"] = read_info(Path(settings["pretrain"])).images
+        counts["pretrain_steps"] = settings["settings"]["pretrain_steps"]
+    seeds = {"task_model": first["config"]["seed"], "translator": settings["seed"]}
+    for name in ("source", "target", "pretrain"):
+        if settings[name]:
+            seeds[f"{name}_data"] = read_info(Path(settings[name])).seed
+    return BundleCard(
+        name=config.out.name,
+        task=learned.data.task,  # type: ignore[arg-type]  # checked by the card itself
+        arm=learned.data.arm,
+        scene=learned.data.scene,
+        target_domain=target.domain,
+        joint_names=learned.data.action_names,
+        units=learned.data.units,
+        label_scale=learned.label_scale,
+        image=ImageFormat(height=learned.data.height, width=learned.data.width),
+        opset=OPSET,
+        lambda_task=settings["settings"]["lambda_task"],
+        recipe=settings["recipe"],
+        data=counts,
+        seeds=seeds,
+        taskgan_version=taskgan_ros.__version__,
+        export_max_abs_diff=differences,
+        results=tuple(_read_result(path) for path in config.results),
+    )
+
+
+def _read_result(path: Path) -> Result:
+    try:
+        figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        command = figures.pop("command")
+        what = f"{'f_X(F(image))' if figures.pop('translate') else 'f_X(image)'} in {figures['domain']}"
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise InputError(f"{path}: expected a JSON file of `taskgan evaluate`, got: {error!r}") from error
+    return Result(what=what, command=command, figures=figures)
+
+
+def _pictures(config: ExportConfig) -> dict[str, bytes]:
+    path = config.picture
+    if path is None:
+        grids = sorted((config.translator / "images").glob("translations_*.png"))
+        if not grids:
+            return {}
+        path = grids[-1]
+    if not path.is_file():
+        raise InputError(f"{path}: expected a picture for the model card, got no file")
+    return {f"translations{path.suffix}": path.read_bytes()}

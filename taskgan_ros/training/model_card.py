@@ -1,0 +1,66 @@
+"""The model card: a bundle's README.md, written from its `bundle.yaml`."""
+
+from __future__ import annotations
+
+from taskgan_ros.policy.bundle import BundleCard, Result
+
+_TEMPLATE = """# {name}
+
+{what}: an image of {height}×{width} pixels from the `{target_domain}` domain to {units} of {joints}.
+Made by `taskgan export` {version}; `bundle.yaml` beside this file has the same facts for programs.
+
+{pictures}
+## What it was trained on
+
+{data}
+
+Recipe `{recipe}`, λ = {lambda_task}. Seeds: {seeds}.
+
+## What it reaches
+
+{results}
+
+## Where it fails
+
+It knows one scene (`{scene}`): one camera pose, one arm, one object. Another camera pose, another tool or a second red
+object is outside of what it has seen, and nothing in the graphs says so. Its translator saw {target_images} images of
+the target domain; light or surfaces far from those come out wrong.
+
+Largest difference between these graphs and torch at export: {differences}.
+"""
+_TASKS = {"joint_velocities": "Joint velocities", "joint_angles": "Joint angles"}
+
+
+def write_model_card(card: BundleCard, pictures: list[str]) -> str:
+    """Return the Markdown of `card`, showing `pictures` (file names in the bundle)."""
+    return _TEMPLATE.format(
+        name=card.name,
+        what=_TASKS[card.task],
+        height=card.image.height,
+        width=card.image.width,
+        target_domain=card.target_domain,
+        units=card.units,
+        joints=", ".join(f"`{name}`" for name in card.joint_names),
+        version=card.taskgan_version,
+        pictures="".join(f"![Input, translation, true render where known]({name})\n\n" for name in pictures),
+        data="\n".join(f"- {name.replace('_', ' ')}: {value}" for name, value in card.data.items()),
+        recipe=card.recipe,
+        lambda_task=card.lambda_task,
+        seeds=", ".join(f"{name.replace('_', ' ')} {value}" for name, value in card.seeds.items()),
+        results=_table(card.results),
+        scene=card.scene,
+        target_images=card.data.get("target_images", "few"),
+        differences=", ".join(f"{name} {value:.2g}" for name, value in card.export_max_abs_diff.items()),
+    )
+
+
+def _table(results: tuple[Result, ...]) -> str:
+    if not results:
+        return "Not measured at export."
+    rows = ["| what | success | final distance | episodes | command |", "| --- | --- | --- | --- | --- |"]
+    for result in results:
+        f = result.figures
+        distance = f"{f['final_distance_mean_m']:.3f} ± {f['final_distance_std_m']:.3f} m"
+        success = f"{float(f['success_rate']):.0%}"
+        rows.append(f"| {result.what} | {success} | {distance} | {f['episodes']} × {f['steps']} | `{result.command}` |")
+    return "\n".join(rows)

@@ -1,0 +1,176 @@
+"""The networks of section 3.2, and a smaller generator for the default recipe."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated
+
+import pydantic
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from taskgan_ros.config import config_dataclass
+
+_INIT_STD = 0.02  # CycleGAN's, which the paper adapts
+_LEAK = 0.2  # the paper's
+
+
+@config_dataclass
+class GeneratorConfig:
+    """The shape of a generator.
+
+    Attributes:
+        widths: filters at each resolution, finest first; each after the first halves the resolution.
+        blocks: residual blocks at the coarsest resolution.
+        stem_kernel: of the first and the last convolution.
+        stem_stride: 1 is the paper's; 2 starts at half resolution and ends in a pixel shuffle.
+        skips: whether the decoder also sees the encoder's activations.
+    """
+
+    widths: Annotated[tuple[int, ...], pydantic.Field(min_length=2)] = (32, 64, 128)
+    blocks: Annotated[int, pydantic.Field(ge=0)] = 6
+    stem_kernel: Annotated[int, pydantic.Field(ge=3)] = 7
+    stem_stride: Annotated[int, pydantic.Field(ge=1, le=2)] = 1
+    skips: bool = False
+
+
+def _normed(convolution: nn.Module, filters: int) -> nn.Sequential:
+    return nn.Sequential(convolution, nn.InstanceNorm2d(filters), nn.ReLU(inplace=True))
+
+
+class ResidualBlock(nn.Module):
+    """`Rk`: two 3x3 convolutions with instance norm, and a skip connection."""
+
+    def __init__(self, filters: int) -> None:
+        """Build a block of `filters` in and out."""
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(filters, filters, 3, padding=1, padding_mode="reflect"),
+            nn.InstanceNorm2d(filters),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(filters, filters, 3, padding=1, padding_mode="reflect"),
+            nn.InstanceNorm2d(filters),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x (N, C, H, W) plus the block's output."""
+        return x + self.body(x)
+
+
+class Generator(nn.Module):
+    """G or F: an image (N, 3, H, W) in [-1, 1] to one of the other domain, same size and range.
+
+    The default configuration is the paper's `c7s1-32, d64, d128, 6 x R128, u64, u32, c7s1-3`.
+    """
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        """Build the encoder, the residual blocks and the decoder."""
+        super().__init__()
+        widths, kernel, stride = config.widths, config.stem_kernel, config.stem_stride
+        self._skips = config.skips
+        pad = kernel // 2
+        stem = nn.Conv2d(3, widths[0], kernel, stride, pad, padding_mode="reflect")
+        self.encoder = nn.ModuleList([_normed(stem, widths[0])])
+        for fine, coarse in pairwise(widths):
+            self.encoder.append(_normed(nn.Conv2d(fine, coarse, 3, 2, 1), coarse))
+        self.blocks = nn.Sequential(*[ResidualBlock(widths[-1]) for _ in range(config.blocks)])
+        self.decoder = nn.ModuleList()
+        for k in range(len(widths) - 1, 0, -1):
+            wide = widths[k] * (2 if config.skips and k < len(widths) - 1 else 1)
+            up = nn.ConvTranspose2d(wide, widths[k - 1], 3, 2, 1, output_padding=1)
+            self.decoder.append(_normed(up, widths[k - 1]))
+        last = widths[0] * (2 if config.skips else 1)
+        self.head = nn.Sequential(
+            nn.Conv2d(last, 3 * stride**2, kernel, padding=pad, padding_mode="reflect"),
+            nn.PixelShuffle(stride) if stride > 1 else nn.Identity(),
+            nn.Tanh(),
+        )
+        self.apply(_initialise)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Translate `image` (N, 3, H, W); H and W divisible by the generator's total stride."""
+        activations = []
+        x = image
+        for layer in self.encoder:
+            x = layer(x)
+            activations.append(x)
+        x = self.blocks(activations.pop())
+        for layer in self.decoder:
+            x = layer(x)
+            if self._skips:
+                x = torch.cat([x, activations.pop()], dim=1)
+        translated: Tensor = self.head(x)
+        return translated
+
+
+class Discriminator(nn.Module):
+    """D: an image (N, 3, H, W) in [-1, 1] to a score for each patch (N, 1, h, w): 14x14 patches at 128x128."""
+
+    def __init__(self, sigmoid: bool = True) -> None:
+        """Build `C-s2-32-R, C-s2-64-NR, C-s2-128-NR, C-s1-256-NR, C-s1-1`, the paper's sigmoid last where asked for."""
+        super().__init__()
+        leak = nn.LeakyReLU(_LEAK, inplace=True)
+        layers: list[nn.Module] = [nn.Conv2d(3, 32, 4, 2, 1), leak]
+        for fine, coarse, stride in ((32, 64, 2), (64, 128, 2), (128, 256, 1)):
+            layers += [nn.Conv2d(fine, coarse, 4, stride, 1), nn.InstanceNorm2d(coarse), leak]
+        layers.append(nn.Conv2d(256, 1, 4, 1, 1))
+        if sigmoid:
+            layers.append(nn.Sigmoid())
+        self.layers = nn.Sequential(*layers)
+        self.apply(_initialise)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Score `image`: near 1 real, near 0 generated."""
+        score: Tensor = self.layers(image)
+        return score
+
+
+class TaskModel(nn.Module):
+    """f: an image (N, 3, H, W) in [-1, 1] to standardised labels (N, J)."""
+
+    FEATURES = 256
+
+    def __init__(self, outputs: int, image_size: tuple[int, int] = (128, 128)) -> None:
+        """Build `c-16, c-32, c-64, c-128, c-128, fc` and the output layer for images of (height, width)."""
+        super().__init__()
+        widths = (3, 16, 32, 64, 128, 128)
+        layers: list[nn.Module] = []
+        height, width = image_size
+        for fine, coarse in pairwise(widths):
+            layers += [nn.Conv2d(fine, coarse, 3, 2, 1), nn.ReLU(inplace=True)]
+            height, width = (height + 1) // 2, (width + 1) // 2
+        self.extractor = nn.Sequential(
+            *layers,
+            nn.Flatten(),
+            nn.Linear(widths[-1] * height * width, self.FEATURES),
+            nn.ReLU(inplace=True),
+        )
+        self.output = nn.Linear(self.FEATURES, outputs)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Predict from `image`."""
+        prediction: Tensor = self.output(self.extractor(image))
+        return prediction
+
+
+def to_network(images: Tensor) -> Tensor:
+    """Return images (N, H, W, 3) uint8 as (N, 3, H, W) float32 in [-1, 1]."""
+    return images.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Return images (N, 3, H, W) in [-1, 1] as (N, H, W, 3) uint8, rounded."""
+    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def upscale(images: Tensor, factor: int) -> Tensor:
+    """Return images (N, 3, H, W) enlarged without smoothing, for looking at."""
+    return functional.interpolate(images, scale_factor=factor, mode="nearest")
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0, _INIT_STD)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

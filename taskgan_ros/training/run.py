@@ -1,0 +1,186 @@
+"""A run folder: resolved configuration, metrics, TensorBoard, pictures, checkpoints and weights."""
+
+from __future__ import annotations
+
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+import taskgan_ros
+from taskgan_ros.config import to_plain
+from taskgan_ros.errors import InputError, OutputExistsError
+
+CONFIG, METRICS, CHECKPOINT = "config.yaml", "metrics.jsonl", "checkpoint.pt"
+
+
+class Run:
+    """One training run's folder, open for writing.
+
+    Attributes:
+        path: the folder.
+        step: how many steps its checkpoint has done, 0 in a new run.
+    """
+
+    def __init__(self, path: Path, kind: str, config: Any, resume: bool) -> None:
+        """Create the folder, or open the one to resume.
+
+        Raises:
+            OutputExistsError: it exists and `resume` was not asked for.
+            InputError: nothing to resume there, or it was started with another configuration.
+        """
+        self.path = path
+        described = {
+            "kind": kind,
+            "taskgan_version": taskgan_ros.__version__,
+            "torch": str(torch.__version__),
+        }
+        plain = {name: value for name, value in to_plain(config).items() if name not in ("out", "resume", "device")}
+        self._state: dict[str, Any] | None = None
+        if resume:
+            self._check_same(kind, plain)
+            self._state = load_checkpoint(path)
+        elif path.exists():
+            raise OutputExistsError(path)
+        else:
+            path.mkdir(parents=True)
+            write_text(path / CONFIG, yaml.safe_dump({**described, "config": plain}, sort_keys=False))
+        self.step: int = self._state["step"] if self._state else 0
+        self._drop_later_metrics()
+        self._board = SummaryWriter(str(path / "tensorboard"), purge_step=self.step)
+
+    def restore(self, trainer: Any) -> None:
+        """Give `trainer` the state of the checkpoint; nothing in a new run."""
+        if self._state:
+            trainer.load_state_dict(self._state["trainer"])
+            self._state = None  # two copies of every weight are not needed again
+
+    def log(self, step: int, figures: dict[str, float]) -> None:
+        """Append figures to `metrics.jsonl` and TensorBoard."""
+        with (self.path / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **figures}) + "\n")
+        for name, value in figures.items():
+            self._board.add_scalar(name, value, step)
+
+    def show(self, step: int, name: str, image: Tensor) -> None:
+        """Save a picture (3, H, W) in [0, 1] to `images/` and TensorBoard."""
+        from PIL import Image
+
+        folder = self.path / "images"
+        folder.mkdir(exist_ok=True)
+        pixels = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+        Image.fromarray(pixels).save(folder / f"{name}_{step:06d}.png")
+        self._board.add_image(name, image, step)
+
+    def save(self, step: int, trainer: Any) -> None:
+        """Write checkpoint and weights, each whole or not at all."""
+        save_atomically(self.path / CHECKPOINT, {"step": step, "trainer": trainer.state_dict()})
+        for name, network in trainer.networks().items():
+            save_weights(self.path / f"{name}.safetensors", network)
+        self._board.flush()
+
+    def close(self) -> None:
+        """Close TensorBoard's file."""
+        self._board.close()
+
+    def _check_same(self, kind: str, plain: dict[str, Any]) -> None:
+        described = read_description(self.path)
+        if described["kind"] != kind:
+            raise InputError(f"{self.path}: expected a run of {kind} to resume, got one of {described['kind']}")
+        differing = [name for name, value in plain.items() if described["config"].get(name) != value]
+        if differing:
+            was = {name: described["config"].get(name) for name in differing}
+            now = {name: plain[name] for name in differing}
+            raise InputError(f"{self.path}: expected the configuration it started with, {was}, got {now}")
+
+    def _drop_later_metrics(self) -> None:
+        """Forget figures after the checkpoint: those steps are done again."""
+        path = self.path / METRICS
+        if path.is_file():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if json.loads(line)["step"] <= self.step]
+            write_text(path, "".join(line + "\n" for line in kept))
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """Return a run's `config.yaml`.
+
+    Raises:
+        InputError: no run there.
+    """
+    file = path / CONFIG
+    if not file.is_file():
+        raise InputError(f"{path}: expected a training run (a folder with {CONFIG}), got none")
+    described: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return described
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Return a run's last checkpoint.
+
+    Raises:
+        InputError: none there, or a damaged one.
+    """
+    file = path / CHECKPOINT
+    if not file.is_file():
+        raise InputError(f"{path}: expected {CHECKPOINT} to resume from, got none: start again without --resume")
+    try:
+        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types for a damaged file
+        raise InputError(f"{file}: expected a whole checkpoint, got a damaged one: {error}") from error
+    return state
+
+
+def save_atomically(path: Path, state: dict[str, Any]) -> None:
+    """Write `state` so that `path` is always the old file or the new one."""
+    partial = path.with_name(f".{path.name}.partial")
+    torch.save(state, partial)
+    partial.replace(path)
+
+
+def save_weights(path: Path, network: nn.Module) -> None:
+    """Write a network's weights as safetensors, whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    save_file(weights, partial)
+    partial.replace(path)
+
+
+def load_weights(path: Path, network: nn.Module) -> None:
+    """Read a network's weights.
+
+    Raises:
+        InputError: no such file, or weights of another network.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: expected weights, got no file: has that run saved yet?")
+    try:
+        network.load_state_dict(load_file(path))
+    except Exception as error:  # safetensors and torch raise types of their own
+        raise InputError(f"{path}: expected weights of {type(network).__name__}, got others: {error}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device that `name` asks for; `auto` takes a GPU where there is one.
+
+    Raises:
+        InputError: a GPU was asked for and there is none.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"expected a CUDA GPU for device {name!r}, got none on this machine ({platform.node()})")
+    return torch.device(name)

@@ -1,0 +1,285 @@
+"""Steps 1 and 3: learn the task model f, and refine it on translated images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pydantic
+import torch
+import yaml
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from taskgan_ros.config import build, config_dataclass, to_plain
+from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset
+from taskgan_ros.errors import InputError
+from taskgan_ros.training.augment import photometric
+from taskgan_ros.training.bank import Bank, label_scale, make_bank
+from taskgan_ros.training.loop import Schedule, train
+from taskgan_ros.training.networks import TaskModel, to_network, to_uint8
+from taskgan_ros.training.objectives import task_loss
+from taskgan_ros.training.run import Run, load_weights, pick_device, read_description, write_text
+
+WEIGHTS = "task_model"
+_LEARNED = "learned.yaml"
+_EVALUATION_BATCH = 256
+
+Count = Annotated[int, pydantic.Field(ge=1)]
+Share = Annotated[float, pydantic.Field(ge=0, lt=1)]
+
+
+@config_dataclass
+class TaskModelConfig:
+    """Step 1: learn to predict the labels from images of one domain."""
+
+    dataset: Path
+    """Episodes of the domain, from `taskgan collect`."""
+    out: Path
+    """The run's folder; must not exist unless resuming."""
+    steps: Count = 15000
+    """The paper's."""
+    batch_size: Count = 16
+    """The paper's."""
+    learning_rate: Annotated[float, pydantic.Field(gt=0)] = 1e-3
+    """Adam's; the paper's. It falls linearly over the second half."""
+    augment: Annotated[float, pydantic.Field(ge=0)] = 0.0
+    """Strength of photometric augmentation; 0 is the paper's."""
+    validation_share: Share = 0.05
+    """Share of the episodes held out."""
+    seed: int = 0
+    """Fixes the split, the first weights and every batch."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    resume: bool = False
+    """Go on from the run's last checkpoint."""
+    log_every: Count = 50
+    """Steps between figures."""
+    show_every: Count = 1000
+    """Steps between validations."""
+    save_every: Count = 1000
+    """Steps between checkpoints."""
+
+
+@config_dataclass
+class RefineConfig:
+    """Step 3: go on training the task model with translated images mixed in."""
+
+    task_model: Path
+    """The run of step 1."""
+    translator: Path
+    """The run of step 2."""
+    source: Path
+    """The dataset that the task model was trained on."""
+    target: Path
+    """The dataset to translate; its labels train."""
+    out: Path
+    """The run's folder; must not exist unless resuming."""
+    steps: Count = 3000
+    """A fifth of step 1: the weights start close."""
+    batch_size: Count = 32
+    """Half of it translated at the default share."""
+    learning_rate: Annotated[float, pydantic.Field(gt=0)] = 1e-4
+    """A tenth of step 1's, so that what was learned stays."""
+    translated_share: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.5
+    """Share of translated images in a batch; 1 is the paper-pure variant."""
+    augment: Annotated[float, pydantic.Field(ge=0)] = 0.5
+    """Strength of photometric augmentation of target images before translation; 0 is the paper's."""
+    variants: Count = 4
+    """How many differently augmented translations of each target image."""
+    seed: int = 0
+    """Fixes the augmentation and every batch."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    resume: bool = False
+    """Go on from the run's last checkpoint."""
+    log_every: Count = 50
+    """Steps between figures."""
+    show_every: Count = 500
+    """Steps between validations."""
+    save_every: Count = 500
+    """Steps between checkpoints."""
+
+
+@config_dataclass
+class Learned:
+    """What a task model predicts: stands beside its weights.
+
+    Attributes:
+        data: the attributes of the dataset it was trained on.
+        label_scale: (J,) what its outputs are multiplied with to get the dataset's units.
+        images: how many it was trained on.
+    """
+
+    data: DatasetInfo
+    label_scale: tuple[float, ...]
+    images: int
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.data.height, self.data.width
+
+    @property
+    def scale(self) -> NDArray[np.float32]:
+        """The label scale (J,) as an array."""
+        return np.array(self.label_scale, dtype=np.float32)
+
+
+class TaskModelTrainer:
+    """Adam on the mean squared error of standardised labels, batches mixed from several banks."""
+
+    def __init__(
+        self,
+        network: TaskModel,
+        banks: list[tuple[Bank, int]],
+        validation: dict[str, Bank],
+        config: Any,
+        steps: int,
+    ) -> None:
+        """Take the images of each bank that make up a batch, and banks to validate on by name."""
+        self.network, self._banks, self._validation = network, banks, validation
+        self._rate, self._steps = config.learning_rate, steps
+        self._augment = config.augment if isinstance(config, TaskModelConfig) else 0.0
+        self._optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
+        self.batch_size = sum(count for _, count in banks)
+
+    def train_step(self, step: int) -> dict[str, Tensor]:
+        """Do one step of Adam."""
+        set_rate(self._optimiser, self._rate * linear_decay(step, self._steps))
+        batches = [bank.batch(bank.draw(count)) for bank, count in self._banks]
+        images = torch.cat([images for images, _ in batches])
+        labels = torch.cat([labels for _, labels in batches])
+        loss = task_loss(self.network(photometric(images, self._augment)), labels)
+        self._optimiser.zero_grad()
+        loss.backward()
+        self._optimiser.step()
+        return {"loss": loss.detach()}
+
+    def validate(self) -> dict[str, float]:
+        """Return the error on each validation bank, in standard deviations squared."""
+        return {f"validation_{name}": task_error(self.network, bank) for name, bank in self._validation.items()}
+
+    def picture(self) -> None:
+        """Show nothing: a task model makes no pictures."""
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Return the task model."""
+        return {WEIGHTS: self.network}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return weights and optimiser."""
+        return {"network": self.network.state_dict(), "optimiser": self._optimiser.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take them over."""
+        self.network.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+
+
+def linear_decay(step: int, steps: int) -> float:
+    """Return 1 over the first half of `steps` and a line to 0 over the second."""
+    return min(1.0, 2 * (1 - step / steps))
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of every parameter group."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+@torch.no_grad()
+def task_error(network: nn.Module, bank: Bank) -> float:
+    """Return the mean squared error over a whole bank, in standard deviations squared."""
+    total = 0.0
+    for index in torch.arange(len(bank), device=bank.images.device).split(_EVALUATION_BATCH):
+        images, labels = bank.batch(index)
+        total += float((network(images) - labels).square().mean()) * len(index)
+    return total / len(bank)
+
+
+def train_task_model(config: TaskModelConfig) -> dict[str, float]:
+    """Run step 1 and return the last validation's figures.
+
+    Raises:
+        InputError: a dataset or run that does not fit.
+        Interrupted: a signal stopped it; the run can be resumed.
+    """
+    dataset = load_dataset(config.dataset)
+    device = pick_device(config.device)
+    training, validation = dataset.split_by_episode(config.validation_share, config.seed)
+    scale = label_scale(training)
+    run = Run(config.out, "task_model", config, config.resume)
+    _write_learned(run.path, Learned(data=dataset.info, label_scale=tuple(scale.tolist()), images=len(training)))
+    torch.manual_seed(config.seed)
+    network = TaskModel(len(scale), (dataset.info.height, dataset.info.width)).to(device)
+    banks = [(make_bank(training, scale, device), config.batch_size)]
+    held_out = {"error": make_bank(validation, scale, device)}
+    trainer = TaskModelTrainer(network, banks, held_out, config, config.steps)
+    return train(run, trainer, _schedule(config), config.seed, "task model")
+
+
+def refine(config: RefineConfig) -> dict[str, float]:
+    """Run step 3 and return the last validation's figures.
+
+    Raises:
+        InputError: a dataset or run that does not fit.
+        Interrupted: a signal stopped it; the run can be resumed.
+    """
+    from taskgan_ros.training.translator import load_translator
+
+    device = pick_device(config.device)
+    network, learned = load_task_model(config.task_model)
+    translator = load_translator(config.translator).to(device).eval()
+    source, target = load_dataset(config.source), load_dataset(config.target)
+    for dataset in (source, target):
+        check_compatible(learned.data, dataset.info)
+    run = Run(config.out, "refine", config, config.resume)
+    _write_learned(run.path, learned)
+    torch.manual_seed(config.seed)
+    training, validation = target.split_by_episode(0.1, config.seed)
+    copies = [_translate(translator, training, learned, config.augment, device) for _ in range(config.variants)]
+    translated = Bank(torch.cat([c.images for c in copies]), torch.cat([c.labels for c in copies]), None)
+    plain = make_bank(source, learned.scale, device)
+    count = max(1, round(config.batch_size * config.translated_share))
+    banks = [(translated, count)] + ([(plain, config.batch_size - count)] if count < config.batch_size else [])
+    held_out = {
+        "translated_error": _translate(translator, validation, learned, 0.0, device),
+        "source_error": plain,
+    }
+    trainer = TaskModelTrainer(network.to(device), banks, held_out, config, config.steps)
+    return train(run, trainer, _schedule(config), config.seed, "refine")
+
+
+@torch.no_grad()
+def _translate(translator: nn.Module, data: Dataset, learned: Learned, augment: float, device: torch.device) -> Bank:
+    """Return F(y) of every image as the node would see it: rounded to bytes."""
+    translated = []
+    for images in torch.from_numpy(data.images).split(64):
+        y = photometric(to_network(images.to(device)), augment)
+        translated.append(to_uint8(translator(y)))
+    return Bank(torch.cat(translated), torch.from_numpy(data.actions / learned.scale).to(device), None)
+
+
+def load_task_model(run: Path) -> tuple[TaskModel, Learned]:
+    """Return the task model of a run of step 1 or 3, on the CPU, and what it predicts.
+
+    Raises:
+        InputError: no such run, or one of another kind.
+    """
+    kind = read_description(run)["kind"]
+    if kind not in ("task_model", "refine"):
+        raise InputError(f"{run}: expected a run of a task model, got one of {kind}")
+    learned = build(Learned, yaml.safe_load((run / _LEARNED).read_text(encoding="utf-8")), str(run / _LEARNED))
+    network = TaskModel(len(learned.label_scale), learned.image_size)
+    load_weights(run / f"{WEIGHTS}.safetensors", network)
+    return network, learned
+
+
+def _write_learned(run: Path, learned: Learned) -> None:
+    write_text(run / _LEARNED, yaml.safe_dump(to_plain(learned), sort_keys=False))
+
+
+def _schedule(config: TaskModelConfig | RefineConfig) -> Schedule:
+    return Schedule(config.steps, config.log_every, config.show_every, config.save_every)
