@@ -1,0 +1,192 @@
+"""Whether to move: a state machine fed with what arrives, that answers command, hold or nothing.
+
+Every method takes the time, seconds of one steady clock, so nothing here waits, sleeps or reads a clock. It
+is not thread-safe: whoever owns it calls it from one thread or under one lock.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from taskgan_ros.control.joint_state import configuration
+from taskgan_ros.control.limits import duration
+from taskgan_ros.errors import InputError
+
+Array = NDArray[np.float64]
+
+
+class State(enum.Enum):
+    """What the arm is doing on our account."""
+
+    INACTIVE = "inactive"
+    WAITING = "waiting"  # active, and not commanded yet
+    RUNNING = "running"
+    HELD = "held"  # stopped after having run, or by an output that must not be trusted
+
+
+class Source(enum.Enum):
+    """Whom the arm waits for, or who holds it."""
+
+    JOINT_STATES = "joint states"
+    IMAGES = "images"
+    COMMANDS = "commands"  # the policy: slow or stuck
+    OUTPUT = "policy output"  # not finite
+
+
+class Action(enum.Enum):
+    """What to send to the arm now."""
+
+    NOTHING = "nothing"
+    COMMAND = "command"
+    HOLD = "hold"
+
+
+class Supervisor:
+    """Lets commands through while images, joint states and commands are fresh; asks for one hold when not.
+
+    What was late resumes by itself: the next command with everything fresh is let through. An output that is
+    not finite holds until `deactivate` and `activate`. Only what arrives after `activate` counts, so nothing
+    acts on a pose or an image from before.
+
+    Attributes:
+        state: see `State`.
+        blocked_by: whom the arm waits for, or who holds it; empty while inactive or running.
+        reason: the same as a sentence with times, for a person.
+        measured: (n,) rad, the newest good joint state, in the order of `joint_names`; None before the first.
+        parked: (n,) rad, the first good joint state after `activate`: where joints that are not driven
+            belong.
+    """
+
+    def __init__(
+        self,
+        joint_names: Sequence[str],
+        image_timeout_s: float = 0.25,
+        joint_state_timeout_s: float = 0.25,
+        command_timeout_s: float = 0.5,
+    ) -> None:
+        """Start inactive.
+
+        Args:
+            joint_names: the arm's n joints; each must be in every joint state.
+            image_timeout_s: s between images; five frames of a 20 Hz camera.
+            joint_state_timeout_s: s between good joint states.
+            command_timeout_s: s from an image's arrival to now, for the image that the last command was made
+                from; it must leave room for two inferences.
+
+        Raises:
+            InputError: a timeout that is not a positive number.
+        """
+        self.state = State.INACTIVE
+        self.blocked_by: tuple[Source, ...] = ()
+        self.reason = ""
+        self.measured: Array | None = None
+        self.parked: Array | None = None
+        self._joint_names = tuple(joint_names)
+        self._timeouts = {
+            Source.JOINT_STATES: duration("joint_state_timeout_s", joint_state_timeout_s),
+            Source.IMAGES: duration("image_timeout_s", image_timeout_s),
+            Source.COMMANDS: duration("command_timeout_s", command_timeout_s),
+        }
+        self._activated_s = 0.0
+        self._heard_s: dict[Source, float] = {}
+        self._refusal = ""
+
+    def activate(self, now_s: float) -> None:
+        """Start afresh: wait for joint states, images and a command that arrive from now on."""
+        self.state, self.parked, self._activated_s = State.WAITING, None, now_s
+        self._heard_s.clear()
+        self._refusal = ""
+        self.tick(now_s)
+
+    def deactivate(self) -> Action:
+        """Stop for good, on shutdown too; asks for a hold if the arm was running."""
+        was_running = self.state is State.RUNNING
+        self.state, self.blocked_by, self.reason = State.INACTIVE, (), ""
+        return Action.HOLD if was_running else Action.NOTHING
+
+    def receive_image(self, now_s: float) -> None:
+        """Note that an image has arrived."""
+        self._heard_s[Source.IMAGES] = now_s
+
+    def receive_joint_state(self, now_s: float, names: Sequence[str], positions: Sequence[float] | Array) -> None:
+        """Take a joint state; one that is not finite or lacks a joint counts as none, and `reason` says so.
+
+        Args:
+            now_s: s.
+            names: in any order; further joints than the arm's are ignored.
+            positions: rad, one a name.
+        """
+        try:
+            self.measured = configuration(self._joint_names, names, positions)
+        except InputError as error:
+            self._refusal = f"; the last was refused: {error}"
+            return
+        self._refusal = ""
+        self._heard_s[Source.JOINT_STATES] = now_s
+        if self.parked is None and self.state is not State.INACTIVE:
+            self.parked = self.measured
+
+    def receive_command(self, now_s: float, command: ArrayLike, image_s: float) -> Action:
+        """Judge a policy's output; COMMAND means that it may be sent.
+
+        Args:
+            now_s: s.
+            command: (J,) as the policy gave it.
+            image_s: when `receive_image` was told of the image that it was made from. A command from an image
+                of before `activate` is ignored.
+        """
+        if self.state is State.INACTIVE or image_s < self._activated_s:
+            return Action.NOTHING
+        if not np.isfinite(command).all():
+            values = np.asarray(command, dtype=np.float64).tolist()
+            return self._stop((Source.OUTPUT,), f"the policy's output is not finite: {values}")
+        if self._is_latched:
+            return Action.NOTHING
+        self._heard_s[Source.COMMANDS] = image_s
+        if self._late(now_s):
+            return self.tick(now_s)
+        self.state, self.blocked_by, self.reason = State.RUNNING, (), ""
+        return Action.COMMAND
+
+    def tick(self, now_s: float) -> Action:
+        """Look at the clock; to be called several times within the shortest timeout."""
+        if self.state is State.INACTIVE or self._is_latched:
+            return Action.NOTHING
+        late = self._late(now_s)
+        if self.state is State.RUNNING:
+            return self._stop(tuple(late), ", ".join(late.values())) if late else Action.NOTHING
+        self.blocked_by = tuple(late) or (Source.COMMANDS,)
+        self.reason = ", ".join(late.values()) or "waiting for the next command"
+        return Action.NOTHING
+
+    @property
+    def _is_latched(self) -> bool:
+        return Source.OUTPUT in self.blocked_by
+
+    def _stop(self, sources: tuple[Source, ...], reason: str) -> Action:
+        is_first = self.state is not State.HELD
+        self.state, self.blocked_by, self.reason = State.HELD, sources, reason
+        return Action.HOLD if is_first and self.measured is not None else Action.NOTHING
+
+    def _late(self, now_s: float) -> dict[Source, str]:
+        """Return what is late and a sentence on it; the policy is to blame only when it has all it needs."""
+        inputs = (Source.JOINT_STATES, Source.IMAGES)
+        late = {source: text for source in inputs if (text := self._lateness(source, now_s))}
+        if not late and (text := self._lateness(Source.COMMANDS, now_s)):
+            late[Source.COMMANDS] = text
+        return late
+
+    def _lateness(self, source: Source, now_s: float) -> str:
+        refusal = self._refusal if source is Source.JOINT_STATES else ""
+        if source not in self._heard_s:
+            return f"no {source.value} yet{refusal}"
+        age_s, timeout_s = now_s - self._heard_s[source], self._timeouts[source]
+        if age_s <= timeout_s:
+            return ""
+        if source is Source.COMMANDS:
+            return f"slow policy: its newest command's image is {age_s:.2f} s old, expected {timeout_s:g} s"
+        return f"no {source.value} for {age_s:.2f} s, expected within {timeout_s:g} s{refusal}"

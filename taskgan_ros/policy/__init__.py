@@ -1,0 +1,1 @@
+"""A bundle of ONNX models on the robot's computer: verify, load, image to command."""

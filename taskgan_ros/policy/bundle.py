@@ -1,0 +1,265 @@
+"""A bundle: a folder of ONNX graphs and the card that says what they are, verified before any of it runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+import yaml
+
+from taskgan_ros.arm.arm import Arm, load_arm
+from taskgan_ros.config import config_dataclass, load, share_dir, to_plain
+from taskgan_ros.errors import InputError, OutputExistsError
+from taskgan_ros.policy.graph import Signature, Tensor, read_signature
+
+CARD = "bundle.yaml"
+README = "README.md"
+TRANSLATOR = "translator.onnx"
+TASK_MODEL = "task_model.onnx"
+POLICY = "policy.onnx"
+GRAPHS = (TRANSLATOR, TASK_MODEL, POLICY)
+
+IMAGE, COMMAND, TRANSLATED = "image", "command", "translated"
+UNITS = {"joint_velocities": "rad/s", "joint_angles": "rad"}
+
+Name = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]  # leads to no other folder
+Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, pydantic.Field(gt=0)]
+Positive = Annotated[float, pydantic.Field(gt=0)]
+NonNegative = Annotated[float, pydantic.Field(ge=0)]
+Figure = int | float | str
+
+
+@config_dataclass
+class ImageFormat:
+    """The images that the graphs take: uint8, [N, height, width, 3]."""
+
+    height: Count
+    width: Count
+    color_order: Literal["rgb"] = "rgb"
+
+
+@config_dataclass
+class Result:
+    """A measurement: what was measured, the command that measures it again, and its figures."""
+
+    what: str
+    command: str
+    figures: dict[str, Figure]
+
+
+@config_dataclass
+class BundleCard:
+    """What `bundle.yaml` says.
+
+    Attributes:
+        format: the layout of the folder.
+        name: of the bundle, as `models/` has it.
+        task: what the command is.
+        arm: a shipped arm, or an arm file in the bundle's folder.
+        scene: the scene it was trained in.
+        target_domain: the domain of the camera images that the translator (F) takes.
+        joint_names: one for each of the J outputs, in their order.
+        units: of the command: rad/s for joint_velocities, rad for joint_angles.
+        label_scale: (J,) in `units`; what the task model (f_X) was trained in units of. The graphs undo it.
+        image: what the graphs take.
+        opset: of the graphs.
+        lambda_task: λ, the weight of the task in the translator's loss.
+        recipe: the training recipe.
+        data: counts, of source and target images for instance.
+        seeds: of each training step.
+        taskgan_version: that exported it.
+        files: SHA-256 of each file that a program reads. The model card and its pictures are for people, who
+            may edit them.
+        export_max_abs_diff: the largest difference to torch found at export, by output.
+        results: measured on the exported bundle.
+    """
+
+    format: Literal[1] = 1
+    name: Name
+    task: Literal["joint_velocities", "joint_angles"]
+    arm: str
+    scene: str
+    target_domain: str
+    joint_names: Annotated[tuple[str, ...], pydantic.Field(min_length=1)]
+    units: str
+    label_scale: tuple[Positive, ...]
+    image: ImageFormat
+    opset: Count
+    lambda_task: NonNegative
+    recipe: str
+    data: dict[str, Figure]
+    seeds: dict[str, int]
+    taskgan_version: str
+    files: dict[Name, Sha256] = dataclasses.field(default_factory=dict)
+    export_max_abs_diff: dict[str, NonNegative] = dataclasses.field(default_factory=dict)
+    results: tuple[Result, ...] = ()
+
+    @pydantic.field_validator("joint_names")
+    @classmethod
+    def _names_differ(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError("expected each joint once")
+        return names
+
+    @pydantic.field_validator("units")
+    @classmethod
+    def _units_fit_task(cls, units: str, info: pydantic.ValidationInfo) -> str:
+        expected = UNITS.get(info.data.get("task", ""))
+        if expected and units != expected:
+            raise ValueError(f"expected {expected} for the task {info.data['task']}")
+        return units
+
+    @pydantic.field_validator("label_scale")
+    @classmethod
+    def _one_scale_a_joint(cls, scale: tuple[float, ...], info: pydantic.ValidationInfo) -> tuple[float, ...]:
+        names = info.data.get("joint_names", scale)
+        if len(scale) != len(names):
+            raise ValueError(f"expected {len(names)} values, one for each of joint_names")
+        return scale
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle: its folder, its card, and the arm that it is for."""
+
+    path: Path
+    card: BundleCard
+    arm: Arm
+
+
+def shipped_bundles() -> tuple[str, ...]:
+    """Return the names of the bundles in `models/`."""
+    return tuple(sorted(card.parent.name for card in (share_dir() / "models").glob(f"*/{CARD}")))
+
+
+def load_bundle(name_or_path: str | Path) -> Bundle:
+    """Return a shipped bundle by name, or the one in a user's folder, after checking all of it.
+
+    Raises:
+        InputError: no such bundle; or its card, a file's hash, a graph's opset, inputs or outputs, or the
+            joint names do not fit. The message says where, what was expected and what was found.
+    """
+    path = _find(name_or_path)
+    card = load(BundleCard, path / CARD)
+    missing = [name for name in GRAPHS if name not in card.files]
+    if missing:
+        raise InputError(f"{path / CARD}: files: expected {list(GRAPHS)} among them, got none for {missing}")
+    for name, expected in card.files.items():
+        data = _read_verified(path / name, expected)
+        if name in GRAPHS:
+            _check_graph(path / name, read_signature(data, path / name), card)
+    return Bundle(path, card, _load_arm(path, card))
+
+
+def write_bundle(
+    out: Path,
+    card: BundleCard,
+    files: Mapping[str, bytes],
+    readme: str,
+    pictures: Mapping[str, bytes] | None = None,
+) -> Bundle:
+    """Write a bundle that `load_bundle` takes, all of it or nothing.
+
+    It is put together and verified beside `out` and then renamed, so an interrupted or failed export leaves
+    nothing.
+
+    Args:
+        out: the folder to make.
+        card: its `files` are replaced by the hashes of `files`.
+        files: content by file name; all of `GRAPHS`, and whatever else a program shall read.
+        readme: the model card, Markdown.
+        pictures: content by file name, for the model card.
+
+    Raises:
+        OutputExistsError: `out` exists.
+        InputError: it would not load again, or cannot be written, the disk being full for instance.
+    """
+    if os.path.lexists(out):
+        raise OutputExistsError(out)
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    plain = to_plain(dataclasses.replace(card, files=hashes))
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    contents = {**(pictures or {}), **files, README: readme.encode(), CARD: text.encode()}
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as beside:
+            folder = Path(beside) / out.name
+            folder.mkdir()
+            for name, data in contents.items():
+                _write(folder / name, data)
+            bundle = load_bundle(folder)
+            folder.rename(out)
+    except OSError as error:
+        size = sum(map(len, contents.values())) / 1e6
+        raise InputError(f"{out}: expected to write {size:.1f} MB there, got: {error}") from error
+    return dataclasses.replace(bundle, path=out)
+
+
+def _find(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path).expanduser()
+    if not path.is_dir():
+        shipped = shipped_bundles()
+        if str(name_or_path) not in shipped:
+            names = ", ".join(shipped)
+            raise InputError(f"bundle: expected a folder or one of [{names}], got {str(name_or_path)!r}")
+        return share_dir() / "models" / name_or_path
+    if not (path / CARD).is_file():
+        found = sorted(file.name for file in path.iterdir())
+        raise InputError(f"{path}: expected a bundle, which has {CARD}, got a folder with {found}")
+    return path
+
+
+def _read_verified(path: Path, expected: str) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: expected this file, which {CARD} lists, got: {error.strerror}") from error
+    actual = hashlib.sha256(data).hexdigest()
+    if actual != expected:
+        got = f"{actual} of {len(data)} bytes: damaged, cut short or replaced"
+        raise InputError(f"{path}: expected SHA-256 {expected}, as {CARD} says, got {got}")
+    return data
+
+
+def _check_graph(path: Path, found: Signature, card: BundleCard) -> None:
+    if found.opset != card.opset:
+        raise InputError(f"{path}: expected opset {card.opset}, as {CARD} says, got {found.opset}")
+    pixels = ("N", card.image.height, card.image.width, 3)
+    command = Tensor(COMMAND, "float32", ("N", len(card.joint_names)))
+    translated = Tensor(TRANSLATED, "uint8", pixels)
+    outputs = {TRANSLATOR: (translated,), TASK_MODEL: (command,), POLICY: (command, translated)}[path.name]
+    for what, expected, actual in (
+        ("inputs", (Tensor(IMAGE, "uint8", pixels),), found.inputs),
+        ("outputs", outputs, found.outputs),
+    ):
+        if set(actual) != set(expected):
+            raise InputError(f"{path}: expected {what} {_listed(expected)}, got {_listed(actual)}")
+
+
+def _listed(tensors: tuple[Tensor, ...]) -> str:
+    return "; ".join(map(str, tensors))
+
+
+def _load_arm(path: Path, card: BundleCard) -> Arm:
+    own = path / card.arm
+    arm = load_arm(own if own.is_file() else card.arm)
+    unknown = [name for name in card.joint_names if name not in arm.joint_names]
+    if unknown:
+        expected = f"expected joints of the arm {card.arm}, {list(arm.joint_names)}"
+        raise InputError(f"{path / CARD}: joint_names: {expected}, got {unknown}")
+    return arm
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())  # on the disk before the rename is

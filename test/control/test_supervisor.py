@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from taskgan_ros.control.supervisor import Action, Source, State, Supervisor
+from taskgan_ros.errors import InputError
+
+NAMES = ("shoulder", "elbow")
+GOOD = [0.1, 0.2]
+COMMAND, HOLD, NOTHING = Action.COMMAND, Action.HOLD, Action.NOTHING
+
+
+def frame(supervisor: Supervisor, now_s: float, command: list[float] | None = None) -> Action:
+    """Let everything arrive at once and be acted on 40 ms later; return the answer to the command."""
+    supervisor.receive_joint_state(now_s, NAMES, GOOD)
+    supervisor.receive_image(now_s)
+    return supervisor.receive_command(now_s + 0.04, command or [0.1, 0.1], image_s=now_s)
+
+
+@pytest.fixture
+def running() -> Supervisor:
+    """Return a supervisor that runs since 10.04 s."""
+    supervisor = Supervisor(NAMES, image_timeout_s=0.25, joint_state_timeout_s=0.2, command_timeout_s=0.5)
+    supervisor.activate(10.0)
+    assert frame(supervisor, 10.0) is COMMAND
+    return supervisor
+
+
+def test_an_inactive_supervisor_lets_nothing_through() -> None:
+    supervisor = Supervisor(NAMES)
+    assert frame(supervisor, 1.0) is NOTHING
+    assert supervisor.tick(1.0) is NOTHING
+    assert supervisor.state is State.INACTIVE
+
+
+def test_it_says_what_it_waits_for() -> None:
+    supervisor = Supervisor(NAMES)
+    supervisor.activate(0.0)
+    assert (supervisor.state, supervisor.reason) == (State.WAITING, "no joint states yet, no images yet")
+    assert supervisor.blocked_by == (Source.JOINT_STATES, Source.IMAGES)
+    supervisor.receive_joint_state(0.1, NAMES, GOOD)
+    supervisor.tick(0.1)
+    assert supervisor.reason == "no images yet"
+    supervisor.receive_image(0.2)
+    supervisor.tick(0.2)
+    assert supervisor.reason == "no commands yet"
+
+
+def test_it_runs_once_everything_is_there(running: Supervisor) -> None:
+    assert running.state is State.RUNNING
+    assert running.blocked_by == ()
+    np.testing.assert_array_equal(running.measured, GOOD)
+
+
+def test_without_a_joint_state_nothing_is_ever_sent() -> None:
+    supervisor = Supervisor(NAMES)
+    supervisor.activate(0.0)
+    supervisor.receive_image(0.0)
+    assert supervisor.receive_command(0.1, [0.1, 0.1], image_s=0.0) is NOTHING
+    assert supervisor.receive_command(0.1, [math.nan, 0.1], image_s=0.0) is NOTHING
+    assert supervisor.state is State.HELD
+    assert supervisor.deactivate() is NOTHING
+
+
+def test_a_camera_stop_holds_once_and_a_late_frame_resumes(running: Supervisor) -> None:
+    running.receive_joint_state(10.24, NAMES, GOOD)
+    assert running.tick(10.24) is NOTHING
+    running.receive_joint_state(10.3, NAMES, GOOD)
+    assert running.tick(10.3) is HOLD
+    assert (running.state, running.blocked_by) == (State.HELD, (Source.IMAGES,))
+    assert running.reason == "no images for 0.30 s, expected within 0.25 s"
+    running.receive_joint_state(12.0, NAMES, GOOD)
+    assert running.tick(12.0) is NOTHING
+    assert running.reason == "no images for 2.00 s, expected within 0.25 s"
+    running.receive_image(12.01)
+    running.tick(12.02)
+    assert (running.state, running.blocked_by) == (State.HELD, (Source.COMMANDS,))
+    assert running.receive_command(12.05, [0.1, 0.1], image_s=12.01) is COMMAND
+    assert running.state is State.RUNNING
+
+
+def test_after_a_short_stop_it_waits_for_a_command_made_since(running: Supervisor) -> None:
+    running.receive_joint_state(10.3, NAMES, GOOD)
+    assert running.tick(10.3) is HOLD
+    running.receive_image(10.31)
+    assert running.tick(10.32) is NOTHING
+    assert (running.state, running.reason) == (State.HELD, "waiting for the next command")
+
+
+def test_a_second_cause_sends_no_second_hold(running: Supervisor) -> None:
+    assert running.tick(10.3) is HOLD
+    assert frame(running, 10.4, command=[math.nan, 0.1]) is NOTHING
+    assert running.blocked_by == (Source.OUTPUT,)
+
+
+def test_a_joint_state_stop_holds_and_says_why(running: Supervisor) -> None:
+    running.receive_image(10.2)
+    running.receive_joint_state(10.21, ["finger"], [0.0])
+    assert running.tick(10.21) is HOLD
+    assert running.blocked_by == (Source.JOINT_STATES,)
+    assert running.reason.startswith("no joint states for 0.21 s, expected within 0.2 s; the last was refused: ")
+    assert "missing ['shoulder', 'elbow']" in running.reason
+    assert frame(running, 11.0) is COMMAND
+
+
+def test_a_joint_state_that_is_not_finite_is_not_taken(running: Supervisor) -> None:
+    running.receive_joint_state(10.1, NAMES, [math.nan, 0.0])
+    np.testing.assert_array_equal(running.measured, GOOD)
+
+
+def test_a_command_that_comes_when_something_is_late_holds_before_the_clock_is_looked_at(running: Supervisor) -> None:
+    assert running.receive_command(10.27, [0.1, 0.1], image_s=10.0) is HOLD
+
+
+def test_a_command_made_from_an_old_image_is_not_followed(running: Supervisor) -> None:
+    for now_s in (10.2, 10.4, 10.6):
+        running.receive_joint_state(now_s, NAMES, GOOD)
+        running.receive_image(now_s)
+    assert running.receive_command(10.62, [0.1, 0.1], image_s=10.1) is HOLD
+    assert running.blocked_by == (Source.COMMANDS,)
+    assert running.reason == "slow policy: its newest command's image is 0.52 s old, expected 0.5 s"
+
+
+def test_a_stuck_policy_holds_once(running: Supervisor) -> None:
+    answers = []
+    for now_s in (10.2, 10.4, 10.6, 10.8):
+        running.receive_joint_state(now_s, NAMES, GOOD)
+        running.receive_image(now_s)
+        answers.append(running.tick(now_s))
+    assert answers == [NOTHING, NOTHING, HOLD, NOTHING]
+    assert running.blocked_by == (Source.COMMANDS,)
+
+
+def test_an_output_that_is_not_finite_holds_until_activated_again(running: Supervisor) -> None:
+    assert frame(running, 10.1, command=[0.1, math.nan]) is HOLD
+    assert (running.state, running.blocked_by) == (State.HELD, (Source.OUTPUT,))
+    assert running.reason == "the policy's output is not finite: [0.1, nan]"
+    assert frame(running, 10.2) is NOTHING
+    assert running.tick(20.0) is NOTHING
+    assert running.blocked_by == (Source.OUTPUT,)
+    running.deactivate()
+    running.activate(21.0)
+    assert frame(running, 21.0) is COMMAND
+
+
+def test_deactivating_a_running_arm_holds_it(running: Supervisor) -> None:
+    assert running.deactivate() is HOLD
+    assert running.deactivate() is NOTHING
+    assert frame(running, 10.2) is NOTHING
+
+
+def test_deactivating_a_held_arm_sends_nothing_more(running: Supervisor) -> None:
+    assert running.tick(11.0) is HOLD
+    assert running.deactivate() is NOTHING
+
+
+def test_nothing_from_before_activation_counts(running: Supervisor) -> None:
+    running.deactivate()
+    running.receive_image(10.1)
+    running.receive_joint_state(10.1, NAMES, [5.0, 5.0])
+    running.activate(10.11)
+    assert running.reason == "no joint states yet, no images yet"
+    assert running.parked is None
+    running.receive_joint_state(10.12, NAMES, [1.0, 2.0])
+    running.receive_image(10.12)
+    assert running.receive_command(10.13, [0.1, 0.1], image_s=10.1) is NOTHING  # made for the pose before
+    assert running.receive_command(10.16, [0.1, 0.1], image_s=10.12) is COMMAND
+    np.testing.assert_array_equal(running.parked, [1.0, 2.0])
+
+
+def test_the_parked_configuration_stays_while_the_arm_moves(running: Supervisor) -> None:
+    running.receive_joint_state(10.1, NAMES, [0.5, 0.5])
+    np.testing.assert_array_equal(running.parked, GOOD)
+
+
+@given(st.sampled_from([0.0, -1.0, math.nan, math.inf]))
+def test_a_timeout_that_is_none_is_refused(bad: float) -> None:
+    with pytest.raises(InputError, match="image_timeout_s: expected a positive number of seconds, got"):
+        Supervisor(NAMES, image_timeout_s=bad)
+
+
+@dataclass
+class Heard:
+    """What a person with a notebook would know of the last good arrivals."""
+
+    joint_state_s: float = -math.inf
+    image_s: float = -math.inf
+
+
+class AnyOrderOfEvents(RuleBasedStateMachine):
+    """Whatever arrives in whatever order, the promises hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.supervisor = Supervisor(NAMES, image_timeout_s=0.25, joint_state_timeout_s=0.2, command_timeout_s=0.5)
+        self.now_s = 100.0
+        self.heard = Heard()
+        self.is_latched = False
+        self.is_moving = False  # a command was sent, and no hold after it
+
+    def note(self, action: Action, was: State) -> None:
+        if action is COMMAND:
+            assert self.supervisor.state is State.RUNNING
+            assert self.now_s - self.heard.joint_state_s <= 0.2
+            assert self.now_s - self.heard.image_s <= 0.25
+            assert not self.is_latched
+            self.is_moving = True
+        if action is HOLD:
+            assert was is not State.HELD
+            assert self.supervisor.measured is not None
+            self.is_moving = False
+
+    @rule(passed_s=st.floats(0, 0.4))
+    def wait_and_look(self, passed_s: float) -> None:
+        was = self.supervisor.state
+        self.now_s += passed_s
+        self.note(self.supervisor.tick(self.now_s), was)
+
+    @rule(value=st.sampled_from([0.0, 1.0, math.nan]), has_all=st.booleans())
+    def joint_state(self, value: float, has_all: bool) -> None:
+        names = NAMES if has_all else NAMES[:1]
+        self.supervisor.receive_joint_state(self.now_s, names, [value] * len(names))
+        if has_all and math.isfinite(value):
+            self.heard.joint_state_s = self.now_s
+
+    @rule()
+    def image(self) -> None:
+        self.supervisor.receive_image(self.now_s)
+        self.heard.image_s = self.now_s
+
+    @precondition(lambda self: self.heard.image_s > 0)
+    @rule(value=st.sampled_from([0.0, 0.3, 0.3, math.inf]))
+    def command(self, value: float) -> None:
+        was = self.supervisor.state
+        self.note(self.supervisor.receive_command(self.now_s, [value, 0.0], self.heard.image_s), was)
+        self.is_latched |= was is not State.INACTIVE and self.supervisor.blocked_by == (Source.OUTPUT,)
+
+    @rule()
+    def reactivate(self) -> None:
+        self.note(self.supervisor.deactivate(), self.supervisor.state)
+        assert not self.is_moving
+        self.now_s += 0.001
+        self.supervisor.activate(self.now_s)
+        self.heard, self.is_latched = Heard(), False
+
+    @rule()
+    def deactivate(self) -> None:
+        self.note(self.supervisor.deactivate(), self.supervisor.state)
+        self.is_latched = False
+
+    @invariant()
+    def moves_only_while_running(self) -> None:
+        assert self.is_moving == (self.supervisor.state is State.RUNNING)
+
+    @invariant()
+    def says_why_it_does_not_move(self) -> None:
+        stands = self.supervisor.state in (State.WAITING, State.HELD)
+        assert bool(self.supervisor.reason) == stands
+        assert bool(self.supervisor.blocked_by) == stands
+
+
+TestAnyOrderOfEvents = AnyOrderOfEvents.TestCase

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from taskgan_ros.errors import InputError
+from taskgan_ros.policy.bundle import POLICY, BundleCard, load_bundle, write_bundle
+from taskgan_ros.policy.policy import Policy
+
+Images = NDArray[np.uint8]
+
+WEIGHTS = np.array([[0.5, -0.25], [0.125, 1.0], [-1.0, 0.75]])  # conftest.py's graphs
+
+
+def commands_of(images: Images) -> NDArray[np.float64]:
+    """Return what the tiny f_X makes of images: a linear map of the mean colour."""
+    return np.asarray(images.mean(axis=(1, 2)) @ WEIGHTS)
+
+
+def test_act_equals_the_graphs_computed_by_numpy(bundle_dir: Path, images: Images) -> None:
+    prediction = Policy(load_bundle(bundle_dir)).act(images, want_translated=True)
+    assert prediction.translated is not None
+    assert prediction.translated.dtype == np.uint8
+    np.testing.assert_array_equal(prediction.translated, 255 - images)
+    assert prediction.commands.dtype == np.float64
+    np.testing.assert_allclose(prediction.commands, commands_of(255 - images), rtol=1e-5)
+
+
+def test_the_task_model_alone_sees_the_raw_image(bundle_dir: Path, images: Images) -> None:
+    prediction = Policy(load_bundle(bundle_dir), translate=False).act(images)
+    np.testing.assert_allclose(prediction.commands, commands_of(images), rtol=1e-5)
+    assert prediction.translated is None
+
+
+def test_one_image_of_a_batch_does_not_change_another(bundle_dir: Path, images: Images) -> None:
+    policy = Policy(load_bundle(bundle_dir))
+    one_by_one = np.concatenate([policy.act(image[None]).commands for image in images])
+    np.testing.assert_allclose(policy.act(images).commands, one_by_one, rtol=1e-6)
+
+
+def test_a_view_with_swapped_channels_is_read_as_what_it_shows(bundle_dir: Path, images: Images) -> None:
+    swapped = images[..., ::-1]  # how a bgr8 message becomes RGB: negative strides, no copy
+    prediction = Policy(load_bundle(bundle_dir)).act(swapped)
+    np.testing.assert_allclose(prediction.commands, commands_of(255 - swapped), rtol=1e-5)
+
+
+def test_a_network_that_fails_is_not_hidden(
+    tmp_path: Path, card: BundleCard, graphs: dict[str, bytes], graph: Callable[..., bytes], images: Images
+) -> None:
+    bundle = write_bundle(tmp_path / "nan", card, {**graphs, POLICY: graph(scale="nan")}, "")
+    assert np.isnan(Policy(bundle).act(images).commands).all()
+
+
+@pytest.mark.parametrize(
+    ("bad", "got"),
+    [
+        (np.zeros((1, 6, 8, 3), np.float32), "float32 [1, 6, 8, 3]"),
+        (np.zeros((6, 8, 3), np.uint8), "uint8 [6, 8, 3]"),
+        (np.zeros((1, 8, 6, 3), np.uint8), "uint8 [1, 8, 6, 3]"),
+        (np.zeros((1, 6, 8, 4), np.uint8), "uint8 [1, 6, 8, 4]"),
+        (np.zeros((0, 6, 8, 3), np.uint8), "uint8 [0, 6, 8, 3]"),
+        ([[1, 2], [3, 4]], "list"),
+    ],
+)
+def test_images_that_do_not_fit_are_refused(bundle_dir: Path, bad: Any, got: str) -> None:
+    with pytest.raises(InputError, match=re.escape(f"images: expected uint8 [N, 6, 8, 3] with N >= 1, got {got}")):
+        Policy(load_bundle(bundle_dir)).act(bad)
+
+
+def test_a_translation_is_refused_where_there_is_no_translator(bundle_dir: Path, images: Images) -> None:
+    with pytest.raises(InputError, match="expected a policy with translate=True, got translate=False"):
+        Policy(load_bundle(bundle_dir), translate=False).act(images, want_translated=True)
+
+
+def test_a_provider_that_is_not_there_is_refused_and_not_replaced(bundle_dir: Path) -> None:
+    providers = ("TensorrtExecutionProvider", "CPUExecutionProvider")
+    with pytest.raises(InputError, match=r"providers: expected some of \[.*'CPUExecutionProvider'\], got \['Tensorrt"):
+        Policy(load_bundle(bundle_dir), providers=providers)
+
+
+def test_a_file_that_is_gone_since_it_was_verified_is_refused(bundle_dir: Path) -> None:
+    bundle = load_bundle(bundle_dir)
+    (bundle_dir / POLICY).unlink()
+    with pytest.raises(InputError, match=r"policy\.onnx: expected it to load with \['CPU.*doesn't exist"):
+        Policy(bundle)
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_a_thread_count_below_one_is_refused(bundle_dir: Path, threads: int) -> None:
+    with pytest.raises(InputError, match=f"threads: expected at least 1, .* got {threads}"):
+        Policy(load_bundle(bundle_dir), threads=threads)
+
+
+def test_several_threads_may_ask_one_policy(bundle_dir: Path, images: Images) -> None:
+    policy = Policy(load_bundle(bundle_dir), threads=1)
+    expected = policy.act(images).commands
+    with ThreadPoolExecutor(4) as pool:
+        answers = pool.map(lambda _: policy.act(images).commands, range(100))
+    assert all(np.array_equal(answer, expected) for answer in answers)
+
+
+def test_a_robots_computer_needs_neither_torch_nor_onnx_nor_ros(bundle_dir: Path) -> None:
+    code = (
+        "import sys; from taskgan_ros.policy.bundle import load_bundle;"
+        "from taskgan_ros.policy.policy import Policy;"
+        f"Policy(load_bundle({str(bundle_dir)!r}));"
+        "import taskgan_ros.control.supervisor, taskgan_ros.control.trajectory;"
+        "print(sorted({'torch', 'onnx', 'rclpy', 'mujoco', 'h5py'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
