@@ -79,7 +79,9 @@ def to_plain(config: Any) -> dict[str, Any]:
 
 
 def _describe(fault: Any) -> str:
-    field = ".".join(str(part) for part in fault["loc"]) or "(whole file)"
+    field = ".".join(str(part) for part in fault["loc"])
+    if not field:  # a rule over several fields, whose message says what came
+        return str(fault["msg"])
     if fault["type"] == "unexpected_keyword_argument":
         return f"{field}: expected no such field, got {fault['input']!r}"
     if fault["type"] == "missing":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import errno
+import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from taskgan_ros.errors import InputError, OutputExistsError
 
 FORMAT = 1
+_UNFINISHED = "unfinished"  # the episode that is being written
+_SPARE_BYTES = 2**20  # for HDF5's own tables
 _COMPRESSION = "lzf"  # a plain render shrinks five times and reads back at memory speed; robomimic reads it too
 
 
@@ -91,20 +94,8 @@ class Dataset:
         """Return the number of images."""
         return len(self.images)
 
-    def take(self, index: NDArray[Any]) -> Dataset:
-        """Return the images that `index` (booleans or integers) picks."""
-        paired = None if self.paired is None else self.paired[index]
-        return replace(
-            self,
-            images=self.images[index],
-            actions=self.actions[index],
-            joint_pos=self.joint_pos[index],
-            episode=self.episode[index],
-            paired=paired,
-        )
-
-    def split_by_episode(self, validation_share: float, seed: int) -> tuple[Dataset, Dataset]:
-        """Return (training, validation) sets that share no episode; at least one episode validates.
+    def split_by_episode(self, validation_share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows (indices of images) to train and to validate on, which share no episode; each gets one.
 
         Raises:
             InputError: fewer than two episodes.
@@ -112,10 +103,9 @@ class Dataset:
         episodes = np.unique(self.episode)
         if len(episodes) < 2:
             raise InputError(f"{self.info.domain}: expected at least 2 episodes to split, got {len(episodes)}")
-        count = max(1, round(validation_share * len(episodes)))
-        held_out = np.random.default_rng(seed).choice(episodes, count, replace=False)
-        mask = np.isin(self.episode, held_out)
-        return self.take(~mask), self.take(mask)
+        count = min(max(1, round(validation_share * len(episodes))), len(episodes) - 1)
+        held_out = np.isin(self.episode, np.random.default_rng(seed).choice(episodes, count, replace=False))
+        return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
 def partial_path(out: Path) -> Path:
@@ -132,42 +122,54 @@ def open_writer(out: Path, info: DatasetInfo, resume: bool = False) -> Iterator[
 
     Raises:
         OutputExistsError: `out` exists.
-        InputError: the disk is full, or the partial file is of another dataset.
+        InputError: `out` cannot be written, the disk is full, or the partial file is of another dataset.
     """
     if out.exists():
         raise OutputExistsError(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(out)
-    if not resume:
-        partial.unlink(missing_ok=True)
+    if resume and partial.exists():
+        _check_partial(partial, info)
     try:
-        with h5py.File(partial, "a") as file:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            partial.unlink(missing_ok=True)
+        file = h5py.File(partial, "a")
+    except OSError as error:
+        raise InputError(f"{out}: expected a place to write a dataset to, got: {error}") from error
+    try:
+        with file:
             yield DatasetWriter(file, info)
         partial.replace(out)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:
+    except BaseException:
         partial.unlink(missing_ok=True)
-        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
-            raise InputError(f"{out}: expected room for the dataset, got a full disk; nothing was written") from error
         raise
+
+
+def _check_partial(partial: Path, info: DatasetInfo) -> None:
+    found = read_info(partial)
+    for field in fields(info):
+        expected, actual = getattr(info, field.name), getattr(found, field.name)
+        if expected != actual:
+            raise InputError(
+                f"{partial}: expected a partial dataset with {field.name} {expected!r} to go on with, got {actual!r}"
+            )
 
 
 class DatasetWriter:
     """Adds episodes to an open file; `done` says which are there."""
 
     def __init__(self, file: h5py.File, info: DatasetInfo) -> None:
-        """Start the file, or check that it is of the same dataset."""
-        self._file, self._info = file, info
-        if "data" in file:
-            found = _read_info(file, Path(file.filename))
-            if found != info:
-                raise InputError(f"{file.filename}: expected a partial dataset of {info}, got {found}")
-        else:
+        """Start the file, or go on with one of the same dataset."""
+        self._file = file
+        if "data" not in file:
             group = file.create_group("data")
             group.attrs["format"] = FORMAT
             for field in fields(info):
                 group.attrs[field.name] = getattr(info, field.name)
+        elif _UNFINISHED in file["data"]:
+            del file["data"][_UNFINISHED]
 
     @property
     def done(self) -> set[int]:
@@ -175,16 +177,38 @@ class DatasetWriter:
         return {int(name.removeprefix("demo_")) for name in self._file["data"]}
 
     def add(self, index: int, record: EpisodeRecord) -> None:
-        """Write episode `index`."""
-        demo = self._file["data"].create_group(f"demo_{index}")
+        """Write episode `index`.
+
+        Raises:
+            InputError: the disk is full.
+        """
+        arrays: dict[str, NDArray[Any] | None] = {
+            "actions": record.actions,
+            "obs/joint_pos": record.joint_pos,
+            "obs/image": record.images,
+            "obs/image_paired": record.paired,
+        }
+        present = {name: values for name, values in arrays.items() if values is not None}
+        _check_room(Path(self._file.filename), sum(values.nbytes for values in present.values()))
+        demo = self._file["data"].create_group(_UNFINISHED)
         demo.attrs["num_samples"] = len(record.images)
-        demo["actions"] = record.actions
-        demo["obs/joint_pos"] = record.joint_pos
-        images = {"image": record.images, "image_paired": record.paired}
-        for name, values in images.items():
-            if values is not None:
-                demo.create_dataset(f"obs/{name}", data=values, compression=_COMPRESSION, chunks=(1, *values.shape[1:]))
+        for name, values in present.items():
+            packed = {"compression": _COMPRESSION, "chunks": (1, *values.shape[1:])} if values.dtype == "uint8" else {}
+            demo.create_dataset(name, data=values, **packed)
+        self._file["data"].move(_UNFINISHED, f"demo_{index}")  # an interrupt leaves no half episode that looks whole
         self._file.flush()
+
+
+def _check_room(file: Path, size: int) -> None:
+    """Refuse to write `size` bytes to a disk without room: after a failed write HDF5 cannot close, it crashes."""
+    try:
+        with tempfile.TemporaryFile(dir=file.parent) as room:
+            os.posix_fallocate(room.fileno(), 0, size + _SPARE_BYTES)
+    except OSError as error:
+        raise InputError(
+            f"{file.parent}: expected room for {(size + _SPARE_BYTES) / 1e6:.1f} MB more of the dataset, got: "
+            f"{error.strerror}; nothing was written"
+        ) from error
 
 
 def write_dataset(
@@ -218,18 +242,36 @@ def load_dataset(path: Path) -> Dataset:
         if len(names) != info.episodes:
             raise InputError(f"{path}: expected {info.episodes} episodes, got {len(names)}: the file is not whole")
         try:
-            records = [_read_episode(file["data"][name], info, f"{path}: {name}") for name in names]
+            return _read_all(file, info, names, path)
         except (OSError, KeyError) as error:
             raise InputError(f"{path}: expected a whole HDF5 file, got a damaged one: {error}") from error
-    lengths = [len(record.images) for record in records]
-    return Dataset(
-        info=info,
-        images=np.concatenate([record.images for record in records]),
-        actions=np.concatenate([record.actions for record in records]),
-        joint_pos=np.concatenate([record.joint_pos for record in records]),
-        episode=np.repeat(np.arange(len(records)), lengths),
-        paired=np.concatenate([r.paired for r in records if r.paired is not None]) if info.paired_domain else None,
-    )
+
+
+def _read_all(file: h5py.File, info: DatasetInfo, names: list[str], path: Path) -> Dataset:
+    """Fill arrays of the whole size episode by episode: the images are in memory once, never twice."""
+    image_shape = (info.images, info.height, info.width, 3)
+    images = np.empty(image_shape, np.uint8)
+    paired = np.empty(image_shape, np.uint8) if info.paired_domain else None
+    actions = np.empty((info.images, len(info.action_names)), np.float32)
+    joint_pos = np.empty((info.images, len(info.joint_names)), np.float32)
+    episode = np.empty(info.images, np.int64)
+    start = 0
+    for index, name in enumerate(names):
+        record = _read_episode(file["data"][name], info, f"{path}: {name}")
+        rows = slice(start, start := start + len(record.images))
+        if start > info.images:
+            break
+        images[rows], actions[rows], joint_pos[rows], episode[rows] = (
+            record.images,
+            record.actions,
+            record.joint_pos,
+            index,
+        )
+        if paired is not None and record.paired is not None:
+            paired[rows] = record.paired
+    if start != info.images:
+        raise InputError(f"{path}: expected {info.images} images, got another number: the file is not whole")
+    return Dataset(info, images, actions, joint_pos, episode, paired)
 
 
 def check_compatible(first: DatasetInfo, second: DatasetInfo) -> None:

@@ -9,13 +9,19 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from taskgan_ros.errors import InputError, no_opengl
+
 # MuJoCo reads this once, at its import; a user's own choice stands.
 if sys.platform == "linux":
     os.environ.setdefault("MUJOCO_GL", "egl")
-import mujoco
+try:
+    import mujoco
+except ModuleNotFoundError:
+    raise
+except (AttributeError, ImportError) as error:  # PyOpenGL's ways to say that a system library is missing
+    raise no_opengl(error) from error
 
 from taskgan_ros.arm.mjcf import add_arm, add_material
-from taskgan_ros.errors import InputError
 from taskgan_ros.sim import textures
 from taskgan_ros.sim.domain import Domain
 from taskgan_ros.sim.episode import CellState
@@ -43,8 +49,7 @@ class Cell:
         """Compile the model and open the renderer.
 
         Raises:
-            InputError: an image size outside 16 to 2048 pixels.
-            RuntimeError: no headless OpenGL; the message names the packages.
+            InputError: an image size outside 16 to 2048 pixels, or no headless OpenGL; the message names the packages.
         """
         self.scene, self.domain = scene, domain
         self.height, self.width = (image_size, image_size) if isinstance(image_size, int) else image_size
@@ -55,7 +60,7 @@ class Cell:
         self._textures = [
             image
             for pattern in dict.fromkeys(domain.table.patterns)
-            for image in textures.variants(pattern, domain.texture_seed)
+            for image in textures.variants(pattern, domain.texture_seed, domain.table.contrast)
         ]
         self._model = self._compile()
         self._data = mujoco.MjData(self._model)
@@ -136,6 +141,7 @@ class Cell:
         model, arm = self._model, self.scene.arm
         self._joints = [model.joint(name).qposadr[0] for name in arm.joint_names]
         self._cube, self._table = model.geom("cube").id, model.geom("table").id
+        model.geom_sameframe[self._table] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE  # else its rotation is not looked at
         self._shapes = [model.geom(f"arm{k}").id for k in range(len(arm.shapes))]
         self._shape_sizes = model.geom_size[self._shapes].copy()
         self._round = np.array([shape.kind in ("capsule", "cylinder") for shape in arm.shapes])
@@ -197,7 +203,4 @@ def _open_renderer(model: mujoco.MjModel, height: int, width: int) -> mujoco.Ren
     try:
         return mujoco.Renderer(model, height, width)
     except Exception as error:  # the GL bindings raise types of their own
-        raise RuntimeError(
-            f"no headless OpenGL with MUJOCO_GL={os.environ.get('MUJOCO_GL')}: expected libegl1 and libgl1-mesa-dri "
-            f"(or libosmesa6 with MUJOCO_GL=osmesa) from Debian, got: {error}"
-        ) from error
+        raise no_opengl(error) from error

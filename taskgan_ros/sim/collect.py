@@ -125,8 +125,7 @@ def collect(config: CollectConfig) -> None:
     with open_writer(config.out, info, config.resume) as writer:
         done = writer.done
         todo = [index for index in range(config.episodes) if index not in done]
-        with progress_bar("collect", total=config.episodes, unit="episodes") as advance:
-            advance(len(done))
+        with progress_bar("collect", config.episodes, "episodes", len(done)) as advance:
             for index, record in _record_all(config, todo):
                 writer.add(index, record)
                 advance(1)
@@ -136,13 +135,10 @@ def collect(config: CollectConfig) -> None:
 _recorder: Recorder | None = None  # one a worker process: a GL context cannot be sent to it
 
 
-def _start_worker(config: CollectConfig) -> None:
+def _record(config: CollectConfig, index: int) -> tuple[int, EpisodeRecord]:
     global _recorder
-    _recorder = Recorder(config)
-
-
-def _record(index: int) -> tuple[int, EpisodeRecord]:
-    assert _recorder is not None
+    if _recorder is None:
+        _recorder = Recorder(config)
     return index, _recorder.record(index)
 
 
@@ -155,15 +151,15 @@ def _record_all(config: CollectConfig, todo: list[int]) -> Iterator[tuple[int, E
     # Mesa's software renderer starts a thread a core in each process; side by side they only wait for each other.
     os.environ.setdefault("LP_NUM_THREADS", "1")
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(config.workers, context, _start_worker, (config,)) as pool:
+    with ProcessPoolExecutor(config.workers, context) as pool:
         try:
             # A few episodes a worker are under way at a time, so that finished ones do not pile up in memory.
             waiting = iter(todo)
-            futures = {pool.submit(_record, index) for index in islice(waiting, 4 * config.workers)}
+            futures = {pool.submit(_record, config, index) for index in islice(waiting, 4 * config.workers)}
             while futures:
                 future = next(as_completed(futures))
                 futures.remove(future)
-                futures |= {pool.submit(_record, index) for index in islice(waiting, 1)}
+                futures |= {pool.submit(_record, config, index) for index in islice(waiting, 1)}
                 yield future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

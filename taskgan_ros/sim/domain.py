@@ -41,7 +41,7 @@ class Table(Surface):
         patterns: one is drawn an episode; `plain` has no texture.
         scale_m: the edge of one texture tile in m.
         rotation: rad about the vertical.
-        contrast: how far a pattern's two colours lie apart, 1 being its own colours.
+        contrast: how far a pattern's colours lie apart, 1 being its own colours; drawn once a texture.
     """
 
     patterns: Annotated[tuple[Pattern, ...], pydantic.Field(min_length=1)] = ("plain",)

@@ -20,13 +20,16 @@ _PLANKS = 4
 _GAP_PX = 3
 
 
-def variants(pattern: Pattern, seed: int, contrast: float = 1.0) -> list[NDArray[np.uint8]]:
-    """Return textures (SIZE_PX, SIZE_PX, 3) uint8 of a pattern; the same seed gives the same ones."""
+def variants(pattern: Pattern, seed: int, contrast: tuple[float, float] = (1.0, 1.0)) -> list[NDArray[np.uint8]]:
+    """Return textures (SIZE_PX, SIZE_PX, 3) uint8 of a pattern; the same seed gives the same ones.
+
+    Each texture's distance from its mean colour is multiplied by a draw from the range `contrast`.
+    """
     if pattern == "plain":
         return []
     index = sorted(_PATTERNS).index(pattern)
     rngs = [np.random.default_rng([seed, index, k]) for k in range(_VARIANTS)]
-    return [_to_uint8(_PATTERNS[pattern](rng), contrast) for rng in rngs]
+    return [_to_uint8(_PATTERNS[pattern](rng), rng.uniform(*contrast)) for rng in rngs]
 
 
 def _to_uint8(image: Array, contrast: float) -> NDArray[np.uint8]:

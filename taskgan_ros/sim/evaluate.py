@@ -1,0 +1,166 @@
+"""`taskgan evaluate`: how often a bundle arrives in the simulated cell, without ROS (section 4.1.1's metric)."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shlex
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from taskgan_ros.control.limits import integrate
+from taskgan_ros.errors import InputError, OutputExistsError
+from taskgan_ros.policy.bundle import BundleCard, load_bundle
+from taskgan_ros.policy.policy import Policy
+from taskgan_ros.progress import progress_bar
+from taskgan_ros.sim.cell import Cell
+from taskgan_ros.sim.domain import load_domain
+from taskgan_ros.sim.episode import goal_distance, sample_test_episode
+from taskgan_ros.sim.scene import Scene, load_scene
+
+TEST_SEED = 1000  # training data is collected with small seeds
+_LOCKSTEP = 10  # episodes that step together, one batch a step; enough to fill a core
+
+Act = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Close the loop in simulation and count the episodes that end within the threshold."""
+
+    bundle: str
+    """A shipped bundle's name or a folder."""
+    domain: str
+    """A shipped domain's name or a YAML file."""
+    episodes: int = 100
+    """The paper's."""
+    seed: int = TEST_SEED
+    """Fixes the starts; another than the training data's."""
+    translate: bool = True
+    """Whether the translator stands before the task model; --no-translate for the task model alone."""
+    json: Path | None = None
+    """Where to write the figures; must not exist."""
+    workers: int = os.cpu_count() or 1
+    """Processes that render and predict."""
+
+
+def evaluate(config: EvaluateConfig) -> dict[str, object]:
+    """Run the episodes and return the figures, as `--json` writes them.
+
+    Raises:
+        InputError: unknown names, a bundle for another arm or task, a seed that trained it, an output that exists.
+    """
+    if config.json and config.json.exists():
+        raise OutputExistsError(config.json)
+    bundle = load_bundle(config.bundle)
+    domain = load_domain(config.domain)
+    scene = load_scene(bundle.card.scene)
+    check_seed(bundle.card, config.seed)
+    check_scene(bundle.card, scene)
+    if config.episodes < 1:
+        raise InputError(f"expected at least 1 episode, got {config.episodes}")
+    del domain  # checked here, loaded again by each worker
+    chunks = [range(k, min(k + _LOCKSTEP, config.episodes)) for k in range(0, config.episodes, _LOCKSTEP)]
+    os.environ.setdefault("LP_NUM_THREADS", "1")  # one process a core; see collect
+    context = multiprocessing.get_context("spawn")
+    distances = []
+    with (
+        progress_bar(f"evaluate in {config.domain}", config.episodes, "episodes") as advance,
+        ProcessPoolExecutor(max(1, min(config.workers, len(chunks))), context) as pool,
+    ):
+        for chunk, result in zip(chunks, pool.map(_run_chunk, [config] * len(chunks), chunks), strict=True):
+            distances.append(result)
+            ended = np.concatenate(distances)[:, -1]
+            advance(len(chunk), success=float((ended < scene.threshold_m).mean()))
+    figures = summarise(np.concatenate(distances), scene, config)
+    if config.json:
+        config.json.parent.mkdir(parents=True, exist_ok=True)
+        config.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    Console().print(
+        f"{config.bundle} in {config.domain}: {figures['success_rate']:.0%} of {config.episodes} episodes, "
+        f"final distance {figures['final_distance_mean_m']:.3f} ± {figures['final_distance_std_m']:.3f} m"
+    )
+    return figures
+
+
+def summarise(distances: NDArray[np.float64], scene: Scene, config: EvaluateConfig) -> dict[str, object]:
+    """Return the figures of episodes whose distances (E, steps + 1) in m are given."""
+    final = distances[:, -1]
+    return {
+        "success_rate": float((final < scene.threshold_m).mean()),
+        "final_distance_mean_m": float(final.mean()),
+        "final_distance_std_m": float(final.std()),
+        "episodes": len(final),
+        "steps": distances.shape[1] - 1,
+        "threshold_m": scene.threshold_m,
+        "domain": config.domain,
+        "bundle": config.bundle,
+        "seed": config.seed,
+        "translate": config.translate,
+        "command": _command(config),
+    }
+
+
+def rollout(scene: Scene, cell: Cell, act: Act, seed: int, indices: range) -> NDArray[np.float64]:
+    """Close the loop over episodes `indices`, one batch of images a step, and return distances (E, steps + 1) in m.
+
+    Args:
+        scene: says how long an episode and a step are.
+        cell: draws the camera's images.
+        act: images (E, H, W, 3) uint8 to joint velocities (E, J) in rad/s; speed and joint limits are applied here.
+        seed: of the episodes.
+        indices: which.
+    """
+    arm, driven = scene.arm, scene.driven
+    limits = arm.lower[driven], arm.upper[driven], arm.max_velocity[driven]
+    states = [sample_test_episode(scene, seed, index).state for index in indices]
+    looks = [cell.sample_look(seed, index) for index in indices]
+    distances = [[goal_distance(scene, state) for state in states]]
+    for step in range(scene.steps):
+        time_s = step * scene.step_s
+        images = np.stack([cell.render(state, look, time_s) for state, look in zip(states, looks, strict=True)])
+        for k, velocity in enumerate(act(images)):
+            joint_pos = states[k].joint_pos.copy()
+            joint_pos[driven] = integrate(joint_pos[driven], velocity, scene.step_s, *limits)
+            states[k] = states[k].moved_to(joint_pos)
+        distances.append([goal_distance(scene, state) for state in states])
+    return np.array(distances).T
+
+
+def check_seed(card: BundleCard, seed: int) -> None:
+    """Refuse a seed that training data was drawn with."""
+    used = {name: value for name, value in card.seeds.items() if name.endswith("_data")}
+    if seed in used.values():
+        raise InputError(f"expected a seed that no training data was drawn with ({used}), got {seed}")
+
+
+def check_scene(card: BundleCard, scene: Scene) -> None:
+    """Refuse a bundle that does not drive the scene's joints by velocities."""
+    if card.task != "joint_velocities":
+        raise InputError(f"{card.name}: expected a bundle of joint_velocities to close the loop with, got {card.task}")
+    if card.joint_names != scene.driven_joints:
+        raise InputError(
+            f"{card.name}: expected the joints {scene.driven_joints} in this order, got {card.joint_names}"
+        )
+
+
+def _run_chunk(config: EvaluateConfig, indices: range) -> NDArray[np.float64]:
+    bundle = load_bundle(config.bundle)
+    scene = load_scene(bundle.card.scene)
+    policy = Policy(bundle, threads=1, translate=config.translate)
+    size = (bundle.card.image.height, bundle.card.image.width)
+    with Cell(scene, load_domain(config.domain), size) as cell:
+        return rollout(scene, cell, lambda images: policy.act(images).commands, config.seed, indices)
+
+
+def _command(config: EvaluateConfig) -> str:
+    words = ["taskgan", "evaluate", "--bundle", config.bundle, "--domain", config.domain]
+    words += ["--episodes", str(config.episodes), "--seed", str(config.seed)]
+    return shlex.join(words + ([] if config.translate else ["--no-translate"]))

@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+import taskgan_ros
+from taskgan_ros.data.dataset import (
+    Dataset,
+    DatasetInfo,
+    EpisodeRecord,
+    check_compatible,
+    load_dataset,
+    open_writer,
+    partial_path,
+    read_info,
+    write_dataset,
+)
+from taskgan_ros.errors import InputError, OutputExistsError
+
+LENGTH, SIZE, EPISODES = 4, 16, 12
+INFO = DatasetInfo(
+    task="joint_velocities",
+    units="rad/s",
+    arm="mico",
+    scene="reach",
+    domain="target_wood",
+    paired_domain="source",
+    joint_names=("a", "b", "c"),
+    action_names=("c", "a"),
+    height=SIZE,
+    width=SIZE + 2,
+    seed=3,
+    images=LENGTH * EPISODES,
+    episodes=EPISODES,
+)
+
+
+def record(index: int, paired: bool = True) -> EpisodeRecord:
+    rng = np.random.default_rng(index)
+    images = rng.integers(0, 256, (2, LENGTH, SIZE, 1, 3), dtype=np.uint8).repeat(SIZE + 2, axis=3)  # compressible
+    actions, joint_pos = rng.random((LENGTH, 2), np.float32), rng.random((LENGTH, 3), np.float32)
+    return EpisodeRecord(images[0], actions, joint_pos, images[1] if paired else None)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return a dataset without fault, its episodes written in no order, as several workers finish them."""
+    out = tmp_path / "data.h5"
+    write_dataset(out, INFO, [(k, record(k)) for k in (*range(1, EPISODES), 0)])
+    return out
+
+
+def refusal(path: Path) -> str:
+    """Return the message with which `load_dataset` refuses."""
+    with pytest.raises(InputError) as error:
+        load_dataset(path)
+    return str(error.value)
+
+
+def test_what_is_written_is_read_back_in_order(path: Path) -> None:
+    data = load_dataset(path)
+    assert data.info == read_info(path) == INFO
+    assert data.paired is not None
+    assert data.episode.tolist() == np.repeat(np.arange(EPISODES), LENGTH).tolist()
+    for index in range(EPISODES):
+        rows, expected = data.episode == index, record(index)
+        np.testing.assert_array_equal(data.images[rows], expected.images)
+        np.testing.assert_array_equal(data.paired[rows], expected.paired)
+        np.testing.assert_array_equal(data.actions[rows], expected.actions)
+        np.testing.assert_array_equal(data.joint_pos[rows], expected.joint_pos)
+
+
+def test_a_dataset_without_pairs_has_none(tmp_path: Path) -> None:
+    info = dataclasses.replace(INFO, paired_domain="", episodes=1, images=LENGTH)
+    write_dataset(tmp_path / "data.h5", info, [(0, record(0, paired=False))])
+    assert load_dataset(tmp_path / "data.h5").paired is None
+
+
+def test_the_file_has_robomimics_layout(path: Path) -> None:
+    with h5py.File(path, "r") as file:
+        assert set(file["data"]) == {f"demo_{k}" for k in range(EPISODES)}
+        demo = file["data/demo_3"]
+        assert demo.attrs["num_samples"] == LENGTH
+        assert (demo["obs/image"].shape, demo["obs/image"].dtype) == ((LENGTH, SIZE, SIZE + 2, 3), np.uint8)
+        assert demo["actions"].shape == (LENGTH, 2)
+        assert demo["obs/joint_pos"].shape == (LENGTH, 3)
+        assert file["data"].attrs["domain"] == "target_wood"
+        assert list(file["data"].attrs["action_names"]) == ["c", "a"]
+
+
+# Atomic writing
+
+
+def test_an_error_while_collecting_leaves_nothing(tmp_path: Path) -> None:
+    def broken() -> None:
+        with open_writer(tmp_path / "data.h5", INFO) as writer:
+            writer.add(0, record(0))
+            raise RuntimeError("the renderer broke")
+
+    with pytest.raises(RuntimeError, match="the renderer broke"):
+        broken()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_in_the_middle_of_an_episode_leaves_no_half_one(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, create = tmp_path / "resumed.h5", h5py.Group.create_dataset
+
+    def press_ctrl_c(group: Any, name: str, *args: Any, **options: Any) -> Any:
+        if name == "obs/image":
+            os.kill(os.getpid(), signal.SIGINT)
+        return create(group, name, *args, **options)
+
+    def interrupted() -> None:
+        with open_writer(out, INFO) as writer:
+            writer.add(0, record(0))
+            with monkeypatch.context() as patch:
+                patch.setattr(h5py.Group, "create_dataset", press_ctrl_c)
+                writer.add(1, record(1))
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not out.exists()
+    with open_writer(out, INFO, resume=True) as writer:
+        assert writer.done == {0}
+        for index in range(1, EPISODES):
+            writer.add(index, record(index))
+    assert not partial_path(out).exists()
+    for name in ("images", "paired", "actions", "joint_pos", "episode"):
+        np.testing.assert_array_equal(getattr(load_dataset(out), name), getattr(load_dataset(path), name))
+
+
+def test_resuming_another_dataset_is_refused_and_the_partial_one_kept(tmp_path: Path) -> None:
+    out = tmp_path / "data.h5"
+
+    def start(info: DatasetInfo, resume: bool) -> None:
+        with open_writer(out, info, resume) as writer:
+            writer.add(0, record(0))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        start(INFO, resume=False)
+    with pytest.raises(InputError) as error:
+        start(dataclasses.replace(INFO, height=64), resume=True)
+    partial = partial_path(out)
+    assert str(error.value) == f"{partial}: expected a partial dataset with height 64 to go on with, got {SIZE}"
+    with open_writer(out, INFO, resume=True) as writer:
+        assert writer.done == {0}
+
+
+def test_an_existing_output_is_not_touched(path: Path) -> None:
+    before = path.read_bytes()
+    with pytest.raises(OutputExistsError, match=r"data\.h5 exists already: expected a path that does not"):
+        write_dataset(path, INFO, [])
+    assert path.read_bytes() == before
+
+
+def test_a_place_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"data\.h5: expected a place to write a dataset to, got: .*File exists"):
+        write_dataset(tmp_path / "file" / "data.h5", INFO, [])
+
+
+FILL = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {here!r})
+from taskgan_ros.errors import InputError
+from test_dataset import INFO, record, write_dataset
+try:
+    write_dataset(Path(sys.argv[1]), INFO, ((k, record(k)) for k in range(1000)))
+except InputError as error:
+    sys.exit(f"refused: {{error}}")
+"""
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    in_namespace = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    mount = f"mount -t tmpfs -o size=1500k tmpfs '{small}'"
+    if subprocess.run([*in_namespace, mount], capture_output=True).returncode:
+        pytest.skip("this machine lets no user mount a small file system")
+    (tmp_path / "fill.py").write_text(FILL.format(here=str(Path(__file__).parent)))
+    fill = shlex.join([sys.executable, str(tmp_path / "fill.py"), str(small / "data.h5")])
+    env = os.environ | {"PYTHONPATH": str(Path(taskgan_ros.__file__).parents[1])}
+    script = f"{mount} && {fill}; echo status $?; ls -A '{small}'"
+    done = subprocess.run([*in_namespace, script], env=env, capture_output=True, text=True)
+    message = f"refused: {small}: expected room for 1.1 MB more of the dataset, got: No space left on device"
+    assert done.stderr == f"{message}; nothing was written\n"
+    assert done.stdout == "status 1\n"  # and an empty folder
+
+
+# Reading
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "data.h5") == f"{tmp_path / 'data.h5'}: expected a dataset file, got none"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_a_truncated_file_is_refused(path: Path, share: float) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    assert refusal(path).startswith(f"{path}: expected a whole HDF5 file, got a truncated or other one: ")
+
+
+def test_damaged_bytes_within_a_file_are_refused(path: Path) -> None:
+    with h5py.File(path, "r") as file:
+        chunk = file["data/demo_2/obs/image"].id.get_chunk_info(1)
+    data = bytearray(path.read_bytes())
+    data[chunk.byte_offset : chunk.byte_offset + chunk.size] = bytes([255]) * chunk.size
+    path.write_bytes(data)
+    assert refusal(path).startswith(f"{path}: expected a whole HDF5 file, got a damaged one: ")
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (lambda data: data.pop("demo_2"), f": expected {EPISODES} episodes, got {EPISODES - 1}: the file is not whole"),
+        (lambda data: data["demo_2"].pop("actions"), ": expected a whole HDF5 file, got a damaged one: "),
+        (lambda data: data["demo_2"]["obs"].pop("image_paired"), ": expected a whole HDF5 file, got a damaged one: "),
+        (
+            lambda data: data["demo_2/actions"].write_direct(np.full((LENGTH, 2), np.nan, np.float32)),
+            ": demo_2: expected finite actions and joint_pos, got others",
+        ),
+        (
+            lambda data: data["demo_2"].attrs.__setitem__("num_samples", LENGTH + 1),
+            f": demo_2: expected obs/image ({LENGTH + 1}, 16, 18, 3) uint8, got ({LENGTH}, 16, 18, 3) uint8",
+        ),
+        (
+            lambda data: data.attrs.__setitem__("height", 64),
+            f": demo_0: expected obs/image ({LENGTH}, 64, 18, 3) uint8, got ({LENGTH}, 16, 18, 3) uint8",
+        ),
+        (
+            lambda data: data.attrs.__setitem__("action_names", ["a", "b", "c"]),
+            f": demo_0: expected actions ({LENGTH}, 3) float32, got ({LENGTH}, 2) float32",
+        ),
+        (lambda data: data.attrs.__delitem__("arm"), ": expected the attribute arm, got none"),
+        (lambda data: data.attrs.__setitem__("format", 2), ": expected a taskgan_ros dataset of format 1, got 2"),
+        (lambda data: data.file.pop("data"), ": expected a taskgan_ros dataset of format 1, got None"),
+    ],
+)
+def test_a_file_that_is_not_what_it_says_is_refused(path: Path, fault: Callable[[Any], Any], message: str) -> None:
+    with h5py.File(path, "a") as file:
+        fault(file["data"])
+    assert refusal(path).startswith(f"{path}{message}")
+
+
+# Splitting and mixing
+
+
+def test_training_and_validation_share_no_episode(path: Path) -> None:
+    data = load_dataset(path)
+    training, validation = data.split_by_episode(0.25, seed=0)
+    assert sorted([*training, *validation]) == list(range(len(data)))
+    assert len(set(data.episode[validation])) == 3
+    assert not set(data.episode[training]) & set(data.episode[validation])
+    assert data.split_by_episode(0.25, seed=0)[1].tolist() == validation.tolist()
+    assert data.split_by_episode(0.25, seed=1)[1].tolist() != validation.tolist()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.99])
+def test_each_side_of_a_split_has_an_episode(path: Path, share: float) -> None:
+    assert min(map(len, load_dataset(path).split_by_episode(share, seed=0))) == LENGTH
+
+
+def test_one_episode_cannot_be_split(path: Path) -> None:
+    data = load_dataset(path)
+    one = Dataset(INFO, data.images[:4], data.actions[:4], data.joint_pos[:4], data.episode[:4], None)
+    with pytest.raises(InputError, match="target_wood: expected at least 2 episodes to split, got 1"):
+        one.split_by_episode(0.1, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("task", "joint_angles"),
+        ("units", "rad"),
+        ("arm", "ur5"),
+        ("joint_names", ("x", "y", "z")),
+        ("action_names", ("a", "c")),
+        ("height", 64),
+        ("width", 64),
+    ],
+)
+def test_datasets_that_cannot_train_one_model_are_refused(field: str, value: Any) -> None:
+    other = dataclasses.replace(INFO, domain="source", **{field: value})
+    expected = getattr(INFO, field)
+    with pytest.raises(InputError) as error:
+        check_compatible(INFO, other)
+    told = f"expected {field} {expected!r} as in target_wood, got {value!r} in source"
+    assert str(error.value) == f"datasets do not fit: {told}"
+
+
+def test_datasets_of_other_domains_counts_and_seeds_fit() -> None:
+    check_compatible(INFO, dataclasses.replace(INFO, domain="source", paired_domain="", seed=9, images=8, episodes=2))

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import contextlib
+import ctypes.util
+import dataclasses
+import functools
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from taskgan_ros.config import build, share_dir
+from taskgan_ros.errors import InputError
+from taskgan_ros.sim.cell import Cell
+from taskgan_ros.sim.domain import Domain, load_domain
+from taskgan_ros.sim.episode import CellState, sample_episode, sample_test_episode
+from taskgan_ros.sim.scene import load_scene
+
+SCENE = load_scene("reach")
+STATE = sample_episode(SCENE, 0, 0).state
+SHIPPED = sorted(path.stem for path in (share_dir() / "config" / "domains").glob("*.yaml"))
+GUIDE = Path(__file__).parents[2] / "docs" / "domains.md"
+
+# A domain in which every field has something to act on; the fields of a pattern need `patterned`.
+BASE: dict[str, Any] = {
+    "description": "a lamp over a table",
+    "table": {"rgb": [0.8, 0.8, 0.8]},
+    "cube": {"rgb": [0.7, 0.1, 0.1]},
+    "arm": {"gloss": [0.3, 0.3]},
+    "light": {"ambient": [0.3, 0.3], "headlight": [0.1, 0.1], "lamp": [0.6, 0.6], "sway_m": [0.3, 0.3]},
+}
+PATTERNED = ("table.scale_m", "table.rotation", "table.contrast", "texture_seed")
+OTHER: dict[str, Any] = {  # another value for each field: the picture must show it
+    "table.rgb": [0.4, 0.8, 0.8],
+    "table.jitter": 0.3,
+    "table.brightness": [0.5, 0.5],
+    "table.patterns": ["checker"],
+    "table.scale_m": [0.3, 0.3],
+    "table.rotation": [0.4, 0.4],
+    "table.contrast": [0.3, 0.3],
+    "cube.rgb": [0.1, 0.7, 0.1],
+    "cube.jitter": 0.3,
+    "cube.brightness": [0.5, 0.5],
+    "arm.brightness": [2.0, 2.0],
+    "arm.jitter": 0.2,
+    "arm.gloss": [1.0, 1.0],
+    "light.ambient": [0.1, 0.1],
+    "light.headlight": [0.4, 0.4],
+    "light.lamp": [0.2, 0.2],
+    "light.azimuth": [1.5, 1.5],
+    "light.elevation": [0.7, 0.7],
+    "light.distance_m": [1.2, 1.2],
+    "light.sway_m": [1.0, 1.0],
+    "light.sway_period_s": 3.0,
+    "light.tint": 0.5,
+    "light.shadows": True,
+    "deformation.arm_thickness": [0.6, 0.8],
+    "deformation.cube_size": [1.5, 1.5],
+    "sensor.gain": [0.7, 0.7],
+    "sensor.gamma": [1.5, 1.5],
+    "sensor.white_balance": 0.3,
+    "sensor.vignette": [0.5, 0.5],
+    "sensor.blur_px": [1.0, 1.0],
+    "sensor.noise": [0.05, 0.05],
+    "camera_error.position_m": 0.05,
+    "camera_error.rotation_rad": 0.05,
+    "texture_seed": 1,
+}
+
+
+def changed(field: str = "", value: Any = None) -> Domain:
+    """Return the domain BASE with another value of `field`, checkered where the field is of patterns."""
+    table = {**BASE["table"], "patterns": ["checker"]} if field in PATTERNED else BASE["table"]
+    values = {**BASE, "table": table}
+    *section, name = field.split(".")
+    if section:
+        values[section[0]] = {**values.get(section[0], {}), name: value}
+    elif name:
+        values[name] = value
+    return build(Domain, {name: value for name, value in values.items() if value is not None}, field)
+
+
+def picture(
+    cell: Cell, seed: int = 0, index: int = 0, time_s: float = 1.0, state: CellState = STATE
+) -> NDArray[np.int16]:
+    """Return one render, signed so that differences are right."""
+    return cell.render(state, cell.sample_look(seed, index), time_s).astype(np.int16)
+
+
+def turned(state: CellState, angle: float) -> CellState:
+    """Return `state` with the arm's base turned, away from the cube."""
+    return state.moved_to(state.joint_pos + angle * np.eye(6)[0])
+
+
+def red(image: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which pixels the red cube covers."""
+    r, g, b = np.moveaxis(image.astype(int), -1, 0)
+    return (r > 60) & (r > 2 * g) & (r > 2 * b)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Iterator[Callable[[str], Cell]]:
+    """Return a function that gives a shipped domain's cell, each opened once."""
+    with contextlib.ExitStack() as stack:
+        yield functools.cache(lambda name: stack.enter_context(Cell(SCENE, load_domain(name), 64)))
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Cell]:
+    with Cell(SCENE, load_domain("source"), 128) as cell:
+        yield cell
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_domain_shows_arm_and_cube_and_the_same_seed_gives_the_same_pixels(
+    name: str, shipped: Callable[[str], Cell]
+) -> None:
+    first = picture(shipped(name), seed=3, index=7)
+    assert first.shape == (64, 64, 3)
+    assert first.std() > 10
+    assert red(first).sum() >= 4
+    with Cell(SCENE, load_domain(name), 64) as another:
+        np.testing.assert_array_equal(picture(another, seed=3, index=7), first)
+
+
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name != "source"])
+def test_another_seed_and_another_episode_give_other_pixels(name: str, shipped: Callable[[str], Cell]) -> None:
+    cell = shipped(name)
+    first = picture(cell)
+    assert abs(picture(cell, seed=1) - first).mean() > 2
+    assert abs(picture(cell, index=1) - first).mean() > 2
+
+
+def test_the_source_looks_the_same_in_every_episode_and_frame(plain: Cell) -> None:
+    first = picture(plain)
+    np.testing.assert_array_equal(picture(plain, seed=5, index=9, time_s=7.3), first)
+    corner = first[-16:, -16:]  # of the bare table
+    assert (corner == corner[0, 0]).all()
+
+
+def test_noise_differs_between_the_frames_of_an_episode() -> None:
+    with Cell(SCENE, changed("sensor.noise", [0.02, 0.02]), 48) as cell:
+        assert abs(picture(cell, time_s=0.0) - picture(cell, time_s=8.0)).mean() > 1  # the lamp is back after 8 s
+
+
+def test_the_lamp_of_the_target_moves_while_an_episode_runs(shipped: Callable[[str], Cell]) -> None:
+    cell = shipped("target_wood")
+    look = cell.sample_look(0, 0)
+    steady = dataclasses.replace(look, sensor=shipped("source").sample_look(0, 0).sensor)
+    frames = [cell.render(STATE, steady, time_s).astype(np.int16) for time_s in (0.0, 2.0, 8.0)]
+    assert abs(frames[1] - frames[0]).mean() > 1
+    assert abs(frames[2] - frames[0]).mean() < 0.1  # one swing takes 8 s
+
+
+def test_a_lamp_throws_shadows_where_the_domain_says_so() -> None:
+    bright, dark = base_frames(False)[0], frames(changed("light.shadows", True))[0]
+    darker, lighter = (bright - dark).max(axis=-1) > 25, (dark - bright).max(axis=-1) > 25
+    assert darker.mean() > 0.02
+    assert lighter.mean() < 0.002
+
+
+@functools.cache
+def base_frames(patterned: bool) -> NDArray[np.int16]:
+    return frames(changed("table.scale_m", [1.0, 1.0]) if patterned else changed())
+
+
+def frames(domain: Domain) -> NDArray[np.int16]:
+    with Cell(SCENE, domain, 48) as cell:
+        look = cell.sample_look(0, 0)
+        return np.stack([cell.render(STATE, look, time_s) for time_s in (0.0, 1.0)]).astype(np.int16)
+
+
+@pytest.mark.parametrize("field", OTHER)
+def test_every_field_of_a_domain_shows_in_the_picture(field: str) -> None:
+    other = frames(changed(field, OTHER[field]))
+    assert abs(other - base_frames(field in PATTERNED)).max() > 4
+
+
+def test_no_field_of_a_domain_is_left_out_here_or_in_the_guide() -> None:
+    base, fields = changed(), set()
+    for section in dataclasses.fields(base):
+        value = getattr(base, section.name)
+        inner = dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
+        fields |= {f"{section.name}.{field.name}" for field in inner} or {section.name}
+    assert fields - {"description"} == set(OTHER)
+    guide = GUIDE.read_text(encoding="utf-8")
+    missing = [field for field in fields if f"`{field}`" not in guide and f"`.{field.split('.')[-1]}`" not in guide]
+    assert missing == []
+
+
+def test_thicker_links_leave_the_arm_where_it_is(plain: Cell) -> None:
+    look = plain.sample_look(0, 0)
+    thick = dataclasses.replace(look, thickness=look.thickness * 1.25)
+    usual, wide = (np.argwhere(plain.render(STATE, how).max(axis=-1) < 110) for how in (look, thick))
+    assert len(wide) > 1.1 * len(usual)
+    assert abs(wide.mean(axis=0) - usual.mean(axis=0)).max() < 2
+
+
+def test_the_cube_is_where_the_state_says(plain: Cell) -> None:
+    look = plain.sample_look(0, 0)
+    away = turned(STATE, 2.5).joint_pos  # so that the arm hides nothing
+    centers = []
+    for x in (-0.15, 0.15):
+        image = plain.render(CellState(away, np.array([x, -0.35]), 0.3), look)
+        centers.append(np.argwhere(red(image)).mean(axis=0))
+    left, right = (column for _, column in centers)
+    assert left < right - 20
+
+
+def test_the_camera_sees_every_cube_whole_and_large_enough(plain: Cell) -> None:
+    look = plain.sample_look(0, 0)
+    for index in range(20):
+        state = sample_test_episode(SCENE, 5, index).state
+        image = plain.render(turned(state, np.pi), look)
+        cube = np.argwhere(red(image))
+        assert len(cube) >= 30
+        assert cube.min() > 0
+        assert cube.max() < 127
+
+
+def test_an_image_need_not_be_square() -> None:
+    with Cell(SCENE, load_domain("target_b"), (32, 64)) as cell:
+        assert cell.render(STATE, cell.sample_look(0, 0)).shape == (32, 64, 3)
+
+
+@pytest.mark.parametrize("size", [8, 4096])
+def test_an_image_size_out_of_range_is_refused(size: int) -> None:
+    with pytest.raises(InputError, match=f"expected an image of 16 to 2048 pixels a side, got {size}x{size}"):
+        Cell(SCENE, load_domain("source"), size)
+
+
+@pytest.mark.skipif(ctypes.util.find_library("OSMesa") is not None, reason="OSMesa is installed here")
+def test_missing_system_libraries_are_named() -> None:
+    command = "import sys; from taskgan_ros.cli import run; sys.exit(run(sys.argv[1:]))"
+    collect = ["collect", "--domain", "source", "--episodes", "1", "--out", "never.h5"]
+    env = {name: value for name, value in os.environ.items() if name != "PYOPENGL_PLATFORM"} | {"MUJOCO_GL": "osmesa"}
+    done = subprocess.run([sys.executable, "-c", command, *collect], env=env, text=True, capture_output=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("taskgan: no headless OpenGL with MUJOCO_GL=osmesa: expected Debian's libegl1, ")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_users_domain_is_drawn_from_its_file(yaml_file: Callable[..., Path]) -> None:
+    green = load_domain(yaml_file("domains", "source", {"table.rgb": [0.1, 0.6, 0.1]}))
+    with Cell(SCENE, green, 32) as cell:
+        red_value, green_value, _ = picture(cell)[-1, -1]
+    assert green_value > 2 * red_value

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from taskgan_ros import cli
+from taskgan_ros.config import resolve
+from taskgan_ros.data.dataset import Dataset, load_dataset, partial_path
+
+Collected = Callable[..., Path]
+COLLECT = ["collect", "--domain", "source", "--image-size", "32", "--seed", "4", "--episodes", "6"]
+
+
+def collect(out: Path, *options: str) -> int:
+    return cli.run([*COLLECT, "--out", str(out), *options])
+
+
+def arrays(data: Dataset) -> list[NDArray[np.generic]]:
+    return [data.images, data.actions, data.joint_pos, data.episode]
+
+
+def assert_same(first: Path, second: Path) -> None:
+    one, other = load_dataset(first), load_dataset(second)
+    assert one.info == other.info
+    for mine, its in zip(arrays(one), arrays(other), strict=True):
+        np.testing.assert_array_equal(mine, its)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return what COLLECT gives without interruption and with one worker."""
+    out = tmp_path_factory.mktemp("whole") / "data.h5"
+    assert collect(out, "--workers", "1") == 0
+    return out
+
+
+def test_pairs_show_the_same_states(collected: Collected) -> None:
+    paired = load_dataset(collected("target_wood", "--paired", "source", seed=1))
+    plain = load_dataset(collected("source", seed=1))
+    assert paired.paired is not None
+    assert paired.info.paired_domain == "source"
+    np.testing.assert_array_equal(paired.paired, plain.images)
+    np.testing.assert_array_equal(paired.actions, plain.actions)
+    np.testing.assert_array_equal(paired.joint_pos, plain.joint_pos)
+    assert abs(paired.images.astype(int) - plain.images).mean() > 10
+
+
+def test_a_dataset_says_what_it_holds(source: Path) -> None:
+    data = load_dataset(source)
+    assert len(data) == 48
+    info = data.info
+    assert (info.arm, info.domain, info.paired_domain, info.seed) == ("mico", "source", "", 0)
+    assert (info.images, info.episodes, info.height, info.width) == (48, 3, 32, 32)
+    assert (info.task, info.units, len(info.action_names)) == ("joint_velocities", "rad/s", 3)
+    assert data.images.reshape(3, 16, -1).std(axis=1).mean() > 1  # the arm moves
+
+
+def test_every_episode_of_velocities_ends_at_rest(source: Path) -> None:
+    speeds = np.abs(load_dataset(source).actions.reshape(3, 16, 3)).sum(axis=2)
+    assert (speeds[:, -1] < 1e-3).all()
+    assert (speeds[:, 0] > 0.05).all()
+
+
+def test_a_task_may_have_another_number_of_joints(yaml_file: Callable[..., Path], tmp_path: Path) -> None:
+    names = [f"m1n6s200_joint_{n}" for n in (5, 4, 3, 2, 1)]
+    scene = yaml_file("scenes", "reach", {"driven_joints": names, "start.joint_spread": [0.5, 0.5, 0.9, 0.9, 1.2]})
+    out = tmp_path / "angles.h5"
+    assert collect(out, "--workers", "1", "--task", "joint_angles", "--scene", str(scene), "--episodes", "2") == 0
+    data = load_dataset(out)
+    assert (data.info.units, data.info.action_names) == ("rad", tuple(names))
+    np.testing.assert_array_equal(data.actions, data.joint_pos[:, [4, 3, 2, 1, 0]])
+    assert (data.actions.reshape(2, 16, 5).std(axis=1) > 0).all()
+
+
+def test_another_seed_gives_other_states(collected: Collected) -> None:
+    first, other = load_dataset(collected("source", seed=0)), load_dataset(collected("source", seed=1))
+    assert (first.joint_pos[:, :3] != other.joint_pos[:, :3]).all()
+
+
+def test_two_workers_give_what_one_gives(whole: Path, tmp_path: Path) -> None:
+    assert collect(tmp_path / "data.h5", "--workers", "2") == 0
+    assert_same(tmp_path / "data.h5", whole)
+    assert [path.name for path in tmp_path.iterdir()] == ["data.h5"]
+
+
+def test_ctrl_c_leaves_what_resume_completes(
+    tmp_path: Path, collected: Collected, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "data.h5"
+    options = ["--episodes", "40", "--out", str(out), "--workers", "2"]
+    command = [sys.executable, "-m", "taskgan_ros.cli", *COLLECT, *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while process.poll() is None and not (partial_path(out).exists() and partial_path(out).stat().st_size > 20_000):
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert said.splitlines()[-1] == "taskgan: interrupted"
+    assert "Traceback" not in said
+    assert [path.name for path in tmp_path.iterdir()] == [".data.h5.partial"]
+
+    assert collect(out, "--episodes", "40", "--workers", "1", "--resume", "--seed", "5") == 2
+    refused = f"taskgan: {partial_path(out)}: expected a partial dataset with seed 5 to go on with, got 4\n"
+    assert capfd.readouterr().err.endswith(refused)
+
+    assert collect(out, "--episodes", "40", "--workers", "1", "--resume") == 0
+    resumed_from = int(capfd.readouterr().err.split("/40")[0].split()[-1])
+    assert 0 < resumed_from < 40
+    uninterrupted = tmp_path / "whole.h5"
+    assert collect(uninterrupted, "--episodes", "40", "--workers", "1") == 0
+    assert_same(out, uninterrupted)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--domain", "marble"], "domains: expected a file or one of [randomized, source, "),
+        (["--paired", "marble"], "domains: expected a file or one of [randomized, source, "),
+        (["--scene", "kitchen"], "scenes: expected a file or one of [reach], got 'kitchen'"),
+        (["--episodes", "0"], "expected at least 1 episode, got 0"),
+        (["--image-size", "8"], "expected an image of 16 to 2048 pixels a side, got 8x8"),
+    ],
+)
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_wrong_option_is_refused_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str, workers: str
+) -> None:
+    assert collect(tmp_path / "data.h5", "--workers", workers, *options) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"taskgan: {message}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_exists_is_refused_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "data.h5"
+    out.write_text("precious")
+    for resume in ([], ["--resume"]):
+        assert collect(out, *resume) == 2
+        assert capsys.readouterr().err.startswith(f"taskgan: {out} exists already: expected a path that does not")
+    assert out.read_text() == "precious"
+
+
+def test_a_users_domain_can_be_collected(tmp_path: Path, yaml_file: Callable[..., Path], collected: Collected) -> None:
+    mine = yaml_file("domains", "source", {"table.rgb": [0.1, 0.5, 0.1]})
+    assert resolve("domains", mine) == mine
+    data = load_dataset(collected(str(mine), episodes=1))
+    assert data.info.domain == str(mine)
+    assert data.images[..., 1].mean() > 1.3 * data.images[..., 0].mean()

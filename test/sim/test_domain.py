@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskgan_ros.errors import InputError
+from taskgan_ros.sim.domain import load_domain
+
+GUIDE = Path(__file__).parents[2] / "docs" / "domains.md"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"shadow": True}, "shadow: expected no such field, got True"),
+        ({"table.pattern": "wood"}, "table.pattern: expected no such field, got 'wood'"),
+        ({"light": None}, "light: expected this field, got none"),
+        ({"light.ambient": None}, "light.ambient: expected this field, got none"),
+        ({"light.ambient": 0.5}, "light.ambient: Input should be a valid tuple, got 0.5"),
+        ({"light.ambient": [0.5, 0.2]}, "light.ambient: Value error, expected [lowest, highest], got [0.5, 0.2]"),
+        ({"light.shadows": "some"}, "light.shadows: Input should be a valid boolean"),
+        ({"light.sway_period_s": 0}, "light.sway_period_s: Input should be greater than 0, got 0"),
+        ({"table.patterns": ["marble"]}, "table.patterns.0: Input should be 'plain', 'wood', 'checker', 'stripes', "),
+        ({"table.patterns": []}, "table.patterns: Tuple should have at least 1 item"),
+        ({"table.rgb": [200, 0, 0]}, "table.rgb.0: Input should be less than or equal to 1, got 200"),
+        ({"cube.jitter": -1}, "cube.jitter: Input should be greater than or equal to 0, got -1"),
+        ({"sensor.noise": [0, float("inf")]}, "sensor.noise.1: Input should be a finite number, got inf"),
+    ],
+)
+def test_a_domain_file_with_a_fault_is_refused(
+    yaml_file: Callable[..., Path], changes: dict[str, Any], message: str
+) -> None:
+    path = yaml_file("domains", "source", changes)
+    with pytest.raises(InputError) as error:
+        load_domain(path)
+    assert f"{path}: {message}" in str(error.value)
+
+
+def test_the_guides_example_is_a_domain(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "my_lab.yaml").write_text(example)
+    assert load_domain(tmp_path / "my_lab.yaml").description == "Our bench under the window."

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from taskgan_ros.arm.kinematics import joint_frames, tip_position
+from taskgan_ros.errors import InputError
+from taskgan_ros.sim.episode import Episode, goal_distance, goal_position, sample_episode, sample_test_episode, solve_ik
+from taskgan_ros.sim.scene import Scene, load_scene
+
+YamlFile = Callable[..., Path]
+SCENE = load_scene("reach")
+
+
+def episodes(scene: Scene, count: int, seed: int = 0) -> list[Episode]:
+    return [sample_episode(scene, seed, index) for index in range(count)]
+
+
+def starts(sampled: list[Episode]) -> np.ndarray:
+    return np.array([episode.state.joint_pos for episode in sampled])
+
+
+def test_the_solution_puts_the_tip_on_the_goal_within_the_limits() -> None:
+    for episode in episodes(SCENE, 60):
+        goal = goal_position(SCENE, episode.state.cube_xy)
+        np.testing.assert_allclose(tip_position(SCENE.arm, episode.solution), goal, atol=1e-4)
+        assert goal_distance(SCENE, episode.state.moved_to(episode.solution)) < 1e-4
+        assert (episode.solution >= SCENE.arm.lower).all()
+        assert (episode.solution <= SCENE.arm.upper).all()
+        parked = np.setdiff1d(np.arange(6), SCENE.driven)
+        np.testing.assert_array_equal(episode.solution[parked], np.array(SCENE.ready)[parked])
+
+
+def test_the_goal_is_above_the_cube() -> None:
+    # cube's half edge 0.03 m, hover 0.05 m
+    np.testing.assert_allclose(goal_position(SCENE, np.array([0.1, -0.3])), [0.1, -0.3, 0.08])
+
+
+def test_one_goal_has_one_solution_and_near_goals_have_near_ones() -> None:
+    # An image must not have two right answers: no jump between elbow up and elbow down anywhere in the cube's ring.
+    for episode in episodes(SCENE, 40):
+        goal = goal_position(SCENE, episode.state.cube_xy)
+        for nudge in 2e-3 * np.eye(3)[:2]:
+            solution = solve_ik(SCENE, goal + nudge)
+            assert solution is not None
+            assert abs(solution - episode.solution).max() < 0.03
+
+
+def test_a_goal_out_of_reach_has_no_solution() -> None:
+    assert solve_ik(SCENE, np.array([0.0, -1.5, 0.1])) is None
+    assert solve_ik(SCENE, np.array([0.0, -0.35, -0.2])) is None  # under the table
+
+
+def test_the_same_seed_gives_the_same_episode_and_another_one_another() -> None:
+    first, again, other_index, other_seed = (sample_episode(SCENE, *key) for key in ((3, 7), (3, 7), (3, 8), (4, 7)))
+    for name in ("joint_pos", "cube_xy", "cube_yaw"):
+        value = getattr(first.state, name)
+        np.testing.assert_array_equal(getattr(again.state, name), value)
+        for other in (other_index, other_seed):
+            assert np.any(getattr(other.state, name) != value)
+
+
+@pytest.mark.parametrize("sample", [sample_episode, sample_test_episode])
+def test_every_start_is_free_and_every_cube_in_its_ring(sample: Callable[[Scene, int, int], Episode]) -> None:
+    for index in range(60):
+        state = sample(SCENE, 1, index).state
+        assert (state.joint_pos >= SCENE.arm.lower).all()
+        assert (state.joint_pos <= SCENE.arm.upper).all()
+        assert joint_frames(SCENE.arm, state.joint_pos)[1:, 2, 3].min() >= SCENE.start.clearance
+        radius, azimuth = np.hypot(*state.cube_xy), np.arctan2(*state.cube_xy[::-1])
+        assert SCENE.cube.radius[0] <= radius <= SCENE.cube.radius[1]
+        assert SCENE.cube.azimuth[0] <= azimuth <= SCENE.cube.azimuth[1]
+
+
+def test_a_third_of_the_training_starts_is_scattered_around_the_goal(yaml_file: YamlFile) -> None:
+    never = load_scene(yaml_file("scenes", "reach", {"scattered_starts.share": 0.0}))
+    scattered = (starts(episodes(SCENE, 240)) != starts(episodes(never, 240))).any(axis=1)
+    assert 0.25 < scattered.mean() < 0.42
+
+
+def test_scattered_starts_lie_on_every_side_of_the_goal(yaml_file: YamlFile) -> None:
+    # Else the policy never sees how to come back once it is past the goal, and drifts away after arriving.
+    always = load_scene(yaml_file("scenes", "reach", {"scattered_starts.share": 1.0}))
+    near = episodes(always, 120)
+    offsets = (starts(near) - [episode.solution for episode in near])[:, SCENE.driven]
+    assert (offsets.std(axis=0) > 0.15).all()  # 0.25 less what would go through the table
+    assert (offsets.std(axis=0) < 0.3).all()
+    heights = tip_position(SCENE.arm, starts(near))[:, 2] - (SCENE.cube.half_size + SCENE.hover)
+    assert (np.abs((offsets > 0).mean(axis=0) - 0.5) < 0.25).all()
+    assert (heights < -0.005).any()
+    distances = [goal_distance(SCENE, episode.state) for episode in near]
+    assert np.median(distances) < 0.2
+
+
+def test_no_start_of_an_evaluation_is_scattered() -> None:
+    begin = np.array([goal_distance(SCENE, sample_test_episode(SCENE, 1000, k).state) for k in range(100)])
+    for k in range(100):
+        x, y, z = tip_position(SCENE.arm, sample_test_episode(SCENE, 1000, k).state.joint_pos)
+        assert SCENE.start.radius[0] <= np.hypot(x, y) <= SCENE.start.radius[1]
+        assert SCENE.start.height[0] <= z <= SCENE.start.height[1]
+    assert (begin < SCENE.threshold_m).mean() < 0.1
+
+
+def test_a_scene_without_a_free_start_is_refused(yaml_file: YamlFile) -> None:
+    high = load_scene(yaml_file("scenes", "reach", {"start.height": [3.0, 4.0]}))
+    with pytest.raises(InputError, match=r"scene: expected a free start within Start\(.*, got none in 2000 draws"):
+        sample_test_episode(high, 0, 0)

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from taskgan_ros import cli
+from taskgan_ros.sim.cell import Cell
+from taskgan_ros.sim.domain import load_domain
+from taskgan_ros.sim.episode import goal_distance, sample_test_episode
+from taskgan_ros.sim.evaluate import EvaluateConfig, rollout, summarise
+from taskgan_ros.sim.scene import Scene, load_scene
+
+SPEED = 0.628  # rad/s, the limit of each of the three joints
+KEYS = {
+    "success_rate",
+    "final_distance_mean_m",
+    "final_distance_std_m",
+    "episodes",
+    "steps",
+    "threshold_m",
+    "domain",
+    "bundle",
+    "seed",
+    "translate",
+    "command",
+}
+
+
+@pytest.fixture
+def scene(short_scene: Path) -> Scene:
+    return load_scene(short_scene)
+
+
+@pytest.fixture
+def cell(scene: Scene) -> Iterator[Cell]:
+    with Cell(scene, load_domain("source"), 16) as cell:
+        yield cell
+
+
+@pytest.fixture
+def other_bundle(bundle: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that gives the bundle with another card."""
+
+    def copy(**changes: Any) -> Path:
+        shutil.copytree(bundle, tmp_path / "bundle")
+        card = tmp_path / "bundle" / "bundle.yaml"
+        card.write_text(yaml.safe_dump({**yaml.safe_load(card.read_text()), **changes}))
+        return card.parent
+
+    return copy
+
+
+def test_success_is_judged_at_the_last_step() -> None:
+    distances = np.array([[0.5, 0.02, 0.3], [0.5, 0.4, 0.06], [0.05, 0.05, 0.1], [0.6, 0.2, 0.02]])
+    config = EvaluateConfig(bundle="my bundle", domain="target_wood", episodes=4, translate=False)
+    figures = summarise(distances, load_scene("reach"), config)
+    assert set(figures) == KEYS
+    assert figures["success_rate"] == 0.5  # 0.06 and 0.02; 0.1 is not within 0.1
+    assert figures["final_distance_mean_m"] == pytest.approx(0.12)
+    assert figures["final_distance_std_m"] == pytest.approx(np.std([0.3, 0.06, 0.1, 0.02]))
+    assert (figures["episodes"], figures["steps"], figures["threshold_m"]) == (4, 2, 0.1)
+    expected = "taskgan evaluate --bundle 'my bundle' --domain target_wood --episodes 4 --seed 1000 --no-translate"
+    assert figures["command"] == expected
+
+
+def test_a_policy_that_does_nothing_stays_where_the_test_episodes_start(scene: Scene, cell: Cell) -> None:
+    distances = rollout(scene, cell, lambda images: np.zeros((len(images), 3)), 1000, range(4, 7))
+    starts = [goal_distance(scene, sample_test_episode(scene, 1000, index).state) for index in range(4, 7)]
+    assert distances.shape == (3, scene.steps + 1)
+    np.testing.assert_allclose(distances, np.tile(starts, (scene.steps + 1, 1)).T)
+
+
+def test_a_policy_sees_every_episode_at_every_step_and_moves_no_faster_than_the_arm_can(
+    scene: Scene, cell: Cell
+) -> None:
+    seen = []
+
+    def act(images: np.ndarray) -> np.ndarray:
+        seen.append(images)
+        return np.array([[9.0, 0.0, 0.0], [0.0, 0.0, 0.1]])
+
+    distances = rollout(scene, cell, act, 1000, range(2))
+    for index, step in enumerate(([SPEED, 0, 0, 0, 0, 0], [0, 0, 0.1, 0, 0, 0])):
+        state = sample_test_episode(scene, 1000, index).state
+        for k in range(scene.steps + 1):
+            moved = state.moved_to(state.joint_pos + 0.1 * k * np.array(step))
+            assert distances[index, k] == pytest.approx(goal_distance(scene, moved))
+            if k < scene.steps:
+                np.testing.assert_array_equal(seen[k][index], cell.render(moved, cell.sample_look(1000, index)))
+
+
+def test_a_bundle_is_evaluated_from_the_command_line(bundle: Path, tmp_path: Path, scene: Scene) -> None:
+    out = tmp_path / "results" / "evaluation.json"
+    words = ["evaluate", "--bundle", str(bundle), "--domain", "target_a", "--episodes", "12", "--json", str(out)]
+    assert cli.run([*words, "--workers", "2"]) == 0
+    figures = json.loads(out.read_text())
+    assert set(figures) == KEYS
+    assert (figures["episodes"], figures["steps"], figures["seed"]) == (12, scene.steps, 1000)
+    assert (figures["bundle"], figures["domain"], figures["translate"]) == (str(bundle), "target_a", True)
+    assert 0 < figures["final_distance_mean_m"] < 1
+
+    assert cli.run(words) == 2  # the file exists now
+    again = tmp_path / "again.json"
+    assert cli.run([*words[:-1], str(again), "--workers", "1"]) == 0
+    assert json.loads(again.read_text()) == figures
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--domain", "marble"], "domains: expected a file or one of [randomized, source, "),
+        (["--bundle", "marble"], "bundle: expected a folder or one of ["),
+        (["--episodes", "0"], "expected at least 1 episode, got 0"),
+        (["--seed", "1"], "expected a seed that no training data was drawn with ({'source_data': 0, 'target_data': 1"),
+    ],
+)
+def test_a_wrong_option_is_refused(
+    bundle: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["evaluate", "--bundle", str(bundle), "--domain", "source", *options]) == 2
+    assert capsys.readouterr().err.startswith(f"taskgan: {message}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"task": "joint_angles", "units": "rad"},
+            "tiny: expected a bundle of joint_velocities to close the loop with, got joint_angles",
+        ),
+        (
+            {"joint_names": [f"m1n6s200_joint_{n}" for n in (3, 2, 1)]},
+            "tiny: expected the joints ('m1n6s200_joint_1', 'm1n6s200_joint_2', 'm1n6s200_joint_3') in this order, "
+            "got ('m1n6s200_joint_3', 'm1n6s200_joint_2', 'm1n6s200_joint_1')",
+        ),
+    ],
+)
+def test_a_bundle_that_does_not_fit_the_scene_is_refused(
+    other_bundle: Callable[..., Path],
+    changes: dict[str, Any],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.run(["evaluate", "--bundle", str(other_bundle(**changes)), "--domain", "source"]) == 2
+    assert capsys.readouterr().err == f"taskgan: {message}\n"

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import numpy as np
+
+from taskgan_ros.control.limits import integrate
+from taskgan_ros.sim import expert
+from taskgan_ros.sim.episode import CellState, goal_distance, sample_episode, sample_test_episode
+from taskgan_ros.sim.scene import load_scene
+
+SCENE = load_scene("reach")
+EPISODES = [sample_episode(SCENE, 0, index) for index in range(30)]
+
+
+def test_the_path_runs_evenly_from_the_start_to_the_goal() -> None:
+    for episode in EPISODES:
+        path = np.array([state.joint_pos for state in expert.path(SCENE, episode)])
+        assert len(path) == 16
+        np.testing.assert_array_equal(path[0], episode.state.joint_pos)
+        np.testing.assert_allclose(path[-1], episode.solution, atol=1e-12)
+        np.testing.assert_allclose(np.diff(path, axis=0), np.tile(path[1] - path[0], (15, 1)), atol=1e-12)
+
+
+def test_the_path_ends_at_rest() -> None:
+    # The first trap: without the end among its images, a policy arrives and drifts away again.
+    for episode in EPISODES:
+        *before, last = expert.path(SCENE, episode)
+        assert goal_distance(SCENE, last) < 1e-4
+        assert abs(expert.velocity_label(SCENE, last, episode.solution)).max() < 1e-3
+        assert abs(expert.velocity_label(SCENE, before[-1], episode.solution)).max() > 1e-3
+        np.testing.assert_array_equal(
+            expert.velocity_label(SCENE, last.moved_to(episode.solution), episode.solution), np.zeros(3)
+        )
+
+
+def test_a_velocity_label_is_the_way_to_the_solution_with_the_distance_as_its_l1_norm() -> None:
+    for episode in EPISODES:
+        for state in expert.path(SCENE, episode)[:-1]:
+            label = expert.velocity_label(SCENE, state, episode.solution)
+            distance = goal_distance(SCENE, state)
+            np.testing.assert_allclose(np.abs(label).sum(), SCENE.approach_gain * distance, rtol=1e-9)
+            way = (episode.solution - state.joint_pos)[SCENE.driven]
+            np.testing.assert_allclose(label / np.linalg.norm(label), way / np.linalg.norm(way), atol=1e-9)
+
+
+def test_an_angle_label_is_the_configuration_of_the_driven_joints() -> None:
+    state = CellState(np.arange(6.0), np.zeros(2), 0.0)
+    np.testing.assert_array_equal(expert.angle_label(SCENE, state), [0.0, 1.0, 2.0])
+
+
+def test_the_expert_reaches_the_cube_in_100_of_100_episodes() -> None:
+    driven, arm = SCENE.driven, SCENE.arm
+    limits = arm.lower[driven], arm.upper[driven], arm.max_velocity[driven]
+    final = []
+    for index in range(100):
+        episode = sample_test_episode(SCENE, 1000, index)
+        state = episode.state
+        for _ in range(SCENE.steps):
+            label = expert.velocity_label(SCENE, state, episode.solution)
+            joint_pos = state.joint_pos.copy()
+            joint_pos[driven] = integrate(joint_pos[driven], label, SCENE.step_s, *limits)
+            state = state.moved_to(joint_pos)
+        final.append(goal_distance(SCENE, state))
+    assert (np.array(final) < SCENE.threshold_m).sum() == 100
+    assert np.mean(final) < 0.01  # arrived, not passing by

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskgan_ros.errors import InputError
+from taskgan_ros.sim.scene import load_scene
+
+
+def test_the_shipped_scene_is_the_papers_task() -> None:
+    scene = load_scene("reach")
+    assert scene.driven_joints == tuple(f"m1n6s200_joint_{n}" for n in (1, 2, 3))
+    assert (scene.steps, scene.step_s, scene.images_per_episode, scene.threshold_m) == (100, 0.1, 16, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gravity": 9.81}, "gravity: expected no such field, got 9.81"),
+        ({"cube.colour": "red"}, "cube.colour: expected no such field, got 'red'"),
+        ({"camera": None}, "camera: expected this field, got none"),
+        ({"arm": "ur5"}, "arms: expected a file or one of [mico], got 'ur5'"),
+        ({"driven_joints": ["elbow"]}, "expected driven_joints of ['m1n6s200_joint_1', "),
+        ({"driven_joints": []}, "driven_joints: Tuple should have at least 1 item"),
+        ({"ready": [0.0]}, "expected 6 ready angles, got 1"),
+        ({"start.joint_spread": [1.0]}, "expected 3 joint_spread values, got 1"),
+        ({"start.height": [0.5, 0.1]}, "start.height: Value error, expected [lowest, highest], got [0.5, 0.1]"),
+        ({"scattered_starts.share": 33}, "scattered_starts.share: Input should be less than or equal to 1, got 33"),
+        ({"steps": 0}, "steps: Input should be greater than 0, got 0"),
+        ({"steps": 1.5}, "steps: Input should be a valid integer"),
+        ({"images_per_episode": 1}, "images_per_episode: Input should be greater than or equal to 2, got 1"),
+        ({"camera.fov": 45}, "camera.fov: Input should be less than 3, got 45"),
+    ],
+)
+def test_a_scene_file_with_a_fault_is_refused(
+    yaml_file: Callable[..., Path], changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        load_scene(yaml_file("scenes", "reach", changes))
+    assert message in str(error.value)

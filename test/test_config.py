@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import pydantic
+import pytest
+
+from taskgan_ros.config import build, config_dataclass, load, resolve, share_dir, to_plain
+from taskgan_ros.errors import InputError
+
+
+@config_dataclass
+class Lens:
+    focal_m: Annotated[float, pydantic.Field(gt=0)]
+    tilt: tuple[float, float] = (0.0, 0.0)
+
+
+@config_dataclass
+class Camera:
+    name: str
+    lens: Lens
+    path: Path | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _is_not_upside_down(self) -> Camera:
+        if self.lens.tilt[0] > 3:
+            raise ValueError(f"expected a camera that stands upright, got a tilt of {self.lens.tilt[0]}")
+        return self
+
+
+def refusal(tmp_path: Path, text: str) -> str:
+    """Return the message with which `load` refuses a file of this text, without the file's name before it."""
+    path = tmp_path / "camera.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as error:
+        load(Camera, path)
+    lines = str(error.value).splitlines()
+    assert lines[0].startswith(f"{path}: ")
+    return "\n".join(line.removeprefix(f"{path}: ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{name: a, lens: {focal_m: 1}, colour: red}", "colour: expected no such field, got 'red'"),
+        ("{name: a, lens: {focal_m: 1, zoom: 2}}", "lens.zoom: expected no such field, got 2"),
+        ("{name: a}", "lens: expected this field, got none"),
+        ("{name: a, lens: {tilt: [0, 0]}}", "lens.focal_m: expected this field, got none"),
+        ("{name: a, lens: {focal_m: 0}}", "lens.focal_m: Input should be greater than 0, got 0"),
+        ("{name: a, lens: {focal_m: .nan}}", "lens.focal_m: Input should be a finite number, got nan"),
+        ("{name: a, lens: {focal_m: wide}}", "lens.focal_m: Input should be a valid number"),
+        ("{name: a, lens: {focal_m: 1, tilt: [0, up]}}", "lens.tilt.1: Input should be a valid number"),
+        ("{name: a, lens: {focal_m: 1, tilt: [4, 0]}}", "expected a camera that stands upright, got a tilt of 4.0"),
+        ("[a, b]", "expected a mapping of Camera fields, got list"),
+        ("", "expected a mapping of Camera fields, got NoneType"),
+        ("{name: a", "expected a readable YAML file, got: "),
+        ("!!python/object/apply:os.getcwd []", "expected a readable YAML file, got: could not determine a constructor"),
+    ],
+)
+def test_a_file_with_a_fault_is_refused_with_the_field_what_was_expected_and_what_came(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    assert message in refusal(tmp_path, text)
+
+
+def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
+    lines = refusal(tmp_path, "{name: a, lens: {focal_m: -1, zoom: 2}, colour: red}").splitlines()
+    assert sorted(line.split(":")[0] for line in lines) == ["colour", "lens.focal_m", "lens.zoom"]
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "camera.yaml"
+    path.write_bytes(b"\x89PNG\xff\xfe")
+    with pytest.raises(InputError, match=r"camera\.yaml: expected a readable YAML file, got: "):
+        load(Camera, path)
+
+
+def test_what_is_written_as_plain_values_is_read_back(tmp_path: Path) -> None:
+    camera = Camera(name="a", lens=Lens(focal_m=0.035, tilt=(0.1, 0.2)), path=tmp_path)
+    plain = to_plain(camera)
+    assert plain == {"name": "a", "lens": {"focal_m": 0.035, "tilt": [0.1, 0.2]}, "path": str(tmp_path)}
+    assert build(Camera, plain, "test") == camera
+
+
+def test_a_configuration_does_not_change() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Lens(focal_m=1.0).focal_m = 2.0  # type: ignore[misc]
+
+
+def test_a_users_file_goes_before_a_shipped_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert resolve("domains", "source") == share_dir() / "config" / "domains" / "source.yaml"
+    (tmp_path / "mine.yaml").touch()
+    assert resolve("domains", "mine.yaml") == Path("mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("arms", "[mico]"),
+        ("domains", "[randomized, source, target_a, target_b, target_wood]"),
+        ("recipes", "[default, paper]"),
+        ("scenes", "[reach]"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_shipped_ones(kind: str, names: str) -> None:
+    with pytest.raises(InputError) as error:
+        resolve(kind, "marble")
+    assert str(error.value) == f"{kind}: expected a file or one of {names}, got 'marble'"
