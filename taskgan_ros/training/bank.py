@@ -15,25 +15,27 @@ from taskgan_ros.training.networks import to_network
 
 @dataclass(frozen=True)
 class Bank:
-    """All images of a dataset as one tensor each on `device`.
+    """Rows of a dataset, whose images several banks may share.
 
     Attributes:
-        images: (N, H, W, 3) uint8.
+        images: (M, H, W, 3) uint8.
+        rows: (N,) which of the images belong to this bank.
         labels: (N, J) float32, divided by the label scale.
-        paired: (N, H, W, 3) uint8, the same states in the other domain, or None.
+        paired: (M, H, W, 3) uint8, the same states in the other domain, or None.
     """
 
     images: Tensor
+    rows: Tensor
     labels: Tensor
-    paired: Tensor | None
+    paired: Tensor | None = None
 
     def __len__(self) -> int:
         """Return the number of images."""
-        return len(self.images)
+        return len(self.rows)
 
     def draw(self, count: int) -> Tensor:
         """Return `count` random indices, from torch's seeded generator."""
-        return torch.randint(len(self), (count,)).to(self.images.device)
+        return torch.randint(len(self), (count,)).to(self.rows.device)
 
     def nearest(self, labels: Tensor, among: int) -> Tensor:
         """Return for each of `labels` (B, J) one index, random among those of its `among` nearest labels."""
@@ -43,25 +45,35 @@ class Bank:
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return images (B, 3, H, W) in [-1, 1] and labels (B, J)."""
-        return to_network(self.images[index]), self.labels[index]
+        return to_network(self.images[self.rows[index]]), self.labels[index]
 
     def paired_batch(self, index: Tensor) -> Tensor:
-        """Return the paired images (B, 3, H, W) in [-1, 1]."""
-        assert self.paired is not None
-        return to_network(self.paired[index])
+        """Return the paired images (B, 3, H, W) in [-1, 1].
+
+        Raises:
+            ValueError: the bank holds no pairs.
+        """
+        if self.paired is None:
+            raise ValueError("expected a bank with paired images, got one without")
+        return to_network(self.paired[self.rows[index]])
+
+    def take(self, rows: NDArray[np.int64]) -> Bank:
+        """Return the bank of `rows` (indices into this one), sharing the images."""
+        index = torch.from_numpy(rows).to(self.rows.device)
+        return Bank(self.images, self.rows[index], self.labels[index], self.paired)
 
 
-def label_scale(dataset: Dataset) -> NDArray[np.float32]:
-    """Return the standard deviation (J,) of each label: as they are, labels are too small to balance other losses."""
-    scale: NDArray[np.float32] = dataset.actions.std(axis=0)
+def label_scale(actions: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the standard deviation (J,) of labels (N, J): as they are, they are too small to balance other losses."""
+    scale: NDArray[np.float32] = actions.std(axis=0)
     return np.maximum(scale, np.float32(1e-6))
 
 
 def make_bank(dataset: Dataset, scale: NDArray[np.float32], device: torch.device) -> Bank:
     """Put a dataset on `device`, its labels divided by `scale` (J,)."""
-    paired = None if dataset.paired is None else torch.from_numpy(dataset.paired).to(device)
     return Bank(
         images=torch.from_numpy(dataset.images).to(device),
+        rows=torch.arange(len(dataset), device=device),
         labels=torch.from_numpy(dataset.actions / scale).to(device),
-        paired=paired,
+        paired=None if dataset.paired is None else torch.from_numpy(dataset.paired).to(device),
     )

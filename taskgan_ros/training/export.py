@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tempfile
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 import taskgan_ros
 from taskgan_ros.data.dataset import check_compatible, load_dataset, read_info
-from taskgan_ros.errors import InputError
+from taskgan_ros.errors import InputError, OutputExistsError
 from taskgan_ros.policy.bundle import (
     COMMAND,
     IMAGE,
@@ -32,7 +33,7 @@ from taskgan_ros.policy.bundle import (
     Result,
     write_bundle,
 )
-from taskgan_ros.training.model_card import write_model_card
+from taskgan_ros.training.model_card import write_model_card, write_table
 from taskgan_ros.training.networks import TaskModel, to_network, to_uint8
 from taskgan_ros.training.run import read_description
 from taskgan_ros.training.task_model import Learned, load_task_model
@@ -112,10 +113,18 @@ def export(config: ExportConfig) -> Bundle:
     Raises:
         InputError: runs or files that do not fit, an output that exists, a full disk, a graph that differs from torch.
     """
+    if config.out.exists():
+        raise OutputExistsError(config.out)
     translator = load_translator(config.translator).eval()
+    direction = read_description(config.translator)["config"]["direction"]
+    if direction != "inverse":
+        raise InputError(
+            f"{config.translator}: expected an inverse translator, to stand before f_X, got a {direction} one"
+        )
     task_model, learned = load_task_model(config.task_model)
     target = load_dataset(config.target)
     check_compatible(learned.data, target.info)
+    card, pictures = _describe(config, learned), _pictures(config)
     graphs = _graphs(translator, task_model.eval(), learned)
     step = max(1, len(target) // _CHECKED_IMAGES)
     images = torch.from_numpy(target.images[::step][:_CHECKED_IMAGES])
@@ -123,8 +132,7 @@ def export(config: ExportConfig) -> Bundle:
     for name, (graph, outputs) in graphs.items():
         files[name] = _to_onnx(graph, images[:2], outputs)
         differences.update(_compare(name, files[name], graph, images, outputs))
-    card = _describe(config, learned, differences)
-    pictures = _pictures(config)
+    card = dataclasses.replace(card, export_max_abs_diff=differences)
     bundle = write_bundle(config.out, card, files, write_model_card(card, list(pictures)), pictures)
     Console().print(f"{config.out}: " + ", ".join(f"{name} {value:.2g}" for name, value in differences.items()))
     return bundle
@@ -185,7 +193,7 @@ def _compare(name: str, data: bytes, graph: nn.Module, images: Tensor, outputs: 
     return differences
 
 
-def _describe(config: ExportConfig, learned: Learned, differences: dict[str, float]) -> BundleCard:
+def _describe(config: ExportConfig, learned: Learned) -> BundleCard:
     step1, step2 = read_description(config.task_model), read_description(config.translator)
     settings = step2["config"]
     target = read_info(config.target)
@@ -221,7 +229,6 @@ def _describe(config: ExportConfig, learned: Learned, differences: dict[str, flo
         data=counts,
         seeds=seeds,
         taskgan_version=taskgan_ros.__version__,
-        export_max_abs_diff=differences,
         results=tuple(_read_result(path) for path in config.results),
     )
 
@@ -231,9 +238,11 @@ def _read_result(path: Path) -> Result:
         figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         command = figures.pop("command")
         what = f"{'f_X(F(image))' if figures.pop('translate') else 'f_X(image)'} in {figures['domain']}"
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+        result = Result(what=what, command=command, figures=figures)
+        write_table((result,))  # finds what is missing
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: expected a JSON file of `taskgan evaluate`, got: {error!r}") from error
-    return Result(what=what, command=command, figures=figures)
+    return result
 
 
 def _pictures(config: ExportConfig) -> dict[str, bytes]:

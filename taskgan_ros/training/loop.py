@@ -72,9 +72,10 @@ def train(run: Run, trainer: Trainer, schedule: Schedule, seed: int, what: str) 
             torch.manual_seed(_step_seed(seed, step))
             losses = trainer.train_step(step)
             done = step + 1
-            last = done == schedule.steps
-            if done % schedule.log_every == 0 or last:
-                shown = _finite(losses, done)
+            last, stop = done == schedule.steps, bool(stopped)
+            save = done % schedule.save_every == 0 or last or stop
+            shown = _finite(losses, done) if save or done % schedule.log_every == 0 else {}
+            if shown:
                 run.log(done, shown)
                 advance(0, **shown)
             if done % schedule.show_every == 0 or last:
@@ -83,10 +84,10 @@ def train(run: Run, trainer: Trainer, schedule: Schedule, seed: int, what: str) 
                 picture = trainer.picture()
                 if picture is not None:
                     run.show(done, "translations", picture)
-            if done % schedule.save_every == 0 or last or stopped:
+            if save:
                 run.save(done, trainer)
             advance(1)
-            if stopped and not last:
+            if stop and not last:
                 run.close()
                 raise Interrupted(
                     f"stopped after step {done} of {schedule.steps}; go on with --resume --out {run.path}"

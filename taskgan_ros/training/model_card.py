@@ -47,14 +47,19 @@ def write_model_card(card: BundleCard, pictures: list[str]) -> str:
         recipe=card.recipe,
         lambda_task=card.lambda_task,
         seeds=", ".join(f"{name.replace('_', ' ')} {value}" for name, value in card.seeds.items()),
-        results=_table(card.results),
+        results=write_table(card.results),
         scene=card.scene,
         target_images=card.data.get("target_images", "few"),
         differences=", ".join(f"{name} {value:.2g}" for name, value in card.export_max_abs_diff.items()),
     )
 
 
-def _table(results: tuple[Result, ...]) -> str:
+def write_table(results: tuple[Result, ...]) -> str:
+    """Return measured results as a Markdown table.
+
+    Raises:
+        KeyError: a result lacks a figure that `taskgan evaluate` gives.
+    """
     if not results:
         return "Not measured at export."
     rows = ["| what | success | final distance | episodes | command |", "| --- | --- | --- | --- | --- |"]

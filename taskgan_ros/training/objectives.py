@@ -48,12 +48,12 @@ class ImagePool:
         chosen = []
         for image in images:
             if len(self.images) < self._size:
-                self.images.append(image)
+                self.images.append(image.clone())  # a view would keep its whole batch in memory and checkpoint
                 chosen.append(image)
             elif torch.rand(()) < 0.5:
                 k = int(torch.randint(self._size, ()))
                 chosen.append(self.images[k])
-                self.images[k] = image
+                self.images[k] = image.clone()
             else:
                 chosen.append(image)
         return torch.stack(chosen)

@@ -28,7 +28,7 @@ def parse_translator(arguments: Sequence[str]) -> TranslatorConfig:
         InputError: unknown recipe.
     """
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    finder.add_argument("--recipe", default="default")
+    finder.add_argument("--recipe", nargs="?", default="default", const="default")  # tyro refuses one without a name
     named = load_recipe(finder.parse_known_args(arguments)[0].recipe)
 
     @config_dataclass

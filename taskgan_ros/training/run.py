@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+import io
 import json
 import platform
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import pydantic
 import torch
 import yaml
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 import taskgan_ros
-from taskgan_ros.config import to_plain
+from taskgan_ros.config import config_dataclass, to_plain
 from taskgan_ros.errors import InputError, OutputExistsError
 
+Count = Annotated[int, pydantic.Field(ge=1)]
+
 CONFIG, METRICS, CHECKPOINT = "config.yaml", "metrics.jsonl", "checkpoint.pt"
+
+
+@config_dataclass
+class RunOptions:
+    """What every training run can be told."""
+
+    out: Path
+    """The run's folder; must not exist unless resuming."""
+    seed: int = 0
+    """Fixes the split, the first weights and every batch."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    resume: bool = False
+    """Go on from the run's last checkpoint."""
+    log_every: Count = 50
+    """Steps between figures."""
+    show_every: Count = 500
+    """Steps between validations and pictures."""
+    save_every: Count = 500
+    """Steps between checkpoints."""
 
 
 class Run:
@@ -28,14 +52,14 @@ class Run:
         step: how many steps its checkpoint has done, 0 in a new run.
     """
 
-    def __init__(self, path: Path, kind: str, config: Any, resume: bool) -> None:
+    def __init__(self, kind: str, config: RunOptions) -> None:
         """Create the folder, or open the one to resume.
 
         Raises:
-            OutputExistsError: it exists and `resume` was not asked for.
+            OutputExistsError: it exists and resuming was not asked for.
             InputError: nothing to resume there, or it was started with another configuration.
         """
-        self.path = path
+        path = self.path = config.out
         described = {
             "kind": kind,
             "taskgan_version": taskgan_ros.__version__,
@@ -43,9 +67,9 @@ class Run:
         }
         plain = {name: value for name, value in to_plain(config).items() if name not in ("out", "resume", "device")}
         self._state: dict[str, Any] | None = None
-        if resume:
+        if config.resume:
             self._check_same(kind, plain)
-            self._state = load_checkpoint(path)
+            self._state = load_checkpoint(path) if (path / CHECKPOINT).exists() else None  # stopped before the first
         elif path.exists():
             raise OutputExistsError(path)
         else:
@@ -93,10 +117,11 @@ class Run:
         described = read_description(self.path)
         if described["kind"] != kind:
             raise InputError(f"{self.path}: expected a run of {kind} to resume, got one of {described['kind']}")
-        differing = [name for name, value in plain.items() if described["config"].get(name) != value]
+        before, after = _flat(described["config"]), _flat(plain)
+        differing = sorted(name for name, value in after.items() if before.get(name) != value)
         if differing:
-            was = {name: described["config"].get(name) for name in differing}
-            now = {name: plain[name] for name in differing}
+            was = {name: before.get(name) for name in differing}
+            now = {name: after[name] for name in differing}
             raise InputError(f"{self.path}: expected the configuration it started with, {was}, got {now}")
 
     def _drop_later_metrics(self) -> None:
@@ -106,6 +131,14 @@ class Run:
             lines = path.read_text(encoding="utf-8").splitlines()
             kept = [line for line in lines if json.loads(line)["step"] <= self.step]
             write_text(path, "".join(line + "\n" for line in kept))
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of nested dicts by dotted names."""
+    leaves: dict[str, Any] = {}
+    for name, value in values.items():
+        leaves |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return leaves
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -138,18 +171,16 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def save_atomically(path: Path, state: dict[str, Any]) -> None:
-    """Write `state` so that `path` is always the old file or the new one."""
-    partial = path.with_name(f".{path.name}.partial")
-    torch.save(state, partial)
-    partial.replace(path)
+    """Write `state` so that `path` is always the old file or the new one; errors as `write_bytes`."""
+    buffer = io.BytesIO()  # torch's own writer hides why it failed
+    torch.save(state, buffer)
+    write_bytes(path, buffer.getvalue())
 
 
 def save_weights(path: Path, network: nn.Module) -> None:
-    """Write a network's weights as safetensors, whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
+    """Write a network's weights as safetensors, whole or not at all; errors as `write_bytes`."""
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    save_file(weights, partial)
-    partial.replace(path)
+    write_bytes(path, save(weights))
 
 
 def load_weights(path: Path, network: nn.Module) -> None:
@@ -167,10 +198,26 @@ def load_weights(path: Path, network: nn.Module) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file, whole or not at all; errors as `write_bytes`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        InputError: it cannot be written, the disk being full for instance; what was there stays.
+    """
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        size = len(data) / 1e6
+        raise InputError(
+            f"{path}: expected to write {size:.1f} MB there, got: {error}; what was there is whole"
+        ) from error
 
 
 def pick_device(name: str) -> torch.device:

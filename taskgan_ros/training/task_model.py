@@ -13,31 +13,29 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from taskgan_ros.config import build, config_dataclass, to_plain
-from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset
+from taskgan_ros.data.dataset import DatasetInfo, check_compatible, load_dataset
 from taskgan_ros.errors import InputError
 from taskgan_ros.training.augment import photometric
 from taskgan_ros.training.bank import Bank, label_scale, make_bank
 from taskgan_ros.training.loop import Schedule, train
-from taskgan_ros.training.networks import TaskModel, to_network, to_uint8
+from taskgan_ros.training.networks import TaskModel, to_uint8
 from taskgan_ros.training.objectives import task_loss
-from taskgan_ros.training.run import Run, load_weights, pick_device, read_description, write_text
+from taskgan_ros.training.run import Count, Run, RunOptions, load_weights, pick_device, read_description, write_text
 
 WEIGHTS = "task_model"
 _LEARNED = "learned.yaml"
 _EVALUATION_BATCH = 256
+_SOURCE_STRIDE = 15  # images apart that refinement checks the source on: all would take longer than the training
 
-Count = Annotated[int, pydantic.Field(ge=1)]
 Share = Annotated[float, pydantic.Field(ge=0, lt=1)]
 
 
 @config_dataclass
-class TaskModelConfig:
+class TaskModelConfig(RunOptions):
     """Step 1: learn to predict the labels from images of one domain."""
 
     dataset: Path
     """Episodes of the domain, from `taskgan collect`."""
-    out: Path
-    """The run's folder; must not exist unless resuming."""
     steps: Count = 15000
     """The paper's."""
     batch_size: Count = 16
@@ -48,22 +46,10 @@ class TaskModelConfig:
     """Strength of photometric augmentation; 0 is the paper's."""
     validation_share: Share = 0.05
     """Share of the episodes held out."""
-    seed: int = 0
-    """Fixes the split, the first weights and every batch."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
-    resume: bool = False
-    """Go on from the run's last checkpoint."""
-    log_every: Count = 50
-    """Steps between figures."""
-    show_every: Count = 1000
-    """Steps between validations."""
-    save_every: Count = 1000
-    """Steps between checkpoints."""
 
 
 @config_dataclass
-class RefineConfig:
+class RefineConfig(RunOptions):
     """Step 3: go on training the task model with translated images mixed in."""
 
     task_model: Path
@@ -74,8 +60,6 @@ class RefineConfig:
     """The dataset that the task model was trained on."""
     target: Path
     """The dataset to translate; its labels train."""
-    out: Path
-    """The run's folder; must not exist unless resuming."""
     steps: Count = 3000
     """A fifth of step 1: the weights start close."""
     batch_size: Count = 32
@@ -88,18 +72,6 @@ class RefineConfig:
     """Strength of photometric augmentation of target images before translation; 0 is the paper's."""
     variants: Count = 4
     """How many differently augmented translations of each target image."""
-    seed: int = 0
-    """Fixes the augmentation and every batch."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
-    resume: bool = False
-    """Go on from the run's last checkpoint."""
-    log_every: Count = 50
-    """Steps between figures."""
-    show_every: Count = 500
-    """Steps between validations."""
-    save_every: Count = 500
-    """Steps between checkpoints."""
 
 
 @config_dataclass
@@ -209,14 +181,14 @@ def train_task_model(config: TaskModelConfig) -> dict[str, float]:
     dataset = load_dataset(config.dataset)
     device = pick_device(config.device)
     training, validation = dataset.split_by_episode(config.validation_share, config.seed)
-    scale = label_scale(training)
-    run = Run(config.out, "task_model", config, config.resume)
+    scale = label_scale(dataset.actions[training])
+    run = Run("task_model", config)
     _write_learned(run.path, Learned(data=dataset.info, label_scale=tuple(scale.tolist()), images=len(training)))
     torch.manual_seed(config.seed)
     network = TaskModel(len(scale), (dataset.info.height, dataset.info.width)).to(device)
-    banks = [(make_bank(training, scale, device), config.batch_size)]
-    held_out = {"error": make_bank(validation, scale, device)}
-    trainer = TaskModelTrainer(network, banks, held_out, config, config.steps)
+    bank = make_bank(dataset, scale, device)
+    held_out = {"error": bank.take(validation)}
+    trainer = TaskModelTrainer(network, [(bank.take(training), config.batch_size)], held_out, config, config.steps)
     return train(run, trainer, _schedule(config), config.seed, "task model")
 
 
@@ -235,31 +207,30 @@ def refine(config: RefineConfig) -> dict[str, float]:
     source, target = load_dataset(config.source), load_dataset(config.target)
     for dataset in (source, target):
         check_compatible(learned.data, dataset.info)
-    run = Run(config.out, "refine", config, config.resume)
+    run = Run("refine", config)
     _write_learned(run.path, learned)
     torch.manual_seed(config.seed)
-    training, validation = target.split_by_episode(0.1, config.seed)
-    copies = [_translate(translator, training, learned, config.augment, device) for _ in range(config.variants)]
-    translated = Bank(torch.cat([c.images for c in copies]), torch.cat([c.labels for c in copies]), None)
+    bank = make_bank(target, learned.scale, device)
+    training, validation = (bank.take(rows) for rows in target.split_by_episode(0.1, config.seed))
+    translated = _translate(translator, training, config.augment, config.variants)
     plain = make_bank(source, learned.scale, device)
     count = max(1, round(config.batch_size * config.translated_share))
     banks = [(translated, count)] + ([(plain, config.batch_size - count)] if count < config.batch_size else [])
+    every_episode = np.arange(0, len(plain), _SOURCE_STRIDE)
     held_out = {
-        "translated_error": _translate(translator, validation, learned, 0.0, device),
-        "source_error": plain,
+        "translated_error": _translate(translator, validation, 0.0, 1),
+        "source_error": plain.take(every_episode),
     }
     trainer = TaskModelTrainer(network.to(device), banks, held_out, config, config.steps)
     return train(run, trainer, _schedule(config), config.seed, "refine")
 
 
 @torch.no_grad()
-def _translate(translator: nn.Module, data: Dataset, learned: Learned, augment: float, device: torch.device) -> Bank:
-    """Return F(y) of every image as the node would see it: rounded to bytes."""
-    translated = []
-    for images in torch.from_numpy(data.images).split(64):
-        y = photometric(to_network(images.to(device)), augment)
-        translated.append(to_uint8(translator(y)))
-    return Bank(torch.cat(translated), torch.from_numpy(data.actions / learned.scale).to(device), None)
+def _translate(translator: nn.Module, bank: Bank, augment: float, variants: int) -> Bank:
+    """Return F(y) of every image of a bank, `variants` times, as the node would see it: rounded to bytes."""
+    order = torch.arange(len(bank), device=bank.rows.device).repeat(variants)
+    images = [to_uint8(translator(photometric(bank.batch(index)[0], augment))) for index in order.split(64)]
+    return Bank(torch.cat(images), torch.arange(len(order), device=order.device), bank.labels[order])
 
 
 def load_task_model(run: Path) -> tuple[TaskModel, Learned]:

@@ -12,7 +12,7 @@ import tyro
 from torch import Tensor, nn
 
 from taskgan_ros.config import build, config_dataclass
-from taskgan_ros.data.dataset import Dataset, check_compatible, load_dataset
+from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset
 from taskgan_ros.errors import InputError
 from taskgan_ros.training.augment import diff_augment, photometric
 from taskgan_ros.training.bank import Bank, make_bank
@@ -26,13 +26,14 @@ from taskgan_ros.training.objectives import (
     r1_penalty,
     task_loss,
 )
-from taskgan_ros.training.run import Run, load_weights, pick_device, read_description
-from taskgan_ros.training.task_model import Count, Share, linear_decay, load_task_model, set_rate
+from taskgan_ros.training.run import Count, Run, RunOptions, load_weights, pick_device, read_description
+from taskgan_ros.training.task_model import Learned, Share, linear_decay, load_task_model, set_rate
 
 KIND = WEIGHTS = "translator"
 _BETAS = (0.5, 0.999)  # CycleGAN's
 _EVALUATION_BATCH = 32
 _PICTURE_ROWS = 6
+_TINY = 1e-12  # keeps ratios of gradients finite
 
 Network = TypeVar("Network", bound=nn.Module)
 Weight = Annotated[float, pydantic.Field(ge=0)]
@@ -50,10 +51,15 @@ class Recipe:
     """Images translated for the adversarial and the task loss."""
     learning_rate: Annotated[float, pydantic.Field(gt=0)] = 2e-4
     """Adam's, of generator and discriminator; it falls linearly over the second half."""
+    adversarial_weight: Weight = 1.0
+    """Weight of the adversarial loss; a translator that has pre-trained needs less."""
     lambda_task: Weight = 0.01
     """Weight of the task loss, the paper's; on labels of unit variance 1 is a better start."""
     lambda_warmup: Share = 0.0
-    """Share of the steps over which lambda_task grows from 0."""
+    """Share of all steps over which lambda_task grows from 0."""
+    task_gradient_limit: Weight = 0.0
+    """The task loss's gradient at an image is at most this many times as long as the other losses'; 0 sets no limit.
+    On images that look like nothing yet, the task model's gradients are huge and lead nowhere."""
     sigmoid: bool = True
     """Whether the discriminator ends in a sigmoid; the paper's does."""
     pool_size: Annotated[int, pydantic.Field(ge=0)] = 50
@@ -85,7 +91,7 @@ class Recipe:
 
 
 @config_dataclass
-class TranslatorConfig:
+class TranslatorConfig(RunOptions):
     """Step 2: learn to translate one domain's images into the other's."""
 
     source: Path
@@ -94,8 +100,6 @@ class TranslatorConfig:
     """Dataset of the few target images."""
     task_model: Path
     """Run of step 1, in the domain that is translated into."""
-    out: Path
-    """The run's folder; must not exist unless resuming."""
     recipe: str = "default"
     """A shipped recipe's name or a YAML file; every setting of it is also an option."""
     settings: Annotated[Recipe, tyro.conf.arg(name="")] = Recipe()
@@ -108,12 +112,6 @@ class TranslatorConfig:
     """Run of a second task model that takes no part in training, to measure with."""
     validation: Path | None = None
     """Dataset to validate on; without it a tenth of the input's episodes is held out."""
-    seed: int = 0
-    """Fixes the split, the first weights and every batch."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
-    resume: bool = False
-    """Go on from the run's last checkpoint."""
     log_every: Count = 20
     """Steps between figures."""
     show_every: Count = 250
@@ -164,12 +162,12 @@ class TranslatorTrainer:
                 self._generator_adam,
                 recipe.pretrain_learning_rate * linear_decay(step, recipe.pretrain_steps),
             )
-            losses = self._pretrain_step()
+            losses = self._pretrain_step(step)
         else:
             rate = recipe.learning_rate * linear_decay(step - recipe.pretrain_steps, recipe.steps)
             set_rate(self._generator_adam, rate)
             set_rate(self._discriminator_adam, rate)
-            losses = self._adversarial_step(step - recipe.pretrain_steps)
+            losses = self._adversarial_step(step)
         self._update_average(step)
         return losses
 
@@ -177,7 +175,7 @@ class TranslatorTrainer:
         """Return bfloat16 where it is fast; norms and losses stay in float32."""
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda")
 
-    def _pretrain_step(self) -> dict[str, Tensor]:
+    def _pretrain_step(self, step: int) -> dict[str, Tensor]:
         assert self._pairs is not None
         index = self._pairs.draw(self.recipe.pretrain_batch_size)
         images, labels = self._pairs.batch(index)
@@ -185,10 +183,9 @@ class TranslatorTrainer:
             translated = self.generator(photometric(images, self.recipe.augment))
             task = task_loss(self._task_model(translated), labels)
         pixel = pixel_loss(translated, self._pairs.paired_batch(index))
-        self._step_generator(
-            translated, {"pixel": self.recipe.pixel_weight * pixel, "task": self.recipe.lambda_task * task}
-        )
-        return {"pixel": pixel.detach(), "task": task.detach()}
+        weighted = {"pixel": self.recipe.pixel_weight * pixel, "task": self._lambda(step) * task}
+        ratio = self._step_generator(translated, weighted, len(translated))
+        return {"pixel": pixel.detach(), "task": task.detach(), "gradient_ratio": ratio}
 
     def _adversarial_step(self, step: int) -> dict[str, Tensor]:
         images, labels, truth, known = self._mixed_batch()
@@ -200,11 +197,11 @@ class TranslatorTrainer:
             task = task_loss(self._task_model(translated), labels)
         pixel = pixel_loss(translated[known], truth) if len(truth) else translated.sum() * 0
         weighted = {
-            "adversarial": adversarial,
+            "adversarial": self.recipe.adversarial_weight * adversarial,
             "task": self._lambda(step) * task,
             "pixel": self.recipe.pixel_weight * pixel,
         }
-        ratio = self._step_generator(translated, weighted)
+        ratio = self._step_generator(translated, weighted, count)
         discriminator = self._step_discriminator(fake.detach(), labels[:count])
         losses = {"adversarial": adversarial, "task": task, "pixel": pixel, "discriminator": discriminator}
         return {**{name: loss.detach() for name, loss in losses.items()}, "gradient_ratio": ratio}
@@ -241,21 +238,25 @@ class TranslatorTrainer:
         )
 
     def _lambda(self, step: int) -> float:
-        warmup = self.recipe.lambda_warmup * self.recipe.steps
+        warmup = self.recipe.lambda_warmup * (self.recipe.pretrain_steps + self.recipe.steps)
         return self.recipe.lambda_task * min(1.0, (step + 1) / warmup if warmup else 1.0)
 
-    def _step_generator(self, translated: Tensor, losses: dict[str, Tensor]) -> Tensor:
-        """Step down the sum of `losses` and return |task gradient| / |adversarial gradient| at the generated images.
+    def _step_generator(self, translated: Tensor, losses: dict[str, Tensor], count: int) -> Tensor:
+        """Step down the sum of `losses`; return |task gradient| / |adversarial gradient| at the first `count` images.
 
-        The gradients meet at `translated`, so that the ratio, which is what lambda balances, costs nothing.
+        The gradients meet at `translated`, so that the ratio, which is what lambda balances, costs nothing. Without
+        an adversarial loss the ratio is against all others.
         """
         gradients = {name: torch.autograd.grad(loss, translated)[0] for name, loss in losses.items()}
+        task = gradients.pop("task")
+        others = torch.stack(list(gradients.values())).sum(dim=0)
+        if self.recipe.task_gradient_limit:
+            task = task * (self.recipe.task_gradient_limit * _lengths(others) / _lengths(task)).clamp(max=1)
         self._generator_adam.zero_grad()
-        translated.backward(sum(gradients.values()))
+        translated.backward(others + task)
         self._generator_adam.step()
-        count = self.recipe.batch_size
-        norms = {name: gradient[:count].float().norm() for name, gradient in gradients.items()}
-        return norms["task"] / norms.get("adversarial", norms["task"]).clamp_min(1e-12)
+        against = gradients.get("adversarial", others)
+        return task[:count].norm() / against[:count].norm().clamp_min(_TINY)
 
     def _step_discriminator(self, fake: Tensor, labels: Tensor) -> Tensor:
         recipe = self.recipe
@@ -337,6 +338,11 @@ class TranslatorTrainer:
         self._pool.images = [image.to(self._device) for image in state["pool"]]
 
 
+def _lengths(gradient: Tensor) -> Tensor:
+    """Return the length of each image's gradient, (N, 1, 1, 1)."""
+    return gradient.float().flatten(1).norm(dim=1).clamp_min(_TINY).view(-1, 1, 1, 1)
+
+
 def _placed(network: Network, device: torch.device) -> Network:
     """Put a network on `device`; channels_last is faster on a GPU and slower on a CPU (measured)."""
     network.to(device)
@@ -357,41 +363,58 @@ def train_translator(config: TranslatorConfig) -> dict[str, float]:
     task_model, learned = load_task_model(config.task_model)
     source, target = load_dataset(config.source), load_dataset(config.target)
     inputs, outputs = (target, source) if config.direction == "inverse" else (source, target)
-    pairs = _load_pairs(config)
+    pairs = _load_pairs(config, outputs.info.domain)
     validation = load_dataset(config.validation) if config.validation else None
     for dataset in (inputs, outputs, pairs, validation):
         if dataset is not None:
             check_compatible(learned.data, dataset.info)
-    if recipe.paired_target and inputs.paired is None:
-        raise InputError(
-            f"{inputs.info.domain}: recipe asks for paired_target, expected a dataset with pairs, got none"
-        )
-    if validation is None:
-        inputs, validation = inputs.split_by_episode(0.1, config.seed)
-    judge = load_task_model(config.judge)[0] if config.judge else None
+    if recipe.paired_target:
+        _check_pairs("paired_target", inputs.info, outputs.info.domain)
+    judge = _load_judge(config.judge, learned) if config.judge else None
 
-    run = Run(config.out, KIND, config, config.resume)
+    run = Run(KIND, config)
     torch.manual_seed(config.seed)
-    in_bank, out_bank, validation_bank = (
-        make_bank(data, learned.scale, device) for data in (inputs, outputs, validation)
-    )
+    in_bank, out_bank = (make_bank(data, learned.scale, device) for data in (inputs, outputs))
     pairs_bank = None if pairs is None else make_bank(pairs, learned.scale, device)
+    if validation is None:
+        in_bank, validation_bank = (in_bank.take(rows) for rows in inputs.split_by_episode(0.1, config.seed))
+    else:
+        validation_bank = make_bank(validation, learned.scale, device)
     trainer = TranslatorTrainer(recipe, in_bank, out_bank, pairs_bank, validation_bank, task_model, judge)
     steps = recipe.pretrain_steps + recipe.steps
     schedule = Schedule(steps, config.log_every, config.show_every, config.save_every)
     return train(run, trainer, schedule, config.seed, "translator")
 
 
-def _load_pairs(config: TranslatorConfig) -> Dataset | None:
+def _load_pairs(config: TranslatorConfig, domain: str) -> Dataset | None:
     recipe = config.settings
     if not (recipe.pretrain_steps or recipe.pairs_batch_size):
         return None
     if config.pretrain is None:
         raise InputError("this recipe pre-trains on pairs: expected --pretrain DATASET (collect --paired), got none")
     pairs = load_dataset(config.pretrain)
-    if pairs.paired is None:
-        raise InputError(f"{config.pretrain}: expected a dataset with pairs (collect --paired), got none")
+    _check_pairs("pretrain", pairs.info, domain)
     return pairs
+
+
+def _check_pairs(what: str, data: DatasetInfo, domain: str) -> None:
+    """Refuse a dataset whose pairs do not show what the translator should give."""
+    if data.paired_domain != domain:
+        raise InputError(
+            f"{what}: expected a dataset of {data.domain} with pairs in {domain}, the domain translated into "
+            f"(collect --paired {domain}), got {data.paired_domain or 'none'}"
+        )
+
+
+def _load_judge(run: Path, learned: Learned) -> TaskModel:
+    """Return a task model whose outputs are in units of the label scale of `learned`, whatever its own was."""
+    judge, own = load_task_model(run)
+    check_compatible(learned.data, own.data)
+    factor = torch.from_numpy(own.scale / learned.scale)
+    with torch.no_grad():
+        judge.output.weight.mul_(factor[:, None])
+        judge.output.bias.mul_(factor)
+    return judge
 
 
 def load_translator(run: Path) -> Generator:

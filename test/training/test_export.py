@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+import yaml
+
+import taskgan_ros
+from taskgan_ros import cli
+from taskgan_ros.data.dataset import load_dataset
+from taskgan_ros.policy.bundle import GRAPHS, TASK_MODEL, TRANSLATOR, load_bundle
+from taskgan_ros.policy.policy import Policy
+from taskgan_ros.training.networks import to_network, to_uint8
+from taskgan_ros.training.task_model import load_task_model
+from taskgan_ros.training.translator import load_translator
+
+Export = Callable[..., int]
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """Return a path in an empty folder."""
+    (tmp_path / "models").mkdir()
+    return tmp_path / "models" / "mine"
+
+
+@pytest.fixture
+def export(translator_run: Path, refined_run: Path, target: Path, out: Path) -> Export:
+    """Return a function that exports to `out` with options over the usual ones, and gives the status."""
+
+    def run(*options: object) -> int:
+        words = ["export", "--translator", translator_run, "--task-model", refined_run, "--target", target]
+        return cli.run([str(word) for word in (*words, "--out", out, *options)])
+
+    return run
+
+
+def refused(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().err.splitlines()[-1].removeprefix("taskgan: ")
+
+
+def test_the_graphs_give_what_torch_gives(bundle: Path, translator_run: Path, refined_run: Path, target: Path) -> None:
+    images = load_dataset(target).images
+    task_model, learned = load_task_model(refined_run)
+    with torch.no_grad():
+        translated = to_uint8(load_translator(translator_run)(to_network(torch.from_numpy(images))))
+        expected = task_model(to_network(translated)).numpy() * learned.scale
+        untranslated = task_model(to_network(torch.from_numpy(images))).numpy() * learned.scale
+
+    loaded = load_bundle(bundle)
+    prediction = Policy(loaded).act(images, want_translated=True)
+    assert prediction.translated is not None
+    difference = np.abs(prediction.translated.astype(int) - translated.numpy())
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 1e-3
+    np.testing.assert_allclose(prediction.commands, expected, atol=1e-3)
+    np.testing.assert_allclose(Policy(loaded, translate=False).act(images).commands, untranslated, atol=1e-5)
+    assert expected.std() > 1e-4  # there is something to compare
+
+
+def test_one_image_gives_what_it_gives_in_a_batch(bundle: Path, target: Path) -> None:
+    policy, images = Policy(load_bundle(bundle)), load_dataset(target).images[:5]
+    together = policy.act(images).commands
+    np.testing.assert_allclose(
+        together, np.concatenate([policy.act(image[None]).commands for image in images]), atol=1e-5
+    )
+
+
+def test_the_fused_graph_is_the_two_others_in_a_row(bundle: Path, target: Path) -> None:
+    images = load_dataset(target).images[:8]
+    sessions = {name: onnxruntime.InferenceSession(bundle / name) for name in (TRANSLATOR, TASK_MODEL)}
+    (translated,) = sessions[TRANSLATOR].run(None, {"image": images})
+    (command,) = sessions[TASK_MODEL].run(None, {"image": translated})
+    fused = Policy(load_bundle(bundle)).act(images, want_translated=True)
+    assert fused.translated is not None
+    np.testing.assert_array_equal(fused.translated, translated)
+    np.testing.assert_allclose(fused.commands, command, atol=1e-6)
+
+
+def test_the_card_says_how_the_bundle_was_made(bundle: Path, translator_run: Path) -> None:
+    card = load_bundle(bundle).card
+    assert (card.name, card.task, card.units, card.arm) == ("tiny", "joint_velocities", "rad/s", "mico")
+    assert (card.target_domain, card.recipe, card.lambda_task) == ("target_wood", "default", 1.0)
+    assert card.joint_names == tuple(f"m1n6s200_joint_{n}" for n in (1, 2, 3))
+    assert (card.image.height, card.image.width) == (32, 32)
+    counts = {"source_images": 48, "target_images": 48, "randomised_pairs": 48, "pretrain_steps": 1}
+    steps = {"translator_steps": 2, "task_model_steps": 4, "refine_steps": 2}
+    assert counts.items() | steps.items() <= card.data.items()
+    seeds = {"source_data": 0, "target_data": 1, "pretrain_data": 2, "task_model": 0, "translator": 0}
+    assert card.seeds == seeds
+    assert card.taskgan_version == taskgan_ros.__version__
+    assert set(card.files) == set(GRAPHS)
+    assert max(card.export_max_abs_diff.values()) <= 1
+    assert card.export_max_abs_diff["task_model.command"] < 1e-5
+    (result,) = card.results
+    assert result.what == "f_X(F(image)) in target_wood"
+    assert result.command == "taskgan evaluate --bundle elsewhere --domain target_wood --episodes 2 --seed 1000"
+    assert result.figures["success_rate"] == 0.5
+
+
+def test_the_model_card_shows_figures_and_a_picture_that_is_there(bundle: Path) -> None:
+    text = (bundle / "README.md").read_text()
+    assert "| f_X(F(image)) in target_wood | 50% | 0.070 ± 0.050 m | 2 × 1 | `taskgan evaluate --bundle" in text
+    (picture,) = re.findall(r"!\[.*\]\((.*)\)", text)
+    assert (bundle / picture).read_bytes().startswith(b"\x89PNG")
+    assert "{" not in text  # no field of the template is left
+
+
+def test_nothing_of_the_machine_is_in_the_graphs(bundle: Path) -> None:
+    for name in GRAPHS:
+        data = (bundle / name).read_bytes()
+        for trace in (str(Path(taskgan_ros.__file__).parent), str(Path(torch.__file__).parent), "export.py"):
+            assert trace.encode() not in data
+
+
+def test_an_interrupted_export_leaves_nothing(
+    export: Export, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    convert = torch.onnx.export
+
+    def press_ctrl_c(*args: Any, **options: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return convert(*args, **options)
+
+    monkeypatch.setattr(torch.onnx, "export", press_ctrl_c)
+    assert export() == 130
+    assert refused(capsys) == "interrupted"
+    assert list(out.parent.iterdir()) == []
+
+
+# Refusals: all before the minutes that a large network takes
+
+
+def test_an_output_that_exists_is_refused_and_kept(
+    export: Export, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out.mkdir()
+    (out / "notes.txt").write_text("precious")
+    assert export() == 2
+    assert refused(capsys).startswith(f"{out} exists already: expected a path that does not")
+    assert (out / "notes.txt").read_text() == "precious"
+
+
+def test_runs_of_the_wrong_kind_are_refused(
+    export: Export, out: Path, translator_run: Path, task_model_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export("--translator", task_model_run) == 2
+    assert refused(capsys) == f"{task_model_run}: expected a run of a translator, got one of task_model"
+    assert export("--task-model", translator_run) == 2
+    assert refused(capsys) == f"{translator_run}: expected a run of a task model, got one of translator"
+    assert export("--task-model", out) == 2
+    assert refused(capsys) == f"{out}: expected a training run (a folder with config.yaml), got none"
+    assert list(out.parent.iterdir()) == []
+
+
+def test_a_forward_translator_is_refused(
+    export: Export, translator_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forward = tmp_path / "forward"
+    shutil.copytree(translator_run, forward)
+    described = yaml.safe_load((forward / "config.yaml").read_text())
+    described["config"]["direction"] = "forward"
+    (forward / "config.yaml").write_text(yaml.safe_dump(described))
+    assert export("--translator", forward) == 2
+    assert refused(capsys) == f"{forward}: expected an inverse translator, to stand before f_X, got a forward one"
+
+
+def test_a_target_of_another_image_size_is_refused(
+    export: Export, collected: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export("--target", collected("target_a", "--paired", "source", size=48, episodes=1)) == 2
+    assert refused(capsys) == "datasets do not fit: expected height 32 as in source, got 48 in target_a"
+
+
+@pytest.mark.parametrize("text", ["{}", "[1, 2]", "success: 100%", '{"command": "", "translate": true, "domain": ""}'])
+def test_results_that_evaluate_did_not_write_are_refused(
+    text: str, export: Export, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "results.json"
+    results.write_text(text)
+    assert export("--results", results) == 2
+    assert refused(capsys).startswith(f"{results}: expected a JSON file of `taskgan evaluate`, got: ")
+
+
+def test_a_picture_that_is_not_there_is_refused(
+    export: Export, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export("--picture", tmp_path / "none.png") == 2
+    assert refused(capsys) == f"{tmp_path / 'none.png'}: expected a picture for the model card, got no file"

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from taskgan_ros.training.objectives import (
+    ImagePool,
+    adversarial_loss,
+    discriminator_loss,
+    pixel_loss,
+    r1_penalty,
+    task_loss,
+)
+
+
+def test_the_losses_are_the_papers() -> None:
+    real, fake = torch.tensor([0.5, 1.0]), torch.tensor([0.2, 0.4])
+    # (1 - D(x))^2: (0.25 + 0) / 2; D(F(y))^2: (0.04 + 0.16) / 2; (1 - D(F(y)))^2: (0.64 + 0.36) / 2
+    assert discriminator_loss(real, fake).item() == pytest.approx(0.125 + 0.1)
+    assert adversarial_loss(fake).item() == pytest.approx(0.5)
+    # mean over the batch and the joints: (1 + 4 + 0 + 9) / 4
+    labels = torch.tensor([[1.0, 0.0], [2.0, -1.0]])
+    assert task_loss(torch.tensor([[0.0, 2.0], [2.0, 2.0]]), labels).item() == pytest.approx(3.5)
+    assert pixel_loss(torch.tensor([0.5, -1.0]), torch.tensor([0.0, 1.0])).item() == pytest.approx(1.25)
+
+
+def test_the_r1_penalty_is_half_the_squared_gradient_and_trains_the_discriminator() -> None:
+    score = nn.Linear(4, 1, bias=False)
+    nn.init.constant_(score.weight, 3.0)
+    penalty = r1_penalty(nn.Sequential(nn.Flatten(), score), torch.rand(5, 1, 2, 2))
+    assert penalty.item() == pytest.approx(0.5 * 4 * 9)
+    penalty.backward()
+    assert score.weight.grad is not None
+    torch.testing.assert_close(score.weight.grad, score.weight.detach())
+
+
+def numbered(*numbers: int) -> torch.Tensor:
+    return torch.tensor(numbers, dtype=torch.float32).view(-1, 1, 1, 1).expand(-1, 3, 2, 2).clone()
+
+
+def numbers(images: torch.Tensor) -> list[int]:
+    return [int(image.mean()) for image in images]
+
+
+def test_a_pool_of_no_size_passes_images_on() -> None:
+    images = numbered(1, 2)
+    assert ImagePool(0).exchange(images) is images
+
+
+def test_a_pool_passes_images_on_while_it_fills_and_then_half_of_the_old_ones() -> None:
+    torch.manual_seed(0)
+    pool = ImagePool(4)
+    assert numbers(pool.exchange(numbered(1, 2, 3))) == [1, 2, 3]
+    assert numbers(pool.exchange(numbered(4))) == [4]
+    older, held = 0, {1, 2, 3, 4}
+    for number in range(5, 405):
+        (given,) = numbers(pool.exchange(numbered(number)))
+        assert given in held | {number}
+        if given != number:
+            older += 1
+            held = held - {given} | {number}
+        assert {int(image.mean()) for image in pool.images} == held
+    assert 160 < older < 240
+
+
+def test_what_a_pool_holds_does_not_change_with_the_images_it_was_given() -> None:
+    pool, images = ImagePool(2), numbered(1, 2)
+    pool.exchange(images)
+    images.zero_()
+    assert numbers(torch.stack(pool.images)) == [1, 2]

@@ -1,0 +1,359 @@
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+import taskgan_ros
+from taskgan_ros import cli
+from taskgan_ros.data.dataset import load_dataset
+from taskgan_ros.training.networks import to_network
+from taskgan_ros.training.run import load_checkpoint
+from taskgan_ros.training.task_model import TaskModelTrainer, linear_decay, load_task_model
+
+AtStep = Callable[..., AbstractContextManager[None]]
+AssertSame = Callable[[Path, Path], None]
+OPTIONS = ["--batch-size", "4", "--device", "cpu", "--log-every", "1", "--show-every", "3", "--save-every", "2"]
+
+
+def train(dataset: Path, out: Path, *options: object) -> int:
+    words = ["train", "task-model", "--dataset", dataset, "--out", out, "--steps", 6, *OPTIONS, *options]
+    return cli.run([str(word) for word in words])
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def whole(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run of 6 steps that nothing disturbed."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    assert train(source, out) == 0
+    return out
+
+
+def test_a_run_says_what_it_was_and_what_it_learned(whole: Path, source: Path) -> None:
+    described = yaml.safe_load((whole / "config.yaml").read_text())
+    assert (described["kind"], described["taskgan_version"]) == ("task_model", taskgan_ros.__version__)
+    assert described["config"]["dataset"] == str(source)
+    assert (described["config"]["seed"], described["config"]["learning_rate"]) == (0, 1e-3)
+    learned = yaml.safe_load((whole / "learned.yaml").read_text())
+    assert learned["images"] == 32  # one of three episodes validates
+    assert learned["data"]["action_names"] == [f"m1n6s200_joint_{n}" for n in (1, 2, 3)]
+    lines = metrics(whole)
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in lines if "validation_error" in line] == [3, 6]
+    assert list((whole / "tensorboard").iterdir())
+
+
+def test_the_labels_of_the_training_episodes_give_the_scale(whole: Path, source: Path) -> None:
+    data = load_dataset(source)
+    training, _ = data.split_by_episode(0.05, 0)
+    np.testing.assert_allclose(load_task_model(whole)[1].scale, data.actions[training].std(axis=0), rtol=1e-6)
+
+
+def test_training_learns_the_labels(source: Path, tmp_path: Path) -> None:
+    assert train(source, tmp_path / "run", "--steps", 120, "--batch-size", 16) == 0
+    network, learned = load_task_model(tmp_path / "run")
+    data = load_dataset(source)
+    training, _ = data.split_by_episode(0.05, 0)
+    with torch.no_grad():
+        predicted = network(to_network(torch.from_numpy(data.images[training]))).numpy() * learned.scale
+    assert np.square(predicted - data.actions[training]).mean() < 0.1 * data.actions[training].var(axis=0).mean()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_is_saved_and_resumed_to_the_same_bits(
+    number: signal.Signals,
+    source: Path,
+    whole: Path,
+    tmp_path: Path,
+    at_step: AtStep,
+    assert_same_run: AssertSame,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "run"
+    with at_step(TaskModelTrainer, 3, number):
+        assert train(source, out) == 130
+    told = f"taskgan: stopped after step 3 of 6; go on with --resume --out {out}"
+    assert capsys.readouterr().err.splitlines()[-1] == told
+    assert load_checkpoint(out)["step"] == 3
+    load_task_model(out)  # usable as it is
+    assert train(source, out, "--resume") == 0
+    assert_same_run(out, whole)
+    assert metrics(out) == metrics(whole)
+
+
+def test_a_run_that_died_between_checkpoints_repeats_its_steps_without_doubling_its_figures(
+    source: Path, whole: Path, tmp_path: Path, at_step: AtStep, assert_same_run: AssertSame
+) -> None:
+    out = tmp_path / "run"
+    with at_step(TaskModelTrainer, 4, MemoryError("killed")), pytest.raises(MemoryError):
+        train(source, out)
+    assert [line["step"] for line in metrics(out) if "loss" in line] == [1, 2, 3]  # the checkpoint is of step 2
+    assert train(source, out, "--resume") == 0
+    assert_same_run(out, whole)
+    assert metrics(out) == metrics(whole)
+
+
+def test_a_run_that_died_before_its_first_checkpoint_starts_again(
+    source: Path, whole: Path, tmp_path: Path, at_step: AtStep, assert_same_run: AssertSame
+) -> None:
+    out = tmp_path / "run"
+    with at_step(TaskModelTrainer, 1, MemoryError("killed")), pytest.raises(MemoryError):
+        train(source, out)
+    assert train(source, out, "--resume") == 0
+    assert_same_run(out, whole)
+
+
+def test_another_seed_trains_another_model(source: Path, whole: Path, tmp_path: Path) -> None:
+    assert train(source, tmp_path / "run", "--seed", 1) == 0
+    first, other = load_task_model(whole)[0].output.weight, load_task_model(tmp_path / "run")[0].output.weight
+    assert not torch.equal(first, other)
+
+
+def test_ctrl_c_on_the_command_leaves_a_usable_run(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ["train", "task-model", "--dataset", str(source), "--out", str(out), "--steps", "100000", *OPTIONS]
+    process = subprocess.Popen([sys.executable, "-m", "taskgan_ros.cli", *words], stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not (out / "metrics.jsonl").exists():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert said.splitlines()[-1].startswith("taskgan: stopped after step ")
+    assert said.splitlines()[-1].endswith(f" of 100000; go on with --resume --out {out}")
+    load_task_model(out)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_its_checkpoint_whole(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert train(source, out, "--learning-rate", 1e30, "--save-every", 1, "--log-every", 5) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("taskgan: step 2: expected finite losses, got {'loss': ")
+    assert said.endswith("; the last checkpoint is whole")
+    assert all(parameter.isfinite().all() for parameter in load_task_model(out)[0].parameters())
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one_whole(
+    source: Path,
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    assert_same_run: AssertSame,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out, train_step = tmp_path / "run", TaskModelTrainer.train_step
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill_the_disk(self: TaskModelTrainer, step: int) -> dict[str, torch.Tensor]:
+        if step == 3:  # the checkpoints are of steps 2, 4 and 6
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+        return train_step(self, step)
+
+    monkeypatch.setattr(TaskModelTrainer, "train_step", fill_the_disk)
+    try:
+        assert train(source, out) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    monkeypatch.undo()
+    told = (
+        f"{out / 'checkpoint.pt'}: expected to write 3.4 MB there, got: [Errno 27] File too large; what was there is "
+    )
+    assert told in capsys.readouterr().err
+    assert [path.name for path in out.glob(".*")] == []
+    assert load_checkpoint(out)["step"] == 2
+    assert train(source, out, "--resume") == 0
+    assert_same_run(out, whole)
+
+
+# Refusals
+
+
+def refused(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().err.removeprefix("taskgan: ").rstrip("\n")
+
+
+def test_an_output_that_exists_is_refused(whole: Path, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (whole / "checkpoint.pt").read_bytes()
+    assert train(source, whole) == 2
+    assert refused(capsys).startswith(f"{whole} exists already: expected a path that does not")
+    assert (whole / "checkpoint.pt").read_bytes() == before
+
+
+def test_resuming_with_another_configuration_is_refused_with_both(
+    whole: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(source, whole, "--resume", "--seed", 5) == 2
+    assert refused(capsys) == f"{whole}: expected the configuration it started with, {{'seed': 0}}, got {{'seed': 5}}"
+
+
+def test_resuming_what_is_no_run_is_refused(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(source, tmp_path / "run", "--resume") == 2
+    assert refused(capsys) == f"{tmp_path / 'run'}: expected a training run (a folder with config.yaml), got none"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_resuming_a_run_of_another_kind_is_refused(
+    translator_run: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(source, translator_run, "--resume") == 2
+    assert refused(capsys) == f"{translator_run}: expected a run of task_model to resume, got one of translator"
+
+
+def test_a_damaged_checkpoint_is_refused(
+    whole: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    data = (out / "checkpoint.pt").read_bytes()
+    (out / "checkpoint.pt").write_bytes(data[: len(data) // 2])
+    assert train(source, out, "--resume") == 2
+    assert refused(capsys).startswith(f"{out / 'checkpoint.pt'}: expected a whole checkpoint, got a damaged one: ")
+
+
+def test_a_truncated_dataset_is_refused_before_a_run_is_made(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.h5"
+    broken.write_bytes(source.read_bytes()[:-5000])
+    assert train(broken, tmp_path / "run") == 2
+    assert refused(capsys).startswith(f"{broken}: expected a whole HDF5 file, got a truncated or other one: ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_gpu_that_is_not_there_is_refused(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    assert train(source, tmp_path / "run", "--device", "cuda") == 2
+    assert refused(capsys).startswith("expected a CUDA GPU for device 'cuda', got none on this machine")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_rate_falls_over_the_second_half() -> None:
+    assert [linear_decay(step, 8) for step in range(8)] == [1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
+
+
+# Refinement
+
+
+def refine(task_model: Path, translator: Path, source: Path, target: Path, out: Path, *options: object) -> int:
+    data = ["--source", source, "--target", target, "--task-model", task_model, "--translator", translator]
+    words = ["refine", *data, "--out", out, "--steps", 6, *OPTIONS, *options]
+    return cli.run([str(word) for word in words])
+
+
+@pytest.fixture
+def refine_here(
+    task_model_run: Path, translator_run: Path, source: Path, target: Path, tmp_path: Path
+) -> Callable[..., Path]:
+    """Return a function that refines to a folder of this name and expects a status."""
+
+    def here(name: str, *options: object, status: int = 0) -> Path:
+        assert refine(task_model_run, translator_run, source, target, tmp_path / name, *options) == status
+        return tmp_path / name
+
+    return here
+
+
+def test_refinement_starts_from_the_source_weights_and_moves_them(
+    refine_here: Callable[..., Path], task_model_run: Path
+) -> None:
+    before, learned_before = load_task_model(task_model_run)
+    after, learned_after = load_task_model(refine_here("run"))
+    assert learned_after == learned_before
+    moved = [abs(a - b).max().item() for a, b in zip(after.parameters(), before.parameters(), strict=True)]
+    assert 0 < max(moved) < 6.1e-4  # six steps of Adam at 1e-4
+    assert {"validation_translated_error", "validation_source_error"} < set(metrics(refine_here("again"))[-1])
+
+
+def test_a_stopped_refinement_is_resumed_to_the_same_bits(
+    refine_here: Callable[..., Path], at_step: AtStep, assert_same_run: AssertSame
+) -> None:
+    whole = refine_here("whole")
+    with at_step(TaskModelTrainer, 4, signal.SIGINT):
+        stopped = refine_here("stopped", status=130)
+    assert_same_run(refine_here("stopped", "--resume"), whole)
+    assert metrics(stopped) == metrics(whole)
+
+
+def test_refinement_trains_on_what_the_translator_makes_of_the_target(
+    task_model_run: Path, translator_run: Path, source: Path, target: Path, tmp_path: Path
+) -> None:
+    grey = tmp_path / "grey"  # a translator that makes all images grey
+    shutil.copytree(translator_run, grey)
+    weights = load_file(grey / "translator.safetensors")
+    save_file({name: torch.zeros_like(value) for name, value in weights.items()}, grey / "translator.safetensors")
+    errors: list[dict[str, float]] = []
+    for translator in (translator_run, grey):
+        out = tmp_path / f"run{len(errors)}"
+        assert refine(task_model_run, translator, source, target, out, "--steps", 1, "--learning-rate", 1e-9) == 0
+        errors.append(metrics(out)[-1])
+    network, learned = load_task_model(task_model_run)
+    data = load_dataset(target)
+    held_out = data.actions[data.split_by_episode(0.1, 0)[1]] / learned.scale
+    with torch.no_grad():
+        blind = network(to_network(torch.full((1, 32, 32, 3), 128, dtype=torch.uint8))).numpy()
+    assert errors[1]["validation_translated_error"] == pytest.approx(np.square(blind - held_out).mean(), rel=1e-4)
+    assert errors[0]["validation_translated_error"] != errors[1]["validation_translated_error"]
+    assert errors[0]["validation_source_error"] == pytest.approx(errors[1]["validation_source_error"], rel=1e-4)
+
+
+def test_the_paper_pure_refinement_sees_translated_images_alone(
+    task_model_run: Path, translator_run: Path, source: Path, target: Path, tmp_path: Path
+) -> None:
+    blind = tmp_path / "blind.h5"  # a source whose images would change the weights if they were seen
+    shutil.copy(source, blind)
+    with h5py.File(blind, "a") as file:
+        for demo in file["data"].values():
+            demo["obs/image"][...] = 0
+    runs: list[torch.nn.Module] = []
+    for dataset in (source, blind):
+        out = tmp_path / f"run{len(runs)}"
+        assert refine(task_model_run, translator_run, dataset, target, out, "--translated-share", 1.0) == 0
+        runs.append(load_task_model(out)[0])
+    assert all(torch.equal(a, b) for a, b in zip(*(run.parameters() for run in runs), strict=True))
+
+
+def test_refining_with_a_task_model_in_place_of_a_translator_is_refused(
+    task_model_run: Path, source: Path, target: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refine(task_model_run, task_model_run, source, target, tmp_path / "run") == 2
+    assert refused(capsys) == f"{task_model_run}: expected a run of a translator, got one of task_model"
+
+
+def test_refining_a_translator_in_place_of_a_task_model_is_refused(
+    translator_run: Path, source: Path, target: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refine(translator_run, translator_run, source, target, tmp_path / "run") == 2
+    assert refused(capsys) == f"{translator_run}: expected a run of a task model, got one of translator"
+
+
+def test_weights_of_another_network_are_refused(task_model_run: Path, translator_run: Path, tmp_path: Path) -> None:
+    mixed = tmp_path / "mixed"
+    shutil.copytree(task_model_run, mixed)
+    shutil.copy(translator_run / "translator.safetensors", mixed / "task_model.safetensors")
+    with pytest.raises(ValueError, match=r"task_model\.safetensors: expected weights of TaskModel, got others: "):
+        load_task_model(mixed)
+    (mixed / "task_model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"task_model\.safetensors: expected weights, got no file"):
+        load_task_model(mixed)

@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from taskgan_ros import cli
+from taskgan_ros.data.dataset import load_dataset
+from taskgan_ros.training.networks import to_network
+from taskgan_ros.training.run import load_checkpoint
+from taskgan_ros.training.task_model import load_task_model
+from taskgan_ros.training.translator import TranslatorTrainer, load_translator
+
+Collected = Callable[..., Path]
+Train = Callable[..., Path]
+OPTIONS = ["--device", "cpu", "--log-every", 1, "--show-every", 3, "--save-every", 2]
+TINY = ["--generator.widths", 8, 16, "--generator.blocks", 1]
+SHORT = ["--pretrain-steps", 2, "--steps", 4]
+
+
+@pytest.fixture
+def train(source: Path, target: Path, randomized: Path, task_model_run: Path, tmp_path: Path) -> Train:
+    """Return a function that trains a tiny translator to a folder of this name and expects a status."""
+
+    def run(name: str, *options: object, status: int = 0) -> Path:
+        data = ["--source", source, "--target", target, "--pretrain", randomized, "--task-model", task_model_run]
+        words = ["train", "translator", *data, "--out", tmp_path / name, *OPTIONS, *TINY, *SHORT, *options]
+        assert cli.run([str(word) for word in words]) == status
+        return tmp_path / name
+
+    return run
+
+
+def metrics(run: Path, key: str) -> dict[int, float]:
+    """Return the figures of this name by step."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return {line["step"]: line[key] for line in lines if key in line}
+
+
+def refused(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().err.splitlines()[-1].removeprefix("taskgan: ")
+
+
+def test_the_papers_recipe_trains(train: Train) -> None:
+    run = train("run", "--recipe", "paper", "--pretrain-steps", 0, "--steps", 2)
+    described = yaml.safe_load((run / "config.yaml").read_text())
+    assert (described["kind"], described["config"]["recipe"]) == ("translator", "paper")
+    assert described["config"]["settings"]["lambda_task"] == 0.01
+    assert len(load_checkpoint(run)["trainer"]["pool"]) == 8  # two steps of four images
+    for name in ("adversarial", "task", "discriminator", "gradient_ratio"):
+        assert np.isfinite(list(metrics(run, name).values())).all()
+
+
+def test_the_default_recipe_trains_and_measures_with_what_took_no_part(train: Train, collected: Collected) -> None:
+    validation = collected("target_wood", "--paired", "source", seed=7, episodes=1)
+    judge = train("judge_data").parent / "judge"
+    words = ["train", "task-model", "--dataset", collected("source", seed=9), "--out", judge, "--steps", 2]
+    assert cli.run([*map(str, words), "--device", "cpu"]) == 0
+    run = train("run", "--judge", judge, "--validation", validation)
+    assert list(metrics(run, "pixel")) == [1, 2, 3, 4, 5, 6]
+    assert list(metrics(run, "adversarial")) == [3, 4, 5, 6]  # after two steps of pre-training
+    assert list(metrics(run, "validation_pixel")) == [3, 6]
+
+    data, translator = load_dataset(validation), load_translator(run)
+    judge_model, own = load_task_model(judge)
+    scale = load_task_model(Path(yaml.safe_load((run / "config.yaml").read_text())["config"]["task_model"]))[1].scale
+    with torch.no_grad():
+        translated = translator(to_network(torch.from_numpy(data.images)))
+        physical = judge_model(translated).numpy() * own.scale  # the judge has a label scale of its own
+    error = np.square((physical - data.actions) / scale).mean()
+    assert metrics(run, "validation_judge")[6] == pytest.approx(error, rel=1e-3)
+    assert data.paired is not None
+    truth = to_network(torch.from_numpy(data.paired))
+    assert metrics(run, "validation_pixel")[6] == pytest.approx((translated - truth).abs().mean().item(), rel=1e-3)
+
+
+def test_pictures_show_input_translation_and_truth(train: Train, target: Path) -> None:
+    run = train("run")
+    names = sorted(path.name for path in (run / "images").iterdir())
+    assert names == ["translations_000003.png", "translations_000006.png"]
+    picture = np.asarray(Image.open(run / "images" / names[-1]))
+    assert picture.shape == (3 * 64, 6 * 64, 3)  # of six held-out images, twice as large
+    data = load_dataset(target)
+    assert data.paired is not None
+    held_out = data.split_by_episode(0.1, 0)[1]
+    first = [images[held_out[0]].repeat(2, axis=0).repeat(2, axis=1) for images in (data.images, data.paired)]
+    np.testing.assert_array_equal(picture[:64, :64], first[0])
+    np.testing.assert_array_equal(picture[128:, :64], first[1])
+
+
+def test_the_forward_direction_translates_the_source(train: Train, source: Path, target: Path, tmp_path: Path) -> None:
+    task_model = tmp_path / "f_Y"
+    words = ["train", "task-model", "--dataset", target, "--out", task_model, "--steps", 2, "--device", "cpu"]
+    assert cli.run(list(map(str, words))) == 0
+    paper = ["--recipe", "paper", "--pretrain-steps", 0, "--task-model", task_model]
+    run = train("run", *paper, "--direction", "forward", "--steps", 3)
+    picture = np.asarray(Image.open(run / "images" / "translations_000003.png"))
+    data = load_dataset(source)
+    held_out = data.split_by_episode(0.1, 0)[1]
+    assert picture.shape == (2 * 64, 6 * 64, 3)  # no truth is known
+    np.testing.assert_array_equal(picture[:64, :64][::2, ::2], data.images[held_out[0]])
+
+
+@pytest.mark.parametrize("step", [2, 5])
+def test_a_stopped_run_is_resumed_to_the_same_bits(
+    step: int,
+    train: Train,
+    at_step: Callable[..., AbstractContextManager[None]],
+    assert_same_run: Callable[[Path, Path], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = ["--pool-size", 6, "--r1", 1.0]  # with all that has a state or draws at random
+    whole = train("whole", *options)
+    with at_step(TranslatorTrainer, step, signal.SIGINT):
+        stopped = train("stopped", *options, status=130)
+    assert f"stopped after step {step} of 6; go on with --resume --out {stopped}" in capsys.readouterr().err
+    load_translator(stopped)  # usable as it is
+    assert_same_run(train("stopped", *options, "--resume"), whole)
+    for name in ("pixel", "adversarial", "validation_task"):
+        assert metrics(stopped, name) == metrics(whole, name)
+
+
+@pytest.fixture
+def painted(tmp_path: Path) -> Callable[[Path, Any, int], Path]:
+    """Return a function that copies a dataset with other images, and pairs of one grey value."""
+
+    def paint(dataset: Path, images: Any, paired: int) -> Path:
+        out = tmp_path / f"painted{len(list(tmp_path.iterdir()))}.h5"
+        shutil.copy(dataset, out)
+        with h5py.File(out, "a") as file:
+            for demo in file["data"].values():
+                demo["obs/image"][...] = images
+                if "image_paired" in demo["obs"]:
+                    demo["obs/image_paired"][...] = paired
+        return out
+
+    return paint
+
+
+def grey(value: int) -> float:
+    """Return the L1 distance of this byte from mid-grey, which a new generator makes of an image of one colour."""
+    return abs(value / 127.5 - 1)
+
+
+@pytest.mark.parametrize(
+    ("identity", "pairs", "expected"),
+    [(2, 0, grey(240)), (0, 2, grey(180)), (3, 1, 0.75 * grey(240) + 0.25 * grey(180))],
+)
+def test_identity_images_stay_as_they_are_and_pairs_become_their_truth(
+    identity: int,
+    pairs: int,
+    expected: float,
+    train: Train,
+    painted: Callable[[Path, Any, int], Path],
+    source: Path,
+    target: Path,
+    randomized: Path,
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
+    data = ["--source", painted(source, 240, 0), "--target", painted(target, noise, 60)]
+    data += ["--pretrain", painted(randomized, 0, 180)]
+    sizes = ["--identity-batch-size", identity, "--pairs-batch-size", pairs, "--no-paired-target"]
+    run = train("run", *data, *sizes, "--pretrain-steps", 0, "--steps", 1, "--augment", 0.0)
+    assert metrics(run, "pixel")[1] == pytest.approx(expected, abs=0.02)
+
+
+def test_labelled_target_images_become_their_render(
+    train: Train, painted: Callable[[Path, Any, int], Path], target: Path
+) -> None:
+    sizes = ["--identity-batch-size", 0, "--pairs-batch-size", 0, "--pretrain-steps", 0, "--steps", 1]
+    run = train("run", "--target", painted(target, 90, 60), *sizes, "--augment", 0.0)
+    assert metrics(run, "pixel")[1] == pytest.approx(grey(60), abs=0.02)
+
+
+def test_the_tasks_gradient_can_be_limited(train: Train) -> None:
+    ratios = []
+    for name, limit in (("free", 0.0), ("limited", 0.5)):
+        options = ["--lambda-task", 1000.0, "--task-gradient-limit", limit, "--lambda-warmup", 0.0]
+        run = train(name, *options, "--pretrain-steps", 2, "--steps", 1)
+        ratios.append(metrics(run, "gradient_ratio")[1])
+    assert ratios[0] > 1
+    assert ratios[1] == pytest.approx(0.5, abs=1e-4)
+
+
+def test_pre_training_on_pairs_comes_nearer_to_the_plain_render(train: Train) -> None:
+    run = train("run", "--pretrain-steps", 60, "--steps", 1, "--show-every", 60, "--ema", 0.9)
+    pixel = metrics(run, "pixel")
+    assert np.mean([pixel[step] for step in range(51, 61)]) < 0.6 * pixel[1]
+
+
+def test_the_discriminator_learns_to_tell_the_two_apart(train: Train) -> None:
+    run = train("run", "--recipe", "paper", "--pretrain-steps", 0, "--steps", 25, "--show-every", 25)
+    loss = metrics(run, "discriminator")
+    assert loss[1] == pytest.approx(0.5, abs=0.1)  # it knows nothing: 0.5² + 0.5²
+    assert min(loss.values()) < 0.25
+
+
+def test_the_run_is_the_moving_average_of_the_weights(train: Train) -> None:
+    for name, ema, same in (("averaged", 0.9, False), ("last", 0.0, True)):
+        run = train(name, "--ema", ema)
+        state = load_checkpoint(run)["trainer"]
+        saved = load_translator(run).state_dict()
+        assert all(torch.equal(saved[key], state["average"][key]) for key in saved)
+        assert all(torch.equal(saved[key], state["generator"][key]) for key in saved) is same
+
+
+# Refusals
+
+
+def test_a_dataset_of_another_image_size_is_refused(
+    train: Train, collected: Collected, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train("run", "--target", collected("target_a", "--paired", "source", size=48, episodes=1), status=2)
+    assert refused(capsys) == "datasets do not fit: expected height 32 as in source, got 48 in target_a"
+    assert not run.exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("arm", "jaco", "datasets do not fit: expected arm 'mico' as in source, got 'jaco' in target_wood"),
+        ("task", "joint_angles", "expected task 'joint_velocities' as in source, got 'joint_angles' in target_wood"),
+        (
+            "paired_domain",
+            "target_a",
+            "paired_target: expected a dataset of target_wood with pairs in source, the domain translated into "
+            "(collect --paired source), got target_a",
+        ),
+    ],
+)
+def test_a_dataset_that_does_not_fit_is_refused(
+    field: str, value: str, message: str, train: Train, target: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other: Any = tmp_path / "other.h5"
+    shutil.copy(target, other)
+    with h5py.File(other, "a") as file:
+        file["data"].attrs[field] = value
+    run = train("run", "--target", other, status=2)
+    assert refused(capsys).endswith(message)
+    assert not run.exists()
+
+
+def test_pairs_that_are_missing_are_asked_for(train: Train, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train("run", "--pretrain", "None", status=2)
+    asked = "this recipe pre-trains on pairs: expected --pretrain DATASET (collect --paired), got none"
+    assert refused(capsys) == asked
+    train("run", "--pretrain", source, status=2)
+    assert refused(capsys).startswith("pretrain: expected a dataset of source with pairs in source, ")
+    assert not train("run", "--direction", "forward", status=2).exists()
+    assert refused(capsys).startswith("pretrain: expected a dataset of randomized with pairs in target_wood, ")
+
+
+def test_a_run_of_another_kind_is_refused_as_a_task_model(
+    train: Train, translator_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train("run", "--task-model", translator_run, status=2)
+    assert refused(capsys) == f"{translator_run}: expected a run of a task model, got one of translator"
+
+
+def test_resuming_with_another_setting_is_refused(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    run = train("run")
+    train("run", "--resume", "--lambda-task", 0.25, status=2)
+    was, now = "{'settings.lambda_task': 1.0}", "{'settings.lambda_task': 0.25}"
+    assert refused(capsys) == f"{run}: expected the configuration it started with, {was}, got {now}"
+
+
+def test_an_output_that_exists_is_refused(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    run = train("run")
+    before = (run / "translator.safetensors").read_bytes()
+    train("run", status=2)
+    assert refused(capsys).startswith(f"{run} exists already: expected a path that does not")
+    assert (run / "translator.safetensors").read_bytes() == before
