@@ -1,0 +1,94 @@
+"""ROS messages from and to the numpy types of the other rooms."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from builtin_interfaces.msg import Duration, Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from numpy.typing import NDArray
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Header
+from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
+from trajectory_msgs.msg import JointTrajectoryPoint
+
+from taskgan_ros.control.trajectory import JointTrajectory
+from taskgan_ros.sim.controller import Point, Trajectory
+
+Array = NDArray[np.float64]
+
+
+def image_message(rgb: NDArray[np.uint8], header: Header) -> Image:
+    """Return (H, W, 3) uint8 RGB as an rgb8 image."""
+    height, width = rgb.shape[:2]
+    message = Image(header=header, height=height, width=width, encoding="rgb8", step=3 * width)
+    message.data = array("B", rgb.tobytes())  # an ndarray or a list would be checked value by value
+    return message
+
+
+def joint_state_message(stamp: Time, names: Sequence[str], positions: Array, velocities: Array) -> JointState:
+    """Return (n,) rad and (n,) rad/s as a joint state."""
+    message = JointState(header=Header(stamp=stamp), name=list(names))
+    message.position, message.velocity = array("d", positions), array("d", velocities)
+    return message
+
+
+def trajectory_message(trajectory: JointTrajectory) -> JointTrajectoryMessage:
+    """Return the trajectory as a message that starts on arrival: stamp 0; any other may be past by then."""
+    positions, velocities = trajectory.positions, trajectory.velocities
+    points = [
+        JointTrajectoryPoint(
+            positions=array("d", positions[k]),
+            velocities=array("d", () if velocities is None else velocities[k]),
+            time_from_start=duration_message(time_s),
+        )
+        for k, time_s in enumerate(trajectory.time_from_start_s)
+    ]
+    return JointTrajectoryMessage(joint_names=list(trajectory.names), points=points)
+
+
+def read_trajectory(message: JointTrajectoryMessage, clock_ahead_s: float = 0.0) -> Trajectory:
+    """Return any trajectory message, sound or not, as the simulated controller takes it.
+
+    Args:
+        message: its stamp is on the ROS clock.
+        clock_ahead_s: how far the ROS clock is ahead of the controller's.
+    """
+    stamp_s = seconds(message.header.stamp)
+    points = tuple(
+        Point(
+            seconds(point.time_from_start),
+            np.array(point.positions),
+            np.array(point.velocities),
+            np.array(point.accelerations),
+            np.array(point.effort),
+        )
+        for point in message.points
+    )
+    return Trajectory(tuple(message.joint_names), points, stamp_s - clock_ahead_s if stamp_s else 0.0)
+
+
+def diagnostics_message(
+    stamp: Time, name: str, hardware_id: str, level: bytes, text: str, values: Mapping[str, object]
+) -> DiagnosticArray:
+    """Return one status with `values` as its key-value pairs."""
+    pairs = [KeyValue(key=key, value=_shown(value)) for key, value in values.items()]
+    status = DiagnosticStatus(level=level, name=name, message=text, hardware_id=hardware_id, values=pairs)
+    return DiagnosticArray(header=Header(stamp=stamp), status=[status])
+
+
+def seconds(message: Time | Duration) -> float:
+    """Return a time or a duration in s."""
+    return float(message.sec + message.nanosec * 1e-9)
+
+
+def duration_message(seconds: float) -> Duration:
+    """Return `seconds` as a message, to the nanosecond."""
+    whole, nanoseconds = divmod(round(seconds * 1e9), 1_000_000_000)
+    return Duration(sec=whole, nanosec=nanoseconds)
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

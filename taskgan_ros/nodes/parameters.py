@@ -1,0 +1,100 @@
+"""A node's parameters as a frozen dataclass: declared with descriptions and ranges, read back typed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from taskgan_ros.errors import InputError
+
+T = TypeVar("T")
+
+
+def parameter(
+    default: Any,
+    description: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: Sequence[str] = (),
+) -> Any:
+    """Return a dataclass field that declares a parameter; numbers need both ends of their range."""
+    if type(default) in (int, float) and (minimum is None or maximum is None):
+        raise TypeError(f"{description!r}: expected a minimum and a maximum")
+    about = {"description": description, "minimum": minimum, "maximum": maximum, "choices": tuple(choices)}
+    return dataclasses.field(default=default, metadata=about)
+
+
+def declare(node: Node, kind: type[T], refuse: Callable[[], str] | None = None) -> None:
+    """Declare every field of the dataclass `kind` as a parameter of `node`.
+
+    Args:
+        node: overrides from its command line and YAML files are taken.
+        kind: its fields are made by `parameter`.
+        refuse: says why no parameter may change now, or nothing where it may; None makes all read-only.
+
+    Raises:
+        InputError: an override has the wrong type or is out of range.
+    """
+    declared = False
+
+    def check(parameters: list[Parameter]) -> SetParametersResult:
+        reason = refuse() if declared and refuse else ""
+        reasons = [reason] if reason else [text for p in parameters if (text := _fault(kind, p))]
+        return SetParametersResult(successful=not reasons, reason="; ".join(reasons))
+
+    node.add_on_set_parameters_callback(check)
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        default = list(field.default) if isinstance(field.default, tuple) else field.default
+        try:
+            node.declare_parameter(field.name, default, _descriptor(field, read_only=refuse is None))
+        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+            raise InputError(_explain(field, error)) from error
+    declared = True
+
+
+def read(node: Node, kind: type[T]) -> T:
+    """Return the parameters' values now."""
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    values = {field.name: node.get_parameter(field.name).value for field in fields}
+    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return kind(**{**values, **lists})
+
+
+def _descriptor(field: dataclasses.Field[Any], *, read_only: bool) -> ParameterDescriptor:
+    about = field.metadata
+    descriptor = ParameterDescriptor(description=about["description"], read_only=read_only)
+    if about["choices"]:
+        descriptor.additional_constraints = "one of " + ", ".join(about["choices"])
+    ends = {"from_value": about["minimum"], "to_value": about["maximum"]}
+    if type(field.default) is float:
+        descriptor.floating_point_range = [FloatingPointRange(**ends)]
+    if type(field.default) is int:
+        descriptor.integer_range = [IntegerRange(step=1, **ends)]
+    return descriptor
+
+
+def _fault(kind: type, candidate: Parameter) -> str:
+    choices = {field.name: field.metadata["choices"] for field in dataclasses.fields(kind)}
+    allowed = choices.get(candidate.name)
+    if not allowed or candidate.value in allowed:
+        return ""
+    return f"{candidate.name}: expected one of {list(allowed)}, got {candidate.value!r}"
+
+
+def _explain(field: dataclasses.Field[Any], error: Exception) -> str:
+    about, kind = field.metadata, type(field.default).__name__
+    expected = f"expected {'list' if kind == 'tuple' else kind}"
+    if about["minimum"] is not None:
+        expected += f" from {about['minimum']} to {about['maximum']}"
+    if kind == "float" and isinstance(error, InvalidParameterTypeException):
+        expected += ", with its point: 10.0, not 10"
+    if about["choices"]:
+        expected += f", one of {list(about['choices'])}"
+    return f"parameter {field.name}: {expected}; got: {error}"

@@ -1,0 +1,400 @@
+"""`reach_node`: camera image and joint states in, joint trajectory out; a lifecycle node.
+
+Only what is ROS is here: the policy (`policy/`) makes a command of an image, and `control/` decides whether
+it is sent, and as what. Two threads: the executor's receives, the worker's infers. One lock stands between
+them; every decision, and everything that moves the arm, happens under it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.srv import ChangeState
+from numpy.typing import NDArray
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+from rclpy.duration import Duration
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Float64, Header
+from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
+
+from taskgan_ros.control.supervisor import Action, Source, State, Supervisor
+from taskgan_ros.control.trajectory import JointCommander, JointTrajectory
+from taskgan_ros.errors import InputError
+from taskgan_ros.nodes.messages import diagnostics_message, image_message, trajectory_message
+from taskgan_ros.nodes.metrics import Latency, Rate
+from taskgan_ros.nodes.newest import NewestOnly
+from taskgan_ros.nodes.parameters import declare, parameter, read
+from taskgan_ros.nodes.process import Stop, run
+from taskgan_ros.policy.bundle import load_bundle
+from taskgan_ros.policy.images import RawImage, read_image
+from taskgan_ros.policy.policy import CPU, Policy
+
+# Relative, so that a namespace applies; remap them to a robot's own.
+IMAGE_TOPIC: Final = "image_raw"
+JOINT_STATES_TOPIC: Final = "joint_states"
+TRAJECTORY_TOPIC: Final = "joint_trajectory"
+
+_WATCHDOG_S = 0.02  # a stop is noticed this much later than the timeouts say
+_REPEAT_S = 5.0  # between two log lines on the same fault
+_ACKNOWLEDGED_S = 0.5  # to wait for the last hold to arrive
+_WORKER_S = 5.0  # to wait for the inference that is under way
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+@dataclass(frozen=True)
+class ReachParameters:
+    """The parameters; config/reach_node.yaml says more on them."""
+
+    bundle: str = parameter("reach_target_wood", "a shipped bundle's name, or a bundle's folder")
+    translate: bool = parameter(True, "put the translator before the task model; false for simulated images")
+    providers: tuple[str, ...] = parameter((CPU,), "onnxruntime's execution providers, the preferred first")
+    threads: int = parameter(0, "threads for one inference; 0 for one a core", minimum=0, maximum=256)
+    image_reliability: str = parameter(
+        "best_effort", "what is asked of the image's publisher", choices=("best_effort", "reliable")
+    )
+    all_joints: bool = parameter(
+        True, "name all joints in a trajectory; false for a controller with allow_partial_joints_goal"
+    )
+    horizon_s: float = parameter(
+        0.2, "how far ahead of the measured pose a trajectory's point lies, s", minimum=0.01, maximum=5.0
+    )
+    image_timeout_s: float = parameter(0.25, "without an image for so long, hold, s", minimum=0.01, maximum=60.0)
+    joint_state_timeout_s: float = parameter(
+        0.25, "without a joint state for so long, hold, s", minimum=0.01, maximum=60.0
+    )
+    command_timeout_s: float = parameter(
+        0.5, "with no command from an image younger than this, hold, s", minimum=0.01, maximum=60.0
+    )
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image on its way: its header, its pixels, and when it arrived on the steady clock."""
+
+    header: Header
+    image: RawImage
+    arrived_s: float
+
+
+class ReachNode(LifecycleNode):
+    """Commands a joint trajectory controller from camera images while it is active."""
+
+    def __init__(self) -> None:
+        """Declare the parameters; everything else comes with configure."""
+        super().__init__("reach_node")
+        self._state, self._fault = "unconfigured", ""
+        declare(self, ReachParameters, refuse=self._refuse_change)
+        self._lock = threading.Lock()
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._worker: NewestOnly[Frame] | None = None
+        self._entities: list[tuple[Any, Any]] = []  # (what destroys it, it)
+        self._reported: tuple[State, tuple[Source, ...]] = (State.INACTIVE, ())
+        self._reset_counters()
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.create_timer(1.0, self._publish_diagnostics, clock=self._steady)
+
+    # Transitions. rclpy hides an exception in one of them, so what a user can cause is logged here.
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load and warm up the policy, then listen."""
+        self._settings = read(self, ReachParameters)
+        try:
+            self._load()
+            self._listen()
+        except Exception as error:  # InputError, and whatever else: rclpy would hide it
+            self._fault = str(error)
+            self.get_logger().error(f"cannot configure: {error}")
+            self._release()
+            return FAILURE
+        self._state, self._fault = "inactive", ""
+        card, arm = self._policy.card, self._commander.arm
+        self.get_logger().info(
+            f"configured with bundle {card.name}: {card.task} of {arm.name}, images {card.image.width}x"
+            f"{card.image.height}, {', '.join(self._policy.providers)}"
+        )
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let commands through as soon as everything is there."""
+        super().on_activate(state)  # the publishers first
+        with self._lock:
+            self._reset_counters()
+            self._state = "active"
+            self._supervisor.activate(time.monotonic())
+            self._watchdog.reset()
+            self._report()
+        return SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Hold, then be silent."""
+        self._halt()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Forget the policy."""
+        self._release()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Hold if active, and end for good."""
+        self._halt()
+        self._release("finalized")
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Be unconfigured again, so that another configure may be tried."""
+        self.get_logger().error(f"a transition from {state.label} failed")
+        self._halt()
+        self._release()
+        return SUCCESS
+
+    def stop(self) -> None:
+        """Hold if active, then be silent: the process ends."""
+        self._halt()
+        if self._worker:
+            self._worker.stop(_WORKER_S)
+
+    def _load(self) -> None:
+        wanted = self._settings
+        bundle = load_bundle(wanted.bundle)
+        self._policy = Policy(bundle, wanted.providers, wanted.threads or None, wanted.translate)
+        self._commander = JointCommander(
+            bundle.arm, bundle.card.joint_names, bundle.card.task, wanted.horizon_s, wanted.all_joints
+        )
+        self._supervisor = Supervisor(
+            bundle.arm.joint_names,
+            wanted.image_timeout_s,
+            wanted.joint_state_timeout_s,
+            wanted.command_timeout_s,
+        )
+        image = bundle.card.image
+        self._policy.act(np.zeros((1, image.height, image.width, 3), np.uint8))  # the first inference is slow
+
+    def _listen(self) -> None:
+        reliability = ReliabilityPolicy[self._settings.image_reliability.upper()]
+        newest = QoSProfile(depth=1, reliability=reliability)
+        several = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)  # a gripper may be there too
+        # Volatile: a transient-local publisher would replay an old motion to a controller that comes late.
+        volatile = QoSProfile(depth=1, durability=DurabilityPolicy.VOLATILE)
+        self._trajectories = self.create_lifecycle_publisher(JointTrajectoryMessage, TRAJECTORY_TOPIC, volatile)
+        self._translations = self.create_lifecycle_publisher(Image, "~/translated_image", 1)
+        self._latencies = self.create_lifecycle_publisher(Float64, "~/latency", 10)
+        self._worker = NewestOnly(self._infer, "inference")
+        self._images = self.create_subscription(Image, IMAGE_TOPIC, self._receive_image, newest)
+        joint_states = self.create_subscription(JointState, JOINT_STATES_TOPIC, self._receive_joint_state, several)
+        self._watchdog = self.create_timer(_WATCHDOG_S, self._watch, clock=self._steady, autostart=False)
+        publishers = (self._trajectories, self._translations, self._latencies)
+        self._entities = [
+            (self.destroy_subscription, self._images),
+            (self.destroy_subscription, joint_states),
+            (self.destroy_timer, self._watchdog),
+            *((self.destroy_lifecycle_publisher, publisher) for publisher in publishers),
+        ]
+
+    def _release(self, state: str = "unconfigured") -> None:
+        self._state = state
+        if self._worker:
+            self._worker.stop(_WORKER_S)
+            self._worker = None
+            del self._policy
+        for destroy, entity in self._entities:
+            destroy(entity)
+        self._entities = []
+
+    def _halt(self) -> None:
+        if not self._worker:
+            return
+        with self._lock:
+            self._worker.clear()
+            self._watchdog.cancel()
+            action = self._supervisor.deactivate()
+            self._act(action)
+            self._state = "inactive"
+            self._report()
+        if action is Action.HOLD:  # the publisher may be gone soon, and the hold with it
+            self._trajectories.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGED_S))
+
+    # What arrives, in the executor's thread.
+
+    def _receive_image(self, message: Image) -> None:
+        now_s = time.monotonic()
+        self._image_rate.tick(now_s)
+        try:
+            image = read_image(message.encoding, message.height, message.width, message.step, message.data)
+        except InputError as error:
+            self._bad_images += 1
+            self.get_logger().warning(f"ignored: {error}", throttle_duration_sec=_REPEAT_S)
+            return
+        with self._lock:
+            if self._supervisor.state is State.INACTIVE or not self._worker:
+                return
+            self._supervisor.receive_image(now_s)
+            self._dropped_images += self._worker.put(Frame(message.header, image, now_s))
+
+    def _receive_joint_state(self, message: JointState) -> None:
+        now_s = time.monotonic()
+        self._joint_state_rate.tick(now_s)
+        with self._lock:
+            self._supervisor.receive_joint_state(now_s, message.name, message.position)
+
+    def _watch(self) -> None:
+        with self._lock:
+            self._act(self._supervisor.tick(time.monotonic()))
+            self._report()
+
+    # What is made of it, in the worker's thread.
+
+    def _infer(self, frame: Frame) -> None:
+        command, translated = self._predict(frame)
+        with self._lock:
+            now_s = time.monotonic()
+            action = self._supervisor.receive_command(now_s, command, frame.arrived_s)
+            self._act(action, command)
+            if action is Action.COMMAND:
+                self._note_latency(frame, now_s)
+            self._report()
+            if translated is not None:
+                self._translations.publish(image_message(translated, frame.header))
+
+    def _predict(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.uint8] | None]:
+        size, listened = self._policy.card.image, self._translations.get_subscription_count() > 0
+        try:
+            rgb = frame.image.to_rgb(size.height, size.width)
+            started_s = time.monotonic()
+            prediction = self._policy.act(rgb[None], want_translated=listened and self._policy.translate)
+            with self._lock:
+                self._inference.add(time.monotonic() - started_s)
+        except Exception as error:  # whatever the runtime raises: the arm must hold, and the thread must live
+            self.get_logger().error(f"the policy failed: {error}", throttle_duration_sec=_REPEAT_S)
+            return np.full(len(self._policy.card.joint_names), np.nan), None
+        translated = prediction.translated
+        return prediction.commands[0], None if translated is None else translated[0]
+
+    # What is sent, under the lock.
+
+    def _act(self, action: Action, command: NDArray[np.float64] | None = None) -> None:
+        measured, parked = self._supervisor.measured, self._supervisor.parked
+        if measured is None:
+            return
+        if action is Action.COMMAND and command is not None and parked is not None:
+            self._send(self._commander.next_point(command, measured, parked))
+            self._command_rate.tick(time.monotonic())
+        elif action is Action.HOLD:
+            self._send(self._commander.hold(measured))
+            self._holds += 1
+
+    def _send(self, trajectory: JointTrajectory) -> None:
+        self._trajectories.publish(trajectory_message(trajectory))
+
+    def _note_latency(self, frame: Frame, now_s: float) -> None:
+        self._processing.add(now_s - frame.arrived_s)
+        age_s = (self.get_clock().now() - Time.from_msg(frame.header.stamp)).nanoseconds * 1e-9
+        self._latency.add(age_s)
+        if self._latencies.get_subscription_count() > 0:
+            self._latencies.publish(Float64(data=age_s))
+
+    # What is said.
+
+    def _report(self) -> None:
+        """Log a change of state; the reason's numbers change with every look, so they do not count."""
+        supervisor = self._supervisor
+        now = (supervisor.state, supervisor.blocked_by)
+        if now == self._reported:
+            return
+        self._reported = now
+        text = ": ".join(part for part in (supervisor.state.value, supervisor.reason) if part)
+        if supervisor.state is State.HELD:
+            self.get_logger().warning(text)
+        else:
+            self.get_logger().info(text)
+
+    def _reset_counters(self) -> None:
+        now_s = time.monotonic()
+        self._image_rate, self._joint_state_rate, self._command_rate = Rate(now_s), Rate(now_s), Rate(now_s)
+        self._latency, self._processing, self._inference = Latency(), Latency(), Latency()
+        self._bad_images = self._dropped_images = self._holds = 0
+
+    def _publish_diagnostics(self) -> None:
+        with self._lock:
+            level, text = self._summary()
+            values = self._values() if self._worker else {}
+        name = f"{self.get_fully_qualified_name().lstrip('/')}: reach"
+        arm = self._commander.arm.name if self._worker else ""
+        stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(diagnostics_message(stamp, name, arm, level, text, values))
+
+    def _summary(self) -> tuple[bytes, str]:
+        """Return level and message: what the node does, or why it does nothing."""
+        if self._state != "active":
+            level = DiagnosticStatus.ERROR if self._fault else DiagnosticStatus.OK
+            return level, ": ".join(text for text in (self._state, self._fault) if text)
+        supervisor = self._supervisor
+        if supervisor.state is State.RUNNING:
+            return DiagnosticStatus.OK, supervisor.state.value
+        level = DiagnosticStatus.ERROR if Source.OUTPUT in supervisor.blocked_by else DiagnosticStatus.WARN
+        return level, f"{supervisor.state.value}: {supervisor.reason}"
+
+    def _values(self) -> dict[str, object]:
+        now_s = time.monotonic()
+        return {
+            "state": self._supervisor.state.value if self._state == "active" else self._state,
+            "reason": self._supervisor.reason,
+            "image_rate_hz": self._image_rate.hz(now_s),
+            "joint_state_rate_hz": self._joint_state_rate.hz(now_s),
+            "command_rate_hz": self._command_rate.hz(now_s),
+            **self._latency.quantiles_ms("latency"),  # image stamp to command published
+            **self._processing.quantiles_ms("processing"),  # of it, from the image's arrival on
+            **self._inference.quantiles_ms("inference"),  # of that, the networks alone
+            "images": self._image_rate.count,
+            "dropped_images": self._dropped_images,
+            "bad_images": self._bad_images,
+            "commands": self._command_rate.count,
+            "holds": self._holds,
+            "image_publishers": self.count_publishers(self._images.topic_name),
+            "trajectory_subscribers": self._trajectories.get_subscription_count(),
+            "bundle": self._policy.card.name,
+            "provider": self._policy.providers[0],
+        }
+
+    def _refuse_change(self) -> str:
+        if self._state == "unconfigured":
+            return ""
+        return f"expected the node to be unconfigured, got {self._state}: clean up first"
+
+    # rclpy 7 lets a transition that is not possible now, activate before configure say, raise through the
+    # executor, which ends the process and leaves the caller waiting. The name is the one its mixin registers.
+    def _LifecycleNodeMixin__on_change_state(
+        self, request: ChangeState.Request, response: ChangeState.Response
+    ) -> ChangeState.Response:
+        try:
+            return super()._LifecycleNodeMixin__on_change_state(request, response)  # type: ignore[misc]
+        except rclpy_implementation.RCLError:
+            asked = request.transition.label or request.transition.id
+            self.get_logger().error(f"expected a transition from {self._state}, got {asked}")
+            response.success = False
+            return response
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the node until SIGINT or SIGTERM."""
+
+    def make(_stop: Stop) -> ReachNode:
+        return ReachNode()
+
+    sys.exit(run(make, ReachNode.stop, args))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""`sim_node`: the simulated cell as a robot on ROS: a camera, joint states, a trajectory controller.
+
+Two threads: the executor's moves the robot, the camera's owns the GL context. One lock guards the robot.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Float64, Header
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from taskgan_ros.errors import InputError
+from taskgan_ros.nodes.messages import (
+    diagnostics_message,
+    image_message,
+    joint_state_message,
+    read_trajectory,
+    seconds,
+)
+from taskgan_ros.nodes.metrics import Rate
+from taskgan_ros.nodes.parameters import declare, parameter, read
+from taskgan_ros.nodes.process import Stop, run
+from taskgan_ros.sim.cell import Cell
+from taskgan_ros.sim.domain import load_domain
+from taskgan_ros.sim.episode import Episode, sample_test_episode
+from taskgan_ros.sim.robot import SimulatedRobot, Snapshot
+from taskgan_ros.sim.scene import load_scene
+
+# Relative, and the same as reach_node's, so that the two meet without remapping.
+IMAGE_TOPIC: Final = "image_raw"
+JOINT_STATES_TOPIC: Final = "joint_states"
+TRAJECTORY_TOPIC: Final = "joint_trajectory"
+
+_REPEAT_S = 5.0  # between two log lines on the same fault
+_CAMERA_S = 5.0  # to wait for the picture that is being drawn
+
+
+@dataclass(frozen=True)
+class SimParameters:
+    """The parameters; config/sim_node.yaml says more on them."""
+
+    scene: str = parameter("reach", "a shipped scene's name, or a YAML file")
+    domain: str = parameter("target_wood", "how the cell looks: a shipped domain's name, or a YAML file")
+    seed: int = parameter(1000, "of the episodes; 1000 is `taskgan evaluate`'s", minimum=0, maximum=2**31 - 1)
+    first_episode: int = parameter(0, "the number of the first start's episode", minimum=0, maximum=2**31 - 1)
+    image_size: int = parameter(128, "pixels a side", minimum=16, maximum=2048)
+    camera_rate_hz: float = parameter(20.0, "images a second", minimum=0.1, maximum=1000.0)
+    joint_state_rate_hz: float = parameter(50.0, "joint states a second", minimum=1.0, maximum=1000.0)
+    auto_start: bool = parameter(False, "start the next episode when one has run for episode_s")
+    episode_s: float = parameter(10.0, "length of an episode with auto_start, s", minimum=0.1, maximum=1e5)
+    settle_s: float = parameter(0.3, "how long after a start trajectories are ignored, s", minimum=0.0, maximum=60.0)
+    allow_partial_joints_goal: bool = parameter(False, "accept trajectories for some of the joints")
+
+
+class SimNode(Node):
+    """Publishes what the simulated cell's camera and encoders see, and moves it as trajectories say."""
+
+    def __init__(self, stop: Stop) -> None:
+        """Start everything.
+
+        Raises:
+            InputError: a parameter is wrong, or a domain or scene file.
+        """
+        super().__init__("sim_node")
+        declare(self, SimParameters)
+        self._stop_process = stop
+        self._settings = wanted = read(self, SimParameters)
+        self._scene, self._domain = load_scene(wanted.scene), load_domain(wanted.domain)
+        self._lock = threading.Lock()
+        first, partial = self._episode(wanted.first_episode), wanted.allow_partial_joints_goal
+        self._robot = SimulatedRobot(self._scene, first, time.monotonic(), wanted.settle_s, partial)
+        self._next_episode = wanted.first_episode + int(wanted.auto_start)
+        self._accepted = self._rejected = self._ignored = 0
+        self._last_rejection = ""
+        self._frame_rate = Rate(time.monotonic())
+        self._communicate()
+        self._is_stopped = threading.Event()
+        self._camera = threading.Thread(target=self._film, name="camera", daemon=True)
+        self._camera.start()
+
+    def stop(self) -> None:
+        """End the camera."""
+        self._is_stopped.set()
+        self._camera.join(_CAMERA_S)
+
+    def _communicate(self) -> None:
+        steady, period_s = Clock(clock_type=ClockType.STEADY_TIME), 1 / self._settings.joint_state_rate_hz
+        newest = QoSProfile(depth=1)  # reliable, so that it suits either kind of subscriber
+        self._images = self.create_publisher(Image, IMAGE_TOPIC, newest)
+        self._joint_states = self.create_publisher(JointState, JOINT_STATES_TOPIC, 10)
+        self._distances = self.create_publisher(Float64, "~/distance", 10)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.create_subscription(JointTrajectory, TRAJECTORY_TOPIC, self._command, 1)
+        self.create_service(Trigger, "~/start_episode", self._start_episode)
+        self.create_timer(period_s, self._tick, clock=steady)
+        self.create_timer(1.0, self._publish_diagnostics, clock=steady)
+
+    def _episode(self, index: int) -> Episode:
+        return sample_test_episode(self._scene, self._settings.seed, index)
+
+    def _start_next(self) -> Snapshot:
+        episode = self._episode(self._next_episode)
+        self._next_episode += 1
+        with self._lock:
+            self._robot.start(episode, time.monotonic())
+            return self._robot.step(time.monotonic())
+
+    def _observe(self) -> tuple[Snapshot, Time]:
+        """Move the robot on to now; return where it is, and the ROS time of that."""
+        with self._lock:
+            return self._robot.step(time.monotonic()), self.get_clock().now().to_msg()
+
+    # In the executor's thread.
+
+    def _start_episode(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        started = self._start_next()
+        response.success = True
+        response.message = json.dumps({"episode": started.episode.index, "distance_m": started.distance_m})
+        self.get_logger().info(f"episode {started.episode.index}: {started.distance_m:.3f} m to go")
+        return response
+
+    def _command(self, message: JointTrajectory) -> None:
+        now_s = time.monotonic()
+        ahead_s = seconds(self.get_clock().now().to_msg()) - now_s
+        try:
+            with self._lock:
+                taken = self._robot.command(read_trajectory(message, ahead_s), now_s)
+        except InputError as error:
+            self._rejected += 1
+            self._last_rejection = str(error)
+            self.get_logger().error(f"rejected a trajectory: {error}", throttle_duration_sec=_REPEAT_S)
+            return
+        self._accepted += taken
+        self._ignored += not taken
+
+    def _tick(self) -> None:
+        now, stamp = self._observe()
+        names = self._scene.arm.joint_names
+        self._joint_states.publish(joint_state_message(stamp, names, now.state.joint_pos, now.velocities))
+        if self._settings.auto_start and now.time_s >= self._settings.episode_s:
+            self.get_logger().info(f"episode {now.episode.index}: ended with {now.distance_m:.3f} m to go")
+            self._start_next()
+
+    def _publish_diagnostics(self) -> None:
+        now, stamp = self._observe()
+        values = {
+            "episode": now.episode.index,
+            "distance_m": round(now.distance_m, 4),
+            "camera_rate_hz": self._frame_rate.hz(time.monotonic()),
+            "images": self._frame_rate.count,
+            "accepted": self._accepted,
+            "rejected": self._rejected,
+            "ignored_while_settling": self._ignored,
+            "last_rejection": self._last_rejection,
+        }
+        level = DiagnosticStatus.WARN if self._rejected else DiagnosticStatus.OK
+        text = f"rejected {self._rejected}, the last: {self._last_rejection}" if self._rejected else "running"
+        name = f"{self.get_fully_qualified_name().lstrip('/')}: cell"
+        self._diagnostics.publish(diagnostics_message(stamp, name, self._scene.arm.name, level, text, values))
+
+    # In the camera's thread.
+
+    def _film(self) -> None:
+        try:
+            with Cell(self._scene, self._domain, self._settings.image_size) as cell:
+                self._film_with(cell)
+        except Exception as error:  # without a camera the node is of no use
+            self._stop_process(f"the camera failed: {error}")
+
+    def _film_with(self, cell: Cell) -> None:
+        period_s = 1 / self._settings.camera_rate_hz
+        due_s, filmed, look = time.monotonic(), None, None
+        while not self._is_stopped.wait(max(0.0, due_s - time.monotonic())):
+            now, stamp = self._observe()
+            if look is None or now.episode.index != filmed:
+                filmed = now.episode.index
+                look = cell.sample_look(now.episode.seed, filmed)
+            image = cell.render(now.state, look, now.time_s)
+            self._images.publish(image_message(image, Header(stamp=stamp, frame_id="camera")))
+            self._distances.publish(Float64(data=now.distance_m))
+            self._frame_rate.tick(time.monotonic())
+            due_s = max(due_s + period_s, time.monotonic())  # a late frame is left out, not caught up with
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the node until SIGINT or SIGTERM."""
+    sys.exit(run(SimNode, SimNode.stop, args))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is needed: an installation, or the `ros-wheels` extra")
+
+from taskgan_ros.nodes.process import Stop
+
+# Four signals within half a millisecond, so that some come while the one before is still being handled.
+BURSTS = """
+import signal
+from taskgan_ros.nodes.process import Stop
+
+left = 0
+
+def handler(*_):
+    global left
+    left -= 1
+    if left <= 0:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    stop()
+
+signal.signal(signal.SIGALRM, handler)
+for _ in range(500):
+    stop, left = Stop(), 4
+    signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-4)
+    stop.wait()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+
+
+def test_signals_that_interrupt_each_other_do_not_lock_it_up() -> None:
+    subprocess.run([sys.executable, "-c", BURSTS], timeout=60, check=True)
+
+
+def test_a_node_ends_it_with_a_reason() -> None:
+    stop = Stop()
+    threading.Timer(0.01, stop, args=["the camera failed"]).start()
+    assert stop.wait() == "the camera failed"

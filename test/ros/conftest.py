@@ -1,0 +1,313 @@
+"""Real nodes as real processes on real DDS: what starts them, feeds them, listens to them and ends them."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(ROOT / "config" / "fastdds.xml")  # or each discovery takes 3 s more
+
+rclpy = pytest.importorskip("rclpy", reason="ROS 2 is needed: an installation, or the `ros-wheels` extra")
+
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from lifecycle_msgs.msg import Transition  # noqa: E402
+from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.node import Node  # noqa: E402
+from rclpy.qos import QoSProfile  # noqa: E402
+from sensor_msgs.msg import Image, JointState  # noqa: E402
+from trajectory_msgs.msg import JointTrajectory  # noqa: E402
+
+from taskgan_ros.arm.arm import load_arm  # noqa: E402
+from taskgan_ros.config import build  # noqa: E402
+from taskgan_ros.nodes.messages import read_trajectory  # noqa: E402
+from taskgan_ros.policy.bundle import GRAPHS, POLICY, TASK_MODEL, TRANSLATOR, BundleCard, write_bundle  # noqa: E402
+from taskgan_ros.sim.controller import JointTrajectoryController  # noqa: E402
+
+ARM = load_arm("mico")
+READY = [4.712, 4.09, 1.52, 3.1416, 5.65, 3.1416]  # rad, within all limits
+VELOCITY = (0.3, -0.2, 0.1)  # rad/s, what the tiny bundle commands on every image that is not black
+SIZE = 16
+PATIENCE_S = 30.0  # to wait for what comes within a second on an idle machine
+
+# F inverts the colours. f_X commands VELOCITY on every image, but 0/0 on a black one, and fails on one that is nowhere
+# darker than 200. The matrix products give the same result whatever their number, and time to overtake.
+GRAPH = """
+<ir_version: 8, opset_import: ["" : 18]>
+tiny (uint8[N, 16, 16, 3] image) => ({outputs}) {{
+    pixels = Cast<to = 1>(image)
+    white = Constant<value = float {{255.0}}>()
+    inverted = Sub(white, pixels)
+    translated = Cast<to = 2>(inverted)
+    axes = Constant<value = int64[2] {{1, 2}}>()
+    mean = ReduceMean<keepdims = 0>(pixels, axes)
+    one = Div(mean, mean)
+    all = Constant<value = int64[2] {{0, 1}}>()
+    scalar = ReduceMean<keepdims = 0>(one, all)
+    size = Constant<value = float {{{n}.0}}>()
+    share = Div(scalar, size)
+    shape = Constant<value = int64[2] {{{n}, {n}}}>()
+    work0 = Expand(share, shape)
+    {work}
+    sum = ReduceSum<keepdims = 0>(work{k}, all)
+    factor = Div(sum, size)
+    velocity = Constant<value = float[1, 3] {{{velocity}}}>()
+    fast = Mul(one, velocity)
+    darkest = ReduceMin<keepdims = 0>(pixels)
+    index = Cast<to = 7>(darkest)
+    length = Constant<value = int64[1] {{200}}>()
+    zeros = ConstantOfShape(length)
+    zero = Gather(zeros, index)
+    moving = Mul(fast, factor)
+    command = Add(moving, zero)
+}}
+"""
+
+
+@pytest.fixture
+def make_bundle(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes a tiny bundle; `products` of 1000x1000 matrices make it slow."""
+    onnx = pytest.importorskip("onnx", reason="the `training` extra is needed to make ONNX graphs")
+
+    def graph(outputs: str, products: int, velocity: Sequence[float]) -> bytes:
+        n = 1000
+        work = [f"work{k + 1} = MatMul(work{k}, work0)" for k in range(products)]
+        numbers = ", ".join(map(str, velocity))
+        text = GRAPH.format(outputs=outputs, n=n, k=products, velocity=numbers, work="\n    ".join(work))
+        data: bytes = onnx.parser.parse_model(text).SerializeToString()
+        return data
+
+    def make(name: str = "tiny", products: int = 0, velocity: Sequence[float] = VELOCITY) -> Path:
+        command, translated = "float[N, 3] command", "uint8[N, 16, 16, 3] translated"
+        outputs = {TRANSLATOR: translated, TASK_MODEL: command, POLICY: f"{command}, {translated}"}
+        card = {
+            "name": name, "task": "joint_velocities", "arm": "mico", "scene": "reach", "target_domain": "source",
+            "joint_names": ARM.joint_names[:3], "units": "rad/s", "label_scale": [1, 1, 1], "opset": 18,
+            "image": {"height": SIZE, "width": SIZE}, "lambda_task": 1, "recipe": "none", "data": {}, "seeds": {},
+            "taskgan_version": "0",
+        }  # fmt: skip
+        files = {file: graph(outputs[file], products, velocity) for file in GRAPHS}
+        return write_bundle(tmp_path / name, build(BundleCard, card, origin="test"), files, "# Tiny\n").path
+
+    return make
+
+
+class Process:
+    """A node's process and what it has written."""
+
+    def __init__(
+        self, module: str, domain_id: int, log: Path, arguments: Sequence[str], parameters: dict[str, Any]
+    ) -> None:
+        words = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
+        self.log = log
+        self._popen = subprocess.Popen(
+            [sys.executable, "-m", f"taskgan_ros.nodes.{module}", "--ros-args", *arguments, *words],
+            env={**os.environ, "ROS_DOMAIN_ID": str(domain_id)},
+            stdout=log.open("w"),
+            stderr=subprocess.STDOUT,
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text()
+
+    def send(self, number: signal.Signals) -> None:
+        self._popen.send_signal(number)
+
+    def wait(self) -> int:
+        return self._popen.wait(PATIENCE_S)
+
+    def end(self) -> None:
+        """Terminate: a killed process leaves shared memory, which delays a later discovery by seconds."""
+        if self._popen.poll() is None:
+            self._popen.terminate()
+            try:
+                self._popen.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                self._popen.kill()
+                self._popen.wait()
+                raise
+
+
+class Lab:
+    """One ROS domain: nodes under test, and a node of the test's own that feeds and hears them.
+
+    Attributes:
+        trajectories: every trajectory message heard, with the time it was heard at.
+        ready: rad, what `feed_joint_states` says; a test may change it.
+        velocity: rad/s, what the tiny bundle commands on every image that is not black.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.domain_id = random.randint(1, 101)  # beyond that, ports fall into the ephemeral range
+        self._folder, self._processes, self._feeds = folder, [], []  # type: ignore[var-annotated]
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context, domain_id=self.domain_id)
+        self.node = Node("test", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._spinner = threading.Thread(target=self._executor.spin, daemon=True)
+        self._spinner.start()
+        self.ready, self.velocity = list(READY), VELOCITY
+        self.trajectories: list[tuple[float, JointTrajectory]] = []
+        self.images = self.node.create_publisher(Image, "image_raw", 1)
+        self.joint_states = self.node.create_publisher(JointState, "joint_states", 10)
+        self.listen(JointTrajectory, "joint_trajectory", self._note_trajectory)
+        self._diagnostics: dict[str, Any] = {}
+        self.listen(DiagnosticArray, "/diagnostics", self._note_diagnostics)
+
+    def listen(self, kind: type, topic: str, callback: Callable[[Any], None], depth: int = 100) -> Any:
+        return self.node.create_subscription(kind, topic, callback, QoSProfile(depth=depth))
+
+    def start(self, module: str, arguments: Sequence[str] = (), **parameters: Any) -> Process:
+        log = self._folder / f"{module}_{len(self._processes)}.log"
+        process = Process(module, self.domain_id, log, arguments, parameters)
+        self._processes.append(process)
+        return process
+
+    def call(self, kind: Any, name: str, request: Any) -> Any:
+        client = self.node.create_client(kind, name)
+        assert client.wait_for_service(PATIENCE_S), f"no service {name}"
+        future = client.call_async(request)
+        until(future.done, f"an answer of {name}")
+        self.node.destroy_client(client)
+        return future.result()
+
+    def change(self, transition: str) -> bool:
+        request = ChangeState.Request(transition=Transition(label=transition))
+        return bool(self.call(ChangeState, "reach_node/change_state", request).success)
+
+    @property
+    def state(self) -> str:
+        return str(self.call(GetState, "reach_node/get_state", GetState.Request()).current_state.label)
+
+    def start_reach(self, bundle: Path, **parameters: Any) -> Process:
+        """Start `reach_node`, bring it to active, and feed it with joint states."""
+        process = self.start("reach_node", bundle=bundle, **parameters)
+        assert self.change("configure"), process.text
+        assert self.change("activate"), process.text
+        until(lambda: self.node.count_subscribers("image_raw") > 0, "the subscription of images")
+        return process
+
+    def feed(self, publisher: Any, make: Callable[[], Any], rate_hz: float) -> Callable[[], None]:
+        """Publish `make()` at `rate_hz` until the function that is returned is called."""
+        stop = threading.Event()
+
+        def publish() -> None:
+            while not stop.wait(1 / rate_hz):
+                publisher.publish(make())
+
+        thread = threading.Thread(target=publish, daemon=True)
+        thread.start()
+
+        def end() -> None:
+            stop.set()
+            thread.join()
+
+        self._feeds.append(end)
+        return end
+
+    def feed_images(self, rate_hz: float = 20.0, **fields: Any) -> Callable[[], None]:
+        return self.feed(self.images, lambda: self.image(**fields), rate_hz)
+
+    def feed_joint_states(self, rate_hz: float = 50.0) -> Callable[[], None]:
+        return self.feed(self.joint_states, self.joint_state, rate_hz)
+
+    def image(self, value: int = 100, **fields: Any) -> Image:
+        message = Image(height=SIZE, width=SIZE, encoding="rgb8", step=3 * SIZE)
+        message.header.stamp = self.node.get_clock().now().to_msg()
+        message.header.frame_id = "lens"
+        message.data = array("B", [value]) * (3 * SIZE * SIZE)
+        for name, changed in fields.items():
+            setattr(message, name, changed)
+        return message
+
+    def joint_state(self) -> JointState:
+        message = JointState(name=list(ARM.joint_names), position=self.ready)
+        message.header.stamp = self.node.get_clock().now().to_msg()
+        return message
+
+    def diagnostics(self, what: str = "reach") -> dict[str, Any]:
+        """Return the newest status, its level and message among its values."""
+        return dict(self._diagnostics.get(what, {}))
+
+    def _note_trajectory(self, message: JointTrajectory) -> None:
+        if message.header.frame_id != "test":  # what a test sends itself may break the rules
+            self.trajectories.append((time.monotonic(), message))
+
+    def _note_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            values = {pair.key: pair.value for pair in status.values}
+            values |= {"level": int.from_bytes(status.level), "message": status.message}
+            self._diagnostics[status.name.rsplit(" ", 1)[-1]] = values
+
+    def until_commanded(self) -> None:
+        count = len(self.trajectories)
+        until(lambda: len(self.trajectories) > count + 2, "trajectories")
+
+    def until_held(self) -> float:
+        """Wait for a trajectory that holds the measured configuration; return when it came."""
+        until(lambda: self.trajectories and self._is_hold(self.trajectories[-1][1]), "a hold")
+        return self.trajectories[-1][0]
+
+    def _is_hold(self, message: JointTrajectory) -> bool:
+        return list(message.points[-1].positions) == self.ready
+
+    def close(self) -> None:
+        for end in self._feeds:
+            end()
+        for process in self._processes:
+            process.end()
+        self._executor.shutdown()
+        self._spinner.join(5)
+        self.node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+
+def until(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> None:
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < deadline, f"expected {what} within {patience_s} s"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    lab = Lab(tmp_path)
+    yield lab
+    lab.close()
+    for _, message in lab.trajectories:  # whatever the test was about: all that was sent must be acceptable
+        check_rules(message)
+
+
+def check_rules(message: JointTrajectory) -> None:
+    """Check what the controller checks, and what it does not check and should not get."""
+    JointTrajectoryController(ARM.joint_names, READY).accept(read_trajectory(message), now_s=time.time())
+    stamp, point = message.header.stamp, message.points[0]
+    assert (stamp.sec, stamp.nanosec) == (0, 0)
+    assert point.time_from_start.sec + point.time_from_start.nanosec > 0
+    positions = np.array(point.positions)
+    assert np.all((ARM.lower <= positions) & (positions <= ARM.upper))
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., None]:
+    return until

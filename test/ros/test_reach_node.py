@@ -1,0 +1,305 @@
+"""What a lab relies on: what reach_node sends, and that it holds whenever it must."""
+
+from __future__ import annotations
+
+import signal
+import time
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import yaml
+from lifecycle_msgs.msg import TransitionEvent
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import GetParameters, SetParameters
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_msgs.msg import Float64
+from trajectory_msgs.msg import JointTrajectory
+
+from taskgan_ros.arm.arm import load_arm
+
+if TYPE_CHECKING:
+    from test.ros.conftest import Lab
+
+MakeBundle = Callable[..., Path]
+Wait = Callable[..., None]
+
+ARM = load_arm("mico")
+HORIZON_S, TIMEOUT_S = 0.2, 0.25
+
+
+def steps(message: JointTrajectory, ready: list[float]) -> np.ndarray:
+    return np.array(message.points[0].positions) - ready
+
+
+def test_commands_what_the_policy_says_in_a_form_that_controllers_accept(
+    lab: Lab, make_bundle: MakeBundle, wait_until: Wait
+) -> None:
+    lab.start_reach(make_bundle())
+    lab.feed_joint_states()
+    lab.feed_images()
+    lab.until_commanded()
+    message = lab.trajectories[-1][1]
+    assert tuple(message.joint_names) == ARM.joint_names
+    assert message.points[0].time_from_start.nanosec == HORIZON_S * 1e9
+    np.testing.assert_allclose(steps(message, lab.ready)[:3], np.multiply(lab.velocity, HORIZON_S), rtol=1e-2)
+    np.testing.assert_array_equal(steps(message, lab.ready)[3:], 0)
+    (image,) = lab.node.get_subscriptions_info_by_topic("/image_raw")
+    assert image.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+    (trajectory,) = lab.node.get_publishers_info_by_topic("/joint_trajectory")
+    assert trajectory.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+    assert trajectory.qos_profile.durability == DurabilityPolicy.VOLATILE
+    wait_until(lambda: lab.diagnostics().get("message") == "running", "diagnostics that say so")
+    values = lab.diagnostics()
+    assert values["level"] == 0
+    assert 0 < float(values["latency_p50_ms"]) <= float(values["latency_p99_ms"])
+    assert float(values["command_rate_hz"]) > 0
+
+
+def test_limits_always_apply(lab: Lab, make_bundle: MakeBundle) -> None:
+    lab.ready[1] = float(ARM.upper[1]) - 0.001
+    lab.start_reach(make_bundle(velocity=(30.0, 10.0, -20.0)))
+    lab.feed_joint_states()
+    lab.feed_images()
+    lab.until_commanded()
+    moved = steps(lab.trajectories[-1][1], lab.ready)
+    furthest = ARM.max_velocity[0] * HORIZON_S
+    np.testing.assert_allclose(moved[:3], [furthest, 0.001, -furthest * 2 / 3], rtol=1e-2)
+
+
+def test_a_frame_flood_is_answered_for_the_newest_frame_only(
+    lab: Lab, make_bundle: MakeBundle, wait_until: Wait
+) -> None:
+    lab.start_reach(make_bundle(products=2), command_timeout_s=5.0, image_reliability="reliable")
+    ages: list[float] = []
+    lab.listen(Float64, "reach_node/latency", lambda message: ages.append(message.data))
+    lab.feed_joint_states()
+    lab.feed_images(rate_hz=200)
+    wait_until(lambda: len(ages) >= 12, "twelve commands")
+    wait_until(lambda: int(lab.diagnostics().get("dropped_images", 0)) > 0, "dropped images in the diagnostics")
+    values = lab.diagnostics()
+    # A frame waits for the inference before its own and for that, as long as it lasts; in a queue of ten for 11.
+    inference_s = float(values["inference_p50_ms"]) / 1e3
+    assert np.median(ages[-6:]) < 5 * inference_s + 0.1
+
+
+def test_holds_when_the_camera_stops_and_goes_on_when_it_is_back(
+    lab: Lab, make_bundle: MakeBundle, wait_until: Wait
+) -> None:
+    process = lab.start_reach(make_bundle())
+    lab.feed_joint_states()
+    stop_camera = lab.feed_images()
+    lab.until_commanded()
+    stop_camera()
+    stopped_s = time.monotonic()
+    assert lab.until_held() - stopped_s < TIMEOUT_S + 0.5
+    wait_until(lambda: "held: no images for" in str(lab.diagnostics().get("message")), "the reason in the diagnostics")
+    assert "held: no images for" in process.text
+    count = len(lab.trajectories)
+    assert lab.trajectories[-1][0] - stopped_s < TIMEOUT_S + 0.5, "one hold, not one a look"
+    lab.feed_images()
+    wait_until(lambda: len(lab.trajectories) > count, "commands again")
+
+
+def test_holds_when_the_joint_states_stop(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
+    lab.start_reach(make_bundle())
+    stop_joint_states = lab.feed_joint_states()
+    lab.feed_images()
+    lab.until_commanded()
+    stop_joint_states()
+    stopped_s = time.monotonic()
+    assert lab.until_held() - stopped_s < TIMEOUT_S + 0.5
+    wait_until(lambda: "no joint states for" in str(lab.diagnostics().get("message")), "the reason in the diagnostics")
+
+
+def test_holds_for_good_when_the_model_fails(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
+    process = lab.start_reach(make_bundle())
+    lab.feed_joint_states()
+    lab.feed_images()
+    lab.until_commanded()
+    lab.images.publish(lab.image(value=255))
+    lab.until_held()
+    wait_until(lambda: lab.diagnostics().get("level") == 2, "an error in the diagnostics")
+    assert "the policy failed: " in process.text
+    assert "Traceback" not in process.text
+
+
+def test_holds_for_good_when_the_model_returns_nan(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
+    process = lab.start_reach(make_bundle())
+    lab.feed_joint_states()
+    lab.feed_images()
+    lab.until_commanded()
+    lab.images.publish(lab.image(value=0))  # the tiny bundle answers a black image with 0/0
+    lab.until_held()
+    held = len(lab.trajectories)
+    wait_until(lambda: lab.diagnostics().get("level") == 2, "an error in the diagnostics")
+    assert "not finite" in str(lab.diagnostics()["message"])
+    assert "not finite" in process.text
+    assert len(lab.trajectories) == held, "good images go on coming, and none moves the arm"
+    assert lab.change("deactivate")
+    assert lab.change("activate")
+    wait_until(lambda: len(lab.trajectories) > held + 2, "commands after a person has started it again")
+
+
+BAD_IMAGES: list[dict[str, Any]] = [
+    {"encoding": "yuv422_yuy2"},
+    {"encoding": ""},
+    {"width": 0, "height": 0, "step": 0, "data": array("B")},
+    {"step": 1},
+    {"data": array("B", bytes(100))},
+    {"height": 2**32 - 1, "width": 2**32 - 1, "step": 2**32 - 1},
+]
+
+
+def test_a_bad_image_neither_commands_nor_ends_the_node(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
+    process = lab.start_reach(make_bundle())
+    lab.feed_joint_states()
+
+    def publish_all() -> bool:
+        for fault in BAD_IMAGES:
+            lab.images.publish(lab.image(**fault))
+            time.sleep(0.02)
+        return int(lab.diagnostics().get("bad_images", 0)) >= len(BAD_IMAGES)
+
+    wait_until(publish_all, "all the bad images in the diagnostics")
+    assert not lab.trajectories
+    assert lab.diagnostics()["message"].startswith("waiting: no images yet")
+    assert "ignored: image: expected an encoding of ['rgb8', 'bgr8', 'rgba8', 'bgra8', 'mono8']" in process.text
+    lab.feed_images(height=48, width=64, encoding="bgra8", step=300, data=array("B", [100]) * (300 * 48))
+    lab.until_commanded()
+
+
+@pytest.mark.parametrize(("transition", "state"), [("deactivate", "inactive"), ("shutdown", "finalized")])
+def test_the_end_of_activity_holds_and_then_it_is_silent(
+    lab: Lab, make_bundle: MakeBundle, transition: str, state: str
+) -> None:
+    lab.start_reach(make_bundle())
+    lab.feed_joint_states()
+    lab.feed_images()
+    lab.until_commanded()
+    assert lab.change(transition)
+    lab.until_held()
+    count = len(lab.trajectories)
+    assert lab.state == state
+    if state == "inactive":
+        assert lab.change("cleanup")
+        assert lab.state == "unconfigured"
+    assert len(lab.trajectories) == count
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_end_of_the_process_holds(lab: Lab, make_bundle: MakeBundle, number: signal.Signals) -> None:
+    process = lab.start_reach(make_bundle())
+    lab.feed_joint_states()
+    lab.feed_images()
+    lab.until_commanded()
+    process.send(number)
+    process.send(number)  # a terminal sends one, and so does `ros2 launch`
+    lab.until_held()
+    assert process.wait() == 0
+    assert "Traceback" not in process.text
+
+
+def test_a_bundle_that_does_not_fit_leaves_it_unconfigured_with_the_reason(
+    lab: Lab, make_bundle: MakeBundle, wait_until: Wait
+) -> None:
+    bundle = make_bundle()
+    process = lab.start("reach_node", bundle="no_such_bundle")
+    events: list[tuple[str, str]] = []
+    lab.listen(
+        TransitionEvent,
+        "reach_node/transition_event",
+        lambda e: events.append((e.start_state.label, e.goal_state.label)),
+    )
+    wait_until(lambda: lab.node.count_publishers("reach_node/transition_event") > 0, "transition events")
+    assert not lab.change("configure")
+    wait_until(lambda: ("configuring", "unconfigured") in events, "the event that the launch file ends on")
+    assert lab.state == "unconfigured"
+    assert "cannot configure: bundle: expected a folder or one of" in process.text
+    wait_until(lambda: "no_such_bundle" in str(lab.diagnostics().get("message")), "the reason in the diagnostics")
+
+    damaged = bundle / "policy.onnx"
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:-1])
+    assert set_parameter(lab, "bundle", str(bundle)) == ""
+    assert not lab.change("configure")
+    assert "policy.onnx: expected SHA-256" in process.text
+
+    damaged.write_bytes(whole)
+    assert lab.change("configure")
+    assert lab.state == "inactive"
+    assert "clean up first" in set_parameter(lab, "bundle", "another")
+    assert "Traceback" not in process.text
+
+
+def set_parameter(lab: Lab, name: str, text: str) -> str:
+    """Return why not, or nothing."""
+    value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=text)
+    request = SetParameters.Request(parameters=[Parameter(name=name, value=value)])
+    return str(lab.call(SetParameters, "reach_node/set_parameters", request).results[0].reason)
+
+
+def test_a_transition_that_is_not_possible_is_answered(lab: Lab, make_bundle: MakeBundle) -> None:
+    lab.start("reach_node", bundle=make_bundle())
+    assert not lab.change("activate")
+    assert lab.state == "unconfigured"
+    assert lab.change("configure")
+
+
+WRONG_PARAMETERS = {
+    "horizon_s": ("1", "parameter horizon_s: expected float from 0.01 to 5.0, with its point: 10.0, not 10"),
+    "image_timeout_s": ("0.0", "parameter image_timeout_s: expected float from 0.01 to 60.0"),
+    "image_reliability": ("sometimes", "expected one of ['best_effort', 'reliable'], got 'sometimes'"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_PARAMETERS)
+def test_a_wrong_parameter_is_named_in_one_line(lab: Lab, name: str) -> None:
+    value, reason = WRONG_PARAMETERS[name]
+    process = lab.start("reach_node", **{name: value})
+    assert process.wait() == 2
+    assert reason in process.text
+    assert "Traceback" not in process.text
+
+
+def test_parameters_come_from_the_shipped_yaml_in_any_namespace(
+    lab: Lab, tmp_path: Path, make_bundle: MakeBundle
+) -> None:
+    shipped = Path(__file__).resolve().parents[2] / "config" / "reach_node.yaml"
+    values = yaml.safe_load(shipped.read_text())
+    values["/**/reach_node"]["ros__parameters"]["horizon_s"] = 0.125
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    lab.start(
+        "reach_node",
+        arguments=["-r", "__ns:=/left", "--params-file", str(tmp_path / "mine.yaml")],
+        bundle=make_bundle(),
+    )
+    request = GetParameters.Request(names=["horizon_s"])
+    assert lab.call(GetParameters, "left/reach_node/get_parameters", request).values[0].double_value == 0.125
+
+
+def test_the_translation_is_published_with_the_cameras_header(
+    lab: Lab, make_bundle: MakeBundle, wait_until: Wait
+) -> None:
+    lab.start_reach(make_bundle())
+    translations: list[Image] = []
+    lab.listen(Image, "reach_node/translated_image", translations.append)
+    lab.feed_joint_states()
+    sent: list[Image] = []
+
+    def image() -> Image:
+        sent.append(lab.image(value=100))
+        return sent[-1]
+
+    lab.feed(lab.images, image, rate_hz=20)
+    wait_until(lambda: len(translations) > 2, "translated images")
+    image_of = {(m.header.stamp.sec, m.header.stamp.nanosec): m for m in sent}
+    for message in translations:
+        assert (message.header.stamp.sec, message.header.stamp.nanosec) in image_of
+        assert message.header.frame_id == "lens"
+        assert message.encoding == "rgb8"
+        np.testing.assert_array_equal(np.frombuffer(message.data, np.uint8), 155)
