@@ -1,0 +1,72 @@
+"""How fast episodes are collected, with one worker and with all cores, beside the renderer alone."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from report import Row, report
+
+from taskgan_ros.sim import expert
+from taskgan_ros.sim.cell import Cell
+from taskgan_ros.sim.collect import CollectConfig, collect
+from taskgan_ros.sim.domain import load_domain
+from taskgan_ros.sim.episode import sample_episode
+from taskgan_ros.sim.scene import load_scene
+
+
+@dataclass(frozen=True)
+class Config:
+    """Time `taskgan collect`."""
+
+    domains: tuple[str, ...] = ("source", "target_wood")
+    """Shipped domains or files."""
+    episodes: int = 1416
+    """1416 episodes are the paper's 22 656 images."""
+    renderer_episodes: int = 60
+    """Episodes drawn by the renderer alone."""
+    out: Path | None = None
+    """JSON to write."""
+
+
+def time_renderer(domain: str, episodes: int) -> float:
+    """Return images/s of the renderer alone, one process: states and looks are drawn beforehand."""
+    scene = load_scene("reach")
+    with Cell(scene, load_domain(domain)) as cell:
+        films = [(expert.path(scene, sample_episode(scene, 0, k)), cell.sample_look(0, k)) for k in range(episodes)]
+        cell.render(films[0][0][0], films[0][1])
+        start = time.perf_counter()
+        for states, look in films:
+            for k, state in enumerate(states):
+                cell.render(state, look, k * scene.step_s)
+        return episodes * scene.images_per_episode / (time.perf_counter() - start)
+
+
+def time_collect(domain: str, episodes: int, workers: int) -> float:
+    """Return images/s of the whole command: start of the workers, labels, compression and writing included."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        collect(CollectConfig(domain=domain, episodes=episodes, out=Path(folder) / "data.h5", seed=1, workers=workers))
+        return episodes * load_scene("reach").images_per_episode / (time.perf_counter() - start)
+
+
+def main(config: Config) -> None:
+    """Measure every domain."""
+    rows: list[Row] = []
+    for domain in config.domains:
+        alone = time_renderer(domain, config.renderer_episodes)
+        rows.append({"domain": domain, "what": "renderer alone, 1 process", "images/s": alone, "ratio": 1.0})
+        for workers in sorted({1, os.cpu_count() or 1}):
+            rate = time_collect(domain, config.episodes, workers)
+            rows.append(
+                {"domain": domain, "what": f"collect, {workers} worker(s)", "images/s": rate, "ratio": rate / alone}
+            )
+    report(f"taskgan collect, {config.episodes} episodes", rows, config.out)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))

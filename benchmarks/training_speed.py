@@ -1,0 +1,110 @@
+"""How fast steps 1 and 2 train, and in how much memory: each in a process of its own, on data it is given."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from report import Row, peak_memory_mb, report
+
+from taskgan_ros.training.recipe import load_recipe
+from taskgan_ros.training.task_model import TaskModelConfig, train_task_model
+from taskgan_ros.training.translator import TranslatorConfig, train_translator
+
+
+@dataclass(frozen=True)
+class Config:
+    """Time training steps 1 and 2."""
+
+    source: Path
+    """Dataset of plain simulation."""
+    target: Path
+    """Dataset of target images, paired."""
+    pretrain: Path
+    """Dataset of randomised pairs."""
+    steps: int = 60
+    """Steps of each; those of a first, shorter run are taken off, so that loading does not count."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    out: Path | None = None
+    """JSON to write."""
+
+
+def train_task(config: Config, steps: int, folder: Path) -> None:
+    """Run step 1 for `steps`."""
+    out = folder / "task_model"
+    train_task_model(TaskModelConfig(dataset=config.source, out=out, steps=steps, device=config.device))
+
+
+def train_gan(config: Config, recipe: str, pretrain_steps: int, steps: int, folder: Path) -> None:
+    """Run step 2 for `steps`."""
+    settings = dataclasses.replace(load_recipe(recipe), pretrain_steps=pretrain_steps, steps=steps)
+    train_translator(
+        TranslatorConfig(
+            source=config.source, target=config.target, pretrain=config.pretrain, task_model=folder / "task_model",
+            out=folder / "translator", recipe=recipe, settings=settings, device=config.device, show_every=10**6,
+        )
+    )  # fmt: skip
+
+
+def measure(config: Config, what: str, steps: int, result: multiprocessing.Queue[tuple[float, float]]) -> None:
+    """Put the seconds and the peak memory (MB) of one training on `result`."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if what != "task model":
+            train_task(config, 1, folder)
+        start = time.perf_counter()
+        if what == "task model":
+            train_task(config, steps, folder)
+        elif what == "pre-training":
+            train_gan(config, "default", steps, 1, folder)
+        else:
+            train_gan(config, what, 0, steps, folder)
+        result.put((time.perf_counter() - start, peak_memory_mb()))
+
+
+def run_alone(config: Config, what: str, steps: int) -> tuple[float, float]:
+    """Measure in a fresh process."""
+    context = multiprocessing.get_context("spawn")
+    result = context.Queue()
+    process = context.Process(target=measure, args=(config, what, steps, result))
+    process.start()
+    values: tuple[float, float] = result.get()
+    process.join()
+    return values
+
+
+def main(config: Config) -> None:
+    """Measure every step."""
+    default, paper = load_recipe("default"), load_recipe("paper")
+    batches = {
+        "task model": TaskModelConfig(dataset=config.source, out=Path("-")).batch_size
+        * 10,  # ten times the steps: they are short
+        "pre-training": default.pretrain_batch_size,
+        "default": default.batch_size + default.identity_batch_size + default.pairs_batch_size,
+        "paper": paper.batch_size,
+    }
+    rows: list[Row] = []
+    for what, batch in batches.items():
+        factor = 10 if what == "task model" else 1
+        short, _ = run_alone(config, what, max(1, config.steps // 10) * factor)
+        long, memory = run_alone(config, what, config.steps * factor)
+        steps = config.steps - max(1, config.steps // 10)
+        rows.append(
+            {
+                "step": what,
+                "images/s": steps * batch / (long - short),
+                "images a step": batch // factor,
+                "peak MB": memory,
+            }
+        )
+    report(f"training on {config.device}", rows, config.out)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))

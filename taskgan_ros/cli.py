@@ -1,0 +1,143 @@
+"""The command `taskgan`: each verb imports its own room, so that none needs what only another one uses."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import tyro
+
+from taskgan_ros.errors import InputError
+
+Verb = Callable[[Sequence[str]], int | None]
+T = TypeVar("T")
+
+EXIT_INPUT_ERROR, EXIT_INTERRUPTED = 2, 130
+
+
+def _parse(config: type[T], arguments: Sequence[str], verb: str, default: T | None = None) -> T:
+    extra: dict[str, Any] = {} if default is None else {"default": default}
+    return tyro.cli(config, prog=f"taskgan {verb}", args=list(arguments), **extra)
+
+
+def _reach(arguments: Sequence[str]) -> int | None:
+    """Watch the loop close over ROS 2: a simulated cell, and the node that drives it by its camera."""
+    from taskgan_ros.nodes.reach_session import ReachConfig, reach
+
+    return reach(_parse(ReachConfig, arguments, "reach"))
+
+
+def _collect(arguments: Sequence[str]) -> None:
+    """Record the expert's episodes in a domain."""
+    from taskgan_ros.sim.collect import CollectConfig, collect
+
+    collect(_parse(CollectConfig, arguments, "collect"))
+
+
+def _evaluate(arguments: Sequence[str]) -> None:
+    """Close the loop in simulation without ROS and count arrivals."""
+    from taskgan_ros.sim.evaluate import EvaluateConfig, evaluate
+
+    evaluate(_parse(EvaluateConfig, arguments, "evaluate"))
+
+
+def _train_task_model(arguments: Sequence[str]) -> None:
+    """Step 1: learn to predict the labels from images of one domain."""
+    from taskgan_ros.training.task_model import TaskModelConfig, train_task_model
+
+    train_task_model(_parse(TaskModelConfig, arguments, "train task-model"))
+
+
+def _train_translator(arguments: Sequence[str]) -> None:
+    """Step 2: learn to translate the target's images into the source's, or the other way."""
+    from taskgan_ros.training.recipe import parse_translator
+    from taskgan_ros.training.translator import train_translator
+
+    train_translator(parse_translator(arguments))
+
+
+def _refine(arguments: Sequence[str]) -> None:
+    """Step 3: go on training the task model with translated images mixed in."""
+    from taskgan_ros.training.task_model import RefineConfig, refine
+
+    refine(_parse(RefineConfig, arguments, "refine"))
+
+
+def _export(arguments: Sequence[str]) -> None:
+    """Write a bundle of ONNX graphs from trained models."""
+    from taskgan_ros.training.export import ExportConfig, export
+
+    export(_parse(ExportConfig, arguments, "export"))
+
+
+VERBS: dict[tuple[str, ...], Verb] = {
+    ("reach",): _reach,
+    ("collect",): _collect,
+    ("train", "task-model"): _train_task_model,
+    ("train", "translator"): _train_translator,
+    ("refine",): _refine,
+    ("export",): _export,
+    ("evaluate",): _evaluate,
+}
+
+
+def _usage() -> str:
+    lines = ["usage: taskgan VERB [options]; taskgan VERB --help says more", ""]
+    for words, verb in VERBS.items():
+        lines.append(f"  {' '.join(words):18} {(verb.__doc__ or '').strip()}")
+    return "\n".join(lines)
+
+
+def _find(arguments: Sequence[str]) -> tuple[Verb, Sequence[str]]:
+    for words, verb in VERBS.items():
+        if tuple(arguments[: len(words)]) == words:
+            return verb, arguments[len(words) :]
+    given = " ".join(arguments[:2]) or "nothing"
+    raise InputError(f"expected one of the verbs below, got {given}\n\n{_usage()}")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit status: 0 done, 2 bad input, 130 interrupted."""
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return 0
+    try:
+        verb, rest = _find(arguments)
+        return verb(rest) or 0
+    except (InputError, FloatingPointError, OSError) as error:  # the others: training diverged, a disk or a permission
+        print(f"taskgan: {error}", file=sys.stderr)
+        return EXIT_INPUT_ERROR
+    except ModuleNotFoundError as error:
+        return _missing(error)
+    except KeyboardInterrupt as error:
+        print(f"taskgan: {str(error) or 'interrupted'}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _missing(error: ModuleNotFoundError) -> int:
+    root = (error.name or "").split(".")[0]
+    if root == "taskgan_ros":
+        raise error
+    ros = root in (
+        "rclpy",
+        "sensor_msgs",
+        "trajectory_msgs",
+        "std_srvs",
+        "std_msgs",
+        "diagnostic_msgs",
+        "lifecycle_msgs",
+    )
+    hint = "source a ROS 2 installation, or pip install '.[ros-wheels]'" if ros else "pip install '.[training]'"
+    print(f"taskgan: expected the Python module {root}, got none: {hint}", file=sys.stderr)
+    return EXIT_INPUT_ERROR
+
+
+def main() -> None:
+    """Run `taskgan` with the process's arguments."""
+    status = run(sys.argv[1:])
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()
