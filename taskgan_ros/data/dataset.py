@@ -122,17 +122,18 @@ def open_writer(out: Path, info: DatasetInfo, resume: bool = False) -> Iterator[
 
     Raises:
         OutputExistsError: `out` exists.
-        InputError: `out` cannot be written, the disk is full, or the partial file is of another dataset.
+        InputError: `out` cannot be written, the disk is full, or a partial file is there that must not be lost: no
+            `resume`, or another dataset's.
     """
     if out.exists():
         raise OutputExistsError(out)
     partial = partial_path(out)
-    if resume and partial.exists():
+    if partial.exists():
+        if not resume:
+            raise InputError(f"{partial}: expected no interrupted dataset, got one: go on with --resume, or remove it")
         _check_partial(partial, info)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        if not resume:
-            partial.unlink(missing_ok=True)
         file = h5py.File(partial, "a")
     except OSError as error:
         raise InputError(f"{out}: expected a place to write a dataset to, got: {error}") from error

@@ -34,6 +34,11 @@ class GeneratorConfig:
     stem_stride: Annotated[int, pydantic.Field(ge=1, le=2)] = 1
     skips: bool = False
 
+    @property
+    def stride(self) -> int:
+        """How many pixels one step at the coarsest resolution is; images must divide by it."""
+        return self.stem_stride * 2 ** (len(self.widths) - 1)
+
 
 def _normed(convolution: nn.Module, filters: int) -> nn.Sequential:
     return nn.Sequential(convolution, nn.InstanceNorm2d(filters), nn.ReLU(inplace=True))

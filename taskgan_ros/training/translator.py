@@ -368,6 +368,10 @@ def train_translator(config: TranslatorConfig) -> dict[str, float]:
     for dataset in (inputs, outputs, pairs, validation):
         if dataset is not None:
             check_compatible(learned.data, dataset.info)
+    stride = recipe.generator.stride
+    if learned.data.height % stride or learned.data.width % stride:
+        size = f"{learned.data.height}x{learned.data.width}"
+        raise InputError(f"expected images whose sides divide by {stride}, the generator's stride, got {size}")
     if recipe.paired_target:
         _check_pairs("paired_target", inputs.info, outputs.info.domain)
     judge = _load_judge(config.judge, learned) if config.judge else None

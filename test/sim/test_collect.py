@@ -108,6 +108,12 @@ def test_ctrl_c_leaves_what_resume_completes(
     assert "Traceback" not in said
     assert [path.name for path in tmp_path.iterdir()] == [".data.h5.partial"]
 
+    assert collect(out, "--episodes", "40", "--workers", "1") == 2
+    refused = (
+        f"taskgan: {partial_path(out)}: expected no interrupted dataset, got one: go on with --resume, or remove it\n"
+    )
+    assert capfd.readouterr().err.endswith(refused)
+
     assert collect(out, "--episodes", "40", "--workers", "1", "--resume", "--seed", "5") == 2
     refused = f"taskgan: {partial_path(out)}: expected a partial dataset with seed 5 to go on with, got 4\n"
     assert capfd.readouterr().err.endswith(refused)

@@ -325,7 +325,7 @@ def test_the_paper_pure_refinement_sees_translated_images_alone(
     shutil.copy(source, blind)
     with h5py.File(blind, "a") as file:
         for demo in file["data"].values():
-            demo["obs/image"][...] = 0
+            demo["obs/image"][...] = np.zeros((16, 32, 32, 3), np.uint8)
     runs: list[torch.nn.Module] = []
     for dataset in (source, blind):
         out = tmp_path / f"run{len(runs)}"

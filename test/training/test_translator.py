@@ -140,9 +140,9 @@ def painted(tmp_path: Path) -> Callable[[Path, Any, int], Path]:
         shutil.copy(dataset, out)
         with h5py.File(out, "a") as file:
             for demo in file["data"].values():
-                demo["obs/image"][...] = images
-                if "image_paired" in demo["obs"]:
-                    demo["obs/image_paired"][...] = paired
+                for name, values in (("image", images), ("image_paired", paired)):
+                    if name in demo["obs"]:  # h5py would write a single value pixel by pixel
+                        demo["obs"][name][...] = np.broadcast_to(np.uint8(values), demo["obs"][name].shape)
         return out
 
     return paint
@@ -248,6 +248,14 @@ def test_a_dataset_that_does_not_fit_is_refused(
         file["data"].attrs[field] = value
     run = train("run", "--target", other, status=2)
     assert refused(capsys).endswith(message)
+    assert not run.exists()
+
+
+def test_images_that_the_generator_cannot_halve_so_often_are_refused(
+    train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train("run", "--generator.widths", 4, 4, 4, 4, 4, 4, status=2)
+    assert refused(capsys) == "expected images whose sides divide by 64, the generator's stride, got 32x32"
     assert not run.exists()
 
 
