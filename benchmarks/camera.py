@@ -10,12 +10,12 @@ import numpy as np
 import rclpy
 from sensor_msgs.msg import Image, JointState
 
-from taskgan_ros.arm.arm import load_arm
+from taskgan_ros.policy.bundle import load_bundle
 
 
 def main() -> None:
-    """Publish until killed: `camera.py IMAGES.npy RATE_HZ ARM`."""
-    images, rate_hz, arm = np.load(sys.argv[1]), float(sys.argv[2]), load_arm(sys.argv[3])
+    """Publish until killed: `camera.py IMAGES.npy RATE_HZ BUNDLE`."""
+    images, rate_hz, arm = np.load(sys.argv[1]), float(sys.argv[2]), load_bundle(sys.argv[3]).arm
     rclpy.init()
     node = rclpy.create_node("camera")
     image_pub = node.create_publisher(Image, "image_raw", 1)

@@ -1,10 +1,12 @@
-"""How fast episodes are collected, with one worker and with all cores, beside the renderer alone."""
+"""How fast episodes are collected, on one core and on all of them, beside the renderer alone on one core."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,8 +35,19 @@ class Config:
     """JSON to write."""
 
 
+@contextmanager
+def cores(count: int) -> Iterator[None]:
+    """Keep this process and those it starts to `count` cores: a software renderer alone would take all of them."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(allowed)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
 def time_renderer(domain: str, episodes: int) -> float:
-    """Return images/s of the renderer alone, one process: states and looks are drawn beforehand."""
+    """Return images/s of the renderer alone: states and looks are drawn beforehand."""
     scene = load_scene("reach")
     with Cell(scene, load_domain(domain)) as cell:
         films = [(expert.path(scene, sample_episode(scene, 0, k)), cell.sample_look(0, k)) for k in range(episodes)]
@@ -58,12 +71,14 @@ def main(config: Config) -> None:
     """Measure every domain."""
     rows: list[Row] = []
     for domain in config.domains:
-        alone = time_renderer(domain, config.renderer_episodes)
-        rows.append({"domain": domain, "what": "renderer alone, 1 process", "images/s": alone, "ratio": 1.0})
+        with cores(1):
+            alone = time_renderer(domain, config.renderer_episodes)
+        rows.append({"domain": domain, "what": "renderer alone, 1 core", "images/s": alone, "ratio": 1.0})
         for workers in sorted({1, os.cpu_count() or 1}):
-            rate = time_collect(domain, config.episodes, workers)
+            with cores(workers):
+                rate = time_collect(domain, config.episodes, workers)
             rows.append(
-                {"domain": domain, "what": f"collect, {workers} worker(s)", "images/s": rate, "ratio": rate / alone}
+                {"domain": domain, "what": f"collect, {workers} core(s)", "images/s": rate, "ratio": rate / alone}
             )
     report(f"taskgan collect, {config.episodes} episodes", rows, config.out)
 

@@ -93,7 +93,7 @@ def main(config: Config) -> None:
         path = Path(folder) / "images.npy"
         np.save(path, images)
         camera_py = str(Path(__file__).with_name("camera.py"))
-        camera = subprocess.Popen([sys.executable, camera_py, str(path), str(config.rate_hz), bundle.card.arm])
+        camera = subprocess.Popen([sys.executable, camera_py, str(path), str(config.rate_hz), str(bundle.path)])
         try:
             time.sleep(2.0)  # until the two have found each other
             for _ in range(config.rounds):

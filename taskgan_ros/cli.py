@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, TypeVar
 
 import tyro
@@ -98,21 +102,44 @@ def _find(arguments: Sequence[str]) -> tuple[Verb, Sequence[str]]:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit status: 0 done, 2 bad input, 130 interrupted."""
+    """Run one command and return its exit status: 0 done, 2 bad input, 130 interrupted by Ctrl-C or SIGTERM."""
     if arguments and arguments[0] in ("-h", "--help"):
         print(_usage())
         return 0
     try:
         verb, rest = _find(arguments)
-        return verb(rest) or 0
+        with _interruptible():
+            return verb(rest) or 0
     except (InputError, FloatingPointError, OSError) as error:  # the others: training diverged, a disk or a permission
-        print(f"taskgan: {error}", file=sys.stderr)
+        _tell(error, str(error))
         return EXIT_INPUT_ERROR
     except ModuleNotFoundError as error:
         return _missing(error)
     except KeyboardInterrupt as error:
-        print(f"taskgan: {str(error) or 'interrupted'}", file=sys.stderr)
+        _tell(error, str(error) or "interrupted")
         return EXIT_INTERRUPTED
+
+
+def _tell(error: BaseException, what: str) -> None:
+    """Print `what` and the notes that were added to the error on its way, such as how to go on."""
+    print("; ".join([f"taskgan: {what}", *getattr(error, "__notes__", [])]), file=sys.stderr)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does, so that everything is cleaned up; only a main thread can."""
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(f"interrupted by {signal.Signals(number).name}")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _missing(error: ModuleNotFoundError) -> int:

@@ -31,19 +31,41 @@ def share_dir() -> Path:
     raise FileNotFoundError(f"no config/ above {Path(__file__).resolve()}: is taskgan_ros installed completely?")
 
 
+def is_path(name_or_path: str | Path) -> bool:
+    """Return whether this is a path, which has a separator or ends in .yaml or .yml, and not a shipped name."""
+    text = str(name_or_path)
+    return "/" in text or text.endswith((".yaml", ".yml"))
+
+
+def short_name(name_or_path: str | Path) -> str:
+    """Return what to call a shipped name or a file by: its name without folder and ending."""
+    return Path(name_or_path).stem if is_path(name_or_path) else str(name_or_path)
+
+
+def expand_home(path: str | Path) -> Path:
+    """Return `path` with a leading `~` or `~user` replaced by that home.
+
+    Raises:
+        InputError: no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"expected the home of a user of this machine, got {str(path)!r}") from error
+
+
 def resolve(kind: str, name_or_path: str | Path) -> Path:
     """Return the file of a shipped name such as ("domains", "source"), or the path that a user gave.
+
+    No file in the working directory takes a shipped name's place: `is_path` says what a path is.
 
     Raises:
         InputError: neither a shipped name nor an existing file; the message lists the shipped names.
     """
-    path = Path(name_or_path).expanduser()
-    if path.is_file():
-        return path
     folder = share_dir() / "config" / kind
-    shipped = folder / f"{name_or_path}.yaml"
-    if shipped.is_file():
-        return shipped
+    file = expand_home(name_or_path) if is_path(name_or_path) else folder / f"{name_or_path}.yaml"
+    if file.is_file():
+        return file
     names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
     raise InputError(f"{kind}: expected a file or one of [{names}], got {str(name_or_path)!r}")
 
@@ -54,11 +76,19 @@ def load(cls: type[T], path: Path) -> T:
     Raises:
         InputError: not YAML, or not what `cls` describes; a line a fault: the field, what was expected, what came.
     """
+    return build(cls, read_yaml(path), origin=str(path))
+
+
+def read_yaml(path: Path) -> Any:
+    """Return what a YAML file holds, unchecked.
+
+    Raises:
+        InputError: no file, or not YAML.
+    """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: expected a readable YAML file, got: {error}") from error
-    return build(cls, values, origin=str(path))
 
 
 def build(cls: type[T], values: Any, origin: str) -> T:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich.console import Console
 from tqdm import tqdm
 
 
@@ -19,3 +20,8 @@ def progress_bar(what: str, total: int, unit: str, done: int = 0) -> Iterator[Ca
             bar.update(count)
 
         yield advance
+
+
+def print_line(text: str) -> None:
+    """Print a summary as one line, however narrow the terminal, and also where a pipe or a file takes it."""
+    Console().print(text, soft_wrap=True, markup=False, emoji=False)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -93,3 +96,20 @@ def test_the_process_ends_with_the_commands_status(tmp_path: Path) -> None:
         "taskgan: domains: expected a file or one of [randomized, source, target_a, target_b, target_wood], "
         "got 'marble'\n"
     )
+
+
+def test_sigterm_is_told_as_ctrl_c_is_and_the_handler_given_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def verb(_: Sequence[str]) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt as error:
+            error.add_note("go on tomorrow")
+            raise
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setitem(cli.VERBS, ("wait",), verb)
+    assert cli.run(["wait"]) == 130
+    assert capsys.readouterr().err == "taskgan: interrupted by SIGTERM; go on tomorrow\n"
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -89,11 +89,21 @@ def test_a_configuration_does_not_change() -> None:
         Lens(focal_m=1.0).focal_m = 2.0  # type: ignore[misc]
 
 
-def test_a_users_file_goes_before_a_shipped_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_file_in_the_working_directory_takes_a_shipped_names_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    assert resolve("domains", "source") == share_dir() / "config" / "domains" / "source.yaml"
-    (tmp_path / "mine.yaml").touch()
-    assert resolve("domains", "mine.yaml") == Path("mine.yaml")
+    for name in ("mico", "mine", "mine.yaml"):
+        (tmp_path / name).touch()
+    assert resolve("arms", "mico") == share_dir() / "config" / "arms" / "mico.yaml"
+    assert [resolve("arms", path) for path in ("./mico", "mine.yaml")] == [Path("mico"), Path("mine.yaml")]
+    with pytest.raises(InputError, match=r"arms: expected a file or one of \[mico\], got 'mine'"):
+        resolve("arms", "mine")
+
+
+def test_the_home_of_nobody_is_refused() -> None:
+    with pytest.raises(InputError, match=r"expected the home of a user of this machine, got .~nobody_here/arm\.yaml"):
+        resolve("arms", "~nobody_here/arm.yaml")
 
 
 @pytest.mark.parametrize(

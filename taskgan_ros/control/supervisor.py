@@ -7,6 +7,7 @@ is not thread-safe: whoever owns it calls it from one thread or under one lock.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,7 +35,7 @@ class Source(enum.Enum):
     JOINT_STATES = "joint states"
     IMAGES = "images"
     COMMANDS = "commands"  # the policy: slow or stuck
-    OUTPUT = "policy output"  # not finite
+    OUTPUT = "policy output"  # not finite, or none at all
 
 
 class Action(enum.Enum):
@@ -50,13 +51,14 @@ class Supervisor:
 
     What was late resumes by itself: the next command with everything fresh is let through. An output that is
     not finite holds until `deactivate` and `activate`. Only what arrives after `activate` counts, so nothing
-    acts on a pose or an image from before.
+    acts on a pose or an image from before. An arm that was not commanded since is not ours: it gets no hold.
 
     Attributes:
         state: see `State`.
         blocked_by: whom the arm waits for, or who holds it; empty while inactive or running.
         reason: the same as a sentence with times, for a person.
-        measured: (n,) rad, the newest good joint state, in the order of `joint_names`; None before the first.
+        measured: (n,) rad, the newest good joint state, in the order of `joint_names`; None before the first
+            after `activate`.
         parked: (n,) rad, the first good joint state after `activate`: where joints that are not driven
             belong.
     """
@@ -93,13 +95,14 @@ class Supervisor:
         }
         self._activated_s = 0.0
         self._heard_s: dict[Source, float] = {}
-        self._refusal = ""
+        self._refusals: dict[Source, str] = {}
 
     def activate(self, now_s: float) -> None:
         """Start afresh: wait for joint states, images and a command that arrive from now on."""
-        self.state, self.parked, self._activated_s = State.WAITING, None, now_s
+        self.state, self._activated_s = State.WAITING, now_s
+        self.measured = self.parked = None  # a hold at a pose from before would be a jump
         self._heard_s.clear()
-        self._refusal = ""
+        self._refusals.clear()
         self.tick(now_s)
 
     def deactivate(self) -> Action:
@@ -111,6 +114,11 @@ class Supervisor:
     def receive_image(self, now_s: float) -> None:
         """Note that an image has arrived."""
         self._heard_s[Source.IMAGES] = now_s
+        self._refusals.pop(Source.IMAGES, None)
+
+    def refuse_image(self, why: str) -> None:
+        """Note an image that may not be used: it counts as none, and `reason` says so."""
+        self._refusals[Source.IMAGES] = why
 
     def receive_joint_state(self, now_s: float, names: Sequence[str], positions: Sequence[float] | Array) -> None:
         """Take a joint state; one that is not finite or lacks a joint counts as none, and `reason` says so.
@@ -123,12 +131,16 @@ class Supervisor:
         try:
             self.measured = configuration(self._joint_names, names, positions)
         except InputError as error:
-            self._refusal = f"; the last was refused: {error}"
+            self._refusals[Source.JOINT_STATES] = str(error)
             return
-        self._refusal = ""
+        self._refusals.pop(Source.JOINT_STATES, None)
         self._heard_s[Source.JOINT_STATES] = now_s
         if self.parked is None and self.state is not State.INACTIVE:
             self.parked = self.measured
+
+    def joint_state_age_s(self, now_s: float) -> float:
+        """Return how long ago `measured` arrived, s; infinite without one since `activate`."""
+        return now_s - self._heard_s.get(Source.JOINT_STATES, -math.inf)
 
     def receive_command(self, now_s: float, command: ArrayLike, image_s: float) -> Action:
         """Judge a policy's output; COMMAND means that it may be sent.
@@ -139,11 +151,11 @@ class Supervisor:
             image_s: when `receive_image` was told of the image that it was made from. A command from an image
                 of before `activate` is ignored.
         """
-        if self.state is State.INACTIVE or image_s < self._activated_s:
+        if self._is_ignored(image_s):
             return Action.NOTHING
         if not np.isfinite(command).all():
             values = np.asarray(command, dtype=np.float64).tolist()
-            return self._stop((Source.OUTPUT,), f"the policy's output is not finite: {values}")
+            return self.receive_failure(f"the policy's output is not finite: {values}", image_s)
         if self._is_latched:
             return Action.NOTHING
         self._heard_s[Source.COMMANDS] = image_s
@@ -151,6 +163,15 @@ class Supervisor:
             return self.tick(now_s)
         self.state, self.blocked_by, self.reason = State.RUNNING, (), ""
         return Action.COMMAND
+
+    def receive_failure(self, reason: str, image_s: float) -> Action:
+        """Take note that no command could be made of an image, which stops the arm as one that is not finite does.
+
+        Args:
+            reason: for a person.
+            image_s: as for `receive_command`.
+        """
+        return Action.NOTHING if self._is_ignored(image_s) else self._stop((Source.OUTPUT,), reason)
 
     def tick(self, now_s: float) -> Action:
         """Look at the clock; to be called several times within the shortest timeout."""
@@ -167,10 +188,13 @@ class Supervisor:
     def _is_latched(self) -> bool:
         return Source.OUTPUT in self.blocked_by
 
+    def _is_ignored(self, image_s: float) -> bool:
+        return self.state is State.INACTIVE or image_s < self._activated_s
+
     def _stop(self, sources: tuple[Source, ...], reason: str) -> Action:
-        is_first = self.state is not State.HELD
+        was_running = self.state is State.RUNNING
         self.state, self.blocked_by, self.reason = State.HELD, sources, reason
-        return Action.HOLD if is_first and self.measured is not None else Action.NOTHING
+        return Action.HOLD if was_running else Action.NOTHING
 
     def _late(self, now_s: float) -> dict[Source, str]:
         """Return what is late and a sentence on it; the policy is to blame only when it has all it needs."""
@@ -181,7 +205,8 @@ class Supervisor:
         return late
 
     def _lateness(self, source: Source, now_s: float) -> str:
-        refusal = self._refusal if source is Source.JOINT_STATES else ""
+        why = self._refusals.get(source)
+        refusal = f"; the last was refused: {why}" if why else ""
         if source not in self._heard_s:
             return f"no {source.value} yet{refusal}"
         age_s, timeout_s = now_s - self._heard_s[source], self._timeouts[source]

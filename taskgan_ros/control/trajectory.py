@@ -115,23 +115,34 @@ class JointCommander:
         """The joints of every trajectory, in its order."""
         return self.arm.joint_names if self.all_joints else self.driven_joints
 
-    def next_point(self, command: ArrayLike, measured: ArrayLike, parked: ArrayLike) -> JointTrajectory:
+    def next_point(
+        self, command: ArrayLike, measured: ArrayLike, parked: ArrayLike, age_s: float = 0.0
+    ) -> JointTrajectory:
         """Return the trajectory that follows `command` within the arm's speed and position limits.
 
         The driven joints share one slow-down, which keeps the command's direction. The others go to `parked`
         each at its limited speed, so that one that was moved by hand neither jumps back nor slows the task.
 
+        The arm may have moved at its limit since it was measured, in any direction, and has `horizon_s` from now
+        to the point. So that even then it need not be faster than the limit, the point lies no further from
+        `measured` than the limit leads in `horizon_s - age_s`; at `measured` itself where that is not positive.
+
         Args:
             command: (J,) rad/s or rad, in the order of `driven_joints`.
             measured: (n,) rad, all joints, in the arm's order.
             parked: (n,) rad; where the joints that are not driven belong; those of the driven are not used.
+            age_s: s, how long ago `measured` was.
 
         Raises:
-            InputError: a number that is not finite, or not one a joint.
+            InputError: a number that is not finite, or not one a joint, or a negative age.
         """
         here, goal = self._checked("measured", measured), self._checked("parked", parked)
         wanted = self._checked("command", command, self.driven_joints)
-        top_speed = self.arm.max_velocity
+        if not age_s >= 0:  # true for NaN too
+            raise InputError(f"age of the joint state: expected 0 s or more, got {age_s}")
+        if age_s >= self.horizon_s:
+            return self.hold(here)
+        top_speed = self.arm.max_velocity * (1 - age_s / self.horizon_s)
         velocity = np.clip(self._step_to(goal, here) / self.horizon_s, -top_speed, top_speed)
         velocity[self.driven] = limit_velocity(self._velocity(wanted, here), top_speed[self.driven])
         lower, upper = self.arm.lower, self.arm.upper

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -117,39 +119,68 @@ def partial_path(out: Path) -> Path:
 def open_writer(out: Path, info: DatasetInfo, resume: bool = False) -> Iterator[DatasetWriter]:
     """Write a dataset that appears at `out` whole or not at all.
 
-    An interrupt (Ctrl-C) leaves the episodes done in a partial file beside `out`, which `resume` goes on with; any
-    other failure leaves nothing.
+    Where the block fails or is interrupted, the episodes done stay in a partial file beside `out`, which `resume` goes
+    on with, and a note on the error says so. Without a whole episode nothing stays.
 
     Raises:
         OutputExistsError: `out` exists.
-        InputError: `out` cannot be written, the disk is full, or a partial file is there that must not be lost: no
-            `resume`, or another dataset's.
+        InputError: `out` cannot be written, the disk is full, another process writes `out`, or a partial file is there
+            that must not be lost: no `resume`, or another dataset's.
     """
     if out.exists():
         raise OutputExistsError(out)
     partial = partial_path(out)
-    if partial.exists():
-        if not resume:
-            raise InputError(f"{partial}: expected no interrupted dataset, got one: go on with --resume, or remove it")
-        _check_partial(partial, info)
+    with _lock(partial, out):
+        file = _open_partial(partial, info, resume)
+        writer = DatasetWriter(file, info)
+        try:
+            with file:
+                yield writer
+            partial.replace(out)
+        except BaseException as error:
+            if writer.done:
+                kept = f"{len(writer.done)} of {info.episodes} episodes are kept in {partial}"
+                error.add_note(f"{kept}: go on with --resume")
+            else:
+                partial.unlink()
+            raise
+
+
+def _lock(partial: Path, out: Path) -> BinaryIO:
+    """Return the partial file, made empty where there is none and locked for us alone until it is closed."""
+    busy = f"{out}: expected no other command that writes it, but one is running and holds {partial}"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        file = h5py.File(partial, "a")
+        file = partial.open("ab")
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(busy) from error
     except OSError as error:
         raise InputError(f"{out}: expected a place to write a dataset to, got: {error}") from error
+    if out.exists():  # the other command was done after we looked
+        raise OutputExistsError(out)
+    if not partial.exists() or not os.path.samestat(partial.stat(), os.fstat(file.fileno())):
+        raise InputError(busy)  # or it has failed between our two lines
+    return file
+
+
+def _open_partial(partial: Path, info: DatasetInfo, resume: bool) -> h5py.File:
+    """Return the file of a new dataset, or the one to go on with; without HDF5's lock, for we hold our own."""
+    if not partial.stat().st_size:
+        return h5py.File(partial, "w", locking=False)
+    if not resume:
+        raise InputError(f"{partial}: expected no interrupted dataset, got one: go on with --resume, or remove it")
+    file = _open(partial, "r+", locking=False)
     try:
-        with file:
-            yield DatasetWriter(file, info)
-        partial.replace(out)
-    except KeyboardInterrupt:
-        raise
+        _check_partial(file, partial, info)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        file.close()
         raise
+    return file
 
 
-def _check_partial(partial: Path, info: DatasetInfo) -> None:
-    found = read_info(partial)
+def _check_partial(file: h5py.File, partial: Path, info: DatasetInfo) -> None:
+    found = _read_info(file, partial)
     for field in fields(info):
         expected, actual = getattr(info, field.name), getattr(found, field.name)
         if expected != actual:
@@ -171,11 +202,12 @@ class DatasetWriter:
                 group.attrs[field.name] = getattr(info, field.name)
         elif _UNFINISHED in file["data"]:
             del file["data"][_UNFINISHED]
+        self._done = set(_episodes(file, Path(file.filename)))
 
     @property
     def done(self) -> set[int]:
-        """Indices of the episodes already written."""
-        return {int(name.removeprefix("demo_")) for name in self._file["data"]}
+        """Indices of the episodes already written; also once the file is closed."""
+        return self._done
 
     def add(self, index: int, record: EpisodeRecord) -> None:
         """Write episode `index`.
@@ -198,6 +230,7 @@ class DatasetWriter:
             demo.create_dataset(name, data=values, **packed)
         self._file["data"].move(_UNFINISHED, f"demo_{index}")  # an interrupt leaves no half episode that looks whole
         self._file.flush()
+        self._done.add(index)
 
 
 def _check_room(file: Path, size: int) -> None:
@@ -208,7 +241,7 @@ def _check_room(file: Path, size: int) -> None:
     except OSError as error:
         raise InputError(
             f"{file.parent}: expected room for {(size + _SPARE_BYTES) / 1e6:.1f} MB more of the dataset, got: "
-            f"{error.strerror}; nothing was written"
+            f"{error.strerror}"
         ) from error
 
 
@@ -239,7 +272,7 @@ def load_dataset(path: Path) -> Dataset:
     """
     with _open(path) as file:
         info = _read_info(file, path)
-        names = sorted(file["data"], key=lambda name: int(name.removeprefix("demo_")))
+        names = [f"demo_{index}" for index in _episodes(file, path)]
         if len(names) != info.episodes:
             raise InputError(f"{path}: expected {info.episodes} episodes, got {len(names)}: the file is not whole")
         try:
@@ -281,7 +314,7 @@ def check_compatible(first: DatasetInfo, second: DatasetInfo) -> None:
     Raises:
         InputError: the first field that differs, with both values.
     """
-    for name in ("task", "units", "arm", "joint_names", "action_names", "height", "width"):
+    for name in ("task", "units", "arm", "scene", "joint_names", "action_names", "height", "width"):
         expected, actual = getattr(first, name), getattr(second, name)
         if expected != actual:
             raise InputError(
@@ -290,11 +323,11 @@ def check_compatible(first: DatasetInfo, second: DatasetInfo) -> None:
             )
 
 
-def _open(path: Path) -> h5py.File:
+def _open(path: Path, mode: str = "r", locking: bool | None = None) -> h5py.File:
     if not path.is_file():
         raise InputError(f"{path}: expected a dataset file, got none")
     try:
-        return h5py.File(path, "r")
+        return h5py.File(path, mode, locking=locking)
     except OSError as error:
         raise InputError(f"{path}: expected a whole HDF5 file, got a truncated or other one: {error}") from error
 
@@ -312,6 +345,14 @@ def _read_info(file: h5py.File, path: Path) -> DatasetInfo:
             value = tuple(str(item) for item in value)
         values[field.name] = value.item() if isinstance(value, np.generic) else value
     return DatasetInfo(**values)
+
+
+def _episodes(file: h5py.File, path: Path) -> list[int]:
+    """Return the indices of the episodes in order, refusing whatever else there is."""
+    foreign = [name for name in file["data"] if not re.fullmatch("demo_(0|[1-9][0-9]*)", name)]
+    if foreign:
+        raise InputError(f"{path}: data: expected episodes demo_0, demo_1 and so on, got {foreign}")
+    return sorted(int(name.removeprefix("demo_")) for name in file["data"])
 
 
 def _read_episode(demo: h5py.Group, info: DatasetInfo, origin: str) -> EpisodeRecord:

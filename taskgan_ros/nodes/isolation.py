@@ -143,14 +143,27 @@ def handled(numbers: Sequence[signal.Signals], handler: Handler) -> Iterator[Non
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP do what Ctrl-C does: raise KeyboardInterrupt, so that everything is cleaned up."""
+def interruptible() -> Iterator[Callable[[], None]]:
+    """Let SIGINT, SIGTERM and SIGHUP end the block in good order.
+
+    Python drops, with a traceback, what a signal's handler raises in a destructor or in a callback from C, and the
+    signal would be lost. So the first is only noted; a second one, of whoever cannot wait, raises at once.
+
+    Yields:
+        A function that raises KeyboardInterrupt if a signal has come; to be called many times a second.
+    """
+    asked: list[str] = []
+
+    def check() -> None:
+        if asked:
+            raise KeyboardInterrupt(asked[0])
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt(signal.Signals(number).name)
+        check()
+        asked.append("" if number == signal.SIGINT else signal.Signals(number).name)
 
-    with handled((signal.SIGTERM, signal.SIGHUP), interrupt):
-        yield
+    with handled(_STOP_SIGNALS, interrupt):
+        yield check
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -12,9 +13,17 @@ T = TypeVar("T")
 class NewestOnly(Generic[T]):
     """Runs `work(item)` in a thread of its own; an item that is still waiting is replaced by a newer one."""
 
-    def __init__(self, work: Callable[[T], None], name: str) -> None:
-        """Start the thread; `work` must not raise."""
-        self._work = work
+    def __init__(
+        self, work: Callable[[T], None], name: str, on_failure: Callable[[T, Exception], None] | None = None
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            work: is called with each item; the thread outlives whatever it raises.
+            name: of the thread.
+            on_failure: is told what `work` raised, and on which item; None prints it.
+        """
+        self._work, self._on_failure = work, on_failure
         self._waiting: list[T] = []  # at most one
         self._changed = threading.Condition()
         self._is_stopped = False
@@ -48,4 +57,15 @@ class NewestOnly(Generic[T]):
                 if self._is_stopped:
                     return
                 item = self._waiting.pop()
+            try:
+                self._try(item)
+            except Exception:
+                traceback.print_exc()
+
+    def _try(self, item: T) -> None:
+        try:
             self._work(item)
+        except Exception as error:
+            if not self._on_failure:
+                raise
+            self._on_failure(item, error)

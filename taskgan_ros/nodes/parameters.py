@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -32,7 +33,7 @@ def parameter(
 
 
 def declare(node: Node, kind: type[T], refuse: Callable[[], str] | None = None) -> None:
-    """Declare every field of the dataclass `kind` as a parameter of `node`.
+    """Declare every field of the dataclass `kind` as a parameter of `node`; warn of overrides of other names.
 
     Args:
         node: overrides from its command line and YAML files are taken.
@@ -57,6 +58,8 @@ def declare(node: Node, kind: type[T], refuse: Callable[[], str] | None = None) 
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
             raise InputError(_explain(field, error)) from error
     declared = True
+    for text in _unknown(node._parameter_overrides, node._parameters):  # rclpy has no public way to either
+        node.get_logger().warning(text)
 
 
 def read(node: Node, kind: type[T]) -> T:
@@ -86,6 +89,19 @@ def _fault(kind: type, candidate: Parameter) -> str:
     if not allowed or candidate.value in allowed:
         return ""
     return f"{candidate.name}: expected one of {list(allowed)}, got {candidate.value!r}"
+
+
+def _unknown(given: Iterable[str], declared: Iterable[str]) -> list[str]:
+    """Return a sentence on each override that rclpy ignores silently, a misspelt one mostly."""
+    own = list(declared)
+    sentences = []
+    for name in given:
+        if name in own or name == "use_sim_time" or name.startswith("qos_overrides."):
+            continue
+        likely = get_close_matches(name, own, n=1)
+        hint = f"did you mean {likely[0]}?" if likely else f"there are {sorted(own)}"
+        sentences.append(f"ignored: there is no parameter {name}; {hint}")
+    return sentences
 
 
 def _explain(field: dataclasses.Field[Any], error: Exception) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -60,6 +61,16 @@ def run(make_node: Callable[[Stop], N], stop_node: Callable[[N], None], args: li
         return _run(make_node, stop_node, stop)
     finally:
         rclpy.shutdown()
+
+
+def finish(status: int) -> NoReturn:
+    """End the process, even where a thread is still at something that cannot be interrupted, as an inference."""
+    others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
+    if others:  # Python would pull the interpreter from under a daemon: abort, status -6; and wait for any other
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _run(make_node: Callable[[Stop], N], stop_node: Callable[[N], None], stop: Stop) -> int:

@@ -7,7 +7,6 @@ them; every decision, and everything that moves the arm, happens under it.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ from rclpy.duration import Duration
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.time import Time
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64, Header
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
@@ -31,11 +29,11 @@ from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
 from taskgan_ros.control.supervisor import Action, Source, State, Supervisor
 from taskgan_ros.control.trajectory import JointCommander, JointTrajectory
 from taskgan_ros.errors import InputError
-from taskgan_ros.nodes.messages import diagnostics_message, image_message, trajectory_message
+from taskgan_ros.nodes.messages import diagnostics_message, image_message, seconds, trajectory_message
 from taskgan_ros.nodes.metrics import Latency, Rate
 from taskgan_ros.nodes.newest import NewestOnly
 from taskgan_ros.nodes.parameters import declare, parameter, read
-from taskgan_ros.nodes.process import Stop, run
+from taskgan_ros.nodes.process import Stop, finish, run
 from taskgan_ros.policy.bundle import load_bundle
 from taskgan_ros.policy.images import RawImage, read_image
 from taskgan_ros.policy.policy import CPU, Policy
@@ -48,7 +46,7 @@ TRAJECTORY_TOPIC: Final = "joint_trajectory"
 _WATCHDOG_S = 0.02  # a stop is noticed this much later than the timeouts say
 _REPEAT_S = 5.0  # between two log lines on the same fault
 _ACKNOWLEDGED_S = 0.5  # to wait for the last hold to arrive
-_WORKER_S = 5.0  # to wait for the inference that is under way
+_WORKER_S = 2.0  # to wait for the inference that is under way
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -76,6 +74,12 @@ class ReachParameters:
     )
     command_timeout_s: float = parameter(
         0.5, "with no command from an image younger than this, hold, s", minimum=0.01, maximum=60.0
+    )
+    image_age_s: float = parameter(
+        0.5,
+        "an image whose stamp is further from the ROS clock is ignored, s; 0 takes any",
+        minimum=0.0,
+        maximum=3600.0,
     )
 
 
@@ -191,7 +195,7 @@ class ReachNode(LifecycleNode):
         self._trajectories = self.create_lifecycle_publisher(JointTrajectoryMessage, TRAJECTORY_TOPIC, volatile)
         self._translations = self.create_lifecycle_publisher(Image, "~/translated_image", 1)
         self._latencies = self.create_lifecycle_publisher(Float64, "~/latency", 10)
-        self._worker = NewestOnly(self._infer, "inference")
+        self._worker = NewestOnly(self._infer, "inference", self._fail)
         self._images = self.create_subscription(Image, IMAGE_TOPIC, self._receive_image, newest)
         joint_states = self.create_subscription(JointState, JOINT_STATES_TOPIC, self._receive_joint_state, several)
         self._watchdog = self.create_timer(_WATCHDOG_S, self._watch, clock=self._steady, autostart=False)
@@ -235,13 +239,32 @@ class ReachNode(LifecycleNode):
             image = read_image(message.encoding, message.height, message.width, message.step, message.data)
         except InputError as error:
             self._bad_images += 1
-            self.get_logger().warning(f"ignored: {error}", throttle_duration_sec=_REPEAT_S)
+            self._refuse_image(str(error))
+            return
+        age_s, limit_s = self._age_s(message), self._settings.image_age_s
+        if limit_s and age_s is not None and abs(age_s) > limit_s:
+            self._old_images += 1
+            age = f"{age_s:.3f} s old" if age_s > 0 else f"{-age_s:.3f} s in the future"
+            self._refuse_image(
+                f"image: expected a stamp within {limit_s:g} s (image_age_s) of this node's clock, got one {age}: "
+                "an old image, or the clocks of camera and node differ"
+            )
             return
         with self._lock:
             if self._supervisor.state is State.INACTIVE or not self._worker:
                 return
             self._supervisor.receive_image(now_s)
             self._dropped_images += self._worker.put(Frame(message.header, image, now_s))
+
+    def _refuse_image(self, why: str) -> None:
+        self.get_logger().warning(f"ignored: {why}", throttle_duration_sec=_REPEAT_S)
+        with self._lock:
+            self._supervisor.refuse_image(why)
+
+    def _age_s(self, message: Image | Frame) -> float | None:
+        """Return now − stamp on the ROS clock, None where it is not set; a negative stamp will do too."""
+        stamp_s = seconds(message.header.stamp)
+        return seconds(self.get_clock().now().to_msg()) - stamp_s if stamp_s else None
 
     def _receive_joint_state(self, message: JointState) -> None:
         now_s = time.monotonic()
@@ -265,22 +288,26 @@ class ReachNode(LifecycleNode):
             if action is Action.COMMAND:
                 self._note_latency(frame, now_s)
             self._report()
-            if translated is not None:
+            if translated is not None and self._state == "active":
                 self._translations.publish(image_message(translated, frame.header))
 
     def _predict(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.uint8] | None]:
         size, listened = self._policy.card.image, self._translations.get_subscription_count() > 0
-        try:
-            rgb = frame.image.to_rgb(size.height, size.width)
-            started_s = time.monotonic()
-            prediction = self._policy.act(rgb[None], want_translated=listened and self._policy.translate)
-            with self._lock:
-                self._inference.add(time.monotonic() - started_s)
-        except Exception as error:  # whatever the runtime raises: the arm must hold, and the thread must live
-            self.get_logger().error(f"the policy failed: {error}", throttle_duration_sec=_REPEAT_S)
-            return np.full(len(self._policy.card.joint_names), np.nan), None
+        rgb = frame.image.to_rgb(size.height, size.width)
+        started_s = time.monotonic()
+        prediction = self._policy.act(rgb[None], want_translated=listened and self._policy.translate)
+        with self._lock:
+            self._inference.add(time.monotonic() - started_s)
         translated = prediction.translated
         return prediction.commands[0], None if translated is None else translated[0]
+
+    def _fail(self, frame: Frame, error: Exception) -> None:
+        """Hold, whatever has been raised on the way from an image to a command."""
+        reason = f"the policy failed: {error}"
+        self.get_logger().error(reason, throttle_duration_sec=_REPEAT_S)
+        with self._lock:
+            self._act(self._supervisor.receive_failure(reason, frame.arrived_s))
+            self._report()
 
     # What is sent, under the lock.
 
@@ -289,8 +316,10 @@ class ReachNode(LifecycleNode):
         if measured is None:
             return
         if action is Action.COMMAND and command is not None and parked is not None:
-            self._send(self._commander.next_point(command, measured, parked))
-            self._command_rate.tick(time.monotonic())
+            now_s = time.monotonic()
+            age_s = self._supervisor.joint_state_age_s(now_s)
+            self._send(self._commander.next_point(command, measured, parked, age_s))
+            self._command_rate.tick(now_s)
         elif action is Action.HOLD:
             self._send(self._commander.hold(measured))
             self._holds += 1
@@ -300,7 +329,9 @@ class ReachNode(LifecycleNode):
 
     def _note_latency(self, frame: Frame, now_s: float) -> None:
         self._processing.add(now_s - frame.arrived_s)
-        age_s = (self.get_clock().now() - Time.from_msg(frame.header.stamp)).nanoseconds * 1e-9
+        age_s = self._age_s(frame)
+        if age_s is None:
+            return
         self._latency.add(age_s)
         if self._latencies.get_subscription_count() > 0:
             self._latencies.publish(Float64(data=age_s))
@@ -324,7 +355,7 @@ class ReachNode(LifecycleNode):
         now_s = time.monotonic()
         self._image_rate, self._joint_state_rate, self._command_rate = Rate(now_s), Rate(now_s), Rate(now_s)
         self._latency, self._processing, self._inference = Latency(), Latency(), Latency()
-        self._bad_images = self._dropped_images = self._holds = 0
+        self._bad_images = self._old_images = self._dropped_images = self._holds = 0
 
     def _publish_diagnostics(self) -> None:
         with self._lock:
@@ -360,6 +391,7 @@ class ReachNode(LifecycleNode):
             "images": self._image_rate.count,
             "dropped_images": self._dropped_images,
             "bad_images": self._bad_images,
+            "old_images": self._old_images,
             "commands": self._command_rate.count,
             "holds": self._holds,
             "image_publishers": self.count_publishers(self._images.topic_name),
@@ -393,7 +425,7 @@ def main(args: list[str] | None = None) -> None:
     def make(_stop: Stop) -> ReachNode:
         return ReachNode()
 
-    sys.exit(run(make, ReachNode.stop, args))
+    finish(run(make, ReachNode.stop, args))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import shlex
 import sys
 import time
 from bisect import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -45,7 +45,10 @@ _RECENT_S = 1.0  # what the live figures look back on
 
 @dataclass(frozen=True)
 class ReachConfig:
-    """Watch the loop close over ROS 2: a simulated cell, and the node that drives it by its camera."""
+    """Watch the loop close over ROS 2: a simulated cell, and the node that drives it by its camera.
+
+    Both run in a ROS domain of their own, on this machine only; your ROS_DOMAIN_ID is ignored.
+    """
 
     bundle: str = "reach_target_wood"
     """A shipped bundle's name or a folder."""
@@ -94,9 +97,10 @@ def reach(config: ReachConfig) -> int:
     done: list[Episode] = []
     _make_folder(plan.out)
     try:
-        with isolation.interruptible():
-            _run(plan, console, done)
-            _report(plan, console, done)
+        with isolation.interruptible() as check_interrupt:
+            _run(plan, console, done, check_interrupt)
+            check_interrupt()
+        _report(plan, console, done)
     except SessionError as error:
         print(f"taskgan: {error}", file=sys.stderr)
         return 1
@@ -115,17 +119,18 @@ def _prepare(config: ReachConfig) -> _Plan:
     if not 0 <= config.seed <= _MAX_SEED:
         raise InputError(f"expected a seed of 0 to {_MAX_SEED}, got {config.seed}")
     bundle = load_bundle(config.bundle)
-    scene = load_scene(bundle.card.scene)
+    scene = load_scene(bundle.scene_name)
     check_seed(bundle.card, config.seed)
     check_scene(bundle.card, scene)
     load_domain(config.domain)
     image = bundle.card.image
     parameters: dict[str, dict[str, Any]] = {
         "sim_node": {
-            "scene": str(resolve("scenes", bundle.card.scene).absolute()),
+            "scene": str(resolve("scenes", bundle.scene_name).absolute()),
             "domain": str(resolve("domains", config.domain).absolute()),
             "seed": config.seed,
-            "image_size": max(image.height, image.width, _SMALLEST_IMAGE_PX),
+            "image_height": max(image.height, _SMALLEST_IMAGE_PX),
+            "image_width": max(image.width, _SMALLEST_IMAGE_PX),
         },
         "reach_node": {"bundle": str(bundle.path.absolute())},
     }
@@ -147,7 +152,7 @@ def _make_folder(path: Path) -> None:
         raise InputError(f"{path}: expected to make this folder, got: {error.strerror}") from error
 
 
-def _run(plan: _Plan, console: Console, done: list[Episode]) -> None:
+def _run(plan: _Plan, console: Console, done: list[Episode], check_interrupt: Callable[[], None]) -> None:
     """Run the episodes, and append each to `done`.
 
     Raises:
@@ -162,10 +167,11 @@ def _run(plan: _Plan, console: Console, done: list[Episode]) -> None:
         display,
     ):
         display.say(f"{plan.bundle.card.name} in {config.domain}: {config.episodes} episodes, seed {config.seed}")
-        display.say(Text(f"starting two nodes in ROS domain {domain_id}, their logs are in {plan.out}", "dim"))
+        domain = f"ROS domain {domain_id} (ROS_DOMAIN_ID is ignored)"
+        display.say(Text(f"starting two nodes in {domain}, their logs are in {plan.out}", "dim"))
         for name, parameters in plan.parameters.items():
             nodes.start(name, _command(plan.out, name, parameters))
-        _Session(plan, nodes, display).run(domain_id, done)
+        _Session(plan, nodes, display, check_interrupt).run(domain_id, done)
         for name in nodes.stop():
             display.say(Text(f"{name} had to be killed", "yellow"))
 
@@ -173,8 +179,10 @@ def _run(plan: _Plan, console: Console, done: list[Episode]) -> None:
 class _Session:
     """Takes the nodes through the episodes, and shows what goes on meanwhile."""
 
-    def __init__(self, plan: _Plan, nodes: ChildProcesses, display: Display) -> None:
-        self._plan, self._nodes, self._display = plan, nodes, display
+    def __init__(
+        self, plan: _Plan, nodes: ChildProcesses, display: Display, check_interrupt: Callable[[], None]
+    ) -> None:
+        self._plan, self._nodes, self._display, self._check_interrupt = plan, nodes, display, check_interrupt
         self._number = 0
         self._recording: Recording | None = None
         self._waiting_for, self._waiting_since_s = "", 0.0
@@ -203,6 +211,7 @@ class _Session:
         self._waiting_for, self._waiting_since_s = what, time.monotonic()
 
     def _turn(self) -> None:
+        self._check_interrupt()
         self._nodes.check()
         if self._recording and self._recording.is_running:
             self._display.show_progress(self._number, self._progress(self._recording))

@@ -6,7 +6,6 @@ Two threads: the executor's moves the robot, the camera's owns the GL context. O
 from __future__ import annotations
 
 import json
-import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from taskgan_ros.nodes.messages import (
 )
 from taskgan_ros.nodes.metrics import Rate
 from taskgan_ros.nodes.parameters import declare, parameter, read
-from taskgan_ros.nodes.process import Stop, run
+from taskgan_ros.nodes.process import Stop, finish, run
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.sim.episode import Episode, sample_test_episode
@@ -57,7 +56,8 @@ class SimParameters:
     domain: str = parameter("target_wood", "how the cell looks: a shipped domain's name, or a YAML file")
     seed: int = parameter(1000, "of the episodes; 1000 is `taskgan evaluate`'s", minimum=0, maximum=2**31 - 1)
     first_episode: int = parameter(0, "the number of the first start's episode", minimum=0, maximum=2**31 - 1)
-    image_size: int = parameter(128, "pixels a side", minimum=16, maximum=2048)
+    image_height: int = parameter(128, "pixels", minimum=16, maximum=2048)
+    image_width: int = parameter(128, "pixels", minimum=16, maximum=2048)
     camera_rate_hz: float = parameter(20.0, "images a second", minimum=0.1, maximum=1000.0)
     joint_state_rate_hz: float = parameter(50.0, "joint states a second", minimum=1.0, maximum=1000.0)
     auto_start: bool = parameter(False, "start the next episode when one has run for episode_s")
@@ -176,7 +176,8 @@ class SimNode(Node):
 
     def _film(self) -> None:
         try:
-            with Cell(self._scene, self._domain, self._settings.image_size) as cell:
+            size = self._settings.image_height, self._settings.image_width
+            with Cell(self._scene, self._domain, size) as cell:
                 self._film_with(cell)
         except Exception as error:  # without a camera the node is of no use
             self._stop_process(f"the camera failed: {error}")
@@ -198,7 +199,7 @@ class SimNode(Node):
 
 def main(args: list[str] | None = None) -> None:
     """Run the node until SIGINT or SIGTERM."""
-    sys.exit(run(SimNode, SimNode.stop, args))
+    finish(run(SimNode, SimNode.stop, args))
 
 
 if __name__ == "__main__":

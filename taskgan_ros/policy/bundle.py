@@ -15,7 +15,7 @@ import pydantic
 import yaml
 
 from taskgan_ros.arm.arm import Arm, load_arm
-from taskgan_ros.config import config_dataclass, load, share_dir, to_plain
+from taskgan_ros.config import config_dataclass, expand_home, is_path, load, share_dir, to_plain
 from taskgan_ros.errors import InputError, OutputExistsError
 from taskgan_ros.policy.graph import Signature, Tensor, read_signature
 
@@ -29,7 +29,8 @@ GRAPHS = (TRANSLATOR, TASK_MODEL, POLICY)
 IMAGE, COMMAND, TRANSLATED = "image", "command", "translated"
 UNITS = {"joint_velocities": "rad/s", "joint_angles": "rad"}
 
-Name = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]  # leads to no other folder
+NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"  # leads to no other folder
+Name = Annotated[str, pydantic.Field(pattern=NAME)]
 Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, pydantic.Field(gt=0)]
 Positive = Annotated[float, pydantic.Field(gt=0)]
@@ -63,8 +64,8 @@ class BundleCard:
         format: the layout of the folder.
         name: of the bundle, as `models/` has it.
         task: what the command is.
-        arm: a shipped arm, or an arm file in the bundle's folder.
-        scene: the scene it was trained in.
+        arm: a shipped arm, or an arm file among `files`.
+        scene: the scene it was trained in: a shipped one, or a scene file among `files`.
         target_domain: the domain of the camera images that the translator (F) takes.
         joint_names: one for each of the J outputs, in their order.
         units: of the command: rad/s for joint_velocities, rad for joint_angles.
@@ -134,6 +135,11 @@ class Bundle:
     card: BundleCard
     arm: Arm
 
+    @property
+    def scene_name(self) -> str | Path:
+        """The scene it was trained in: a shipped name, or the path of the bundle's own file."""
+        return _part(self.path, self.card, "scene")
+
 
 def shipped_bundles() -> tuple[str, ...]:
     """Return the names of the bundles in `models/`."""
@@ -142,6 +148,8 @@ def shipped_bundles() -> tuple[str, ...]:
 
 def load_bundle(name_or_path: str | Path) -> Bundle:
     """Return a shipped bundle by name, or the one in a user's folder, after checking all of it.
+
+    A folder in the working directory takes no shipped name's place; `./name` is the folder.
 
     Raises:
         InputError: no such bundle; or its card, a file's hash, a graph's opset, inputs or outputs, or the
@@ -156,6 +164,7 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
         data = _read_verified(path / name, expected)
         if name in GRAPHS:
             _check_graph(path / name, read_signature(data, path / name), card)
+    _part(path, card, "scene")
     return Bundle(path, card, _load_arm(path, card))
 
 
@@ -204,13 +213,12 @@ def write_bundle(
 
 
 def _find(name_or_path: str | Path) -> Path:
-    path = Path(name_or_path).expanduser()
-    if not path.is_dir():
-        shipped = shipped_bundles()
-        if str(name_or_path) not in shipped:
-            names = ", ".join(shipped)
-            raise InputError(f"bundle: expected a folder or one of [{names}], got {str(name_or_path)!r}")
+    shipped = shipped_bundles()
+    if str(name_or_path) in shipped:
         return share_dir() / "models" / name_or_path
+    path = expand_home(name_or_path)
+    if not path.is_dir():
+        raise InputError(f"bundle: expected a folder or one of [{', '.join(shipped)}], got {str(name_or_path)!r}")
     if not (path / CARD).is_file():
         found = sorted(file.name for file in path.iterdir())
         raise InputError(f"{path}: expected a bundle, which has {CARD}, got a folder with {found}")
@@ -248,9 +256,18 @@ def _listed(tensors: tuple[Tensor, ...]) -> str:
     return "; ".join(map(str, tensors))
 
 
+def _part(path: Path, card: BundleCard, field: Literal["arm", "scene"]) -> str | Path:
+    """Return the bundle's own verified file that the card's `field` names, or the shipped name that it is."""
+    name: str = getattr(card, field)
+    if name in card.files:
+        return path.absolute() / name
+    if is_path(name) and not Path(name).is_absolute():  # would be another file in each working directory
+        raise InputError(f"{path / CARD}: {field}: expected a shipped name or one of `files`, got {name!r}")
+    return name
+
+
 def _load_arm(path: Path, card: BundleCard) -> Arm:
-    own = path / card.arm
-    arm = load_arm(own if own.is_file() else card.arm)
+    arm = load_arm(_part(path, card, "arm"))
     unknown = [name for name in card.joint_names if name not in arm.joint_names]
     if unknown:
         expected = f"expected joints of the arm {card.arm}, {list(arm.joint_names)}"

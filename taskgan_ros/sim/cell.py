@@ -36,6 +36,12 @@ _SLICES = 12  # segments round a cylinder: smooth at 128 pixels, and geometry is
 _MAX_IMAGE_PX = 2048
 
 
+def check_image_size(height: int, width: int) -> None:
+    """Refuse images that a cell does not draw."""
+    if not all(16 <= side <= _MAX_IMAGE_PX for side in (height, width)):
+        raise InputError(f"expected an image of 16 to {_MAX_IMAGE_PX} pixels a side, got {height}x{width}")
+
+
 class Cell:
     """The cell in one domain's looks. A context manager: it holds a GL context, made and used in one thread.
 
@@ -53,10 +59,7 @@ class Cell:
         """
         self.scene, self.domain = scene, domain
         self.height, self.width = (image_size, image_size) if isinstance(image_size, int) else image_size
-        if not all(16 <= side <= _MAX_IMAGE_PX for side in (self.height, self.width)):
-            raise InputError(
-                f"expected an image of 16 to {_MAX_IMAGE_PX} pixels a side, got {self.height}x{self.width}"
-            )
+        check_image_size(self.height, self.width)
         self._textures = [
             image
             for pattern in dict.fromkeys(domain.table.patterns)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
 from taskgan_ros.data.dataset import DatasetInfo, EpisodeRecord, open_writer
 from taskgan_ros.errors import InputError
-from taskgan_ros.progress import progress_bar
+from taskgan_ros.progress import print_line, progress_bar
 from taskgan_ros.sim import expert
-from taskgan_ros.sim.cell import Cell
+from taskgan_ros.sim.cell import Cell, check_image_size
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.sim.episode import CellState, sample_episode
+from taskgan_ros.sim.episode import CellState, check_seed_range, sample_episode
+from taskgan_ros.sim.pool import run_parallel
 from taskgan_ros.sim.scene import Scene, load_scene
 
 UNITS = {"joint_velocities": "rad/s", "joint_angles": "rad"}
@@ -50,7 +49,7 @@ class CollectConfig:
     workers: int = os.cpu_count() or 1
     """Processes that render."""
     resume: bool = False
-    """Go on with a collection that Ctrl-C stopped."""
+    """Go on with a collection that was stopped or failed."""
 
 
 class Recorder:
@@ -91,13 +90,20 @@ class Recorder:
 
 
 def describe(config: CollectConfig) -> DatasetInfo:
-    """Return the attributes of the dataset that `config` collects, checking every name in it."""
+    """Return the attributes of the dataset that `config` collects, checking all of it that can be without a renderer.
+
+    Raises:
+        InputError: an unknown name, a number out of range, a scene without an episode.
+    """
     scene = load_scene(config.scene)
     for name in (config.domain, config.paired):
         if name:
             load_domain(name)
     if config.episodes < 1:
         raise InputError(f"expected at least 1 episode, got {config.episodes}")
+    check_image_size(config.image_size, config.image_size)
+    check_seed_range(config.seed)
+    sample_episode(scene, config.seed, 0)
     return DatasetInfo(
         task=config.task,
         units=UNITS[config.task],
@@ -119,48 +125,35 @@ def collect(config: CollectConfig) -> None:
     """Record `config.episodes` episodes to `config.out`.
 
     Raises:
-        InputError: an unknown name, an output that exists, a full disk.
+        InputError: as `describe` and `open_writer`, or a worker was killed; what is done stays for `resume`.
     """
     info = describe(config)
     with open_writer(config.out, info, config.resume) as writer:
         done = writer.done
         todo = [index for index in range(config.episodes) if index not in done]
-        with progress_bar("collect", config.episodes, "episodes", len(done)) as advance:
-            for index, record in _record_all(config, todo):
+        with (
+            progress_bar("collect", config.episodes, "episodes", len(done)) as advance,
+            closing(_record_all(config, todo)) as records,
+        ):
+            for index, record in records:
                 writer.add(index, record)
                 advance(1)
-    Console().print(f"{config.out}: {info.images} images of {config.domain}, {config.out.stat().st_size / 1e6:.0f} MB")
+    print_line(f"{config.out}: {info.images} images of {config.domain}, {config.out.stat().st_size / 1e6:.0f} MB")
 
 
 _recorder: Recorder | None = None  # one a worker process: a GL context cannot be sent to it
 
 
-def _record(config: CollectConfig, index: int) -> tuple[int, EpisodeRecord]:
+def _record(config: CollectConfig, index: int) -> EpisodeRecord:
     global _recorder
     if _recorder is None:
         _recorder = Recorder(config)
-    return index, _recorder.record(index)
+    return _recorder.record(index)
 
 
-def _record_all(config: CollectConfig, todo: list[int]) -> Iterator[tuple[int, EpisodeRecord]]:
-    if config.workers <= 1:
-        recorder = Recorder(config)
-        yield from ((index, recorder.record(index)) for index in todo)
-        recorder.close()
+def _record_all(config: CollectConfig, todo: list[int]) -> Generator[tuple[int, EpisodeRecord], None, None]:
+    if config.workers > 1:
+        yield from run_parallel(partial(_record, config), todo, config.workers)
         return
-    # Mesa's software renderer starts a thread a core in each process; side by side they only wait for each other.
-    os.environ.setdefault("LP_NUM_THREADS", "1")
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(config.workers, context) as pool:
-        try:
-            # A few episodes a worker are under way at a time, so that finished ones do not pile up in memory.
-            waiting = iter(todo)
-            futures = {pool.submit(_record, config, index) for index in islice(waiting, 4 * config.workers)}
-            while futures:
-                future = next(as_completed(futures))
-                futures.remove(future)
-                futures |= {pool.submit(_record, config, index) for index in islice(waiting, 1)}
-                yield future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with closing(Recorder(config)) as recorder:
+        yield from ((index, recorder.record(index)) for index in todo)

@@ -14,6 +14,8 @@ from taskgan_ros.sim.scene import Scene
 Array = NDArray[np.float64]
 
 _MAX_DRAWS = 2000  # the shipped scene needs about 10 draws a start; far more means that its ranges contradict
+_MAX_CUBE_DRAWS = 200  # it needs 1 draw a cube; each that cannot be reached costs 20 ms
+_MAX_SEED = 2**63 - 1  # what a dataset's attribute holds
 _IK_STEPS = 100
 _IK_DAMPING = 1e-4  # m^2: small against the Jacobian's square (0.1), enough to pass singular poses
 _IK_TOLERANCE_M = 1e-5
@@ -54,6 +56,12 @@ class Episode:
     index: int
     state: CellState
     solution: Array
+
+
+def check_seed_range(seed: int) -> None:
+    """Refuse a seed that no episode can be drawn with."""
+    if not 0 <= seed <= _MAX_SEED:
+        raise InputError(f"expected a seed of 0 to {_MAX_SEED}, got {seed}")
 
 
 def goal_position(scene: Scene, cube_xy: Array) -> Array:
@@ -109,13 +117,15 @@ def sample_test_episode(scene: Scene, seed: int, index: int) -> Episode:
 
 
 def _draw_cube(scene: Scene, rng: np.random.Generator) -> tuple[Array, Array]:
-    for _ in range(_MAX_DRAWS):
+    for _ in range(_MAX_CUBE_DRAWS):
         radius, azimuth = rng.uniform(*scene.cube.radius), rng.uniform(*scene.cube.azimuth)
         cube_xy = radius * np.array([np.cos(azimuth), np.sin(azimuth)])
         solution = solve_ik(scene, goal_position(scene, cube_xy))
         if solution is not None:
             return cube_xy, solution
-    raise InputError(f"scene: expected a reachable cube within {scene.cube.radius} m, got none in {_MAX_DRAWS} draws")
+    raise InputError(
+        f"scene: expected a reachable cube within {scene.cube.radius} m, got none in {_MAX_CUBE_DRAWS} draws"
+    )
 
 
 def _draw_start(scene: Scene, rng: np.random.Generator) -> Array:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shlex
+import tempfile
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
 from taskgan_ros.control.limits import integrate
 from taskgan_ros.errors import InputError, OutputExistsError
-from taskgan_ros.policy.bundle import BundleCard, load_bundle
+from taskgan_ros.policy.bundle import Bundle, BundleCard, load_bundle
 from taskgan_ros.policy.policy import Policy
-from taskgan_ros.progress import progress_bar
+from taskgan_ros.progress import print_line, progress_bar
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.sim.episode import goal_distance, sample_test_episode
+from taskgan_ros.sim.episode import check_seed_range, goal_distance, sample_test_episode
+from taskgan_ros.sim.pool import run_parallel
 from taskgan_ros.sim.scene import Scene, load_scene
 
 TEST_SEED = 1000  # training data is collected with small seeds
@@ -55,38 +56,39 @@ def evaluate(config: EvaluateConfig) -> dict[str, object]:
     """Run the episodes and return the figures, as `--json` writes them.
 
     Raises:
-        InputError: unknown names, a bundle for another arm or task, a seed that trained it, an output that exists.
+        InputError: unknown names, a bundle for another arm or task, a seed that trained it, an output that exists or
+            cannot be written, a worker that was killed.
     """
     if config.json and config.json.exists():
         raise OutputExistsError(config.json)
     bundle = load_bundle(config.bundle)
-    domain = load_domain(config.domain)
-    scene = load_scene(bundle.card.scene)
+    load_domain(config.domain)  # checked here, loaded again by each worker
+    scene = load_scene(bundle.scene_name)
     check_seed(bundle.card, config.seed)
     check_scene(bundle.card, scene)
+    check_arm(bundle, scene)
     if config.episodes < 1:
         raise InputError(f"expected at least 1 episode, got {config.episodes}")
-    del domain  # checked here, loaded again by each worker
+    sample_test_episode(scene, config.seed, 0)
+    if config.json:
+        _check_place(config.json)
     chunks = [range(k, min(k + _LOCKSTEP, config.episodes)) for k in range(0, config.episodes, _LOCKSTEP)]
-    os.environ.setdefault("LP_NUM_THREADS", "1")  # one process a core; see collect
-    context = multiprocessing.get_context("spawn")
-    distances = []
+    ended: dict[range, NDArray[np.float64]] = {}
     with (
         progress_bar(f"evaluate in {config.domain}", config.episodes, "episodes") as advance,
-        ProcessPoolExecutor(max(1, min(config.workers, len(chunks))), context) as pool,
+        closing(run_parallel(partial(_run_chunk, config), chunks, max(1, config.workers))) as results,
     ):
-        for chunk, result in zip(chunks, pool.map(_run_chunk, [config] * len(chunks), chunks), strict=True):
-            distances.append(result)
-            ended = np.concatenate(distances)[:, -1]
-            advance(len(chunk), success=float((ended < scene.threshold_m).mean()))
-    figures = summarise(np.concatenate(distances), scene, config)
-    if config.json:
-        config.json.parent.mkdir(parents=True, exist_ok=True)
-        config.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    Console().print(
+        for chunk, result in results:
+            ended[chunk] = result
+            final = np.concatenate(list(ended.values()))[:, -1]
+            advance(len(chunk), success=float((final < scene.threshold_m).mean()))
+    figures = summarise(np.concatenate([ended[chunk] for chunk in chunks]), scene, config)
+    print_line(
         f"{config.bundle} in {config.domain}: {figures['success_rate']:.0%} of {config.episodes} episodes, "
         f"final distance {figures['final_distance_mean_m']:.3f} ± {figures['final_distance_std_m']:.3f} m"
     )
+    if config.json:
+        _write_whole(config.json, json.dumps(figures, indent=2) + "\n")
     return figures
 
 
@@ -135,7 +137,8 @@ def rollout(scene: Scene, cell: Cell, act: Act, seed: int, indices: range) -> ND
 
 
 def check_seed(card: BundleCard, seed: int) -> None:
-    """Refuse a seed that training data was drawn with."""
+    """Refuse a seed that training data was drawn with, or that is none."""
+    check_seed_range(seed)
     used = {name: value for name, value in card.seeds.items() if name.endswith("_data")}
     if seed in used.values():
         raise InputError(f"expected a seed that no training data was drawn with ({used}), got {seed}")
@@ -151,9 +154,44 @@ def check_scene(card: BundleCard, scene: Scene) -> None:
         )
 
 
+def check_arm(bundle: Bundle, scene: Scene) -> None:
+    """Refuse a bundle whose arm moves in another way than the scene's: other joints, limits or tip."""
+    ours, its = scene.arm, bundle.arm
+    if ours.joint_names != its.joint_names:
+        expected, actual = f"joints {list(ours.joint_names)}", str(list(its.joint_names))
+    elif ours.joints != its.joints:
+        expected, actual = next((str(a), str(b)) for a, b in zip(ours.joints, its.joints, strict=True) if a != b)
+    elif ours.tip != its.tip:
+        expected, actual = f"the tip {ours.tip}", str(its.tip)
+    else:
+        return
+    names = f"the scene's arm {scene.arm_name}, got one for {bundle.card.arm}"
+    raise InputError(f"{bundle.card.name}: expected a bundle for {names}: expected {expected}, got {actual}")
+
+
+def _check_place(path: Path) -> None:
+    """Refuse a file that could not be written once the figures are there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise InputError(f"{path}: expected a place to write the figures to, got: {error}") from error
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file that is there whole or not at all."""
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as beside:
+            file = Path(beside) / path.name
+            file.write_text(text, encoding="utf-8")
+            file.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: expected to write the figures above there, got: {error}") from error
+
+
 def _run_chunk(config: EvaluateConfig, indices: range) -> NDArray[np.float64]:
     bundle = load_bundle(config.bundle)
-    scene = load_scene(bundle.card.scene)
+    scene = load_scene(bundle.scene_name)
     policy = Policy(bundle, threads=1, translate=config.translate)
     size = (bundle.card.image.height, bundle.card.image.width)
     with Cell(scene, load_domain(config.domain), size) as cell:

@@ -11,7 +11,7 @@ import pydantic
 from numpy.typing import NDArray
 
 from taskgan_ros.arm.arm import Arm, Positive, Vector3, load_arm
-from taskgan_ros.config import config_dataclass, load, resolve
+from taskgan_ros.config import build, config_dataclass, expand_home, is_path, read_yaml, resolve
 
 
 def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
@@ -113,9 +113,14 @@ class Scene:
 
 
 def load_scene(name_or_path: str | Path) -> Scene:
-    """Return a shipped scene by name, or the scene in a user's file.
+    """Return a shipped scene by name, or the scene in a user's file; an arm's file is looked for beside the scene's.
 
     Raises:
         InputError: unknown name, or a file that does not describe a scene.
     """
-    return load(Scene, resolve("scenes", name_or_path))
+    path = resolve("scenes", name_or_path)
+    values = read_yaml(path)
+    arm = values.get("arm") if isinstance(values, dict) else None
+    if isinstance(arm, str) and is_path(arm):
+        values["arm"] = str(path.parent / expand_home(arm))
+    return build(Scene, values, origin=str(path))

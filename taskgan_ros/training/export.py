@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
+import re
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,26 +15,29 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+import yaml
 from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor, nn
 
 import taskgan_ros
-from taskgan_ros.data.dataset import check_compatible, load_dataset, read_info
+from taskgan_ros.config import build, is_path, read_yaml, short_name
+from taskgan_ros.data.dataset import DatasetInfo, check_compatible, load_dataset, read_info
 from taskgan_ros.errors import InputError, OutputExistsError
 from taskgan_ros.policy.bundle import (
     COMMAND,
     IMAGE,
+    NAME,
     POLICY,
     TASK_MODEL,
     TRANSLATED,
     TRANSLATOR,
     Bundle,
     BundleCard,
-    ImageFormat,
     Result,
     write_bundle,
 )
+from taskgan_ros.training.lineage import check_domain, data_seeds, generations, locate, translated_domains
 from taskgan_ros.training.model_card import write_model_card, write_table
 from taskgan_ros.training.networks import TaskModel, to_network, to_uint8
 from taskgan_ros.training.run import read_description
@@ -40,6 +45,7 @@ from taskgan_ros.training.task_model import Learned, load_task_model
 from taskgan_ros.training.translator import load_translator
 
 OPSET = 18
+_ARM, _SCENE = "arm.yaml", "scene.yaml"
 _MAX_COMMAND_DIFFERENCE = (
     1e-3  # rad/s: the float error of the graph; one byte of the translation moves the command more
 )
@@ -115,8 +121,12 @@ def export(config: ExportConfig) -> Bundle:
     """
     if config.out.exists():
         raise OutputExistsError(config.out)
+    if not re.fullmatch(NAME, config.out.name):
+        raise InputError(
+            f"{config.out}: expected a folder's name of letters, digits, _ - and ., got {config.out.name!r}"
+        )
     translator = load_translator(config.translator).eval()
-    direction = read_description(config.translator)["config"]["direction"]
+    direction = read_description(config.translator).config["direction"]
     if direction != "inverse":
         raise InputError(
             f"{config.translator}: expected an inverse translator, to stand before f_X, got a {direction} one"
@@ -124,17 +134,22 @@ def export(config: ExportConfig) -> Bundle:
     task_model, learned = load_task_model(config.task_model)
     target = load_dataset(config.target)
     check_compatible(learned.data, target.info)
-    card, pictures = _describe(config, learned), _pictures(config)
+    taken, given = translated_domains(config.translator)
+    check_domain(f"{config.translator}, what it translates into", learned.data.domain, given)
+    check_domain(f"target: {config.target}", taken, target.info.domain)
+    arm, scene, files = _own_files(config.task_model, learned.data)
+    card, pictures = _describe(config, learned, arm, scene), _pictures(config)
     graphs = _graphs(translator, task_model.eval(), learned)
     step = max(1, len(target) // _CHECKED_IMAGES)
     images = torch.from_numpy(target.images[::step][:_CHECKED_IMAGES])
-    files, differences = {}, {}
+    differences = {}
     for name, (graph, outputs) in graphs.items():
         files[name] = _to_onnx(graph, images[:2], outputs)
         differences.update(_compare(name, files[name], graph, images, outputs))
     card = dataclasses.replace(card, export_max_abs_diff=differences)
     bundle = write_bundle(config.out, card, files, write_model_card(card, list(pictures)), pictures)
-    Console().print(f"{config.out}: " + ", ".join(f"{name} {value:.2g}" for name, value in differences.items()))
+    largest = ", ".join(f"{name} {value:.2g}" for name, value in differences.items())
+    Console().print(f"{config.out}: largest differences from torch (bytes, {card.units}): {largest}", soft_wrap=True)
     return bundle
 
 
@@ -148,6 +163,7 @@ def _graphs(translator: nn.Module, task_model: TaskModel, learned: Learned) -> d
 
 
 def _to_onnx(graph: nn.Module, example: Tensor, outputs: list[str]) -> bytes:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of operators that we do not use
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
         torch.onnx.export(
@@ -193,55 +209,64 @@ def _compare(name: str, data: bytes, graph: nn.Module, images: Tensor, outputs: 
     return differences
 
 
-def _describe(config: ExportConfig, learned: Learned) -> BundleCard:
-    step1, step2 = read_description(config.task_model), read_description(config.translator)
-    settings = step2["config"]
-    target = read_info(config.target)
-    refined = step1["kind"] == "refine"
-    first = read_description(Path(step1["config"]["task_model"])) if refined else step1
+def _own_files(run: Path, data: DatasetInfo) -> tuple[str, str, dict[str, bytes]]:
+    """Return the card's arm and scene, and the files that they name in the bundle where they are not shipped ones."""
+    arm, scene, files = data.arm, data.scene, {}
+    if is_path(arm):
+        files[_ARM], arm = locate(run, arm).read_bytes(), _ARM
+    if is_path(scene):
+        values = {**read_yaml(locate(run, scene)), "arm": arm}  # which lies beside it now
+        files[_SCENE], scene = yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode(), _SCENE
+    return arm, scene, files
+
+
+def _describe(config: ExportConfig, learned: Learned, arm: str, scene: str) -> BundleCard:
+    run, settings = config.translator, read_description(config.translator).config
+    first, *refinements = generations(config.task_model)
     counts: dict[str, int | float | str] = {
-        "source_images": read_info(Path(settings["source"])).images,
-        "target_images": read_info(Path(settings["target"])).images,
+        "source_images": read_info(locate(run, settings["source"])).images,
+        "target_images": read_info(locate(run, settings["target"])).images,
         "translator_steps": settings["settings"]["steps"],
-        "task_model_steps": first["config"]["steps"],
-        "refine_steps": step1["config"]["steps"] if refined else 0,
+        "task_model_steps": first["steps"],
+        "refine_steps": sum(refinement["steps"] for refinement in refinements),
     }
     if settings["pretrain"]:
-        counts["randomised_pairs"] = read_info(Path(settings["pretrain"])).images
+        counts["randomised_pairs"] = read_info(locate(run, settings["pretrain"])).images
         counts["pretrain_steps"] = settings["settings"]["pretrain_steps"]
-    seeds = {"task_model": first["config"]["seed"], "translator": settings["seed"]}
-    for name in ("source", "target", "pretrain"):
-        if settings[name]:
-            seeds[f"{name}_data"] = read_info(Path(settings[name])).seed
-    return BundleCard(
-        name=config.out.name,
-        task=learned.data.task,  # type: ignore[arg-type]  # checked by the card itself
-        arm=learned.data.arm,
-        scene=learned.data.scene,
-        target_domain=target.domain,
-        joint_names=learned.data.action_names,
-        units=learned.data.units,
-        label_scale=learned.label_scale,
-        image=ImageFormat(height=learned.data.height, width=learned.data.width),
-        opset=OPSET,
-        lambda_task=settings["settings"]["lambda_task"],
-        recipe=settings["recipe"],
-        data=counts,
-        seeds=seeds,
-        taskgan_version=taskgan_ros.__version__,
-        results=tuple(_read_result(path) for path in config.results),
-    )
+    seeds = {"task_model": first["seed"], "translator": settings["seed"]}
+    values = {
+        "name": config.out.name,
+        "task": learned.data.task,
+        "arm": arm,
+        "scene": scene,
+        "target_domain": short_name(read_info(config.target).domain),
+        "joint_names": learned.data.action_names,
+        "units": learned.data.units,
+        "label_scale": learned.label_scale,
+        "image": {"height": learned.data.height, "width": learned.data.width},
+        "opset": OPSET,
+        "lambda_task": settings["settings"]["lambda_task"],
+        "recipe": short_name(settings["recipe"]),
+        "data": counts,
+        "seeds": seeds | data_seeds(run, config.task_model),
+        "taskgan_version": taskgan_ros.__version__,
+        "results": tuple(_read_result(path, config.out.name) for path in config.results),
+    }
+    return build(BundleCard, values, str(config.out))
 
 
-def _read_result(path: Path) -> Result:
+def _read_result(path: Path, name: str) -> Result:
     try:
         figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        command = figures.pop("command")
+        command, measured = figures.pop("command"), Path(figures["bundle"]).name
+        figures |= {"bundle": measured, "domain": short_name(figures["domain"])}
         what = f"{'f_X(F(image))' if figures.pop('translate') else 'f_X(image)'} in {figures['domain']}"
         result = Result(what=what, command=command, figures=figures)
         write_table((result,))  # finds what is missing
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: expected a JSON file of `taskgan evaluate`, got: {error!r}") from error
+    if measured != name:
+        raise InputError(f"{path}: expected figures of the bundle {name}, got those of {measured}")
     return result
 
 

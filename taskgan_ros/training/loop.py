@@ -95,7 +95,9 @@ def train(run: Run, trainer: Trainer, schedule: Schedule, seed: int, what: str) 
     if not figures:
         figures = trainer.validate()
     run.close()
-    Console().print(f"{run.path}: " + ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+    Console().print(
+        f"{run.path}: " + ", ".join(f"{name} {value:.4g}" for name, value in figures.items()), soft_wrap=True
+    )
     return figures
 
 

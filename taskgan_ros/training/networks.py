@@ -18,7 +18,7 @@ _LEAK = 0.2  # the paper's
 
 @config_dataclass
 class GeneratorConfig:
-    """The shape of a generator.
+    """The shape of a generator; `GeneratorConfig()` is the paper's.
 
     Attributes:
         widths: filters at each resolution, finest first; each after the first halves the resolution.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import platform
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 import taskgan_ros
-from taskgan_ros.config import config_dataclass, to_plain
+from taskgan_ros.config import config_dataclass, load, to_plain
 from taskgan_ros.errors import InputError, OutputExistsError
 
 Count = Annotated[int, pydantic.Field(ge=1)]
@@ -44,6 +46,16 @@ class RunOptions:
     """Steps between checkpoints."""
 
 
+@config_dataclass
+class Description:
+    """What a run's `config.yaml` says: the training step, the versions that did it, and what it was told."""
+
+    kind: str
+    taskgan_version: str
+    torch: str
+    config: dict[str, Any]
+
+
 class Run:
     """One training run's folder, open for writing.
 
@@ -60,11 +72,6 @@ class Run:
             InputError: nothing to resume there, or it was started with another configuration.
         """
         path = self.path = config.out
-        described = {
-            "kind": kind,
-            "taskgan_version": taskgan_ros.__version__,
-            "torch": str(torch.__version__),
-        }
         plain = {name: value for name, value in to_plain(config).items() if name not in ("out", "resume", "device")}
         self._state: dict[str, Any] | None = None
         if config.resume:
@@ -74,7 +81,9 @@ class Run:
             raise OutputExistsError(path)
         else:
             path.mkdir(parents=True)
-            write_text(path / CONFIG, yaml.safe_dump({**described, "config": plain}, sort_keys=False))
+            versions = {"taskgan_version": taskgan_ros.__version__, "torch": str(torch.__version__)}
+            described = Description(kind=kind, **versions, config=plain)
+            write_text(path / CONFIG, yaml.safe_dump(to_plain(described), sort_keys=False))
         self.step: int = self._state["step"] if self._state else 0
         self._drop_later_metrics()
         self._board = SummaryWriter(str(path / "tensorboard"), purge_step=self.step)
@@ -115,9 +124,9 @@ class Run:
 
     def _check_same(self, kind: str, plain: dict[str, Any]) -> None:
         described = read_description(self.path)
-        if described["kind"] != kind:
-            raise InputError(f"{self.path}: expected a run of {kind} to resume, got one of {described['kind']}")
-        before, after = _flat(described["config"]), _flat(plain)
+        if described.kind != kind:
+            raise InputError(f"{self.path}: expected a run of {kind} to resume, got one of {described.kind}")
+        before, after = _flat(described.config), _flat(plain)
         differing = sorted(name for name, value in after.items() if before.get(name) != value)
         if differing:
             was = {name: before.get(name) for name in differing}
@@ -125,12 +134,20 @@ class Run:
             raise InputError(f"{self.path}: expected the configuration it started with, {was}, got {now}")
 
     def _drop_later_metrics(self) -> None:
-        """Forget figures after the checkpoint: those steps are done again."""
+        """Forget figures after the checkpoint, and lines cut short: those steps are done again."""
         path = self.path / METRICS
         if path.is_file():
-            lines = path.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if json.loads(line)["step"] <= self.step]
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            kept = [line for line in lines if _step_of(line) <= self.step]
             write_text(path, "".join(line + "\n" for line in kept))
+
+
+def _step_of(line: str) -> float:
+    """Return the step of a line of figures; infinity of what a crash or a full disk left of one."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError):
+        return math.inf
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -141,17 +158,16 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-def read_description(path: Path) -> dict[str, Any]:
+def read_description(path: Path) -> Description:
     """Return a run's `config.yaml`.
 
     Raises:
-        InputError: no run there.
+        InputError: no run there, or a file that no run wrote.
     """
     file = path / CONFIG
     if not file.is_file():
         raise InputError(f"{path}: expected a training run (a folder with {CONFIG}), got none")
-    described: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return described
+    return load(Description, file)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -224,10 +240,12 @@ def pick_device(name: str) -> torch.device:
     """Return the device that `name` asks for; `auto` takes a GPU where there is one.
 
     Raises:
-        InputError: a GPU was asked for and there is none.
+        InputError: a GPU was asked for and there is none, or something else than a CPU or a GPU was.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"expected a CUDA GPU for device {name!r}, got none on this machine ({platform.node()})")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise InputError(f"expected auto, cpu or cuda as device, got {name!r}")
     return torch.device(name)

@@ -12,11 +12,12 @@ import yaml
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from taskgan_ros.config import build, config_dataclass, to_plain
+from taskgan_ros.config import config_dataclass, load, to_plain
 from taskgan_ros.data.dataset import DatasetInfo, check_compatible, load_dataset
 from taskgan_ros.errors import InputError
 from taskgan_ros.training.augment import photometric
 from taskgan_ros.training.bank import Bank, label_scale, make_bank
+from taskgan_ros.training.lineage import check_domain, translated_domains
 from taskgan_ros.training.loop import Schedule, train
 from taskgan_ros.training.networks import TaskModel, to_uint8
 from taskgan_ros.training.objectives import task_loss
@@ -207,6 +208,10 @@ def refine(config: RefineConfig) -> dict[str, float]:
     source, target = load_dataset(config.source), load_dataset(config.target)
     for dataset in (source, target):
         check_compatible(learned.data, dataset.info)
+    taken, given = translated_domains(config.translator)
+    check_domain(f"{config.translator}, what it translates into", learned.data.domain, given)
+    check_domain(f"source: {config.source}", learned.data.domain, source.info.domain)
+    check_domain(f"target: {config.target}", taken, target.info.domain)
     run = Run("refine", config)
     _write_learned(run.path, learned)
     torch.manual_seed(config.seed)
@@ -239,10 +244,10 @@ def load_task_model(run: Path) -> tuple[TaskModel, Learned]:
     Raises:
         InputError: no such run, or one of another kind.
     """
-    kind = read_description(run)["kind"]
+    kind = read_description(run).kind
     if kind not in ("task_model", "refine"):
         raise InputError(f"{run}: expected a run of a task model, got one of {kind}")
-    learned = build(Learned, yaml.safe_load((run / _LEARNED).read_text(encoding="utf-8")), str(run / _LEARNED))
+    learned = load(Learned, run / _LEARNED)
     network = TaskModel(len(learned.label_scale), learned.image_size)
     load_weights(run / f"{WEIGHTS}.safetensors", network)
     return network, learned

@@ -11,11 +11,12 @@ import torch
 import tyro
 from torch import Tensor, nn
 
-from taskgan_ros.config import build, config_dataclass
+from taskgan_ros.config import build, config_dataclass, short_name
 from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset
 from taskgan_ros.errors import InputError
 from taskgan_ros.training.augment import diff_augment, photometric
 from taskgan_ros.training.bank import Bank, make_bank
+from taskgan_ros.training.lineage import check_domain
 from taskgan_ros.training.loop import Schedule, train
 from taskgan_ros.training.networks import Discriminator, Generator, GeneratorConfig, TaskModel, upscale
 from taskgan_ros.training.objectives import (
@@ -44,7 +45,7 @@ class Recipe:
     """How a translator is trained: `config/recipes/*.yaml`. The defaults are the paper's; each line past it is off."""
 
     generator: GeneratorConfig = GeneratorConfig()
-    """Shape of the generator; the default is the paper's."""
+    """Shape of the generator."""
     steps: Count = 15000
     """Steps of the TaskGAN itself, after `pretrain_steps`."""
     batch_size: Count = 4
@@ -368,6 +369,7 @@ def train_translator(config: TranslatorConfig) -> dict[str, float]:
     for dataset in (inputs, outputs, pairs, validation):
         if dataset is not None:
             check_compatible(learned.data, dataset.info)
+    check_domain(f"task_model: {config.task_model}", outputs.info.domain, learned.data.domain)
     stride = recipe.generator.stride
     if learned.data.height % stride or learned.data.width % stride:
         size = f"{learned.data.height}x{learned.data.width}"
@@ -403,7 +405,7 @@ def _load_pairs(config: TranslatorConfig, domain: str) -> Dataset | None:
 
 def _check_pairs(what: str, data: DatasetInfo, domain: str) -> None:
     """Refuse a dataset whose pairs do not show what the translator should give."""
-    if data.paired_domain != domain:
+    if short_name(data.paired_domain) != short_name(domain):
         raise InputError(
             f"{what}: expected a dataset of {data.domain} with pairs in {domain}, the domain translated into "
             f"(collect --paired {domain}), got {data.paired_domain or 'none'}"
@@ -414,6 +416,7 @@ def _load_judge(run: Path, learned: Learned) -> TaskModel:
     """Return a task model whose outputs are in units of the label scale of `learned`, whatever its own was."""
     judge, own = load_task_model(run)
     check_compatible(learned.data, own.data)
+    check_domain(f"judge: {run}", learned.data.domain, own.data.domain)
     factor = torch.from_numpy(own.scale / learned.scale)
     with torch.no_grad():
         judge.output.weight.mul_(factor[:, None])
@@ -428,9 +431,9 @@ def load_translator(run: Path) -> Generator:
         InputError: no such run, or one of another kind.
     """
     described = read_description(run)
-    if described["kind"] != KIND:
-        raise InputError(f"{run}: expected a run of a translator, got one of {described['kind']}")
-    shape = build(GeneratorConfig, described["config"]["settings"]["generator"], f"{run}: generator")
+    if described.kind != KIND:
+        raise InputError(f"{run}: expected a run of a translator, got one of {described.kind}")
+    shape = build(GeneratorConfig, described.config["settings"]["generator"], f"{run}: generator")
     network = Generator(shape)
     load_weights(run / f"{WEIGHTS}.safetensors", network)
     return network

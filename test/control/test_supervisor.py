@@ -69,6 +69,51 @@ def test_without_a_joint_state_nothing_is_ever_sent() -> None:
     assert supervisor.deactivate() is NOTHING
 
 
+def test_an_arm_that_was_not_commanded_is_not_held() -> None:
+    supervisor = Supervisor(NAMES)
+    supervisor.activate(0.0)
+    assert frame(supervisor, 0.1, command=[math.nan, 0.1]) is NOTHING
+    assert (supervisor.state, supervisor.blocked_by) == (State.HELD, (Source.OUTPUT,))
+    assert frame(supervisor, 0.2) is NOTHING
+    assert supervisor.deactivate() is NOTHING
+
+
+def test_a_pose_from_before_activation_is_forgotten(running: Supervisor) -> None:
+    running.deactivate()
+    assert running.measured is not None  # for the hold
+    running.activate(20.0)
+    assert running.measured is None
+    assert math.isinf(running.joint_state_age_s(20.0))
+    running.receive_image(20.1)
+    assert running.receive_command(20.2, [math.nan, 0.1], image_s=20.1) is NOTHING
+
+
+def test_it_knows_how_old_the_newest_joint_state_is(running: Supervisor) -> None:
+    running.receive_joint_state(10.1, NAMES, [math.nan, 0.0])
+    assert running.joint_state_age_s(10.15) == pytest.approx(0.15)
+
+
+def test_an_image_that_was_refused_is_none_and_the_reason_says_so(running: Supervisor) -> None:
+    for now_s in (10.1, 10.2, 10.3):
+        running.receive_joint_state(now_s, NAMES, GOOD)
+        running.refuse_image("it is 9 s old")
+    assert running.tick(10.3) is HOLD
+    assert running.reason == "no images for 0.30 s, expected within 0.25 s; the last was refused: it is 9 s old"
+    running.receive_image(10.31)
+    running.receive_joint_state(11.0, NAMES, GOOD)
+    running.tick(11.0)
+    assert "refused" not in running.reason
+
+
+def test_a_policy_that_fails_holds_until_activated_again(running: Supervisor) -> None:
+    assert running.receive_failure("out of memory", image_s=9.9) is NOTHING  # of before activation
+    assert running.receive_failure("out of memory", image_s=10.0) is HOLD
+    assert (running.state, running.blocked_by, running.reason) == (State.HELD, (Source.OUTPUT,), "out of memory")
+    assert frame(running, 10.2) is NOTHING
+    running.deactivate()
+    assert running.receive_failure("out of memory", image_s=10.0) is NOTHING
+
+
 def test_a_camera_stop_holds_once_and_a_late_frame_resumes(running: Supervisor) -> None:
     running.receive_joint_state(10.24, NAMES, GOOD)
     assert running.tick(10.24) is NOTHING
@@ -213,7 +258,7 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
             assert not self.is_latched
             self.is_moving = True
         if action is HOLD:
-            assert was is not State.HELD
+            assert was is State.RUNNING
             assert self.supervisor.measured is not None
             self.is_moving = False
 
@@ -244,7 +289,8 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
 
     @rule()
     def reactivate(self) -> None:
-        self.note(self.supervisor.deactivate(), self.supervisor.state)
+        was = self.supervisor.state
+        self.note(self.supervisor.deactivate(), was)
         assert not self.is_moving
         self.now_s += 0.001
         self.supervisor.activate(self.now_s)
@@ -252,7 +298,8 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
 
     @rule()
     def deactivate(self) -> None:
-        self.note(self.supervisor.deactivate(), self.supervisor.state)
+        was = self.supervisor.state
+        self.note(self.supervisor.deactivate(), was)
         self.is_latched = False
 
     @invariant()

@@ -73,6 +73,28 @@ def test_a_velocity_that_is_too_fast_keeps_its_direction() -> None:
     np.testing.assert_allclose(step(trajectory, HOME)[PLACES], [0.0314, -0.0628])
 
 
+@given(commanders, commands, configurations, configurations, st.floats(0, 2))
+def test_from_wherever_the_arm_may_be_since_it_was_measured_no_joint_must_break_its_limit(
+    commander: JointCommander, command: Array, measured: Array, parked: Array, age_share: float
+) -> None:
+    age_s = age_share * commander.horizon_s
+    moved = step(commander.next_point(command, measured, parked, age_s), measured)
+    # Points from before end `horizon_s` after they were sent, so the arm is never further away than that.
+    since = ARM.max_velocity * min(age_s, commander.horizon_s)
+    assert np.all(np.abs(moved) + since <= ARM.max_velocity * commander.horizon_s + 1e-12)
+
+
+def test_an_old_joint_state_slows_only_what_is_near_the_limit_and_keeps_its_direction() -> None:
+    commander = JointCommander(ARM, DRIVEN, horizon_s=0.2)
+    slow = commander.next_point([0.1, -0.3], HOME, HOME, age_s=0.05)
+    np.testing.assert_allclose(step(slow, HOME)[PLACES], [0.02, -0.06])
+    fast = commander.next_point([1.0, -2.0], HOME, HOME, age_s=0.05)
+    np.testing.assert_allclose(step(fast, HOME)[PLACES], [0.0471, -0.0942])
+    for bad in (-0.01, math.nan):
+        with pytest.raises(InputError, match="age of the joint state: expected 0 s or more, got"):
+            commander.next_point([0.1, -0.3], HOME, HOME, age_s=bad)
+
+
 def test_partial_goals_name_the_driven_joints_alone() -> None:
     commander = JointCommander(ARM, DRIVEN, horizon_s=0.2, all_joints=False)
     assert commander.next_point([0.1, -0.3], HOME, HOME).names == DRIVEN

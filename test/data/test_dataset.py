@@ -102,15 +102,79 @@ def test_the_file_has_robomimics_layout(path: Path) -> None:
 # Atomic writing
 
 
-def test_an_error_while_collecting_leaves_nothing(tmp_path: Path) -> None:
-    def broken() -> None:
-        with open_writer(tmp_path / "data.h5", INFO) as writer:
-            writer.add(0, record(0))
-            raise RuntimeError("the renderer broke")
+def break_after(episodes: int, out: Path, error: BaseException) -> list[str]:
+    """Fail after some episodes and return the notes that the error got."""
 
-    with pytest.raises(RuntimeError, match="the renderer broke"):
+    def broken() -> None:
+        with open_writer(out, INFO) as writer:
+            for index in range(episodes):
+                writer.add(index, record(index))
+            raise error
+
+    with pytest.raises(type(error)) as raised:
         broken()
+    return getattr(raised.value, "__notes__", [])
+
+
+FAILURES = [RuntimeError("the renderer broke"), InputError("the scene is empty"), KeyboardInterrupt()]
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
+def test_a_failure_before_the_first_episode_leaves_nothing(tmp_path: Path, error: BaseException) -> None:
+    assert break_after(0, tmp_path / "data.h5", error) == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
+def test_a_failure_keeps_the_episodes_done_and_says_how_to_go_on(tmp_path: Path, error: BaseException) -> None:
+    out = tmp_path / "data.h5"
+    partial = partial_path(out)
+    notes = break_after(2, out, error)
+    assert notes[-1] == f"2 of {EPISODES} episodes are kept in {partial}: go on with --resume"
+    assert list(tmp_path.iterdir()) == [partial]
+    with pytest.raises(InputError, match=r"partial: expected no interrupted dataset, got one: go on with --resume"):
+        write_dataset(out, INFO, [])
+    with open_writer(out, INFO, resume=True) as writer:
+        assert writer.done == {0, 1}
+
+
+HOLD = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {here!r})
+from test_dataset import INFO, open_writer, record
+with open_writer(Path(sys.argv[1]), INFO) as writer:
+    writer.add(0, record(0))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for index in range(1, INFO.episodes):
+        writer.add(index, record(index))
+"""
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_two_commands_cannot_write_one_dataset(tmp_path: Path, path: Path, resume: bool) -> None:
+    out = tmp_path / "shared" / "data.h5"
+    env = os.environ | {"PYTHONPATH": str(Path(taskgan_ros.__file__).parents[1])}
+    command = [sys.executable, "-c", HOLD.format(here=str(Path(__file__).parent)), str(out)]
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "ready\n"
+        with pytest.raises(InputError) as error:
+            write_dataset(out, INFO, [(0, record(0))], resume)
+        first.communicate("go on\n", timeout=60)
+    held = f"but one is running and holds {partial_path(out)}"
+    assert str(error.value) == f"{out}: expected no other command that writes it, {held}"
+    assert first.returncode == 0
+    np.testing.assert_array_equal(load_dataset(out).images, load_dataset(path).images)
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_a_partial_file_without_a_byte_is_started_afresh(tmp_path: Path) -> None:
+    out = tmp_path / "data.h5"
+    partial_path(out).touch()  # killed between making it and the first write
+    write_dataset(out, INFO, [(index, record(index)) for index in range(EPISODES)])
+    assert len(load_dataset(out)) == LENGTH * EPISODES
 
 
 def test_ctrl_c_in_the_middle_of_an_episode_leaves_no_half_one(
@@ -182,11 +246,11 @@ from test_dataset import INFO, record, write_dataset
 try:
     write_dataset(Path(sys.argv[1]), INFO, ((k, record(k)) for k in range(1000)))
 except InputError as error:
-    sys.exit(f"refused: {{error}}")
+    sys.exit("; ".join(["refused: " + str(error), *error.__notes__]))
 """
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_told_and_keeps_the_episodes_done(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
     in_namespace = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
@@ -196,11 +260,15 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "fill.py").write_text(FILL.format(here=str(Path(__file__).parent)))
     fill = shlex.join([sys.executable, str(tmp_path / "fill.py"), str(small / "data.h5")])
     env = os.environ | {"PYTHONPATH": str(Path(taskgan_ros.__file__).parents[1])}
-    script = f"{mount} && {fill}; echo status $?; ls -A '{small}'"
+    script = f"{mount} && {fill}; echo status $?; ls -A '{small}'; cp '{small}'/.data.h5.partial '{tmp_path}'/kept.h5"
     done = subprocess.run([*in_namespace, script], env=env, capture_output=True, text=True)
     message = f"refused: {small}: expected room for 1.1 MB more of the dataset, got: No space left on device"
-    assert done.stderr == f"{message}; nothing was written\n"
-    assert done.stdout == "status 1\n"  # and an empty folder
+    with h5py.File(tmp_path / "kept.h5", "r") as kept:
+        count = len(kept["data"])
+    partial = partial_path(small / "data.h5")
+    assert count > 0
+    assert done.stderr == f"{message}; {count} of {EPISODES} episodes are kept in {partial}: go on with --resume\n"
+    assert done.stdout == "status 1\n.data.h5.partial\n"
 
 
 # Reading
@@ -247,6 +315,14 @@ def test_damaged_bytes_within_a_file_are_refused(path: Path) -> None:
         (
             lambda data: data.attrs.__setitem__("action_names", ["a", "b", "c"]),
             f": demo_0: expected actions ({LENGTH}, 3) float32, got ({LENGTH}, 2) float32",
+        ),
+        (
+            lambda data: data.create_group("notes"),
+            ": data: expected episodes demo_0, demo_1 and so on, got ['notes']",
+        ),
+        (
+            lambda data: data.move("demo_2", "demo_x"),
+            ": data: expected episodes demo_0, demo_1 and so on, got ['demo_x']",
         ),
         (lambda data: data.attrs.__delitem__("arm"), ": expected the attribute arm, got none"),
         (lambda data: data.attrs.__setitem__("format", 2), ": expected a taskgan_ros dataset of format 1, got 2"),

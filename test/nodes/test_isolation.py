@@ -104,3 +104,13 @@ def test_the_environment_is_as_before_afterwards(monkeypatch: pytest.MonkeyPatch
     with isolation.environment({"TASKGAN_A": "x", "TASKGAN_B": None, "TASKGAN_C": "x"}):
         assert (os.environ["TASKGAN_A"], "TASKGAN_B" in os.environ, os.environ["TASKGAN_C"]) == ("x", False, "x")
     assert (os.environ["TASKGAN_A"], os.environ["TASKGAN_B"], "TASKGAN_C" in os.environ) == ("mine", "mine", False)
+
+
+def test_a_signal_is_raised_where_it_is_looked_for_and_a_second_one_at_once() -> None:
+    with isolation.interruptible() as check:
+        check()
+        signal.raise_signal(signal.SIGTERM)  # might come in a destructor, where Python drops what is raised
+        with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+            check()
+        with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+            signal.raise_signal(signal.SIGINT)

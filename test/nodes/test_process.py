@@ -37,6 +37,20 @@ def test_signals_that_interrupt_each_other_do_not_lock_it_up() -> None:
     subprocess.run([sys.executable, "-c", BURSTS], timeout=60, check=True)
 
 
+BUSY = """
+import threading, time
+from taskgan_ros.nodes.process import finish
+threading.Thread(target=time.sleep, args=[600]).start()
+print("written")
+finish(3)
+"""
+
+
+def test_a_thread_that_does_not_end_neither_delays_the_end_nor_changes_its_status() -> None:
+    done = subprocess.run([sys.executable, "-c", BUSY], timeout=60, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "written\n", "")
+
+
 def test_a_node_ends_it_with_a_reason() -> None:
     stop = Stop()
     threading.Timer(0.01, stop, args=["the camera failed"]).start()

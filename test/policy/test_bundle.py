@@ -129,10 +129,39 @@ def test_joints_that_the_arm_has_not_are_refused(bundle_dir: Path, edit_card: Ed
     assert message.endswith("got ['elbow']")
 
 
-def test_an_arm_file_in_the_bundle_is_found(bundle_dir: Path, edit_card: EditCard) -> None:
-    shutil.copy(share_dir() / "config" / "arms" / "mico.yaml", bundle_dir / "my_arm.yaml")
-    edit_card(bundle_dir, arm="my_arm.yaml")
+def test_an_arm_and_a_scene_in_the_bundle_are_found_and_verified(
+    tmp_path: Path, card: BundleCard, graphs: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arm = (share_dir() / "config" / "arms" / "mico.yaml").read_bytes()
+    files = {**graphs, "my_arm.yaml": arm.replace(b"mico", b"mine"), "my_scene.yaml": b"steps: 3"}
+    own = dataclasses.replace(card, arm="my_arm.yaml", scene="my_scene.yaml")
+    monkeypatch.chdir(tmp_path)
+    bundle = write_bundle(Path("own"), own, files, "")
+    assert bundle.arm.name == "mine"
+    assert Path(bundle.scene_name) == tmp_path / "own" / "my_scene.yaml"
+    (tmp_path / "own" / "my_arm.yaml").write_bytes(arm)
+    assert "my_arm.yaml: expected SHA-256 " in refusal("own")
+
+
+@pytest.mark.parametrize("field", ["arm", "scene"])
+def test_an_arm_or_a_scene_that_nothing_verifies_is_refused(bundle_dir: Path, edit_card: EditCard, field: str) -> None:
+    shutil.copy(share_dir() / "config" / "arms" / "mico.yaml", bundle_dir / "mine.yaml")
+    edit_card(bundle_dir, **{field: "mine.yaml"})
+    assert refusal(bundle_dir).endswith(f"{field}: expected a shipped name or one of `files`, got 'mine.yaml'")
+
+
+def test_no_folder_takes_the_place_of_a_shipped_bundle_or_arm(
+    bundle_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bundle_dir / "mico").write_text("max_velocity: 100")  # beside the card, but not in it
     assert load_bundle(bundle_dir).arm.name == "mico"
+    assert load_bundle(bundle_dir).scene_name == "reach"
+    monkeypatch.chdir(tmp_path)
+    name = shipped_bundles()[0]
+    shutil.copytree(bundle_dir, name)
+    assert load_bundle(name).path == share_dir() / "models" / name
+    assert load_bundle(f"./{name}").path == Path(name)
+    assert "expected the home of a user of this machine, got '~nobody_here'" in refusal("~nobody_here")
 
 
 def test_a_graph_of_another_image_size_is_refused(bundle_dir: Path, edit_card: EditCard) -> None:

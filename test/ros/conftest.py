@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -34,6 +33,7 @@ from trajectory_msgs.msg import JointTrajectory  # noqa: E402
 
 from taskgan_ros.arm.arm import load_arm  # noqa: E402
 from taskgan_ros.config import build  # noqa: E402
+from taskgan_ros.nodes.isolation import own_domain  # noqa: E402
 from taskgan_ros.nodes.messages import read_trajectory  # noqa: E402
 from taskgan_ros.policy.bundle import GRAPHS, POLICY, TASK_MODEL, TRANSLATOR, BundleCard, write_bundle  # noqa: E402
 from taskgan_ros.sim.controller import JointTrajectoryController  # noqa: E402
@@ -110,12 +110,12 @@ class Process:
     """A node's process and what it has written."""
 
     def __init__(
-        self, module: str, domain_id: int, log: Path, arguments: Sequence[str], parameters: dict[str, Any]
+        self, program: Sequence[str], domain_id: int, log: Path, arguments: Sequence[str], parameters: dict[str, Any]
     ) -> None:
         words = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
         self.log = log
         self._popen = subprocess.Popen(
-            [sys.executable, "-m", f"taskgan_ros.nodes.{module}", "--ros-args", *arguments, *words],
+            [sys.executable, *program, "--ros-args", *arguments, *words],
             env={**os.environ, "ROS_DOMAIN_ID": str(domain_id)},
             stdout=log.open("w"),
             stderr=subprocess.STDOUT,
@@ -156,8 +156,8 @@ class Lab:
         velocity: rad/s, what the tiny bundle commands on every image that is not black.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.domain_id = random.randint(1, 101)  # beyond that, ports fall into the ephemeral range
+    def __init__(self, folder: Path, domain_id: int) -> None:
+        self.domain_id = domain_id
         self._folder, self._processes, self._feeds = folder, [], []  # type: ignore[var-annotated]
         self._context = rclpy.Context()
         rclpy.init(context=self._context, domain_id=self.domain_id)
@@ -177,9 +177,13 @@ class Lab:
     def listen(self, kind: type, topic: str, callback: Callable[[Any], None], depth: int = 100) -> Any:
         return self.node.create_subscription(kind, topic, callback, QoSProfile(depth=depth))
 
-    def start(self, module: str, arguments: Sequence[str] = (), **parameters: Any) -> Process:
+    def start(
+        self, module: str, arguments: Sequence[str] = (), program: Sequence[str] = (), **parameters: Any
+    ) -> Process:
+        """Start a node, or a `program` for Python that is one."""
         log = self._folder / f"{module}_{len(self._processes)}.log"
-        process = Process(module, self.domain_id, log, arguments, parameters)
+        program = program or ["-m", f"taskgan_ros.nodes.{module}"]
+        process = Process(program, self.domain_id, log, arguments, parameters)
         self._processes.append(process)
         return process
 
@@ -291,9 +295,10 @@ def until(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
-    lab = Lab(tmp_path)
-    yield lab
-    lab.close()
+    with own_domain() as domain_id:
+        lab = Lab(tmp_path, domain_id)
+        yield lab
+        lab.close()
     for _, message in lab.trajectories:  # whatever the test was about: all that was sent must be acceptable
         check_rules(message)
 

@@ -24,11 +24,11 @@ from PIL import Image, ImageSequence
 import taskgan_ros
 from taskgan_ros.config import build, resolve
 from taskgan_ros.errors import InputError, OutputExistsError
-from taskgan_ros.nodes import isolation, reach_driver
+from taskgan_ros.nodes import isolation, reach_driver, reach_session
 from taskgan_ros.nodes.isolation import SessionError
 from taskgan_ros.nodes.reach_driver import Driver
 from taskgan_ros.nodes.reach_session import ReachConfig, reach
-from taskgan_ros.policy.bundle import POLICY, TASK_MODEL, TRANSLATOR, BundleCard, write_bundle
+from taskgan_ros.policy.bundle import POLICY, TASK_MODEL, TRANSLATOR, BundleCard, load_bundle, write_bundle
 
 MakeBundle = Callable[..., Path]
 WaitUntil = Callable[..., None]
@@ -256,6 +256,14 @@ def test_what_cannot_work_is_refused_before_anything_is_made(
     with pytest.raises(InputError, match=message):
         reach(replace(config, **changes))
     assert not (tmp_path / "out").exists()
+
+
+def test_the_camera_has_the_shape_of_the_bundles_images(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load_bundle(bundle)
+    wide = replace(loaded, card=replace(loaded.card, image=replace(loaded.card.image, height=24, width=48)))
+    monkeypatch.setattr(reach_session, "load_bundle", lambda _: wide)
+    sim = reach_session._prepare(ReachConfig(bundle=str(bundle), domain="source")).parameters["sim_node"]
+    assert (sim["image_height"], sim["image_width"]) == (24, 48)
 
 
 def test_results_are_never_overwritten(bundle: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ Wait = Callable[..., None]
 
 SCENE = load_scene("reach")
 NAMES = list(SCENE.arm.joint_names)
-QUICK = {"domain": "source", "image_size": 32}
+QUICK = {"domain": "source", "image_height": 32, "image_width": 48}
 
 
 class Robot:
@@ -77,7 +77,7 @@ def test_episodes_are_those_of_their_seed_and_number(lab: Lab, wait_until: Wait)
         robot.wait_for(expected.state.joint_pos)
     wait_until(lambda: len(robot.images) > 2, "images")
     image, state = robot.images[-1], robot.joint_states[-1]
-    assert (image.height, image.width, image.encoding, image.step, len(image.data)) == (32, 32, "rgb8", 96, 3072)
+    assert (image.height, image.width, image.encoding, image.step, len(image.data)) == (32, 48, "rgb8", 144, 4608)
     assert np.std(image.data) > 5, "something is to be seen"
     assert list(state.name) == NAMES
     assert list(state.velocity) == [0.0] * 6

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -17,6 +20,7 @@ from taskgan_ros.config import resolve
 from taskgan_ros.data.dataset import Dataset, load_dataset, partial_path
 
 Collected = Callable[..., Path]
+Start = Callable[[Path, int], subprocess.Popen[str]]
 COLLECT = ["collect", "--domain", "source", "--image-size", "32", "--seed", "4", "--episodes", "6"]
 
 
@@ -92,20 +96,95 @@ def test_two_workers_give_what_one_gives(whole: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["data.h5"]
 
 
+@pytest.fixture
+def start_collecting() -> Iterator[Start]:
+    """Return a function that gives a command in a process group of its own, with its first episodes done."""
+    started = []
+
+    def start(out: Path, episodes: int) -> subprocess.Popen[str]:
+        options = ["--episodes", str(episodes), "--out", str(out), "--workers", "2"]
+        command = [sys.executable, "-m", "taskgan_ros.cli", *COLLECT, *options]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        started.append(process.pid)
+        while process.poll() is None and not (partial_path(out).exists() and partial_path(out).stat().st_size > 20_000):
+            time.sleep(0.02)
+        return process
+
+    yield start
+    for group in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+
+
+def workers(group: int) -> list[int]:
+    """Return the processes of a group that render."""
+    listed = subprocess.run(["ps", "-eww", "-o", "pid=,pgid=,stat=,args="], capture_output=True, text=True).stdout
+    rows = [line.split(None, 3) for line in listed.splitlines()]
+    return [int(pid) for pid, of, stat, words in rows if int(of) == group and "spawn_main" in words and stat[0] != "Z"]
+
+
+def assert_no_worker_is_left(group: int) -> None:
+    deadline = time.monotonic() + 10
+    while workers(group) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert workers(group) == []
+
+
+def assert_says_how_to_go_on(said: str, what: str, out: Path, episodes: int) -> None:
+    last = said.splitlines()[-1]
+    kept = rf"\d+ of {episodes} episodes are kept in {re.escape(str(partial_path(out)))}: go on with --resume"
+    assert re.fullmatch(f"taskgan: {re.escape(what)}; {kept}", last), said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("number", "what"), [(signal.SIGTERM, "interrupted by SIGTERM"), (signal.SIGINT, "interrupted")]
+)
+def test_a_signal_to_the_command_alone_ends_its_workers(
+    tmp_path: Path, start_collecting: Start, number: signal.Signals, what: str
+) -> None:
+    process = start_collecting(tmp_path / "data.h5", 400)
+    assert len(workers(process.pid)) == 2
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert_says_how_to_go_on(said, what, tmp_path / "data.h5", 400)
+    assert_no_worker_is_left(process.pid)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_workers_die_with_a_command_that_is_killed(tmp_path: Path, start_collecting: Start) -> None:
+    process = start_collecting(tmp_path / "data.h5", 400)
+    assert len(workers(process.pid)) == 2
+    process.kill()
+    process.communicate(timeout=60)
+    assert_no_worker_is_left(process.pid)
+
+
+def test_a_killed_worker_costs_no_finished_episode(tmp_path: Path, whole: Path, start_collecting: Start) -> None:
+    out = tmp_path / "data.h5"
+    process = start_collecting(out, 400)
+    os.kill(workers(process.pid)[0], signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2, said
+    killed = "expected every worker to live, but one was killed; if memory is short, take fewer --workers"
+    assert_says_how_to_go_on(said, killed, out, 400)
+    assert [path.name for path in tmp_path.iterdir()] == [".data.h5.partial"]
+    with h5py.File(partial_path(out), "r") as kept, h5py.File(whole, "r") as expected:
+        assert len(kept["data"]) > 0
+        for name in set(kept["data"]) & set(expected["data"]):  # which are done first, nobody knows
+            np.testing.assert_array_equal(kept["data"][name]["obs/image"], expected["data"][name]["obs/image"])
+
+
 def test_ctrl_c_leaves_what_resume_completes(
-    tmp_path: Path, collected: Collected, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, start_collecting: Start, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "data.h5"
-    options = ["--episodes", "40", "--out", str(out), "--workers", "2"]
-    command = [sys.executable, "-m", "taskgan_ros.cli", *COLLECT, *options]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    while process.poll() is None and not (partial_path(out).exists() and partial_path(out).stat().st_size > 20_000):
-        time.sleep(0.02)
+    process = start_collecting(out, 40)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert said.splitlines()[-1] == "taskgan: interrupted"
-    assert "Traceback" not in said
+    assert_says_how_to_go_on(said, "interrupted", out, 40)
     assert [path.name for path in tmp_path.iterdir()] == [".data.h5.partial"]
 
     assert collect(out, "--episodes", "40", "--workers", "1") == 2
@@ -134,6 +213,8 @@ def test_ctrl_c_leaves_what_resume_completes(
         (["--scene", "kitchen"], "scenes: expected a file or one of [reach], got 'kitchen'"),
         (["--episodes", "0"], "expected at least 1 episode, got 0"),
         (["--image-size", "8"], "expected an image of 16 to 2048 pixels a side, got 8x8"),
+        (["--seed", "-1"], f"expected a seed of 0 to {2**63 - 1}, got -1"),
+        (["--seed", str(2**63)], f"expected a seed of 0 to {2**63 - 1}, got {2**63}"),
     ],
 )
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -141,9 +222,29 @@ def test_a_wrong_option_is_refused_and_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str, workers: str
 ) -> None:
     assert collect(tmp_path / "data.h5", "--workers", workers, *options) == 2
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith(f"taskgan: {message}")
+    assert capsys.readouterr().err.startswith(f"taskgan: {message}")  # before the bar
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scene_without_an_episode_is_refused_before_anything_starts(
+    tmp_path: Path, yaml_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = yaml_file("scenes", "reach", {"cube.radius": [3.0, 4.0]})
+    begin = time.monotonic()
+    assert collect(tmp_path / "new" / "data.h5", "--scene", str(scene)) == 2
+    assert time.monotonic() - begin < 20
+    message = "scene: expected a reachable cube within (3.0, 4.0) m, got none in 200 draws"
+    assert capsys.readouterr().err == f"taskgan: {message}\n"
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_summary_is_one_line_however_narrow_the_terminal(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    out = tmp_path / "[red]data.h5"
+    assert collect(out, "--workers", "1", "--episodes", "1") == 0
+    assert capsys.readouterr().out == f"{out}: 16 images of source, 0 MB\n"
 
 
 def test_an_output_that_exists_is_refused_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +16,7 @@ import pytest
 import yaml
 
 from taskgan_ros import cli
+from taskgan_ros.config import resolve
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.sim.episode import goal_distance, sample_test_episode
@@ -96,10 +102,16 @@ def test_a_policy_sees_every_episode_at_every_step_and_moves_no_faster_than_the_
                 np.testing.assert_array_equal(seen[k][index], cell.render(moved, cell.sample_look(1000, index)))
 
 
-def test_a_bundle_is_evaluated_from_the_command_line(bundle: Path, tmp_path: Path, scene: Scene) -> None:
+def test_a_bundle_is_evaluated_from_the_command_line(
+    bundle: Path, tmp_path: Path, scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
     out = tmp_path / "results" / "evaluation.json"
     words = ["evaluate", "--bundle", str(bundle), "--domain", "target_a", "--episodes", "12", "--json", str(out)]
     assert cli.run([*words, "--workers", "2"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()  # not wrapped
+    assert line.startswith(f"{bundle} in target_a: ")
+    assert [path.name for path in out.parent.iterdir()] == ["evaluation.json"]
     figures = json.loads(out.read_text())
     assert set(figures) == KEYS
     assert (figures["episodes"], figures["steps"], figures["seed"]) == (12, scene.steps, 1000)
@@ -118,6 +130,7 @@ def test_a_bundle_is_evaluated_from_the_command_line(bundle: Path, tmp_path: Pat
         (["--domain", "marble"], "domains: expected a file or one of [randomized, source, "),
         (["--bundle", "marble"], "bundle: expected a folder or one of ["),
         (["--episodes", "0"], "expected at least 1 episode, got 0"),
+        (["--seed", "-5"], f"expected a seed of 0 to {2**63 - 1}, got -5"),
         (["--seed", "1"], "expected a seed that no training data was drawn with ({'source_data': 0, 'target_data': 1"),
     ],
 )
@@ -150,3 +163,66 @@ def test_a_bundle_that_does_not_fit_the_scene_is_refused(
 ) -> None:
     assert cli.run(["evaluate", "--bundle", str(other_bundle(**changes)), "--domain", "source"]) == 2
     assert capsys.readouterr().err == f"taskgan: {message}\n"
+
+
+def test_a_bundle_for_another_arm_is_refused(
+    bundle: Path, other_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arm = yaml.safe_load(resolve("arms", "mico").read_text())
+    arm["joints"][1]["max_velocity"] = 0.1
+    slow = yaml.safe_dump(arm).encode()
+    files = yaml.safe_load((bundle / "bundle.yaml").read_text())["files"]
+    path = other_bundle(arm="slow.yaml", files=files | {"slow.yaml": hashlib.sha256(slow).hexdigest()})
+    (path / "slow.yaml").write_bytes(slow)
+    assert cli.run(["evaluate", "--bundle", str(path), "--domain", "source"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "taskgan: tiny: expected a bundle for the scene's arm mico, got one for slow.yaml: expected "
+    )
+    assert "max_velocity=0.628" in said.split(", got Joint")[0]
+    assert "max_velocity=0.1," in said.split(", got Joint")[1]
+
+
+def test_a_bad_place_for_the_figures_is_refused_before_the_first_episode(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "evaluation.json"
+    words = ["evaluate", "--bundle", str(bundle), "--domain", "source", "--json", str(place)]
+    assert cli.run(words) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(f"taskgan: {place}: expected a place to write the figures to, got: ")
+    assert "evaluate in" not in said.err  # no bar
+    assert said.out == ""
+
+
+def test_figures_that_cannot_be_written_in_the_end_are_shown(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "results" / "evaluation.json"
+
+    def summarise_without_folder(*args: Any) -> dict[str, object]:
+        place.parent.rmdir()  # somebody tidies up while the episodes run
+        return summarise(*args)
+
+    monkeypatch.setattr("taskgan_ros.sim.evaluate.summarise", summarise_without_folder)
+    words = ["evaluate", "--bundle", str(bundle), "--domain", "source", "--episodes", "1", "--json", str(place)]
+    assert cli.run(words) == 2
+    said = capsys.readouterr()
+    assert "in source: " in said.out
+    assert said.err.splitlines()[-1].startswith(f"taskgan: {place}: expected to write the figures above there, got: ")
+
+
+def test_sigterm_ends_an_evaluation_and_its_workers(bundle: Path, tmp_path: Path) -> None:
+    words = ["evaluate", "--bundle", str(bundle), "--domain", "source", "--episodes", "20000", "--workers", "2"]
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        command = [sys.executable, "-m", "taskgan_ros.cli", *words]
+        process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
+    while process.poll() is None and "success=" not in log.read_text():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 130
+    assert log.read_text().splitlines()[-1] == "taskgan: interrupted by SIGTERM"
+    group = subprocess.run(["ps", "-eww", "-o", "pgid=,args="], capture_output=True, text=True).stdout
+    assert not [line for line in group.splitlines() if line.split()[0] == str(process.pid) and "spawn_main" in line]

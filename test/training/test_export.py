@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import onnxruntime
 import pytest
@@ -16,9 +17,11 @@ import yaml
 
 import taskgan_ros
 from taskgan_ros import cli
+from taskgan_ros.config import resolve
 from taskgan_ros.data.dataset import load_dataset
 from taskgan_ros.policy.bundle import GRAPHS, TASK_MODEL, TRANSLATOR, load_bundle
 from taskgan_ros.policy.policy import Policy
+from taskgan_ros.sim.scene import load_scene
 from taskgan_ros.training.networks import to_network, to_uint8
 from taskgan_ros.training.task_model import load_task_model
 from taskgan_ros.training.translator import load_translator
@@ -98,13 +101,80 @@ def test_the_card_says_how_the_bundle_was_made(bundle: Path, translator_run: Pat
     seeds = {"source_data": 0, "target_data": 1, "pretrain_data": 2, "task_model": 0, "translator": 0}
     assert card.seeds == seeds
     assert card.taskgan_version == taskgan_ros.__version__
-    assert set(card.files) == set(GRAPHS)
+    assert set(card.files) == {*GRAPHS, "scene.yaml"}  # the scene is not a shipped one
     assert max(card.export_max_abs_diff.values()) <= 1
     assert card.export_max_abs_diff["task_model.command"] < 1e-5
     (result,) = card.results
     assert result.what == "f_X(F(image)) in target_wood"
-    assert result.command == "taskgan evaluate --bundle elsewhere --domain target_wood --episodes 2 --seed 1000"
+    assert result.command == "taskgan evaluate --bundle elsewhere/tiny --domain target_wood --episodes 2 --seed 1000"
     assert result.figures["success_rate"] == 0.5
+    assert result.figures["bundle"] == "tiny"
+
+
+def test_a_bundle_for_a_users_own_cell_works_wherever_it_is(
+    export: Export, refined_run: Path, translator_run: Path, target: Path, tmp_path: Path, out: Path,
+    short_scene: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    (tmp_path / "here" / "arms").mkdir(parents=True)
+    arm = resolve("arms", "mico").read_text().replace("name: mico", "name: mine")
+    (tmp_path / "here" / "arms" / "mine.yaml").write_text(arm)
+    scene = {**yaml.safe_load(short_scene.read_text()), "arm": "arms/mine.yaml"}  # beside the scene's file
+    (tmp_path / "here" / "cell.yaml").write_text(yaml.safe_dump(scene))
+    own = {"scene": "here/cell.yaml", "arm": load_scene(tmp_path / "here" / "cell.yaml").arm_name}
+    assert own["arm"] == str(tmp_path / "here" / "arms" / "mine.yaml")
+    run, data = tmp_path / "run", tmp_path / "target.h5"
+    shutil.copytree(refined_run, run)
+    learned = yaml.safe_load((run / "learned.yaml").read_text())
+    (run / "learned.yaml").write_text(yaml.safe_dump({**learned, "data": {**learned["data"], **own}}))
+    shutil.copy(target, data)
+    with h5py.File(data, "a") as file:
+        file["data"].attrs.update({**own, "domain": "elsewhere/target_wood.yaml"})
+    assert export("--task-model", run, "--target", data) == 0
+
+    shutil.rmtree(tmp_path / "here")
+    out.rename(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path / "models")
+    bundle = load_bundle(tmp_path / "moved")
+    assert (bundle.card.arm, bundle.card.scene, bundle.card.target_domain) == ("arm.yaml", "scene.yaml", "target_wood")
+    assert (bundle.arm.name, load_scene(bundle.scene_name).arm.name) == ("mine", "mine")
+    assert load_scene(bundle.scene_name).steps == scene["steps"]
+    assert str(tmp_path) not in (bundle.path / "bundle.yaml").read_text()
+
+
+def test_the_card_counts_every_refinement_and_every_seed(
+    export: Export, collected: Callable[..., Path], source: Path, refined_run: Path, translator_run: Path,
+    tmp_path: Path, out: Path,
+) -> None:  # fmt: skip
+    more = collected("target_wood", "--paired", "source", seed=5)
+    data = ["--source", source, "--target", more, "--task-model", refined_run, "--translator", translator_run]
+    words = ["refine", *data, "--out", tmp_path / "again", "--steps", 3, "--device", "cpu"]
+    assert cli.run([str(word) for word in words]) == 0
+    assert export("--task-model", tmp_path / "again") == 0
+    card = load_bundle(out).card
+    assert (card.data["task_model_steps"], card.data["refine_steps"]) == (4, 5)
+    data_seeds = {name: seed for name, seed in card.seeds.items() if name.endswith("_data")}
+    assert data_seeds == {"source_data": 0, "target_data": 1, "pretrain_data": 2, "target_2_data": 5}
+
+
+def test_what_a_run_was_made_from_is_found_above_it(
+    export: Export, refined_run: Path, task_model_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    moved = tmp_path / "work" / "runs" / "refined"
+    shutil.copytree(refined_run, moved)
+    shutil.copytree(task_model_run, tmp_path / "work" / "runs" / "first")
+    described = yaml.safe_load((moved / "config.yaml").read_text())
+    for path, status in (("runs/first", 0), ("runs/gone", 2), ("runs/refined", 2)):
+        described["config"]["task_model"] = path
+        (moved / "config.yaml").write_text(yaml.safe_dump(described))
+        assert export("--task-model", moved, "--out", tmp_path / "bundles" / "b") == status
+        shutil.rmtree(tmp_path / "bundles", ignore_errors=True)
+        said = capsys.readouterr().err
+        if path == "runs/gone":
+            assert f"{moved}: expected runs/gone, which it was made from, here or in a folder above the run" in said
+        if path == "runs/refined":
+            assert "expected a task model that was refined from another, got one that came from itself" in said
 
 
 def test_the_model_card_shows_figures_and_a_picture_that_is_there(bundle: Path) -> None:
@@ -172,6 +242,31 @@ def test_a_forward_translator_is_refused(
     (forward / "config.yaml").write_text(yaml.safe_dump(described))
     assert export("--translator", forward) == 2
     assert refused(capsys) == f"{forward}: expected an inverse translator, to stand before f_X, got a forward one"
+
+
+def test_a_target_of_another_domain_is_refused(
+    export: Export, collected: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = collected("target_a", "--paired", "source", episodes=1)
+    assert export("--target", other) == 2
+    assert refused(capsys) == f"target: {other}: expected the domain target_wood, got target_a"
+
+
+@pytest.mark.parametrize("name", ["my bundle", ".hidden"])
+def test_a_name_that_is_none_is_refused(
+    name: str, export: Export, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export("--out", out.parent / name, "--target", "not even read") == 2
+    assert (
+        refused(capsys) == f"{out.parent / name}: expected a folder's name of letters, digits, _ - and ., got {name!r}"
+    )
+
+
+def test_results_of_another_bundle_are_refused(
+    export: Export, evaluation: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export("--results", evaluation) == 2
+    assert refused(capsys) == f"{evaluation}: expected figures of the bundle mine, got those of tiny"
 
 
 def test_a_target_of_another_image_size_is_refused(

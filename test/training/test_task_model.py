@@ -249,6 +249,32 @@ def test_a_gpu_that_is_not_there_is_refused(source: Path, tmp_path: Path, capsys
     assert not (tmp_path / "run").exists()
 
 
+def test_a_device_that_is_none_is_refused(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(source, tmp_path / "run", "--device", "gpu") == 2
+    assert refused(capsys) == "expected auto, cpu or cuda as device, got 'gpu'"
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "name: somebody's", "kind: task_model", "{"])
+def test_a_configuration_that_no_run_wrote_is_refused(
+    text: str, whole: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    (out / "config.yaml").write_text(text)
+    assert train(source, out, "--resume") == 2
+    assert refused(capsys).startswith(f"{out / 'config.yaml'}: ")
+
+
+def test_figures_that_were_cut_short_are_made_again(source: Path, whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    with (out / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 6, "lo')
+    assert train(source, out, "--resume") == 0
+    assert metrics(out) == metrics(whole)
+
+
 def test_the_rate_falls_over_the_second_half() -> None:
     assert [linear_decay(step, 8) for step in range(8)] == [1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
 
@@ -332,6 +358,31 @@ def test_the_paper_pure_refinement_sees_translated_images_alone(
         assert refine(task_model_run, translator_run, dataset, target, out, "--translated-share", 1.0) == 0
         runs.append(load_task_model(out)[0])
     assert all(torch.equal(a, b) for a, b in zip(*(run.parameters() for run in runs), strict=True))
+
+
+def test_refining_with_another_domain_is_refused(
+    refine_here: Callable[..., Path],
+    translator_run: Path,
+    collected: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = collected("target_a", seed=3)
+    forward = tmp_path / "forward"
+    shutil.copytree(translator_run, forward)
+    text = (forward / "config.yaml").read_text()
+    (forward / "config.yaml").write_text(text.replace("direction: inverse", "direction: forward"))
+    for options, message in (
+        (["--source", other], f"source: {other}: expected the domain source, got target_a"),
+        (["--target", other], f"target: {other}: expected the domain target_wood, got target_a"),
+        (
+            ["--translator", forward],
+            f"{forward}, what it translates into: expected the domain source, got target_wood",
+        ),
+    ):
+        capsys.readouterr()
+        assert not refine_here("run", *options, status=2).exists()
+        assert refused(capsys) == message
 
 
 def test_refining_with_a_task_model_in_place_of_a_translator_is_refused(

@@ -226,9 +226,26 @@ def test_a_dataset_of_another_image_size_is_refused(
     assert not run.exists()
 
 
+def test_a_task_model_of_another_domain_is_refused(
+    train: Train, collected: Collected, task_model_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    words = ["train", "task-model", "--dataset", collected("target_a", seed=3), "--out", other, "--steps", 1]
+    assert cli.run([*map(str, words), "--device", "cpu"]) == 0
+    capsys.readouterr()
+    assert not train("run", "--task-model", other, status=2).exists()
+    assert refused(capsys) == f"task_model: {other}: expected the domain source, got target_a"
+    assert not train("run", "--judge", other, status=2).exists()
+    assert refused(capsys) == f"judge: {other}: expected the domain source, got target_a"
+    forward = ["--recipe", "paper", "--pretrain-steps", 0, "--direction", "forward"]
+    assert not train("run", *forward, status=2).exists()
+    assert refused(capsys) == f"task_model: {task_model_run}: expected the domain target_wood, got source"
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
+        ("scene", "kitchen", "got 'kitchen' in target_wood"),
         ("arm", "jaco", "datasets do not fit: expected arm 'mico' as in source, got 'jaco' in target_wood"),
         ("task", "joint_angles", "expected task 'joint_velocities' as in source, got 'joint_angles' in target_wood"),
         (

@@ -1,0 +1,102 @@
+"""Processes that render side by side, and never outlive the command that started them."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Generator, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar
+
+from taskgan_ros.errors import InputError
+
+_PR_SET_PDEATHSIG = 1
+_KILLED = "expected every worker to live, but one was killed; if memory is short, take fewer --workers"
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def run_parallel(
+    work: Callable[[Job], Result], jobs: Sequence[Job], count: int
+) -> Generator[tuple[Job, Result], None, None]:
+    """Yield (job, work(job)) as they are done, by `count` fresh processes; close it to end them.
+
+    Each worker has a pipe of its own. A `ProcessPoolExecutor` has one for all, and hangs for ever once a worker is
+    killed while it sends an image.
+
+    Args:
+        work: a function that can be pickled.
+        jobs: what it is called with.
+        count: how many processes at most; they end with this one, even where it is killed.
+
+    Raises:
+        InputError: a worker was killed.
+        Exception: what `work` raises.
+    """
+    # Mesa's software renderer starts a thread a core in each process; side by side they only wait for each other.
+    os.environ.setdefault("LP_NUM_THREADS", "1")
+    context = multiprocessing.get_context("spawn")
+    waiting = iter(jobs)
+    busy: dict[Connection, Job] = {}
+    processes = []
+    try:
+        for _, job in zip(range(count), waiting, strict=False):
+            ours, its = context.Pipe()
+            processes.append(context.Process(target=_serve, args=(work, its, os.getpid()), daemon=True))
+            processes[-1].start()
+            its.close()  # so that a worker's end is the end of its pipe
+            _give(ours, job, busy)
+        while busy:
+            for pipe in wait(list(busy)):
+                assert isinstance(pipe, Connection)
+                job, result = busy.pop(pipe), _take(pipe)
+                for another in waiting:
+                    _give(pipe, another, busy)
+                    break
+                yield job, result
+    finally:
+        for process in processes:
+            process.kill()  # it has nothing to save
+        for process in processes:
+            process.join()
+
+
+def _give(pipe: Connection, job: Job, busy: dict[Connection, Job]) -> None:
+    busy[pipe] = job
+    with contextlib.suppress(BrokenPipeError):  # `_take` will say so
+        pipe.send(job)
+
+
+def _take(pipe: Connection) -> Any:
+    try:
+        result, error = pipe.recv()
+    except (EOFError, OSError) as cause:
+        raise InputError(_KILLED) from cause
+    if error is not None:
+        raise error
+    return result
+
+
+def _serve(work: Callable[[Any], Any], pipe: Connection, parent: int) -> None:
+    """Be a worker: take jobs and give results."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all; the parent says what follows
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it was too late
+            os._exit(1)
+    while True:
+        job = pipe.recv()
+        result, fault = None, None
+        try:
+            result = work(job)
+        except Exception as error:
+            if not isinstance(error, InputError):
+                error.add_note(f"in a worker: {traceback.format_exc()}")  # its traceback cannot be sent
+            fault = error
+        pipe.send((result, fault))

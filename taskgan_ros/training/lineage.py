@@ -1,0 +1,89 @@
+"""Where a run came from: the runs and datasets that its `config.yaml` names, and the domains they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from taskgan_ros.config import expand_home, short_name
+from taskgan_ros.data.dataset import DatasetInfo, read_info
+from taskgan_ros.errors import InputError
+from taskgan_ros.training.run import read_description
+
+_DATASETS = {"source": "source", "target": "target", "pretrain": "pretrain", "dataset": "task_model"}
+_RUNS = ("task_model", "translator")
+
+
+def locate(run: Path, given: str | Path) -> Path:
+    """Return a path that `run` was told: as it was typed, from here or else from the nearest folder above the run.
+
+    Raises:
+        InputError: it is at none of them.
+    """
+    for path in (expand_home(given), *(parent / given for parent in run.absolute().parents)):
+        if path.exists():
+            return path
+    raise InputError(f"{run}: expected {given}, which it was made from, here or in a folder above the run, got none")
+
+
+def check_domain(what: str, expected: str, actual: str) -> None:
+    """Refuse a domain, a shipped name or a user's file, that has not the expected one's name.
+
+    Raises:
+        InputError: with both names.
+    """
+    if short_name(expected) != short_name(actual):
+        raise InputError(f"{what}: expected the domain {short_name(expected)}, got {short_name(actual)}")
+
+
+def translated_domains(run: Path) -> tuple[str, str]:
+    """Return the domains that a translator's run takes and gives."""
+    config = read_description(run).config
+    source, target = (read_info(locate(run, config[name])).domain for name in ("source", "target"))
+    return (target, source) if config["direction"] == "inverse" else (source, target)
+
+
+def generations(run: Path) -> list[dict[str, Any]]:
+    """Return the configurations that led to a task model: of step 1, then of each refinement.
+
+    Raises:
+        InputError: a run that is gone, or one that came from itself: runs were renamed.
+    """
+    found: dict[Path, dict[str, Any]] = {}
+    while run.resolve() not in found:
+        described = read_description(run)
+        found[run.resolve()] = described.config
+        if described.kind != "refine":
+            return list(found.values())[::-1]
+        run = locate(run, described.config["task_model"])
+    raise InputError(f"{run}: expected a task model that was refined from another, got one that came from itself")
+
+
+def data_seeds(*runs: Path) -> dict[str, int]:
+    """Return the seed of each dataset that had a part in `runs`, through all runs that they came from.
+
+    The names end in `_data`, numbered where several datasets had the same part.
+    """
+    seen: set[Path] = set()
+    datasets: dict[DatasetInfo, str] = {}
+    for part, info in (found for run in runs for found in _datasets(run, seen)):
+        datasets.setdefault(info, part)  # one may have several parts
+    seeds: dict[str, int] = {}
+    for info, part in datasets.items():
+        number = sum(name.startswith(part) for name in seeds) + 1
+        seeds[f"{part}_data" if number == 1 else f"{part}_{number}_data"] = info.seed
+    return seeds
+
+
+def _datasets(run: Path, seen: set[Path]) -> Iterator[tuple[str, DatasetInfo]]:
+    if run.resolve() in seen:
+        return
+    seen.add(run.resolve())
+    config = read_description(run).config
+    for field, part in _DATASETS.items():
+        if config.get(field):
+            yield part, read_info(locate(run, config[field]))
+    for field in _RUNS:
+        if config.get(field):
+            yield from _datasets(locate(run, config[field]), seen)

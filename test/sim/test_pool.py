@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import multiprocessing
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+from taskgan_ros.errors import InputError
+from taskgan_ros.sim.domain import load_domain
+from taskgan_ros.sim.pool import run_parallel
+
+LARGE = 1_000_000  # numbers: more than a pipe holds
+
+
+def test_every_job_is_done_once() -> None:
+    results = dict(run_parallel(partial(np.full, LARGE), range(7), 3))
+    assert sorted(results) == list(range(7))
+    for number, result in results.items():
+        assert result.shape == (LARGE,)
+        assert (result == number).all()
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("jobs", [[], [4]])
+def test_more_workers_than_jobs_do_no_harm(jobs: list[int]) -> None:
+    assert list(run_parallel(abs, jobs, 2)) == [(job, job) for job in jobs]
+
+
+def test_a_workers_refusal_is_told() -> None:
+    with pytest.raises(InputError, match="domains: expected a file or one of") as error:
+        list(run_parallel(load_domain, ["source", "marble"], 2))
+    assert not hasattr(error.value, "__notes__")
+    assert multiprocessing.active_children() == []
+
+
+def test_a_workers_fault_is_told_with_its_traceback() -> None:
+    with pytest.raises(statistics.StatisticsError) as error:
+        list(run_parallel(statistics.mean, [[1.0], []], 1))
+    assert "statistics.py" in error.value.__notes__[0]
+
+
+def test_a_worker_that_is_killed_while_it_sends_is_told() -> None:
+    def first_then_rest(results: Iterator[Any]) -> None:
+        next(results)
+        time.sleep(1)  # the next results are on their way and nobody takes them
+        for worker in multiprocessing.active_children():
+            worker.kill()
+        list(results)
+
+    with (
+        closing(run_parallel(partial(np.full, LARGE), range(8), 2)) as results,
+        pytest.raises(InputError, match="expected every worker to live, but one was killed; if memory is short"),
+    ):
+        first_then_rest(results)
+    assert multiprocessing.active_children() == []
