@@ -29,7 +29,7 @@ from taskgan_ros.nodes.reach_display import Display, Progress, print_summary
 from taskgan_ros.nodes.reach_report import Episode
 from taskgan_ros.policy.bundle import Bundle, load_bundle
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.sim.evaluate import TEST_SEED, EvaluateConfig, check_scene, check_seed
+from taskgan_ros.sim.evaluate import TEST_SEED, EvaluateConfig, check_arm, check_scene, check_seed
 from taskgan_ros.sim.scene import Scene, load_scene
 
 if TYPE_CHECKING:  # so that `taskgan reach --help` works without ROS
@@ -122,6 +122,7 @@ def _prepare(config: ReachConfig) -> _Plan:
     scene = load_scene(bundle.scene_name)
     check_seed(bundle.card, config.seed)
     check_scene(bundle.card, scene)
+    check_arm(bundle, scene)
     load_domain(config.domain)
     image = bundle.card.image
     parameters: dict[str, dict[str, Any]] = {
