@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import tyro
 
+from taskgan_ros import progress
 from taskgan_ros.errors import InputError
 
 Verb = Callable[[Sequence[str]], int | None]
@@ -127,19 +128,26 @@ def _tell(error: BaseException, what: str) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does, so that everything is cleaned up; only a main thread can."""
+    """Let SIGTERM do what Ctrl-C does, so that everything is cleaned up; only a main thread can.
+
+    Python drops an exception that a handler raises while a destructor runs, so the progress bar raises it again.
+    """
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt(f"interrupted by {signal.Signals(number).name}")
+        what = "interrupted" if number == signal.SIGINT else f"interrupted by {signal.Signals(number).name}"
+        progress.note_interrupt(what)
+        raise KeyboardInterrupt(what)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        progress.forget_interrupt()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _missing(error: ModuleNotFoundError) -> int:

@@ -8,6 +8,18 @@ from contextlib import contextmanager
 from rich.console import Console
 from tqdm import tqdm
 
+_interrupts: list[str] = []  # that came and may have been dropped
+
+
+def note_interrupt(what: str) -> None:
+    """Let the next step of a progress bar raise KeyboardInterrupt, should the one raised now be dropped."""
+    _interrupts.append(what)
+
+
+def forget_interrupt() -> None:
+    """Take back what was noted."""
+    _interrupts.clear()
+
 
 @contextmanager
 def progress_bar(what: str, total: int, unit: str, done: int = 0) -> Iterator[Callable[..., None]]:
@@ -15,6 +27,8 @@ def progress_bar(what: str, total: int, unit: str, done: int = 0) -> Iterator[Ca
     with tqdm(total=total, desc=what, unit=f" {unit}", initial=done, mininterval=0.5, smoothing=0.05) as bar:
 
         def advance(count: int, **figures: float) -> None:
+            if _interrupts:
+                raise KeyboardInterrupt(_interrupts[0])
             if figures:
                 bar.set_postfix({name: f"{value:.4g}" for name, value in figures.items()}, refresh=False)
             bar.update(count)
