@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
@@ -49,7 +49,8 @@ def run_parallel(
         for _, job in zip(range(count), waiting, strict=False):
             ours, its = context.Pipe()
             processes.append(context.Process(target=_serve, args=(work, its, os.getpid()), daemon=True))
-            processes[-1].start()
+            with _without_interrupts():
+                processes[-1].start()
             its.close()  # so that a worker's end is the end of its pipe
             _give(ours, job, busy)
         while busy:
@@ -65,6 +66,19 @@ def run_parallel(
             process.kill()  # it has nothing to save
         for process in processes:
             process.join()
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Hold SIGINT back: a process started meanwhile never gets it, even while it imports; this one does afterwards.
+
+    A terminal's Ctrl-C goes to all of them, and the parent says what follows.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _give(pipe: Connection, job: Job, busy: dict[Connection, Job]) -> None:
@@ -85,11 +99,15 @@ def _take(pipe: Connection) -> Any:
 
 def _serve(work: Callable[[Any], Any], pipe: Connection, parent: int) -> None:
     """Be a worker: take jobs and give results."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all; the parent says what follows
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it was too late
             os._exit(1)
+    with contextlib.suppress(EOFError, ConnectionError):  # the parent is done with us
+        _take_jobs(work, pipe)
+
+
+def _take_jobs(work: Callable[[Any], Any], pipe: Connection) -> None:
     while True:
         job = pipe.recv()
         result, fault = None, None

@@ -134,7 +134,8 @@ def assert_says_how_to_go_on(said: str, what: str, out: Path, episodes: int) -> 
     last = said.splitlines()[-1]
     kept = rf"\d+ of {episodes} episodes are kept in {re.escape(str(partial_path(out)))}: go on with --resume"
     assert re.fullmatch(f"taskgan: {re.escape(what)}; {kept}", last), said
-    assert "Traceback" not in said
+    # Python itself prints an interrupt that it drops because a destructor runs; the command raises it again.
+    assert "Traceback" not in re.sub(r"Exception ignored in.*?KeyboardInterrupt", "", said, flags=re.DOTALL)
 
 
 @pytest.mark.parametrize(
