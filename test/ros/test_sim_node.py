@@ -54,7 +54,7 @@ class Robot:
         return dict(json.loads(response.message))
 
     def wait_for(self, positions: np.ndarray) -> None:
-        self._wait_until(lambda: np.allclose(self.positions, positions, atol=1e-6), f"the arm at {positions}")
+        self._wait_until(lambda: np.allclose(self.positions, positions, rtol=0, atol=1e-6), f"the arm at {positions}")
 
     def send(self, positions: np.ndarray, seconds: float = 0.5, **fields: Any) -> None:
         whole = int(seconds)
@@ -93,7 +93,7 @@ def test_executes_trajectories_and_rejects_what_the_real_controller_rejects(lab:
     robot.send(here + 0.1, time_from_start=Duration(sec=1))
     robot.wait_for(here + 0.1)
     assert max(np.abs(state.velocity).max() for state in robot.joint_states) > 0.05
-    there = robot.positions
+    there = here + 0.1
     robot.send(there + 0.1, velocities=[0.1] * 6)
     wait_until(lambda: lab.diagnostics("cell").get("rejected") == "1", "a rejection in the diagnostics")
     robot.send(there[:3] + 0.1, joint_names=NAMES[:3])
