@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import tyro
 
@@ -21,9 +21,8 @@ T = TypeVar("T")
 EXIT_INPUT_ERROR, EXIT_INTERRUPTED = 2, 130
 
 
-def _parse(config: type[T], arguments: Sequence[str], verb: str, default: T | None = None) -> T:
-    extra: dict[str, Any] = {} if default is None else {"default": default}
-    return tyro.cli(config, prog=f"taskgan {verb}", args=list(arguments), **extra)
+def _parse(config: type[T], arguments: Sequence[str], verb: str) -> T:
+    return tyro.cli(config, prog=f"taskgan {verb}", args=list(arguments))
 
 
 def _reach(arguments: Sequence[str]) -> int | None:
@@ -170,8 +169,7 @@ def _missing(error: ModuleNotFoundError) -> int:
 
 def main() -> None:
     """Run `taskgan` with the process's arguments."""
-    status = run(sys.argv[1:])
-    sys.exit(status)
+    sys.exit(run(sys.argv[1:]))
 
 
 if __name__ == "__main__":

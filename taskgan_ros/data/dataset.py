@@ -6,7 +6,7 @@ import fcntl
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -243,15 +243,6 @@ def _check_room(file: Path, size: int) -> None:
             f"{file.parent}: expected room for {(size + _SPARE_BYTES) / 1e6:.1f} MB more of the dataset, got: "
             f"{error.strerror}"
         ) from error
-
-
-def write_dataset(
-    out: Path, info: DatasetInfo, records: Iterable[tuple[int, EpisodeRecord]], resume: bool = False
-) -> None:
-    """Write all (index, record) pairs to `out`; errors as `open_writer`."""
-    with open_writer(out, info, resume) as writer:
-        for index, record in records:
-            writer.add(index, record)
 
 
 def read_info(path: Path) -> DatasetInfo:

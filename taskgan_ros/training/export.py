@@ -17,7 +17,6 @@ import onnxruntime
 import torch
 import yaml
 from numpy.typing import NDArray
-from rich.console import Console
 from torch import Tensor, nn
 
 import taskgan_ros
@@ -37,6 +36,7 @@ from taskgan_ros.policy.bundle import (
     Result,
     write_bundle,
 )
+from taskgan_ros.progress import print_line
 from taskgan_ros.training.lineage import check_domain, data_seeds, generations, locate, translated_domains
 from taskgan_ros.training.model_card import write_model_card, write_table
 from taskgan_ros.training.networks import TaskModel, to_network, to_uint8
@@ -149,7 +149,7 @@ def export(config: ExportConfig) -> Bundle:
     card = dataclasses.replace(card, export_max_abs_diff=differences)
     bundle = write_bundle(config.out, card, files, write_model_card(card, list(pictures)), pictures)
     largest = ", ".join(f"{name} {value:.2g}" for name, value in differences.items())
-    Console().print(f"{config.out}: largest differences from torch (bytes, {card.units}): {largest}", soft_wrap=True)
+    print_line(f"{config.out}: largest differences from torch (bytes, {card.units}): {largest}")
     return bundle
 
 

@@ -11,10 +11,9 @@ from types import FrameType
 from typing import Any, Protocol
 
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
-from taskgan_ros.progress import progress_bar
+from taskgan_ros.progress import print_line, progress_bar
 from taskgan_ros.training.run import Run
 
 
@@ -95,9 +94,7 @@ def train(run: Run, trainer: Trainer, schedule: Schedule, seed: int, what: str) 
     if not figures:
         figures = trainer.validate()
     run.close()
-    Console().print(
-        f"{run.path}: " + ", ".join(f"{name} {value:.4g}" for name, value in figures.items()), soft_wrap=True
-    )
+    print_line(f"{run.path}: " + ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
     return figures
 
 

@@ -6,7 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from taskgan_ros.data.dataset import (
     open_writer,
     partial_path,
     read_info,
-    write_dataset,
 )
 from taskgan_ros.errors import InputError, OutputExistsError
 
@@ -44,6 +43,14 @@ INFO = DatasetInfo(
     images=LENGTH * EPISODES,
     episodes=EPISODES,
 )
+
+
+def write_dataset(
+    out: Path, info: DatasetInfo, records: Iterable[tuple[int, EpisodeRecord]], resume: bool = False
+) -> None:
+    with open_writer(out, info, resume) as writer:
+        for index, written in records:
+            writer.add(index, written)
 
 
 def record(index: int, paired: bool = True) -> EpisodeRecord:
