@@ -26,6 +26,7 @@ EXTRAS = {
     # Neither is in RUN_TIME, because an extra can add a requirement but never take one's place.
     "cpu": ["onnxruntime"],
     "gpu": ["onnxruntime-gpu[cuda,cudnn]"],
+    "experiments": ["scikit-image"],  # also brings the photograph of the domain real_standin
     "training": ["h5py", "onnx", "onnxscript", "safetensors", "tensorboard", "torch"],
     # ROS 2 Jazzy from PyPI, for a machine that has no ROS 2 installation.
     "ros-wheels": [

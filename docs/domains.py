@@ -1,4 +1,4 @@
-"""Draws docs/domains.png: the same states in every shipped domain. Run from the repository's root."""
+"""Draws docs/domains.png: the same states in every shipped domain, scene by scene. Run from the repository's root."""
 
 from __future__ import annotations
 
@@ -10,27 +10,35 @@ from PIL import Image
 from taskgan_ros.sim import expert
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.sim.episode import sample_episode
-from taskgan_ros.sim.scene import load_scene
+from taskgan_ros.sim.episode import CellState, sample_episode, sample_poses
+from taskgan_ros.sim.scene import PoseScene, Scene, load_any_scene
 
-DOMAINS = ("source", "target_a", "target_b", "target_wood", "randomized")
+ROWS = (
+    *(("reach", domain) for domain in ("source", "target_a", "target_b", "target_wood", "randomized")),
+    *(("poses", domain) for domain in ("source", "real_standin")),
+)
 EPISODES = 6
 ENLARGED = 2
 
 
 def main() -> None:
-    """Draw one row a domain, one column an episode, each a little further on its path."""
-    scene, rows = load_scene("reach"), []
-    for domain in DOMAINS:
+    """Draw one column an episode, each a little further on its path where it has one."""
+    rows = []
+    for scene_name, domain in ROWS:
+        scene = load_any_scene(scene_name)
         with Cell(scene, load_domain(domain)) as cell:
-            row = []
-            for k in range(EPISODES):
-                path = expert.path(scene, sample_episode(scene, 0, k))
-                state = path[k * (len(path) - 1) // (EPISODES - 1)]
-                row.append(cell.render(state, cell.sample_look(0, k), k * scene.step_s))
-            rows.append(np.hstack(row))
+            shown = [cell.render(pick(scene, k), cell.sample_look(0, k), k * scene.step_s) for k in range(EPISODES)]
+        rows.append(np.hstack(shown))
     picture = np.vstack(rows).repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1)
     Image.fromarray(picture).save(Path(__file__).with_suffix(".png"), optimize=True)
+
+
+def pick(scene: Scene | PoseScene, episode: int) -> CellState:
+    """Return the state to show of an episode."""
+    if isinstance(scene, PoseScene):
+        return sample_poses(scene, 0, episode)[0]
+    path = expert.path(scene, sample_episode(scene, 0, episode))
+    return path[episode * (len(path) - 1) // (EPISODES - 1)]
 
 
 if __name__ == "__main__":

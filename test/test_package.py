@@ -20,7 +20,13 @@ import taskgan_ros
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED_FOLDERS = ("config", "launch", "models")  # under share/taskgan_ros
-DISTRIBUTIONS = {"cv2": "opencv-python-headless", "mujoco": "mujoco-core", "PIL": "pillow", "yaml": "PyYAML"}
+DISTRIBUTIONS = {
+    "cv2": "opencv-python-headless",
+    "mujoco": "mujoco-core",
+    "PIL": "pillow",
+    "skimage": "scikit-image",
+    "yaml": "PyYAML",
+}
 EXECUTABLES = {"taskgan", "reach_node", "sim_node"}
 WHERE = "from taskgan_ros import config; print(config.__file__, config.share_dir(), sep=chr(10))"
 
@@ -104,7 +110,7 @@ def test_package_xml_is_valid_and_agrees_with_setup_py(setup_arguments: dict[str
 def test_every_import_is_a_declared_dependency(setup_arguments: dict[str, Any]) -> None:
     catkin_pkg = pytest.importorskip("catkin_pkg.package")
     from_ros = {depend.name for depend in catkin_pkg.parse_package(str(ROOT / "package.xml")).exec_depends}
-    from_pip = requirements(setup_arguments, "cpu", "training")
+    from_pip = requirements(setup_arguments, "cpu", "training", "experiments")
     undeclared = {
         f"{module} in {file.relative_to(ROOT)}"
         for module, file in imported_modules()
@@ -116,7 +122,7 @@ def test_every_import_is_a_declared_dependency(setup_arguments: dict[str, Any]) 
 
 @pytest.mark.parametrize(
     ("lock", "extras"),
-    [("reach", ["cpu", "ros-wheels"]), ("test", ["cpu", "ros-wheels", "training", "test"])],
+    [("reach", ["cpu", "ros-wheels"]), ("test", ["cpu", "ros-wheels", "training", "experiments", "test"])],
 )
 def test_the_lock_is_of_this_setup_py(lock: str, extras: list[str], setup_arguments: dict[str, Any]) -> None:
     locked = read_lock(lock)

@@ -1,4 +1,4 @@
-"""The simulated cell: an arm, a table, a cube and a camera, drawn by MuJoCo in the look of a domain."""
+"""The simulated cell: an arm, a table, a camera and a cube where the scene has one, drawn in the look of a domain."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ except (AttributeError, ImportError) as error:  # PyOpenGL's ways to say that a 
 
 from taskgan_ros.arm.mjcf import add_arm, add_material
 from taskgan_ros.sim import textures
-from taskgan_ros.sim.domain import Domain
+from taskgan_ros.sim.domain import Domain, check_calibration
 from taskgan_ros.sim.episode import CellState
+from taskgan_ros.sim.lens import make_lens
 from taskgan_ros.sim.look import Look, apply_sensor, sample_look
-from taskgan_ros.sim.scene import Scene
+from taskgan_ros.sim.scene import Scene, Stage
 
 Array = NDArray[np.float64]
 
@@ -51,20 +52,19 @@ class Cell:
         height, width: of the images in pixels.
     """
 
-    def __init__(self, scene: Scene, domain: Domain, image_size: int | tuple[int, int] = 128) -> None:
+    def __init__(self, scene: Stage, domain: Domain, image_size: int | tuple[int, int] = 128) -> None:
         """Compile the model and open the renderer.
 
         Raises:
-            InputError: an image size outside 16 to 2048 pixels, or no headless OpenGL; the message names the packages.
+            InputError: an image size outside 16 to 2048 pixels, a domain for another arm, a photo or lens that is none,
+                or no headless OpenGL; the message names the packages.
         """
         self.scene, self.domain = scene, domain
         self.height, self.width = (image_size, image_size) if isinstance(image_size, int) else image_size
         check_image_size(self.height, self.width)
-        self._textures = [
-            image
-            for pattern in dict.fromkeys(domain.table.patterns)
-            for image in textures.variants(pattern, domain.texture_seed, domain.table.contrast)
-        ]
+        check_calibration(domain.calibration, scene.arm)
+        self._lens = make_lens(domain.sensor.distortion, scene.camera.fov, self.height, self.width)
+        self._textures = textures.of_table(domain.table, domain.texture_seed)
         self._model = self._compile()
         self._data = mujoco.MjData(self._model)
         self._find_parts()
@@ -99,13 +99,15 @@ class Cell:
         """Return the camera's image (H, W, 3) uint8 RGB of `state`, `time_s` into an episode of this look."""
         self._apply(look, time_s)
         self._data.qpos[self._joints] = state.joint_pos
-        self._data.mocap_pos[0] = [*state.cube_xy, self._model.geom_size[self._cube, 2]]
-        self._data.mocap_quat[0] = [np.cos(state.cube_yaw / 2), 0, 0, np.sin(state.cube_yaw / 2)]
+        self._data.qpos[self._joints] += self.domain.calibration.joint_rad or 0.0
+        self._data.mocap_pos[:, :2], self._data.mocap_pos[:, 2] = state.cube_xy, self._model.geom_size[self._cube, 2]
+        self._data.mocap_quat[:] = [np.cos(state.cube_yaw / 2), 0, 0, np.sin(state.cube_yaw / 2)]
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
         self._renderer.update_scene(self._data, camera="camera")
         noise = np.random.default_rng([*look.seed, 2, round(time_s * 1000)])
-        return apply_sensor(self._renderer.render(), look.sensor, noise)
+        image = self._renderer.render()
+        return apply_sensor(self._lens.bend(image) if self._lens else image, look.sensor, noise)
 
     def _compile(self) -> mujoco.MjModel:
         spec = mujoco.MjSpec()
@@ -132,27 +134,33 @@ class Cell:
             size=[_TABLE_HALF_M, _TABLE_HALF_M, 1],
             material="table",
         )
-        cube = world.add_body(name="cube", mocap=True)
-        half = self.scene.cube.half_size
-        cube.add_geom(name="cube", type=mujoco.mjtGeom.mjGEOM_BOX, size=[half, half, half], material="cube")
+        if isinstance(self.scene, Scene):
+            cube, half = world.add_body(name="cube", mocap=True), self.scene.cube.half_size
+            cube.add_geom(name="cube", type=mujoco.mjtGeom.mjGEOM_BOX, size=[half, half, half], material="cube")
         world.add_light(name="lamp", castshadow=self.domain.light.shadows, pos=[0, 0, 2], dir=[0, 0, -1], cutoff=60)
         camera = self.scene.camera
-        world.add_camera(name="camera", pos=list(camera.position), fovy=np.rad2deg(camera.fov), quat=[1, 0, 0, 0])
+        fov = self._lens.fov if self._lens else camera.fov
+        world.add_camera(name="camera", pos=list(camera.position), fovy=np.rad2deg(fov), quat=[1, 0, 0, 0])
         return spec.compile()
 
     def _find_parts(self) -> None:
         model, arm = self._model, self.scene.arm
         self._joints = [model.joint(name).qposadr[0] for name in arm.joint_names]
-        self._cube, self._table = model.geom("cube").id, model.geom("table").id
+        self._cube = [model.geom("cube").id] if isinstance(self.scene, Scene) else []
+        self._cube_size = model.geom_size[self._cube]
+        self._table = model.geom("table").id
         model.geom_sameframe[self._table] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE  # else its rotation is not looked at
         self._shapes = [model.geom(f"arm{k}").id for k in range(len(arm.shapes))]
         self._shape_sizes = model.geom_size[self._shapes].copy()
         self._round = np.array([shape.kind in ("capsule", "cylinder") for shape in arm.shapes])
         self._materials = [model.material(name).id for name in arm.materials]
-        self._camera_rotation = _looking_at(np.array(self.scene.camera.position), np.array(self.scene.camera.target))
+        camera, error = self.scene.camera, self.domain.calibration
+        straight = _looking_at(np.array(camera.position), np.array(camera.target))
+        self._camera_rotation = _turned(straight, np.array(error.camera_rotation_rad))
+        self._camera_position = np.array(camera.position) + error.camera_position_m
 
     def _apply(self, look: Look, time_s: float) -> None:
-        model, scene = self._model, self.scene
+        model = self._model
         table = model.material("table" if look.texture is None else f"table{look.texture}").id
         model.geom_matid[self._table] = table
         model.mat_texrepeat[table] = 1 / look.texture_scale_m
@@ -167,11 +175,8 @@ class Cell:
         model.vis.headlight.specular[:] = 0
         self._apply_lamp(look, time_s)
         self._apply_shapes(look)
-        model.cam_pos[0] = np.array(scene.camera.position) + look.camera_offset
-        turn = np.zeros(4)
-        angle = float(np.linalg.norm(look.camera_turn))
-        mujoco.mju_axisAngle2Quat(turn, look.camera_turn / angle if angle else np.array([1.0, 0, 0]), angle)
-        mujoco.mju_mulQuat(model.cam_quat[0], self._camera_rotation, turn)
+        model.cam_pos[0] = self._camera_position + look.camera_offset
+        model.cam_quat[0] = _turned(self._camera_rotation, look.camera_turn)
 
     def _apply_lamp(self, look: Look, time_s: float) -> None:
         model = self._model
@@ -185,7 +190,7 @@ class Cell:
 
     def _apply_shapes(self, look: Look) -> None:
         model = self._model
-        model.geom_size[self._cube] = self.scene.cube.half_size * look.cube_size
+        model.geom_size[self._cube] = self._cube_size * look.cube_size
         sizes = self._shape_sizes * look.thickness[:, None]
         sizes[self._round, 1] = self._shape_sizes[self._round, 1]  # a link's length is kinematics, not look
         model.geom_size[self._shapes] = sizes
@@ -200,6 +205,14 @@ def _looking_at(position: Array, target: Array) -> Array:
     quaternion = np.zeros(4)
     mujoco.mju_mat2Quat(quaternion, rotation.flatten())
     return quaternion
+
+
+def _turned(quaternion: Array, turn: Array) -> Array:
+    """Return a quaternion (w, x, y, z) turned about its own axes by the rotation vector `turn` (3,) rad."""
+    angle, own, result = float(np.linalg.norm(turn)), np.zeros(4), np.zeros(4)
+    mujoco.mju_axisAngle2Quat(own, turn / angle if angle else np.array([1.0, 0, 0]), angle)
+    mujoco.mju_mulQuat(result, quaternion, own)
+    return result
 
 
 def _open_renderer(model: mujoco.MjModel, height: int, width: int) -> mujoco.Renderer:

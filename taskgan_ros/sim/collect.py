@@ -1,4 +1,4 @@
-"""`taskgan collect`: the expert's episodes, rendered in parallel, into one dataset."""
+"""`taskgan collect`: the expert's episodes or random poses, rendered in parallel, into one dataset."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from taskgan_ros.errors import InputError
 from taskgan_ros.progress import print_line, progress_bar
 from taskgan_ros.sim import expert
 from taskgan_ros.sim.cell import Cell, check_image_size
-from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.sim.episode import CellState, check_seed_range, sample_episode
+from taskgan_ros.sim.domain import check_calibration, load_domain
+from taskgan_ros.sim.episode import CellState, check_seed_range, sample_episode, sample_poses
 from taskgan_ros.sim.pool import run_parallel
-from taskgan_ros.sim.scene import Scene, load_scene
+from taskgan_ros.sim.scene import PoseScene, Scene, load_any_scene
+
+Array = NDArray[np.float64]
 
 UNITS = {"joint_velocities": "rad/s", "joint_angles": "rad"}
 
 
 @dataclass(frozen=True)
 class CollectConfig:
-    """Record the expert's episodes in a domain."""
+    """Record the expert's episodes, or random poses, in a domain."""
 
     domain: str
     """A shipped domain's name or a YAML file."""
@@ -41,7 +43,7 @@ class CollectConfig:
     paired: str | None = None
     """A second domain that shows the same states, as `obs/image_paired`."""
     task: Literal["joint_velocities", "joint_angles"] = "joint_velocities"
-    """What the labels are."""
+    """What the labels are; a scene of random poses has joint_angles alone."""
     scene: str = "reach"
     """A shipped scene's name or a YAML file."""
     image_size: int = 128
@@ -57,20 +59,14 @@ class Recorder:
 
     def __init__(self, config: CollectConfig) -> None:
         """Open a cell for each domain."""
-        self._scene: Scene = load_scene(config.scene)
+        self._scene = load_any_scene(config.scene)
         self._config = config
         names = [config.domain] + ([config.paired] if config.paired else [])
         self._cells = [Cell(self._scene, load_domain(name), config.image_size) for name in names]
 
     def record(self, index: int) -> EpisodeRecord:
         """Return episode `index` of the configuration's seed."""
-        scene, config = self._scene, self._config
-        episode = sample_episode(scene, config.seed, index)
-        states = expert.path(scene, episode)
-        if config.task == "joint_velocities":
-            labels = [expert.velocity_label(scene, state, episode.solution) for state in states]
-        else:
-            labels = [expert.angle_label(scene, state) for state in states]
+        states, labels = plan(self._scene, self._config, index)
         images = [self._film(cell, states, index) for cell in self._cells]
         return EpisodeRecord(
             images=images[0],
@@ -89,21 +85,40 @@ class Recorder:
             cell.close()
 
 
+def plan(scene: Scene | PoseScene, config: CollectConfig, index: int) -> tuple[list[CellState], list[Array]]:
+    """Return the states that episode `index` shows, and the label (J,) of each in the task's units.
+
+    Raises:
+        InputError: the scene's ranges leave no episode.
+    """
+    if isinstance(scene, PoseScene):
+        states = sample_poses(scene, config.seed, index)
+    else:
+        episode = sample_episode(scene, config.seed, index)
+        states = expert.path(scene, episode)
+        if config.task == "joint_velocities":
+            return states, [expert.velocity_label(scene, state, episode.solution) for state in states]
+    return states, [expert.angle_label(scene, state) for state in states]
+
+
 def describe(config: CollectConfig) -> DatasetInfo:
     """Return the attributes of the dataset that `config` collects, checking all of it that can be without a renderer.
 
     Raises:
-        InputError: an unknown name, a number out of range, a scene without an episode.
+        InputError: an unknown name, a number out of range, a scene without an episode or without the task's labels, a
+            domain for another arm.
     """
-    scene = load_scene(config.scene)
+    scene = load_any_scene(config.scene)
+    if isinstance(scene, PoseScene) and config.task != "joint_angles":
+        raise InputError(f"{config.scene}: expected the task joint_angles for random poses, got {config.task}")
     for name in (config.domain, config.paired):
         if name:
-            load_domain(name)
+            check_calibration(load_domain(name).calibration, scene.arm)
     if config.episodes < 1:
         raise InputError(f"expected at least 1 episode, got {config.episodes}")
     check_image_size(config.image_size, config.image_size)
     check_seed_range(config.seed)
-    sample_episode(scene, config.seed, 0)
+    plan(scene, config, 0)
     return DatasetInfo(
         task=config.task,
         units=UNITS[config.task],

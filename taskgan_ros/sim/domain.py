@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal
 
 import pydantic
 
-from taskgan_ros.arm.arm import Color
+from taskgan_ros.arm.arm import Arm, Color, Vector3
 from taskgan_ros.config import config_dataclass, load, resolve
-from taskgan_ros.sim.scene import Range
+from taskgan_ros.errors import InputError
+from taskgan_ros.sim import photos
+from taskgan_ros.sim.scene import Range, ordered
 
 Pattern = Literal["plain", "wood", "checker", "stripes", "blotches", "gradient"]
 Fraction = Annotated[float, pydantic.Field(ge=0, le=1)]
 NonNegative = Annotated[float, pydantic.Field(ge=0)]
+Quality = Annotated[int, pydantic.Field(ge=1, le=100)]
 _ONE = (1.0, 1.0)
 _ZERO = (0.0, 0.0)
 
@@ -38,13 +42,16 @@ class Table(Surface):
     """The table, which fills the background.
 
     Attributes:
-        patterns: one is drawn an episode; `plain` has no texture.
+        patterns: four textures each, of which one is drawn an episode; `plain` has no texture.
+        photos: one texture each, which joins them: an image file, or `skimage:NAME` for a photograph that comes with
+            scikit-image. With neither patterns nor photos the table is plain.
         scale_m: the edge of one texture tile in m.
         rotation: rad about the vertical.
-        contrast: how far a pattern's colours lie apart, 1 being its own colours; drawn once a texture.
+        contrast: how far a texture's colours lie apart, 1 being its own colours; drawn once a texture.
     """
 
-    patterns: Annotated[tuple[Pattern, ...], pydantic.Field(min_length=1)] = ("plain",)
+    patterns: tuple[Pattern, ...] = ()
+    photos: tuple[str, ...] = ()
     scale_m: Range = _ONE
     rotation: Range = _ZERO
     contrast: Range = _ONE
@@ -107,6 +114,8 @@ class Sensor:
         vignette: darkening at the corners, 0 to 1.
         blur_px: standard deviation of a Gaussian blur in pixels.
         noise: standard deviation of each pixel's noise, on values in [0, 1].
+        distortion: the lens's radial k1 and k2 as OpenCV has them, the same in every episode.
+        jpeg_quality: 1 to 100, as of a webcam that compresses; none where it does not.
     """
 
     gain: Range = _ONE
@@ -115,6 +124,8 @@ class Sensor:
     vignette: Range = _ZERO
     blur_px: Range = _ZERO
     noise: Range = _ZERO
+    distortion: tuple[float, float] = _ZERO
+    jpeg_quality: Annotated[tuple[Quality, Quality], pydantic.AfterValidator(ordered)] | None = None
 
 
 @config_dataclass
@@ -123,6 +134,21 @@ class CameraError:
 
     position_m: NonNegative = 0.0
     rotation_rad: NonNegative = 0.0
+
+
+@config_dataclass
+class Calibration:
+    """A constant error of a dataset's calibration: labels and states say one thing, and this is really so.
+
+    Attributes:
+        camera_position_m: how far the camera stands from where the scene says, m along the world's axes.
+        camera_rotation_rad: how far it is turned, rad about its own axes: right, up, back.
+        joint_rad: the arm really is at its joints' angles and these, one a joint of the arm; none for no error.
+    """
+
+    camera_position_m: Vector3 = (0.0, 0.0, 0.0)
+    camera_rotation_rad: Vector3 = (0.0, 0.0, 0.0)
+    joint_rad: tuple[float, ...] = ()
 
 
 @config_dataclass
@@ -142,13 +168,24 @@ class Domain:
     deformation: Deformation = Deformation()
     sensor: Sensor = Sensor()
     camera_error: CameraError = CameraError()
+    calibration: Calibration = Calibration()
     texture_seed: int = 0
 
 
 def load_domain(name_or_path: str | Path) -> Domain:
-    """Return a shipped domain by name, or the domain in a user's file.
+    """Return a shipped domain by name, or the domain in a user's file; photos are looked for beside the file.
 
     Raises:
-        InputError: unknown name, or a file that does not describe a domain.
+        InputError: unknown name, a file that does not describe a domain, or a photo that is not there.
     """
-    return load(Domain, resolve("domains", name_or_path))
+    path = resolve("domains", name_or_path)
+    domain = load(Domain, path)
+    found = tuple(str(photos.find(name, path.parent)) for name in domain.table.photos)
+    return dataclasses.replace(domain, table=dataclasses.replace(domain.table, photos=found))
+
+
+def check_calibration(calibration: Calibration, arm: Arm) -> None:
+    """Refuse joint errors that are not one a joint of the arm."""
+    expected, actual = len(arm.joints), len(calibration.joint_rad)
+    if actual not in (0, expected):
+        raise InputError(f"expected calibration.joint_rad of {expected} angles for {arm.name}, or none, got {actual}")

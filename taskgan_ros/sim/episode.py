@@ -1,15 +1,16 @@
-"""Episodes: the cell's state, where it starts, and where the tip should go."""
+"""Episodes: the cell's state, where it starts, and where the tip should go, or which poses the arm takes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from taskgan_ros.arm.arm import Arm
 from taskgan_ros.arm.kinematics import joint_frames, position_jacobian, tip_position
 from taskgan_ros.errors import InputError
-from taskgan_ros.sim.scene import Scene
+from taskgan_ros.sim.scene import PoseScene, Scene
 
 Array = NDArray[np.float64]
 
@@ -28,13 +29,13 @@ class CellState:
 
     Attributes:
         joint_pos: (n,) rad, all joints of the arm.
-        cube_xy: (2,) m on the table.
+        cube_xy: (2,) m on the table; it says nothing where the scene has no cube.
         cube_yaw: rad.
     """
 
     joint_pos: Array
-    cube_xy: Array
-    cube_yaw: float
+    cube_xy: Array = field(default_factory=lambda: np.zeros(2))
+    cube_yaw: float = 0.0
 
     def moved_to(self, joint_pos: Array) -> CellState:
         """Return the same cell with the arm at `joint_pos` (n,) rad."""
@@ -85,7 +86,7 @@ def solve_ik(scene: Scene, goal: Array) -> Array | None:
     for _ in range(_IK_STEPS):
         error = goal - tip_position(arm, q)
         if np.linalg.norm(error) < _IK_TOLERANCE_M:
-            return q if _is_free(scene, q) else None
+            return q if _is_free(scene.arm, q, scene.start.clearance) else None
         jacobian = position_jacobian(arm, q)[:, driven]
         step = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + _IK_DAMPING * np.eye(3), error)
         q[driven] += np.clip(step, -_IK_STEP_RAD, _IK_STEP_RAD)
@@ -116,6 +117,24 @@ def sample_test_episode(scene: Scene, seed: int, index: int) -> Episode:
     return Episode(seed=seed, index=index, state=state, solution=solution)
 
 
+def sample_poses(scene: PoseScene, seed: int, index: int) -> list[CellState]:
+    """Draw the configurations that episode `index` shows, each by itself; the same arguments always give the same.
+
+    Raises:
+        InputError: no configuration within the scene's spread is free.
+    """
+    rng = np.random.default_rng([seed, index])
+    return [CellState(_draw_pose(scene, rng)) for _ in range(scene.images_per_episode)]
+
+
+def _draw_pose(scene: PoseScene, rng: np.random.Generator) -> Array:
+    for _ in range(_MAX_DRAWS):
+        q = np.array(scene.ready) + rng.uniform(-scene.spread, scene.spread)
+        if _is_free(scene.arm, q, scene.poses.clearance):
+            return q
+    raise InputError(f"scene: expected a free pose within {scene.poses}, got none in {_MAX_DRAWS} draws")
+
+
 def _draw_cube(scene: Scene, rng: np.random.Generator) -> tuple[Array, Array]:
     for _ in range(_MAX_CUBE_DRAWS):
         radius, azimuth = rng.uniform(*scene.cube.radius), rng.uniform(*scene.cube.azimuth)
@@ -133,7 +152,7 @@ def _draw_start(scene: Scene, rng: np.random.Generator) -> Array:
     for _ in range(_MAX_DRAWS):
         q = np.array(scene.ready)
         q[scene.driven] += rng.uniform(-spread, spread)
-        if _is_free(scene, q) and _is_start(scene, tip_position(scene.arm, q)):
+        if _is_free(scene.arm, q, scene.start.clearance) and _is_start(scene, tip_position(scene.arm, q)):
             return q
     raise InputError(f"scene: expected a free start within {scene.start}, got none in {_MAX_DRAWS} draws")
 
@@ -142,15 +161,15 @@ def _draw_near(scene: Scene, solution: Array, rng: np.random.Generator) -> Array
     for _ in range(_MAX_DRAWS):
         q = solution.copy()
         q[scene.driven] += rng.normal(0, scene.scattered_starts.std, len(scene.driven))
-        if _is_free(scene, q):
+        if _is_free(scene.arm, q, scene.start.clearance):
             return q
     raise InputError(f"scene: expected a free start near the goal, got none in {_MAX_DRAWS} draws")
 
 
-def _is_free(scene: Scene, q: Array) -> bool:
-    heights = joint_frames(scene.arm, q)[1:, 2, 3]
-    within = np.all(q >= scene.arm.lower) and np.all(q <= scene.arm.upper)
-    return bool(within and heights.min() >= scene.start.clearance)
+def _is_free(arm: Arm, q: Array, clearance: float) -> bool:
+    heights = joint_frames(arm, q)[1:, 2, 3]
+    within = np.all(q >= arm.lower) and np.all(q <= arm.upper)
+    return bool(within and heights.min() >= clearance)
 
 
 def _is_start(scene: Scene, tip: Array) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskgan_ros.sim.episode import CellState, Episode, goal_distance
-from taskgan_ros.sim.scene import Scene
+from taskgan_ros.sim.scene import Scene, Stage
 
 Array = NDArray[np.float64]
 
@@ -34,6 +34,9 @@ def velocity_label(scene: Scene, state: CellState, solution: Array) -> Array:
     return step / norm * goal_distance(scene, state) * scene.approach_gain
 
 
-def angle_label(scene: Scene, state: CellState) -> Array:
-    """Return the angles (J,) in rad of the driven joints: the labels of the joint-angle task."""
+def angle_label(scene: Stage, state: CellState) -> Array:
+    """Return the angles (J,) in rad of the driven joints: the labels of the joint-angle task.
+
+    They count from the arm file's zeros and are never wrapped into one turn, so none jumps within the scene's ranges.
+    """
     return state.joint_pos[scene.driven]

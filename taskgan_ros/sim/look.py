@@ -24,12 +24,14 @@ class SensorLook:
     vignette: float
     blur_px: float
     noise: float
+    jpeg_quality: int | None = None
 
     @property
     def is_ideal(self) -> bool:
         """Whether the camera changes nothing."""
         added = (self.vignette, self.blur_px, self.noise)
-        return self.gain == self.gamma == 1 and not any(added) and bool(np.all(self.balance == 1))
+        kept = self.gain == self.gamma == 1 and bool(np.all(self.balance == 1))
+        return kept and not any(added) and self.jpeg_quality is None
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ def sample_look(
     """
     rng = np.random.default_rng([seed, index, 1])  # 1: another stream than the episode's state
     light, table, sensor = domain.light, domain.table, domain.sensor
-    patterned = textures > 0 and rng.random() >= table.patterns.count("plain") / len(table.patterns)
+    kinds = len(table.patterns) + len(table.photos)
+    patterned = textures > 0 and rng.random() >= table.patterns.count("plain") / kinds
     azimuth, elevation = rng.uniform(*light.azimuth), rng.uniform(*light.elevation)
     flat = np.array([np.cos(azimuth), np.sin(azimuth), 0])
     direction = np.cos(elevation) * flat + np.sin(elevation) * np.array([0, 0, 1])
@@ -112,7 +115,7 @@ def sample_look(
         cube_size=rng.uniform(*domain.deformation.cube_size),
         camera_offset=rng.normal(0, 1, 3) * domain.camera_error.position_m,
         camera_turn=rng.normal(0, 1, 3) * domain.camera_error.rotation_rad,
-        sensor=_sample_sensor(sensor, rng),
+        sensor=_sample_sensor(sensor, rng, np.random.default_rng([seed, index, 3])),
     )
 
 
@@ -124,7 +127,7 @@ def _color(surface: Surface, rng: np.random.Generator) -> Array:
     return _jittered(np.array(surface.rgb) * rng.uniform(*surface.brightness), surface.jitter, rng)
 
 
-def _sample_sensor(sensor: Sensor, rng: np.random.Generator) -> SensorLook:
+def _sample_sensor(sensor: Sensor, rng: np.random.Generator, own: np.random.Generator) -> SensorLook:
     return SensorLook(
         gain=rng.uniform(*sensor.gain),
         gamma=rng.uniform(*sensor.gamma),
@@ -132,6 +135,7 @@ def _sample_sensor(sensor: Sensor, rng: np.random.Generator) -> SensorLook:
         vignette=rng.uniform(*sensor.vignette),
         blur_px=rng.uniform(*sensor.blur_px),
         noise=rng.uniform(*sensor.noise),
+        jpeg_quality=int(own.integers(*sensor.jpeg_quality, endpoint=True)) if sensor.jpeg_quality else None,
     )
 
 
@@ -149,7 +153,15 @@ def apply_sensor(image: NDArray[np.uint8], sensor: SensorLook, rng: np.random.Ge
         values = np.power(np.clip(values, 0, 1), np.float32(sensor.gamma))
     if sensor.noise > 0:
         values = values + rng.standard_normal(values.shape, dtype=np.float32) * np.float32(sensor.noise)
-    return (np.clip(values, 0, 1) * 255).round().astype(np.uint8)
+    developed = (np.clip(values, 0, 1) * 255).round().astype(np.uint8)
+    return developed if sensor.jpeg_quality is None else _compressed(developed, sensor.jpeg_quality)
+
+
+def _compressed(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """Return what is left of an image (H, W, 3) uint8 after JPEG."""
+    _, code = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    left: Any = cv2.imdecode(code, cv2.IMREAD_COLOR)
+    return cv2.cvtColor(left, cv2.COLOR_BGR2RGB).astype(np.uint8)
 
 
 def _corner_distance(height: int, width: int) -> NDArray[np.float32]:

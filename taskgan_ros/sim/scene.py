@@ -1,10 +1,11 @@
-"""The scene: what stands where, which joints a task drives, and where episodes start."""
+"""Scenes: what stands where, which joints a task is about, and where episodes start or which poses they show."""
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 import pydantic
@@ -12,15 +13,17 @@ from numpy.typing import NDArray
 
 from taskgan_ros.arm.arm import Arm, Positive, Vector3, load_arm
 from taskgan_ros.config import build, config_dataclass, expand_home, is_path, read_yaml, resolve
+from taskgan_ros.errors import InputError
 
 
-def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
+def ordered(bounds: tuple[float, float]) -> tuple[float, float]:
+    """Refuse a range whose ends are swapped."""
     if bounds[0] > bounds[1]:
         raise ValueError("expected [lowest, highest]")
     return bounds
 
 
-Range = Annotated[tuple[float, float], pydantic.AfterValidator(_ordered)]
+Range = Annotated[tuple[float, float], pydantic.AfterValidator(ordered)]
 
 
 @config_dataclass
@@ -70,35 +73,44 @@ class Camera:
 
 
 @config_dataclass
-class Scene:
-    """A cell and its task; `config/scenes/reach.yaml` says what each field is for."""
+class Poses:
+    """Random configurations of the arm, each drawn by itself.
+
+    Attributes:
+        spread: rad about `ready`, half-width of the uniform draw, one a driven joint; less than pi, so that no two
+            labels are of one picture and none jumps by a turn.
+        free: the same of joints that vary without being labelled, by name.
+        clearance: m; no joint and not the tip is ever below it.
+    """
+
+    spread: tuple[Annotated[float, pydantic.Field(gt=0, lt=math.pi)], ...]
+    free: dict[str, Positive] = pydantic.Field(default_factory=dict)
+    clearance: float
+
+
+@config_dataclass
+class Stage:
+    """What every scene has: an arm, the joints that labels are for, and a camera that looks at it.
+
+    Attributes:
+        ready: rad, one angle a joint of the arm.
+        step_s: s between two images of an episode.
+    """
 
     arm_name: Annotated[str, pydantic.Field(alias="arm")]
     driven_joints: Annotated[tuple[str, ...], pydantic.Field(min_length=1)]
     ready: tuple[float, ...]
-    cube: Cube
-    hover: float
-    start: Start
-    scattered_starts: ScatteredStarts
-    approach_gain: Positive
     step_s: Positive
-    steps: Annotated[int, pydantic.Field(gt=0)]
-    images_per_episode: Annotated[int, pydantic.Field(ge=2)]
-    threshold_m: Positive
     camera: Camera
 
     @pydantic.model_validator(mode="after")
-    def _fits_its_arm(self) -> Scene:
+    def _fits_its_arm(self) -> Self:
         names = self.arm.joint_names
         unknown = [name for name in self.driven_joints if name not in names]
         if unknown:
             raise ValueError(f"expected driven_joints of {list(names)}, got {unknown}")
         if len(self.ready) != len(names):
             raise ValueError(f"expected {len(names)} ready angles, got {len(self.ready)}")
-        if len(self.start.joint_spread) != len(self.driven_joints):
-            raise ValueError(
-                f"expected {len(self.driven_joints)} joint_spread values, got {len(self.start.joint_spread)}"
-            )
         return self
 
     @cached_property
@@ -112,15 +124,74 @@ class Scene:
         return np.array([self.arm.joint_names.index(name) for name in self.driven_joints])
 
 
+@config_dataclass
+class Scene(Stage):
+    """A cell in which the arm reaches for a cube; `config/scenes/reach.yaml` says what each field is for."""
+
+    cube: Cube
+    hover: float
+    start: Start
+    scattered_starts: ScatteredStarts
+    approach_gain: Positive
+    steps: Annotated[int, pydantic.Field(gt=0)]
+    images_per_episode: Annotated[int, pydantic.Field(ge=2)]
+    threshold_m: Positive
+
+    @pydantic.model_validator(mode="after")
+    def _spreads_every_driven_joint(self) -> Self:
+        expected, actual = len(self.driven_joints), len(self.start.joint_spread)
+        if actual != expected:
+            raise ValueError(f"expected {expected} joint_spread values, got {actual}")
+        return self
+
+
+@config_dataclass
+class PoseScene(Stage):
+    """An arm alone in random configurations; `config/scenes/poses.yaml` says what each field is for."""
+
+    poses: Poses
+    images_per_episode: Annotated[int, pydantic.Field(ge=1)]
+
+    @pydantic.model_validator(mode="after")
+    def _spreads_its_joints(self) -> Self:
+        expected, actual = len(self.driven_joints), len(self.poses.spread)
+        if actual != expected:
+            raise ValueError(f"expected {expected} spread values, got {actual}")
+        others = [name for name in self.arm.joint_names if name not in self.driven_joints]
+        unknown = [name for name in self.poses.free if name not in others]
+        if unknown:
+            raise ValueError(f"expected free joints of {others}, got {unknown}")
+        return self
+
+    @cached_property
+    def spread(self) -> NDArray[np.float64]:
+        """(n,) rad, the half-width of each joint's draw; 0 where it is parked."""
+        widths = {**dict(zip(self.driven_joints, self.poses.spread, strict=True)), **self.poses.free}
+        return np.array([widths.get(name, 0.0) for name in self.arm.joint_names])
+
+
 def load_scene(name_or_path: str | Path) -> Scene:
-    """Return a shipped scene by name, or the scene in a user's file; an arm's file is looked for beside the scene's.
+    """Return a scene to reach in: a shipped one by name, or the one in a user's file.
+
+    Raises:
+        InputError: unknown name, a file that does not describe a scene, or one of random poses.
+    """
+    scene = load_any_scene(name_or_path)
+    if isinstance(scene, PoseScene):
+        raise InputError(f"{name_or_path}: expected a scene with a cube to reach for, got one of random poses")
+    return scene
+
+
+def load_any_scene(name_or_path: str | Path) -> Scene | PoseScene:
+    """Return a scene of either kind: one with `poses` is a `PoseScene`. An arm's file is looked for beside the scene's.
 
     Raises:
         InputError: unknown name, or a file that does not describe a scene.
     """
     path = resolve("scenes", name_or_path)
     values = read_yaml(path)
-    arm = values.get("arm") if isinstance(values, dict) else None
+    known = values if isinstance(values, dict) else {}
+    arm = known.get("arm")
     if isinstance(arm, str) and is_path(arm):
-        values["arm"] = str(path.parent / expand_home(arm))
-    return build(Scene, values, origin=str(path))
+        known["arm"] = str(path.parent / expand_home(arm))
+    return build(PoseScene, values, str(path)) if "poses" in known else build(Scene, values, str(path))

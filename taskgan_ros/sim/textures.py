@@ -1,4 +1,4 @@
-"""Procedural textures for tables: tileable patterns between two tones, and wood."""
+"""Textures for tables: tileable patterns between two tones, wood, and photographs."""
 
 from __future__ import annotations
 
@@ -8,28 +8,43 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from taskgan_ros.sim.domain import Pattern
+from taskgan_ros.sim import photos
+from taskgan_ros.sim.domain import Pattern, Table
 
 Array = NDArray[np.float64]
 
 SIZE_PX = 512
 _VARIANTS = 4  # textures of one pattern that a domain holds, so that no two episodes in a row need look alike
+_PHOTOS = 1000  # the photos' stream of random numbers, beside the patterns' 0, 1, ...
 _LIGHT_WOOD = np.array([0.80, 0.60, 0.38])
 _DARK_WOOD = np.array([0.42, 0.25, 0.12])
 _PLANKS = 4
 _GAP_PX = 3
 
 
-def variants(pattern: Pattern, seed: int, contrast: tuple[float, float] = (1.0, 1.0)) -> list[NDArray[np.uint8]]:
-    """Return textures (SIZE_PX, SIZE_PX, 3) uint8 of a pattern; the same seed gives the same ones.
+def of_table(table: Table, seed: int) -> list[NDArray[np.uint8]]:
+    """Return the square textures (S, S, 3) uint8 of a table's patterns, four each, and then of its photos, one each.
 
-    Each texture's distance from its mean colour is multiplied by a draw from the range `contrast`.
+    The same seed gives the same ones. Each texture's distance from its mean colour is multiplied by a draw from the
+    table's `contrast`.
+
+    Raises:
+        InputError: a photo that cannot be read.
     """
+    drawn = [image for pattern in dict.fromkeys(table.patterns) for image in _variants(pattern, seed, table.contrast)]
+    return drawn + [_photo(name, [seed, _PHOTOS, k], table.contrast) for k, name in enumerate(table.photos)]
+
+
+def _variants(pattern: Pattern, seed: int, contrast: tuple[float, float]) -> list[NDArray[np.uint8]]:
     if pattern == "plain":
         return []
     index = sorted(_PATTERNS).index(pattern)
     rngs = [np.random.default_rng([seed, index, k]) for k in range(_VARIANTS)]
     return [_to_uint8(_PATTERNS[pattern](rng), rng.uniform(*contrast)) for rng in rngs]
+
+
+def _photo(name: str, seed: list[int], contrast: tuple[float, float]) -> NDArray[np.uint8]:
+    return _to_uint8(photos.tile(name, SIZE_PX) / 255, np.random.default_rng(seed).uniform(*contrast))
 
 
 def _to_uint8(image: Array, contrast: float) -> NDArray[np.uint8]:

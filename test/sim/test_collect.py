@@ -209,9 +209,9 @@ def test_ctrl_c_leaves_what_resume_completes(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--domain", "marble"], "domains: expected a file or one of [randomized, source, "),
-        (["--paired", "marble"], "domains: expected a file or one of [randomized, source, "),
-        (["--scene", "kitchen"], "scenes: expected a file or one of [reach], got 'kitchen'"),
+        (["--domain", "marble"], "domains: expected a file or one of [randomized, real_standin, source, "),
+        (["--paired", "marble"], "domains: expected a file or one of [randomized, real_standin, source, "),
+        (["--scene", "kitchen"], "scenes: expected a file or one of [poses, reach], got 'kitchen'"),
         (["--episodes", "0"], "expected at least 1 episode, got 0"),
         (["--image-size", "8"], "expected an image of 16 to 2048 pixels a side, got 8x8"),
         (["--seed", "-1"], f"expected a seed of 0 to {2**63 - 1}, got -1"),
@@ -263,3 +263,38 @@ def test_a_users_domain_can_be_collected(tmp_path: Path, yaml_file: Callable[...
     data = load_dataset(collected(str(mine), episodes=1))
     assert data.info.domain == str(mine)
     assert data.images[..., 1].mean() > 1.3 * data.images[..., 0].mean()
+
+
+POSES = ["--scene", "poses", "--task", "joint_angles"]
+
+
+def test_random_poses_are_labelled_with_the_nominal_angles_in_every_domain(
+    yaml_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    off = yaml_file("domains", "target_a", {"calibration.joint_rad": [0.1] * 6, "sensor.jpeg_quality": [80, 90]})
+    plain, real = tmp_path / "plain.h5", tmp_path / "real.h5"
+    assert collect(plain, *POSES, "--workers", "1", "--episodes", "2") == 0
+    assert collect(real, *POSES, "--workers", "2", "--episodes", "2", "--domain", str(off), "--paired", "source") == 0
+    nominal, shown = load_dataset(plain), load_dataset(real)
+    assert (nominal.info.task, nominal.info.scene, len(nominal)) == ("joint_angles", "poses", 32)
+    np.testing.assert_array_equal(nominal.actions, nominal.joint_pos[:, :5])
+    assert len(np.unique(nominal.joint_pos, axis=0)) == 32
+    np.testing.assert_array_equal(shown.actions, nominal.actions)
+    np.testing.assert_array_equal(shown.joint_pos, nominal.joint_pos)
+    assert shown.paired is not None
+    np.testing.assert_array_equal(shown.paired, nominal.images)
+
+
+def test_random_poses_have_no_velocities(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert collect(tmp_path / "never.h5", "--scene", "poses") == 2
+    assert "poses: expected the task joint_angles for random poses, got joint_velocities" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_calibration_of_another_arm_is_refused_before_anything_is_written(
+    yaml_file: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    domain = yaml_file("domains", "source", {"calibration.joint_rad": [0.1, 0.1]})
+    assert collect(tmp_path / "out" / "never.h5", "--domain", str(domain)) == 2
+    assert "expected calibration.joint_rad of 6 angles for mico, or none, got 2" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -25,9 +25,21 @@ GUIDE = Path(__file__).parents[2] / "docs" / "domains.md"
         ({"light.shadows": "some"}, "light.shadows: Input should be a valid boolean"),
         ({"light.sway_period_s": 0}, "light.sway_period_s: Input should be greater than 0, got 0"),
         ({"table.patterns": ["marble"]}, "table.patterns.0: Input should be 'plain', 'wood', 'checker', 'stripes', "),
-        ({"table.patterns": []}, "table.patterns: Tuple should have at least 1 item"),
         ({"table.rgb": [200, 0, 0]}, "table.rgb.0: Input should be less than or equal to 1, got 200"),
         ({"cube.jitter": -1}, "cube.jitter: Input should be greater than or equal to 0, got -1"),
+        (
+            {"sensor.jpeg_quality": [90, 101]},
+            "sensor.jpeg_quality.1: Input should be less than or equal to 100, got 101",
+        ),
+        (
+            {"sensor.jpeg_quality": [90, 80]},
+            "sensor.jpeg_quality: Value error, expected [lowest, highest], got [90, 80]",
+        ),
+        ({"sensor.distortion": [0.1]}, "sensor.distortion.1: expected this field, got none"),
+        (
+            {"calibration.camera_position_m": 0.01},
+            "calibration.camera_position_m: Input should be a valid tuple, got 0.01",
+        ),
         ({"sensor.noise": [0, float("inf")]}, "sensor.noise.1: Input should be a finite number, got inf"),
     ],
 )

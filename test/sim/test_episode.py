@@ -8,8 +8,16 @@ import pytest
 
 from taskgan_ros.arm.kinematics import joint_frames, tip_position
 from taskgan_ros.errors import InputError
-from taskgan_ros.sim.episode import Episode, goal_distance, goal_position, sample_episode, sample_test_episode, solve_ik
-from taskgan_ros.sim.scene import Scene, load_scene
+from taskgan_ros.sim.episode import (
+    Episode,
+    goal_distance,
+    goal_position,
+    sample_episode,
+    sample_poses,
+    sample_test_episode,
+    solve_ik,
+)
+from taskgan_ros.sim.scene import PoseScene, Scene, load_any_scene, load_scene
 
 YamlFile = Callable[..., Path]
 SCENE = load_scene("reach")
@@ -108,3 +116,44 @@ def test_a_scene_without_a_free_start_is_refused(yaml_file: YamlFile) -> None:
     high = load_scene(yaml_file("scenes", "reach", {"start.height": [3.0, 4.0]}))
     with pytest.raises(InputError, match=r"scene: expected a free start within Start\(.*, got none in 2000 draws"):
         sample_test_episode(high, 0, 0)
+
+
+def pose_scene(name_or_path: str | Path = "poses") -> PoseScene:
+    scene = load_any_scene(name_or_path)
+    assert isinstance(scene, PoseScene)
+    return scene
+
+
+def poses(scene: PoseScene, count: int, seed: int = 0) -> np.ndarray:
+    return np.array([state.joint_pos for index in range(count) for state in sample_poses(scene, seed, index)])
+
+
+def test_poses_fill_their_spread_and_keep_off_the_table_and_within_the_limits() -> None:
+    scene = pose_scene()
+    drawn = poses(scene, 40)
+    assert drawn.shape == (40 * 16, 6)
+    offsets = drawn - np.array(scene.ready)
+    assert (abs(offsets) <= scene.spread).all()
+    assert (abs(offsets).max(axis=0) > 0.97 * scene.spread).all()  # the free sixth joint takes any angle
+    assert ((drawn >= scene.arm.lower) & (drawn <= scene.arm.upper)).all()
+    assert joint_frames(scene.arm, drawn)[1:, ..., 2, 3].min() >= scene.poses.clearance
+    correlations = np.corrcoef(np.diff(drawn, axis=0).T[:5]) - np.eye(5)
+    assert abs(correlations).max() < 0.15  # each joint is drawn by itself
+
+
+def test_the_same_seed_gives_the_same_poses_and_another_others() -> None:
+    scene = pose_scene()
+    first = poses(scene, 2, seed=3)
+    np.testing.assert_array_equal(poses(scene, 2, seed=3), first)
+    assert len(np.unique(np.vstack([first, poses(scene, 2, seed=4)]), axis=0)) == 4 * 16
+
+
+def test_a_joint_that_is_neither_driven_nor_free_stays_parked(yaml_file: YamlFile) -> None:
+    scene = pose_scene(yaml_file("scenes", "poses", {"poses.free": {}}))
+    assert set(poses(scene, 1)[:, 5]) == {scene.ready[5]}
+
+
+def test_a_scene_without_a_free_pose_is_refused(yaml_file: YamlFile) -> None:
+    high = pose_scene(yaml_file("scenes", "poses", {"poses.clearance": 2.0}))
+    with pytest.raises(InputError, match=r"scene: expected a free pose within Poses\(.*, got none in 2000 draws"):
+        sample_poses(high, 0, 0)

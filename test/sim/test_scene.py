@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from taskgan_ros.errors import InputError
-from taskgan_ros.sim.scene import load_scene
+from taskgan_ros.sim.scene import load_any_scene, load_scene
 
 
 def test_the_shipped_scene_is_the_papers_task() -> None:
@@ -41,3 +41,32 @@ def test_a_scene_file_with_a_fault_is_refused(
     with pytest.raises(InputError) as error:
         load_scene(yaml_file("scenes", "reach", changes))
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"cube": {"half_size": 0.03}}, "cube: expected no such field, got {'half_size': 0.03}"),
+        ({"poses.spread": [1.0]}, "expected 5 spread values, got 1"),
+        ({"poses.spread": [1.0, 1.0, 1.0, 1.0, 3.2]}, "poses.spread.4: Input should be less than 3.14"),
+        (
+            {"poses.free": {"m1n6s200_joint_5": 1.0}},
+            "expected free joints of ['m1n6s200_joint_6'], got ['m1n6s200_joint_5",
+        ),
+        ({"poses": {"spread": [1.0] * 5}}, "poses.clearance: expected this field, got none"),
+        ({"poses": None}, "cube: expected this field, got none"),
+    ],
+)
+def test_a_scene_of_poses_with_a_fault_is_refused(
+    yaml_file: Callable[..., Path], changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        load_any_scene(yaml_file("scenes", "poses", changes))
+    assert message in str(error.value)
+
+
+def test_nothing_can_be_reached_for_in_a_scene_of_poses() -> None:
+    with pytest.raises(
+        InputError, match=r"^poses: expected a scene with a cube to reach for, got one of random poses$"
+    ):
+        load_scene("poses")

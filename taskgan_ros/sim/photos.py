@@ -1,0 +1,66 @@
+"""Photographs as textures: image files, and those that come with scikit-image, made to tile."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from taskgan_ros.config import expand_home
+from taskgan_ros.errors import InputError
+
+_BUNDLED = "skimage:"
+_ENDINGS = (".png", ".jpg")
+
+
+def find(name: str, folder: Path) -> Path:
+    """Return the file of a photo: one that comes with scikit-image, or a path, which is relative to `folder`.
+
+    Raises:
+        InputError: no such file, or no scikit-image.
+    """
+    if name.startswith(_BUNDLED):
+        return _find_bundled(name.removeprefix(_BUNDLED))
+    path = folder / expand_home(name)
+    if not path.is_file():
+        raise InputError(f"{path}: expected a photo's file or {_BUNDLED}NAME, got none")
+    return path
+
+
+def _find_bundled(name: str) -> Path:
+    """Look among the wheel's files: `skimage.data` would go to the network for others."""
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or spec.origin is None:
+        raise InputError(
+            f"{_BUNDLED}{name}: expected scikit-image, which this photo comes with, got none: pip install scikit-image"
+        )
+    files = (Path(spec.origin).parent / "data").iterdir()
+    known = {file.stem: file for file in files if file.suffix in _ENDINGS}
+    if name not in known:
+        raise InputError(f"{_BUNDLED}{name}: expected one of {sorted(known)}, got {name!r}")
+    return known[name]
+
+
+def tile(name: str, size_px: int) -> NDArray[np.uint8]:
+    """Return a texture (2 size_px, 2 size_px, 3) uint8 RGB: the photo's middle square, mirrored to each side.
+
+    Mirrored, because few photographs tile as they are, and a seam would be the strongest line on the table.
+
+    Raises:
+        InputError: as `find`, or a file that is no image.
+    """
+    path = find(name, Path())
+    try:
+        with Image.open(path) as file:
+            image = np.asarray(file.convert("RGB"))
+    except (OSError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: expected an image file, got: {error}") from error
+    side = min(image.shape[:2])
+    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    square = cv2.resize(image[top : top + side, left : left + side], (size_px, size_px), interpolation=cv2.INTER_AREA)
+    upper = np.hstack([square, square[:, ::-1]])
+    return np.vstack([upper, upper[::-1]]).astype(np.uint8)

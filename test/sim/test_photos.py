@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from taskgan_ros.errors import InputError
+from taskgan_ros.sim import photos
+from taskgan_ros.sim.cell import Cell
+from taskgan_ros.sim.domain import load_domain
+from taskgan_ros.sim.scene import load_scene
+
+needs_scikit_image = pytest.mark.skipif(
+    importlib.util.find_spec("skimage") is None, reason="scikit-image is not installed"
+)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """Return a picture that is no square: red on the left, blue on the right."""
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[:, :30, 0], pixels[:, 30:, 2] = 200, 200
+    Image.fromarray(pixels).save(tmp_path / "floor.png")
+    return tmp_path / "floor.png"
+
+
+def test_a_photo_tiles_without_a_seam(photo: Path) -> None:
+    tile = photos.tile(str(photo), 64).astype(int)
+    assert tile.shape == (128, 128, 3)
+    np.testing.assert_array_equal(tile[:, 0], tile[:, -1])
+    np.testing.assert_array_equal(tile[0], tile[-1])
+    assert tile[5, 5, 0] == 200  # and is not turned or stretched
+    assert tile[5, 60, 2] == 200
+
+
+@needs_scikit_image
+def test_a_photo_of_scikit_image_is_there_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.socket", None)
+    assert photos.tile("skimage:brick", 128).std() > 10
+    with pytest.raises(InputError, match=r"skimage:marble: expected one of \[.*'brick', .*\], got 'marble'"):
+        photos.find("skimage:marble", Path())
+
+
+def test_without_scikit_image_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"skimage:brick: expected scikit-image, .*: pip install scikit-image"):
+        load_domain("real_standin")
+
+
+def test_a_photo_is_looked_for_beside_its_domain_and_lies_on_the_table(
+    photo: Path,
+    yaml_file: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    domain = load_domain(yaml_file("domains", "source", {"table.photos": [photo.name], "table.scale_m": [0.5, 0.5]}))
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    with Cell(load_scene("reach"), domain, 64) as cell:
+        looks = [cell.sample_look(0, index) for index in range(5)]
+    assert {look.texture for look in looks} == {0}  # no plain table between
+
+
+def test_photos_join_the_patterns(photo: Path, yaml_file: Callable[..., Path]) -> None:
+    table = {"table.photos": [photo.name], "table.patterns": ["plain", "wood"]}
+    with Cell(load_scene("reach"), load_domain(yaml_file("domains", "source", table)), 16) as cell:
+        shown = [cell.sample_look(0, index).texture for index in range(200)]
+    assert set(shown) == {None, 0, 1, 2, 3, 4}
+    assert 0.2 < shown.count(None) / 200 < 0.46  # one of three kinds
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("none.png", "none.png: expected a photo's file or skimage:NAME, got none"),
+        ("note.txt", "expected an image file"),
+    ],
+)
+def test_a_photo_that_is_none_is_refused(
+    name: str, message: str, yaml_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "note.txt").write_text("no picture")
+    path = yaml_file("domains", "source", {"table.photos": [name]})
+    with pytest.raises(InputError, match=message):
+        Cell(load_scene("reach"), load_domain(path), 16)
