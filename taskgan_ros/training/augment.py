@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from taskgan_ros.training import distributed
+
 _BRIGHTNESS, _CONTRAST, _TINT, _NOISE = (
     0.30,
     0.30,
@@ -18,7 +20,7 @@ _SHIFT = 0.125  # DiffAugment's largest translation, as a share of the image
 
 def _uniform(x: Tensor, *shape: int) -> Tensor:
     """Return draws in [-1, 1], one set an image; drawn on the CPU, so that all devices see the same ones."""
-    return (torch.rand(len(x), *shape) * 2 - 1).to(x.device)
+    return (distributed.rand(len(x), *shape) * 2 - 1).to(x.device)
 
 
 def photometric(images: Tensor, strength: float) -> Tensor:
@@ -38,15 +40,16 @@ def photometric(images: Tensor, strength: float) -> Tensor:
     blurred = functional.avg_pool2d(functional.pad(x, (1, 1, 1, 1), mode="reflect"), 3, stride=1)
     share = _uniform(images, 1, 1, 1) * strength
     x = x + share.clamp(0, 1) * (blurred - x)
-    x = x + torch.randn(x.shape).to(x.device) * _NOISE * strength * torch.rand(len(x), 1, 1, 1).to(x.device)
+    noise, amount = distributed.randn(*x.shape).to(x.device), distributed.rand(len(x), 1, 1, 1).to(x.device)
+    x = x + noise * _NOISE * strength * amount
     return _cutout(x.clamp(-1, 1), _CUTOUT * strength)
 
 
 def _cutout(x: Tensor, edge: float) -> Tensor:
     """Paint a square of one random colour over half of the images."""
     height, width = x.shape[2:]
-    center = torch.rand(len(x), 2, 1, 1).to(x.device)
-    half = torch.rand(len(x), 1, 1).to(x.device) * edge / 2 * (torch.rand(len(x), 1, 1).to(x.device) < 0.5)
+    center, size, painted = (distributed.rand(len(x), *shape).to(x.device) for shape in ((2, 1, 1), (1, 1), (1, 1)))
+    half = size * edge / 2 * (painted < 0.5)
     rows = (torch.arange(height, device=x.device).view(1, -1, 1) / height - center[:, 0]).abs() < half
     columns = (torch.arange(width, device=x.device).view(1, 1, -1) / width - center[:, 1]).abs() < half
     return torch.where((rows & columns).unsqueeze(1), _uniform(x, 3, 1, 1), x)
@@ -67,7 +70,7 @@ def _shifted(x: Tensor, share: float) -> Tensor:
     height, width = x.shape[2:]
     pad_y, pad_x = int(height * share), int(width * share)
     padded = functional.pad(x, (pad_x, pad_x, pad_y, pad_y))
-    top = torch.randint(2 * pad_y + 1, (len(x),)).tolist()
-    left = torch.randint(2 * pad_x + 1, (len(x),)).tolist()
+    top = distributed.randint(2 * pad_y + 1, len(x)).tolist()
+    left = distributed.randint(2 * pad_x + 1, len(x)).tolist()
     crops = [padded[i, :, t : t + height, c : c + width] for i, (t, c) in enumerate(zip(top, left, strict=True))]
     return torch.stack(crops)

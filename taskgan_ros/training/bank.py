@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from taskgan_ros.data.dataset import Dataset
+from taskgan_ros.training import distributed
 from taskgan_ros.training.networks import to_network
 
 
@@ -34,13 +35,13 @@ class Bank:
         return len(self.rows)
 
     def draw(self, count: int) -> Tensor:
-        """Return `count` random indices, from torch's seeded generator."""
-        return torch.randint(len(self), (count,)).to(self.rows.device)
+        """Return `count` random indices, from torch's seeded generator; of several processes, each its share."""
+        return distributed.randint(len(self), distributed.share(count)).to(self.rows.device)
 
     def nearest(self, labels: Tensor, among: int) -> Tensor:
         """Return for each of `labels` (B, J) one index, random among those of its `among` nearest labels."""
         order = torch.cdist(labels, self.labels).topk(min(among, len(self)), largest=False).indices
-        choice = torch.randint(order.shape[1], (len(labels), 1)).to(order.device)
+        choice = distributed.randint(order.shape[1], len(labels), 1).to(order.device)
         return order.gather(1, choice).squeeze(1)
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:

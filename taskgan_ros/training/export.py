@@ -225,7 +225,7 @@ def _describe(config: ExportConfig, learned: Learned, arm: str, scene: str) -> B
     first, *refinements = generations(config.task_model)
     counts: dict[str, int | float | str] = {
         "source_images": read_info(locate(run, settings["source"])).images,
-        "target_images": read_info(locate(run, settings["target"])).images,
+        "target_images": _target_images(run, settings),
         "translator_steps": settings["settings"]["steps"],
         "task_model_steps": first["steps"],
         "refine_steps": sum(refinement["steps"] for refinement in refinements),
@@ -253,6 +253,13 @@ def _describe(config: ExportConfig, learned: Learned, arm: str, scene: str) -> B
         "results": tuple(_read_result(path, config.out.name) for path in config.results),
     }
     return build(BundleCard, values, str(config.out))
+
+
+def _target_images(run: Path, settings: dict[str, Any]) -> int:
+    """Return how many target images a translator was given: none where it pre-trained alone."""
+    if settings["target"] is None:
+        return 0
+    return settings.get("target_images") or read_info(locate(run, settings["target"])).images
 
 
 def _read_result(path: Path, name: str) -> Result:

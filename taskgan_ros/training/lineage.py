@@ -12,7 +12,7 @@ from taskgan_ros.errors import InputError
 from taskgan_ros.training.run import read_description
 
 _DATASETS = {"source": "source", "target": "target", "pretrain": "pretrain", "dataset": "task_model"}
-_RUNS = ("task_model", "translator")
+_RUNS = ("task_model", "translator", "start_from")
 
 
 def locate(run: Path, given: str | Path) -> Path:
@@ -27,20 +27,23 @@ def locate(run: Path, given: str | Path) -> Path:
     raise InputError(f"{run}: expected {given}, which it was made from, here or in a folder above the run, got none")
 
 
-def check_domain(what: str, expected: str, actual: str) -> None:
-    """Refuse a domain, a shipped name or a user's file, that has not the expected one's name.
+def check_domain(what: str, expected: str | None, actual: str) -> None:
+    """Refuse a domain, a shipped name or a user's file, that has not the expected one's name; None expects any.
 
     Raises:
         InputError: with both names.
     """
-    if short_name(expected) != short_name(actual):
+    if expected is not None and short_name(expected) != short_name(actual):
         raise InputError(f"{what}: expected the domain {short_name(expected)}, got {short_name(actual)}")
 
 
-def translated_domains(run: Path) -> tuple[str, str]:
-    """Return the domains that a translator's run takes and gives."""
+def translated_domains(run: Path) -> tuple[str | None, str]:
+    """Return the domains that a translator's run takes and gives; None takes any, for it saw no target image."""
     config = read_description(run).config
-    source, target = (read_info(locate(run, config[name])).domain for name in ("source", "target"))
+    source = read_info(locate(run, config["source"])).domain
+    if config["target"] is None:  # which only an inverse one can do without
+        return None, source
+    target = read_info(locate(run, config["target"])).domain
     return (target, source) if config["direction"] == "inverse" else (source, target)
 
 

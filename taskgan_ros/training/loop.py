@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from taskgan_ros.progress import print_line, progress_bar
+from taskgan_ros.training import distributed
 from taskgan_ros.training.run import Run
 
 
@@ -58,7 +59,8 @@ class Interrupted(KeyboardInterrupt):
 def train(run: Run, trainer: Trainer, schedule: Schedule, seed: int, what: str) -> dict[str, float]:
     """Train until `schedule.steps`, from where the run stands, and return the last validation's figures.
 
-    Every step is seeded by its number alone, so a resumed run repeats an uninterrupted one bit for bit on a CPU.
+    Every step is seeded by its number alone, so a resumed run repeats an uninterrupted one bit for bit on a CPU. Of
+    several processes all take every step; the first one does all the rest, and the others wait for it.
 
     Raises:
         Interrupted: a signal came; everything up to the last whole step is saved.
@@ -66,44 +68,54 @@ def train(run: Run, trainer: Trainer, schedule: Schedule, seed: int, what: str) 
     """
     run.restore(trainer)
     figures: dict[str, float] = {}
-    with _stop_signal() as stopped, progress_bar(what, schedule.steps, "steps", run.step) as advance:
+    with _stop_signal() as stopped, _bar(what, schedule.steps, run.step) as advance:
         for step in range(run.step, schedule.steps):
             torch.manual_seed(_step_seed(seed, step))
             losses = trainer.train_step(step)
             done = step + 1
-            last, stop = done == schedule.steps, bool(stopped)
+            last, stop = done == schedule.steps, distributed.any_of(bool(stopped))
             save = done % schedule.save_every == 0 or last or stop
-            shown = _finite(losses, done) if save or done % schedule.log_every == 0 else {}
+            shown = _finite(distributed.mean(losses), done) if save or done % schedule.log_every == 0 else {}
             if shown:
-                run.log(done, shown)
+                distributed.first(run.log, done, shown)
                 advance(0, **shown)
             if done % schedule.show_every == 0 or last:
-                figures = trainer.validate()
-                run.log(done, figures)
-                picture = trainer.picture()
-                if picture is not None:
-                    run.show(done, "translations", picture)
+                figures = distributed.first(_look, run, trainer, done)
             if save:
-                run.save(done, trainer)
+                distributed.first(run.save, done, trainer)
             advance(1)
             if stop and not last:
-                run.close()
+                distributed.first(run.close)
                 raise Interrupted(
                     f"stopped after step {done} of {schedule.steps}; go on with --resume --out {run.path}"
                 )
     if not figures:
-        figures = trainer.validate()
-    run.close()
-    print_line(f"{run.path}: " + ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+        figures = distributed.first(trainer.validate)
+    distributed.first(run.close)
+    if distributed.is_first():
+        print_line(f"{run.path}: " + ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
     return figures
 
 
-def _finite(losses: dict[str, Tensor], step: int) -> dict[str, float]:
-    values = {name: float(value) for name, value in losses.items()}
-    broken = {name: value for name, value in values.items() if not math.isfinite(value)}
+def _look(run: Run, trainer: Trainer, step: int) -> dict[str, float]:
+    """Validate, and log what came out."""
+    figures = trainer.validate()
+    run.log(step, figures)
+    picture = trainer.picture()
+    if picture is not None:
+        run.show(step, "translations", picture)
+    return figures
+
+
+def _bar(what: str, steps: int, done: int) -> AbstractContextManager[Callable[..., None]]:
+    return progress_bar(what, steps, "steps", done) if distributed.is_first() else nullcontext(lambda *_, **__: None)
+
+
+def _finite(losses: dict[str, float], step: int) -> dict[str, float]:
+    broken = {name: value for name, value in losses.items() if not math.isfinite(value)}
     if broken:
         raise FloatingPointError(f"step {step}: expected finite losses, got {broken}; the last checkpoint is whole")
-    return values
+    return losses
 
 
 def _step_seed(seed: int, step: int) -> int:
@@ -112,12 +124,16 @@ def _step_seed(seed: int, step: int) -> int:
 
 @contextmanager
 def _stop_signal() -> Iterator[list[int]]:
-    """Yield a list that a SIGINT or SIGTERM puts itself on; a second one is not held back."""
+    """Yield a list that a SIGINT or SIGTERM puts itself on; a second one is not held back.
+
+    But under torchrun: it passes on what a terminal has already sent to its processes, and kills those that go on.
+    """
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        signal.signal(number, previous[signal.Signals(number)])
+        if distributed.world_size() == 1:
+            signal.signal(number, previous[signal.Signals(number)])
 
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in previous:

@@ -110,13 +110,16 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """D: an image (N, 3, H, W) in [-1, 1] to a score for each patch (N, 1, h, w): 14x14 patches at 128x128."""
+    """D: an image (N, C, H, W) in [-1, 1] to a score for each patch (N, 1, h, w): 14x14 patches at 128x128."""
 
-    def __init__(self, sigmoid: bool = True) -> None:
-        """Build `C-s2-32-R, C-s2-64-NR, C-s2-128-NR, C-s1-256-NR, C-s1-1`, the paper's sigmoid last where asked for."""
+    def __init__(self, sigmoid: bool = True, channels: int = 3) -> None:
+        """Build `C-s2-32-R, C-s2-64-NR, C-s2-128-NR, C-s1-256-NR, C-s1-1`, the paper's sigmoid last where asked for.
+
+        Six `channels` are two images stacked, pix2pix's input and output.
+        """
         super().__init__()
         leak = nn.LeakyReLU(_LEAK, inplace=True)
-        layers: list[nn.Module] = [nn.Conv2d(3, 32, 4, 2, 1), leak]
+        layers: list[nn.Module] = [nn.Conv2d(channels, 32, 4, 2, 1), leak]
         for fine, coarse, stride in ((32, 64, 2), (64, 128, 2), (128, 256, 1)):
             layers += [nn.Conv2d(fine, coarse, 4, stride, 1), nn.InstanceNorm2d(coarse), leak]
         layers.append(nn.Conv2d(256, 1, 4, 1, 1))
@@ -157,6 +160,11 @@ class TaskModel(nn.Module):
         """Predict from `image`."""
         prediction: Tensor = self.output(self.extractor(image))
         return prediction
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """Return the context for networks: bfloat16 where it is fast; norms and losses stay in float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 
 def to_network(images: Tensor) -> Tensor:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from taskgan_ros.training import distributed
+
+_MMD_WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the kernels, in medians of the squared distance
+
 
 def discriminator_loss(real_score: Tensor, fake_score: Tensor) -> Tensor:
     """Equation (4): least squares, real towards 1 and generated towards 0."""
@@ -33,12 +37,37 @@ def r1_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
     return 0.5 * gradient.square().sum(dim=(1, 2, 3)).mean()
 
 
+def feature_loss(source: Tensor, target: Tensor) -> Tensor:
+    """Squared distance of two columns' features (N, D) of the same states, mean over the batch and the features."""
+    return (source - target).square().mean()
+
+
+def mmd_loss(first: Tensor, second: Tensor) -> Tensor:
+    """Squared maximum mean discrepancy of two batches of features (N, D) and (M, D), biased: never below 0.
+
+    The kernel is the mean of Gaussians `exp(-d^2 / s)` with s = 1/4, 1/2, 1, 2 and 4 times the median squared distance
+    of all pairs (Gretton et al. 2012; Long et al. 2015). Tzeng et al. (2014) compare the mean features alone, a loss
+    that shrinks with the features; this one does not depend on their scale, which a regression leaves open.
+    """
+    both = torch.cat([first, second])
+    squared = (both[:, None] - both[None]).square().sum(dim=2)
+    rows, columns = torch.triu_indices(len(both), len(both), offset=1, device=both.device)
+    width = squared[rows, columns].detach().median().clamp_min(1e-12)
+    kernel = torch.stack([(-squared / (width * factor)).exp() for factor in _MMD_WIDTHS]).mean(dim=0)
+    n = len(first)
+    return kernel[:n, :n].mean() + kernel[n:, n:].mean() - 2 * kernel[:n, n:].mean()
+
+
 class ImagePool:
     """The last generated images; half the time the discriminator sees an old one (Shrivastava et al. 2017)."""
 
     def __init__(self, size: int) -> None:
-        """Hold up to `size` images; 0 always passes the new ones on."""
-        self._size = size
+        """Hold up to `size` images; 0 always passes the new ones on.
+
+        Of several processes each holds its share, of its own images: other ones than one process would hold. A
+        checkpoint keeps the first's.
+        """
+        self._size = -(-size // distributed.world_size())
         self.images: list[Tensor] = []
 
     def exchange(self, images: Tensor) -> Tensor:

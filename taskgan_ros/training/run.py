@@ -20,6 +20,7 @@ from torch.utils.tensorboard import SummaryWriter
 import taskgan_ros
 from taskgan_ros.config import config_dataclass, load, to_plain
 from taskgan_ros.errors import InputError, OutputExistsError
+from taskgan_ros.training import distributed
 
 Count = Annotated[int, pydantic.Field(ge=1)]
 
@@ -57,7 +58,7 @@ class Description:
 
 
 class Run:
-    """One training run's folder, open for writing.
+    """One training run's folder, open for writing; of several processes, the first alone touches it.
 
     Attributes:
         path: the folder.
@@ -71,9 +72,15 @@ class Run:
             OutputExistsError: it exists and resuming was not asked for.
             InputError: nothing to resume there, or it was started with another configuration.
         """
-        path = self.path = config.out
-        plain = {name: value for name, value in to_plain(config).items() if name not in ("out", "resume", "device")}
+        self.path, self.step = config.out, 0
         self._state: dict[str, Any] | None = None
+        distributed.agree()  # all inputs are checked before anything is made
+        if distributed.is_first():
+            self._open(kind, config)
+
+    def _open(self, kind: str, config: RunOptions) -> None:
+        path = self.path
+        plain = {name: value for name, value in to_plain(config).items() if name not in ("out", "resume", "device")}
         if config.resume:
             self._check_same(kind, plain)
             self._state = load_checkpoint(path) if (path / CHECKPOINT).exists() else None  # stopped before the first
@@ -84,13 +91,17 @@ class Run:
             versions = {"taskgan_version": taskgan_ros.__version__, "torch": str(torch.__version__)}
             described = Description(kind=kind, **versions, config=plain)
             write_text(path / CONFIG, yaml.safe_dump(to_plain(described), sort_keys=False))
-        self.step: int = self._state["step"] if self._state else 0
+        if self._state:
+            self.step = self._state["step"]
         self._drop_later_metrics()
         self._board = SummaryWriter(str(path / "tensorboard"), purge_step=self.step)
 
     def restore(self, trainer: Any) -> None:
-        """Give `trainer` the state of the checkpoint; nothing in a new run."""
+        """Give `trainer` the state of the checkpoint; nothing in a new run. All processes get the first's."""
+        if distributed.world_size() > 1:
+            self._state = distributed.first(lambda: self._state or {"step": 0, "trainer": trainer.state_dict()})
         if self._state:
+            self.step = self._state["step"]
             trainer.load_state_dict(self._state["trainer"])
             self._state = None  # two copies of every weight are not needed again
 
@@ -237,15 +248,16 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device that `name` asks for; `auto` takes a GPU where there is one.
+    """Return the device that `name` asks for; `auto` takes a GPU where there is one, and each process its own.
 
     Raises:
         InputError: a GPU was asked for and there is none, or something else than a CPU or a GPU was.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"expected a CUDA GPU for device {name!r}, got none on this machine ({platform.node()})")
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise InputError(f"expected auto, cpu or cuda as device, got {name!r}")
-    return torch.device(name)
+    device = torch.device(name)
+    return distributed.own_device(device) if device.type == "cuda" else device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,14 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from taskgan_ros.config import config_dataclass, load, to_plain
-from taskgan_ros.data.dataset import DatasetInfo, check_compatible, load_dataset
+from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset
 from taskgan_ros.errors import InputError
+from taskgan_ros.training import distributed
 from taskgan_ros.training.augment import photometric
 from taskgan_ros.training.bank import Bank, label_scale, make_bank
 from taskgan_ros.training.lineage import check_domain, translated_domains
 from taskgan_ros.training.loop import Schedule, train
 from taskgan_ros.training.networks import TaskModel, to_uint8
-from taskgan_ros.training.objectives import task_loss
+from taskgan_ros.training.objectives import mmd_loss, task_loss
 from taskgan_ros.training.run import Count, Run, RunOptions, load_weights, pick_device, read_description, write_text
 
 WEIGHTS = "task_model"
@@ -47,6 +49,17 @@ class TaskModelConfig(RunOptions):
     """Strength of photometric augmentation; 0 is the paper's."""
     validation_share: Share = 0.05
     """Share of the episodes held out."""
+    validation: Path | None = None
+    """Dataset of the same domain to validate on; then no episode is held out."""
+    images: Count | None = None
+    """Train on only the first so many images that are not held out, in the order they were recorded. The label scale is
+    still that of them all, of which one image has none."""
+    target: Path | None = None
+    """Dataset of another domain, whose images adapt the features by `mmd_weight`; its labels are not used."""
+    target_images: Count | None = None
+    """Adapt to only the first so many images of `target`."""
+    mmd_weight: Annotated[float, pydantic.Field(ge=0)] = 0.0
+    """Weight of the maximum mean discrepancy between the features of `dataset` and of `target` (Tzeng et al. 2014)."""
 
 
 @config_dataclass
@@ -73,6 +86,10 @@ class RefineConfig(RunOptions):
     """Strength of photometric augmentation of target images before translation; 0 is the paper's."""
     variants: Count = 4
     """How many differently augmented translations of each target image."""
+    target_images: Count | None = None
+    """Train on only the first so many target images that are not held out, in the order they were recorded."""
+    validation: Path | None = None
+    """Dataset of the target domain to validate on; without it a tenth of the target's episodes is held out."""
 
 
 @config_dataclass
@@ -105,7 +122,7 @@ class TaskModelTrainer:
 
     def __init__(
         self,
-        network: TaskModel,
+        network: nn.Module,
         banks: list[tuple[Bank, int]],
         validation: dict[str, Bank],
         config: Any,
@@ -114,25 +131,35 @@ class TaskModelTrainer:
         """Take the images of each bank that make up a batch, and banks to validate on by name."""
         self.network, self._banks, self._validation = network, banks, validation
         self._rate, self._steps = config.learning_rate, steps
-        self._augment = config.augment if isinstance(config, TaskModelConfig) else 0.0
-        self._optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
+        self._augment = 0.0 if isinstance(config, RefineConfig) else config.augment  # refinement's came before F
+        self._optimiser = distributed.joint(torch.optim.Adam(network.parameters(), lr=config.learning_rate))
         self.batch_size = sum(count for _, count in banks)
 
     def train_step(self, step: int) -> dict[str, Tensor]:
         """Do one step of Adam."""
         set_rate(self._optimiser, self._rate * linear_decay(step, self._steps))
+        losses = self._losses()
+        self._optimiser.zero_grad()
+        losses["loss"].backward()
+        self._optimiser.step()
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _losses(self) -> dict[str, Tensor]:
+        """Draw a batch and return "loss", which the step goes down, and its parts where it has some."""
+        images, labels = self._draw()
+        return {"loss": task_loss(self.network(images), labels)}
+
+    def _draw(self) -> tuple[Tensor, Tensor]:
+        """Return a batch of augmented images (B, 3, H, W) in [-1, 1], and its labels (B, J)."""
         batches = [bank.batch(bank.draw(count)) for bank, count in self._banks]
         images = torch.cat([images for images, _ in batches])
         labels = torch.cat([labels for _, labels in batches])
-        loss = task_loss(self.network(photometric(images, self._augment)), labels)
-        self._optimiser.zero_grad()
-        loss.backward()
-        self._optimiser.step()
-        return {"loss": loss.detach()}
+        return photometric(images, self._augment), labels
 
     def validate(self) -> dict[str, float]:
         """Return the error on each validation bank, in standard deviations squared."""
-        return {f"validation_{name}": task_error(self.network, bank) for name, bank in self._validation.items()}
+        network = self.networks()[WEIGHTS]
+        return {f"validation_{name}": task_error(network, bank) for name, bank in self._validation.items()}
 
     def picture(self) -> None:
         """Show nothing: a task model makes no pictures."""
@@ -149,6 +176,32 @@ class TaskModelTrainer:
         """Take them over."""
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
+
+
+class AdaptingTrainer(TaskModelTrainer):
+    """The same, while the features of another domain's images are drawn to those of the labelled ones."""
+
+    def __init__(
+        self,
+        others: Bank,
+        network: TaskModel,
+        banks: list[tuple[Bank, int]],
+        validation: dict[str, Bank],
+        config: TaskModelConfig,
+        steps: int,
+    ) -> None:
+        """Take the other domain's images; the rest as `TaskModelTrainer`."""
+        super().__init__(network, banks, validation, config, steps)
+        self._task_model, self._others, self._weight = network, others, config.mmd_weight
+
+    def _losses(self) -> dict[str, Tensor]:
+        images, labels = self._draw()
+        others, _ = self._others.batch(self._others.draw(self.batch_size))
+        seen = torch.cat([images, photometric(others, self._augment)])
+        features, other_features = self._task_model.extractor(seen).chunk(2)
+        task = task_loss(self._task_model.output(features), labels)
+        mmd = mmd_loss(distributed.gathered(features), distributed.gathered(other_features))
+        return {"loss": task + self._weight * mmd, "task": task, "mmd": mmd}
 
 
 def linear_decay(step: int, steps: int) -> float:
@@ -172,6 +225,7 @@ def task_error(network: nn.Module, bank: Bank) -> float:
     return total / len(bank)
 
 
+@distributed.as_one
 def train_task_model(config: TaskModelConfig) -> dict[str, float]:
     """Run step 1 and return the last validation's figures.
 
@@ -181,18 +235,37 @@ def train_task_model(config: TaskModelConfig) -> dict[str, float]:
     """
     dataset = load_dataset(config.dataset)
     device = pick_device(config.device)
-    training, validation = dataset.split_by_episode(config.validation_share, config.seed)
-    scale = label_scale(dataset.actions[training])
+    split = split_dataset(dataset, config.validation, config.validation_share, config.seed)
+    scale = label_scale(dataset.actions[split.training])
+    training, held_out = split.banks(config.images, scale, device)
+    others = _load_others(config, dataset.info, scale, device)
+    distributed.check_shares(batch_size=config.batch_size)
     run = Run("task_model", config)
-    _write_learned(run.path, Learned(data=dataset.info, label_scale=tuple(scale.tolist()), images=len(training)))
+    write_learned(run.path, Learned(data=dataset.info, label_scale=tuple(scale.tolist()), images=len(training)))
     torch.manual_seed(config.seed)
     network = TaskModel(len(scale), (dataset.info.height, dataset.info.width)).to(device)
-    bank = make_bank(dataset, scale, device)
-    held_out = {"error": bank.take(validation)}
-    trainer = TaskModelTrainer(network, [(bank.take(training), config.batch_size)], held_out, config, config.steps)
-    return train(run, trainer, _schedule(config), config.seed, "task model")
+    arguments = network, [(training, config.batch_size)], {"error": held_out}, config, config.steps
+    trainer = AdaptingTrainer(others, *arguments) if others is not None else TaskModelTrainer(*arguments)
+    return train(run, trainer, schedule_of(config), config.seed, "task model")
 
 
+def _load_others(
+    config: TaskModelConfig, info: DatasetInfo, scale: NDArray[np.float32], device: torch.device
+) -> Bank | None:
+    """Return the images to adapt to, if there are to be some."""
+    if config.target is None:
+        if config.mmd_weight or config.target_images:
+            raise InputError("mmd_weight and target_images: expected --target DATASET to adapt to, got none")
+        return None
+    if not config.mmd_weight:
+        raise InputError(f"target: expected mmd_weight above 0 to adapt to {config.target}, got 0")
+    target = load_dataset(config.target)
+    check_compatible(info, target.info)
+    rows = first_rows(np.arange(len(target)), config.target_images, f"target_images of {config.target}")
+    return make_bank(target, scale, device).take(rows)
+
+
+@distributed.as_one
 def refine(config: RefineConfig) -> dict[str, float]:
     """Run step 3 and return the last validation's figures.
 
@@ -212,40 +285,96 @@ def refine(config: RefineConfig) -> dict[str, float]:
     check_domain(f"{config.translator}, what it translates into", learned.data.domain, given)
     check_domain(f"source: {config.source}", learned.data.domain, source.info.domain)
     check_domain(f"target: {config.target}", taken, target.info.domain)
-    run = Run("refine", config)
-    _write_learned(run.path, learned)
-    torch.manual_seed(config.seed)
-    bank = make_bank(target, learned.scale, device)
-    training, validation = (bank.take(rows) for rows in target.split_by_episode(0.1, config.seed))
-    translated = _translate(translator, training, config.augment, config.variants)
-    plain = make_bank(source, learned.scale, device)
+    split = split_dataset(target, config.validation, 0.1, config.seed)
+    training, validation = split.banks(config.target_images, learned.scale, device)
     count = max(1, round(config.batch_size * config.translated_share))
+    distributed.check_shares(translated_images=count, source_images=config.batch_size - count)
+    run = Run("refine", config)
+    write_learned(run.path, learned)
+    torch.manual_seed(config.seed)
+    translated = translate_bank(translator, training, config.augment, config.variants)
+    plain = make_bank(source, learned.scale, device)
     banks = [(translated, count)] + ([(plain, config.batch_size - count)] if count < config.batch_size else [])
     every_episode = np.arange(0, len(plain), _SOURCE_STRIDE)
     held_out = {
-        "translated_error": _translate(translator, validation, 0.0, 1),
+        "translated_error": translate_bank(translator, validation),
         "source_error": plain.take(every_episode),
     }
     trainer = TaskModelTrainer(network.to(device), banks, held_out, config, config.steps)
-    return train(run, trainer, _schedule(config), config.seed, "refine")
+    return train(run, trainer, schedule_of(config), config.seed, "refine")
+
+
+@dataclass(frozen=True)
+class Split:
+    """What of a dataset to train on, and what to validate on: of it, or of another one of its domain.
+
+    Attributes:
+        dataset: the one to train on.
+        training: (N,) rows of it.
+        judge: the one to validate on.
+        held_out: (V,) rows of that.
+    """
+
+    dataset: Dataset
+    training: NDArray[np.int64]
+    judge: Dataset
+    held_out: NDArray[np.int64]
+
+    def banks(self, images: int | None, scale: NDArray[np.float32], device: torch.device) -> tuple[Bank, Bank]:
+        """Return banks of the first so many `images`, or all, to train on, and of those to validate on.
+
+        Raises:
+            InputError: there are fewer images.
+        """
+        bank = make_bank(self.dataset, scale, device)
+        judge = bank if self.judge is self.dataset else make_bank(self.judge, scale, device)
+        training = first_rows(self.training, images, f"images of {self.dataset.info.domain}")
+        return bank.take(training), judge.take(self.held_out)
+
+
+def split_dataset(dataset: Dataset, validation: Path | None, share: float, seed: int) -> Split:
+    """Hold out a share of the episodes, or none where another dataset of the domain is there to validate on.
+
+    Raises:
+        InputError: fewer than two episodes to split, or a `validation` that does not fit.
+    """
+    if validation is None:
+        training, held_out = dataset.split_by_episode(share, seed)
+        return Split(dataset, training, dataset, held_out)
+    judge = load_dataset(validation)
+    check_compatible(dataset.info, judge.info)
+    check_domain(f"validation: {validation}", dataset.info.domain, judge.info.domain)
+    return Split(dataset, np.arange(len(dataset)), judge, np.arange(len(judge)))
+
+
+def first_rows(rows: NDArray[np.int64], count: int | None, what: object) -> NDArray[np.int64]:
+    """Return the first `count` of `rows`, which are in the order they were recorded; all for None.
+
+    Raises:
+        InputError: there are fewer; `what` says of what.
+    """
+    if count is not None and count > len(rows):
+        raise InputError(f"{what}: expected at most {len(rows)}, which there are to train on, got {count}")
+    return rows[:count]
 
 
 @torch.no_grad()
-def _translate(translator: nn.Module, bank: Bank, augment: float, variants: int) -> Bank:
+def translate_bank(translator: nn.Module, bank: Bank, augment: float = 0.0, variants: int = 1) -> Bank:
     """Return F(y) of every image of a bank, `variants` times, as the node would see it: rounded to bytes."""
     order = torch.arange(len(bank), device=bank.rows.device).repeat(variants)
-    images = [to_uint8(translator(photometric(bank.batch(index)[0], augment))) for index in order.split(64)]
+    with distributed.alone():
+        images = [to_uint8(translator(photometric(bank.batch(index)[0], augment))) for index in order.split(64)]
     return Bank(torch.cat(images), torch.arange(len(order), device=order.device), bank.labels[order])
 
 
 def load_task_model(run: Path) -> tuple[TaskModel, Learned]:
-    """Return the task model of a run of step 1 or 3, on the CPU, and what it predicts.
+    """Return the task model of a run of step 1 or 3 or of two columns, on the CPU, and what it predicts.
 
     Raises:
         InputError: no such run, or one of another kind.
     """
     kind = read_description(run).kind
-    if kind not in ("task_model", "refine"):
+    if kind not in ("task_model", "refine", "two_column"):
         raise InputError(f"{run}: expected a run of a task model, got one of {kind}")
     learned = load(Learned, run / _LEARNED)
     network = TaskModel(len(learned.label_scale), learned.image_size)
@@ -253,9 +382,12 @@ def load_task_model(run: Path) -> tuple[TaskModel, Learned]:
     return network, learned
 
 
-def _write_learned(run: Path, learned: Learned) -> None:
-    write_text(run / _LEARNED, yaml.safe_dump(to_plain(learned), sort_keys=False))
+def write_learned(run: Path, learned: Learned) -> None:
+    """Put what a task model predicts beside its weights."""
+    if distributed.is_first():
+        write_text(run / _LEARNED, yaml.safe_dump(to_plain(learned), sort_keys=False))
 
 
-def _schedule(config: TaskModelConfig | RefineConfig) -> Schedule:
+def schedule_of(config: Any) -> Schedule:
+    """Return when the loop does what, from a run's options with `steps`."""
     return Schedule(config.steps, config.log_every, config.show_every, config.save_every)

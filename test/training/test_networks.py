@@ -56,6 +56,17 @@ def test_the_sigmoid_can_be_left_out() -> None:
     torch.testing.assert_close(torch.sigmoid(without(image)), with_it(image))
 
 
+def test_a_discriminator_of_pairs_scores_the_output_beside_its_input() -> None:
+    torch.manual_seed(0)
+    discriminator, pair = Discriminator(channels=6), torch.rand(2, 6, 64, 64)
+    score = discriminator(pair)
+    assert score.shape == Discriminator()(pair[:, :3]).shape
+    for channel in (0, 3):  # the first of the input, and of the output
+        other = pair.clone()
+        other[:, channel] = 0
+        assert not torch.allclose(discriminator(other), score)
+
+
 def test_each_image_is_translated_alone() -> None:
     # The node translates one image at a time, training does several: a batch must not leak between its images.
     torch.manual_seed(0)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from taskgan_ros.training.augment import diff_augment
 from taskgan_ros.training.objectives import (
     ImagePool,
     adversarial_loss,
@@ -33,6 +34,14 @@ def test_the_r1_penalty_is_half_the_squared_gradient_and_trains_the_discriminato
     penalty.backward()
     assert score.weight.grad is not None
     torch.testing.assert_close(score.weight.grad, score.weight.detach())
+
+
+def test_both_images_of_a_pair_are_augmented_alike() -> None:
+    torch.manual_seed(0)
+    image = torch.rand(4, 3, 32, 32) * 2 - 1
+    first, second = diff_augment(torch.cat([image, image], dim=1)).chunk(2, dim=1)
+    torch.testing.assert_close(first, second)
+    assert not torch.equal(first, image)
 
 
 def numbered(*numbers: int) -> torch.Tensor:

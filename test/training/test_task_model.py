@@ -17,12 +17,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 import taskgan_ros
 from taskgan_ros import cli
 from taskgan_ros.data.dataset import load_dataset
 from taskgan_ros.training.networks import to_network
+from taskgan_ros.training.objectives import mmd_loss
 from taskgan_ros.training.run import load_checkpoint
 from taskgan_ros.training.task_model import TaskModelTrainer, linear_decay, load_task_model
 
@@ -186,6 +188,87 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one_whole(
     assert_same_run(out, whole)
 
 
+# Fewer images, and images of another domain
+
+
+def with_others(dataset: Path, out: Path, kept: NDArray[np.int64], field: str = "obs/image") -> Path:
+    """Return a copy of a dataset in which all but the rows `kept` have zeros as their `field`."""
+    shutil.copy(dataset, out)
+    with h5py.File(out, "a") as file:
+        for k in range(len(file["data"])):
+            values = file["data"][f"demo_{k}"][field]
+            lost = np.setdiff1d(np.arange(16), kept - 16 * k)
+            values[lost] = np.zeros((len(lost), *values.shape[1:]), values.dtype)
+    return out
+
+
+def same_weights(first: Path, second: Path) -> bool:
+    networks = [load_task_model(run)[0].parameters() for run in (first, second)]
+    return all(torch.equal(a, b) for a, b in zip(*networks, strict=True))
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_only_the_first_images_train_with_the_scale_of_all(
+    count: int, source: Path, whole: Path, tmp_path: Path
+) -> None:
+    training, held_out = load_dataset(source).split_by_episode(0.05, 0)
+    seen = with_others(source, tmp_path / "seen.h5", np.union1d(training[:count], held_out))
+    for name, dataset in (("run", source), ("same", seen)):
+        assert train(dataset, tmp_path / name, "--images", count) == 0
+    assert same_weights(tmp_path / "run", tmp_path / "same")
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "same")
+    learned = load_task_model(tmp_path / "run")[1]
+    assert (learned.images, learned.label_scale) == (count, load_task_model(whole)[1].label_scale)
+
+
+def test_with_a_dataset_to_validate_on_nothing_is_held_out(
+    source: Path, collected: Callable[..., Path], tmp_path: Path
+) -> None:
+    validation = collected("source", seed=9, episodes=1)
+    assert train(source, tmp_path / "run", "--validation", validation) == 0
+    network, learned = load_task_model(tmp_path / "run")
+    assert learned.images == 48
+    data = load_dataset(validation)
+    with torch.no_grad():
+        predicted = network(to_network(torch.from_numpy(data.images))).numpy()
+    error = np.square(predicted - data.actions / learned.scale).mean()
+    assert metrics(tmp_path / "run")[-1]["validation_error"] == pytest.approx(error, rel=1e-4)
+
+
+def test_adapting_draws_the_features_together_without_the_targets_labels(
+    source: Path, target: Path, tmp_path: Path
+) -> None:
+    unlabelled = with_others(target, tmp_path / "unlabelled.h5", np.arange(0), "actions")
+    runs = {"apart": (target, 1e-9), "together": (target, 3), "unlabelled": (unlabelled, 3)}
+    for name, (dataset, weight) in runs.items():
+        adapt = ["--target", dataset, "--mmd-weight", weight, "--target-images", 20]
+        assert train(source, tmp_path / name, "--steps", 40, "--batch-size", 16, *adapt) == 0
+    last = {name: [line["mmd"] for line in metrics(tmp_path / name) if "mmd" in line][-1] for name in runs}
+    assert last["together"] < 0.7 * last["apart"]
+    assert same_weights(tmp_path / "together", tmp_path / "unlabelled")
+
+
+def test_the_discrepancy_is_that_of_a_mean_of_gaussian_kernels() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(0, 1, (5, 7)), rng.normal(1, 2, (4, 7))
+    both = [*first, *second]
+    distances = sorted(np.sum((a - b) ** 2) for k, a in enumerate(both) for b in both[:k])
+    median = distances[(len(distances) - 1) // 2]
+
+    def mean_kernel(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+        scales = (0.25, 0.5, 1, 2, 4)
+        return float(
+            np.mean([[np.exp(-np.sum((a - b) ** 2) / (s * median)) for s in scales] for a in one for b in other])
+        )
+
+    expected = mean_kernel(first, first) + mean_kernel(second, second) - 2 * mean_kernel(first, second)
+    features = torch.from_numpy(first), torch.from_numpy(second)
+    assert mmd_loss(*features).item() == pytest.approx(expected)
+    assert mmd_loss(features[0], features[0]).item() == pytest.approx(0, abs=1e-12)
+    assert mmd_loss(features[0] * 100, features[1] * 100).item() == pytest.approx(expected)
+    assert mmd_loss(torch.zeros(3, 7), torch.zeros(3, 7)).item() == 0  # all ReLUs off
+
+
 # Refusals
 
 
@@ -198,6 +281,25 @@ def test_an_output_that_exists_is_refused(whole: Path, source: Path, capsys: pyt
     assert train(source, whole) == 2
     assert refused(capsys).startswith(f"{whole} exists already: expected a path that does not")
     assert (whole / "checkpoint.pt").read_bytes() == before
+
+
+def test_images_and_domains_that_do_not_fit_are_refused_before_a_run_is_made(
+    source: Path, target: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapt = ["--target", target, "--mmd-weight", 1]
+    for options, message in (
+        (["--images", 33], "images of source: expected at most 32, which there are to train on, got 33"),
+        (["--validation", target], f"validation: {target}: expected the domain source, got target_wood"),
+        (["--target", target], f"target: expected mmd_weight above 0 to adapt to {target}, got 0"),
+        (adapt[2:], "mmd_weight and target_images: expected --target DATASET to adapt to, got none"),
+        (
+            [*adapt, "--target-images", 49],
+            f"target_images of {target}: expected at most 48, which there are to train on, got 49",
+        ),
+    ):
+        assert train(source, tmp_path / "run", *options) == 2
+        assert refused(capsys) == message
+        assert not (tmp_path / "run").exists()
 
 
 def test_resuming_with_another_configuration_is_refused_with_both(
@@ -342,6 +444,21 @@ def test_refinement_trains_on_what_the_translator_makes_of_the_target(
     assert errors[1]["validation_translated_error"] == pytest.approx(np.square(blind - held_out).mean(), rel=1e-4)
     assert errors[0]["validation_translated_error"] != errors[1]["validation_translated_error"]
     assert errors[0]["validation_source_error"] == pytest.approx(errors[1]["validation_source_error"], rel=1e-4)
+
+
+def test_only_the_first_target_images_refine_and_another_dataset_validates(
+    refine_here: Callable[..., Path], target: Path, collected: Callable[..., Path], tmp_path: Path
+) -> None:
+    seen = with_others(target, tmp_path / "seen.h5", np.arange(3))
+    validation = ["--validation", collected("target_wood", seed=7, episodes=1)]
+    runs = [
+        refine_here(f"run{n}", "--target", data, "--target-images", 3, *validation)
+        for n, data in enumerate((target, seen))
+    ]
+    assert same_weights(*runs)
+    assert metrics(runs[0]) == metrics(runs[1])
+    refine_here("none", "--target-images", 33, status=2)  # 32 are not held out
+    assert not (tmp_path / "none").exists()
 
 
 def test_the_paper_pure_refinement_sees_translated_images_alone(

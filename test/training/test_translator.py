@@ -17,6 +17,8 @@ from PIL import Image
 
 from taskgan_ros import cli
 from taskgan_ros.data.dataset import load_dataset
+from taskgan_ros.training.adversary import Adversary
+from taskgan_ros.training.lineage import data_seeds, translated_domains
 from taskgan_ros.training.networks import to_network
 from taskgan_ros.training.run import load_checkpoint
 from taskgan_ros.training.task_model import load_task_model
@@ -112,15 +114,19 @@ def test_the_forward_direction_translates_the_source(train: Train, source: Path,
     np.testing.assert_array_equal(picture[:64, :64][::2, ::2], data.images[held_out[0]])
 
 
-@pytest.mark.parametrize("step", [2, 5])
+EVERYTHING = ["--self-weight", 1.0, "--cycle-weight", 10.0, "--conditional"]
+
+
+@pytest.mark.parametrize(("step", "more"), [(2, []), (5, []), (5, EVERYTHING)])
 def test_a_stopped_run_is_resumed_to_the_same_bits(
     step: int,
+    more: list[object],
     train: Train,
     at_step: Callable[..., AbstractContextManager[None]],
     assert_same_run: Callable[[Path, Path], None],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    options = ["--pool-size", 6, "--r1", 1.0]  # with all that has a state or draws at random
+    options = ["--pool-size", 6, "--r1", 1.0, *more]  # with all that has a state or draws at random
     whole = train("whole", *options)
     with at_step(TranslatorTrainer, step, signal.SIGINT):
         stopped = train("stopped", *options, status=130)
@@ -133,9 +139,9 @@ def test_a_stopped_run_is_resumed_to_the_same_bits(
 
 @pytest.fixture
 def painted(tmp_path: Path) -> Callable[[Path, Any, int], Path]:
-    """Return a function that copies a dataset with other images, and pairs of one grey value."""
+    """Return a function that copies a dataset with other images and pairs: one byte, or an array for each episode."""
 
-    def paint(dataset: Path, images: Any, paired: int) -> Path:
+    def paint(dataset: Path, images: Any, paired: Any) -> Path:
         out = tmp_path / f"painted{len(list(tmp_path.iterdir()))}.h5"
         shutil.copy(dataset, out)
         with h5py.File(out, "a") as file:
@@ -215,7 +221,221 @@ def test_the_run_is_the_moving_average_of_the_weights(train: Train) -> None:
         assert all(torch.equal(saved[key], state["generator"][key]) for key in saved) is same
 
 
+@pytest.fixture
+def target_model(target: Path, tmp_path: Path) -> Path:
+    """Return the run of a task model of the target domain, for the forward direction."""
+    out = tmp_path / "f_Y"
+    words = ["train", "task-model", "--dataset", target, "--out", out, "--steps", 2, "--device", "cpu"]
+    assert cli.run(list(map(str, words))) == 0
+    return out
+
+
+ALONE = ["--identity-batch-size", 0, "--pairs-batch-size", 0, "--augment", 0.0]
+FORWARD = ["--direction", "forward", "--pretrain", "None"]
+
+
+def test_the_forward_direction_learns_from_the_targets_own_pairs_turned_round(
+    train: Train, painted: Callable[[Path, Any, int], Path], target: Path, target_model: Path
+) -> None:
+    own = painted(target, 90, 60)
+    run = train("run", *FORWARD, "--task-model", target_model, "--target", own, *ALONE, "--pretrain-steps", 1)
+    pixel = metrics(run, "pixel")
+    assert pixel[1] == pytest.approx(grey(90), abs=0.02)  # while it pre-trains
+    assert pixel[2] == pytest.approx(grey(90), abs=0.03)  # and beside the images of the source
+
+
+# Few target images, one included
+
+FIRST = np.array([60] + [200] * 15)[:, None, None, None]
+
+
+def test_only_the_first_target_images_train(
+    train: Train, painted: Callable[[Path, Any, Any], Path], target: Path, target_model: Path
+) -> None:
+    episode = np.arange(16)[:, None, None, None]
+    step = [*ALONE, "--pretrain-steps", 0, "--steps", 1, "--no-paired-target", "--target-images", 1]
+    inverse = train("inverse", "--target", painted(target, 90, FIRST), *step, "--paired-target")
+    assert metrics(inverse, "pixel")[1] == pytest.approx(grey(60), abs=0.02)
+    forward = [*FORWARD, "--task-model", target_model, *step]
+    identity = train("identity", *forward, "--target", painted(target, FIRST, episode), "--identity-batch-size", 4)
+    assert metrics(identity, "pixel")[1] == pytest.approx(grey(60), abs=0.02)
+    turned = train("turned", *forward, "--target", painted(target, FIRST, 90), "--paired-target")
+    assert metrics(turned, "pixel")[1] == pytest.approx(grey(60), abs=0.02)
+
+
+@pytest.mark.parametrize("more", [[], EVERYTHING])
+def test_one_target_image_is_enough(more: list[object], train: Train) -> None:
+    run = train("run", "--target-images", 1, *more)
+    assert len(metrics(run, "discriminator")) == 4
+    assert len(metrics(run, "validation_pixel")) == 2
+
+
+def test_more_target_images_than_there_are_are_refused(
+    train: Train, target: Path, target_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options, there in (([], 32), ([*FORWARD, "--task-model", target_model], 48)):  # an episode of 16 is held out
+        capsys.readouterr()
+        assert not train("run", "--target-images", 49, *options, status=2).exists()
+        said = refused(capsys)
+        assert said.startswith(f"target_images: {target}: expected at most ")
+        assert f" {there}" in said
+        assert said.endswith("got 49")
+
+
+# Pre-training alone, and starting from what pre-trained
+
+
+def test_pre_training_alone_needs_no_target_and_translates_any(
+    train: Train, target: Path, source: Path, task_model_run: Path, randomized: Path, tmp_path: Path
+) -> None:
+    run = train("run", "--recipe", "rcan", "--target", "None", "--pretrain-steps", 3, "--steps", 0)
+    assert list(metrics(run, "pixel")) == [1, 2, 3]
+    assert not metrics(run, "adversarial")
+    assert translated_domains(run) == (None, "source")
+    words = ["refine", "--source", source, "--target", target, "--task-model", task_model_run, "--translator", run]
+    words += ["--out", tmp_path / "refined", "--steps", 1, "--device", "cpu"]
+    assert cli.run(list(map(str, words))) == 0
+    data = load_dataset(randomized)
+    picture = np.asarray(Image.open(run / "images" / "translations_000003.png"))
+    np.testing.assert_array_equal(picture[:64:2, :64:2], data.images[data.split_by_episode(0.1, 0)[1][0]])
+
+
+def test_pre_training_alone_does_not_train_on_what_it_holds_out(train: Train, randomized: Path, tmp_path: Path) -> None:
+    held_out = load_dataset(randomized).split_by_episode(0.1, 0)[1][0] // 16
+    shutil.copy(randomized, tmp_path / "pairs.h5")
+    with h5py.File(tmp_path / "pairs.h5", "a") as file:
+        for name, demo in file["data"].items():
+            demo["obs/image"][...] = np.zeros((16, 32, 32, 3), np.uint8)
+            demo["obs/image_paired"][...] = np.full(
+                (16, 32, 32, 3), 240 if name == f"demo_{held_out}" else 60, np.uint8
+            )
+    only = ["--target", "None", "--pretrain", tmp_path / "pairs.h5", "--pretrain-steps", 1, "--steps", 0]
+    run = train("run", "--recipe", "rcan", *only, "--augment", 0.0)
+    assert metrics(run, "pixel")[1] == pytest.approx(grey(60), abs=0.02)
+    assert metrics(run, "validation_pixel")[1] == pytest.approx(grey(240), abs=0.02)
+
+
+def test_a_run_starts_from_anothers_weights_in_place_of_pre_training(train: Train) -> None:
+    first = train("first", "--target", "None", "--pretrain-steps", 3, "--steps", 0)
+    standing = ["--start-from", first, "--learning-rate", 1e-12, "--pretrain", "None", "--pairs-batch-size", 0]
+    run = train("run", *standing, "--lambda-warmup", 0.5)
+    before, after = load_translator(first).state_dict(), load_translator(run).state_dict()
+    for name in before:
+        torch.testing.assert_close(after[name], before[name], atol=1e-6, rtol=0)
+    assert list(metrics(run, "adversarial")) == [1, 2, 3, 4]
+    assert yaml.safe_load((run / "config.yaml").read_text())["config"]["settings"]["pretrain_steps"] == 0
+    assert data_seeds(run)["pretrain_data"] == 2  # of the run it started from
+
+
+def test_a_start_that_does_not_fit_is_refused(
+    train: Train, target: Path, target_model: Path, translator_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = ["--start-from", translator_run]
+    assert not train("run", *start, "--generator.blocks", 2, status=2).exists()
+    said = refused(capsys)
+    assert said.startswith(
+        f"start_from: {translator_run}: expected the recipe's GeneratorConfig(widths=(8, 16), blocks=2"
+    )
+    assert "got GeneratorConfig(widths=(8, 16), blocks=1" in said
+    train("run", *start, *FORWARD, "--task-model", target_model, status=2)
+    other = f"start_from: {translator_run}, what it translates into: expected the domain target_wood, got source"
+    assert refused(capsys) == other
+    train("run", *start, "--steps", 0, status=2)
+    assert refused(capsys).startswith("expected steps or pretrain_steps above 0, got steps 0 and start_from")
+
+
+def test_a_run_with_nothing_to_do_or_no_target_is_refused(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not train("run", "--pretrain-steps", 0, "--steps", 0, status=2).exists()
+    assert refused(capsys) == "expected steps or pretrain_steps above 0, got steps 0 and pretrain_steps 0"
+    alone = ["--steps", 0, "--target", "None"]
+    for options in (["--target", "None"], [*alone, "--target-images", 1], [*alone, "--direction", "forward"]):
+        assert not train("run", *options, status=2).exists()
+        assert refused(capsys).startswith("expected --target DATASET, got none: only an inverse translator that ")
+
+
+# Objectives of others
+
+PUBLISHED = {
+    "simgan": {"adversarial", "self", "discriminator"},
+    "cyclegan": {
+        "adversarial", "pixel", "cycle", "cycle_adversarial", "cycle_identity", "discriminator", "cycle_discriminator",
+    },
+    "pix2pix": {"adversarial", "pixel", "discriminator"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe", PUBLISHED)
+def test_a_published_objective_trains_by_its_own_losses_alone(recipe: str, train: Train) -> None:
+    run = train("run", "--recipe", recipe, "--pretrain", "None", "--pretrain-steps", 0, "--steps", 2)
+    figures = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])
+    assert figures.keys() == {"step", *PUBLISHED[recipe]}
+    assert set(metrics(run, "validation_task")) == {2}  # it is measured all the same
+    assert ("cycle" in load_checkpoint(run)["trainer"]) is (recipe == "cyclegan")
+
+
+ONLY = [*ALONE, "--no-paired-target", "--pretrain-steps", 0, "--adversarial-weight", 0.0, "--lambda-task", 0.0]
+ONLY += ["--learning-rate", 0.005, "--steps", 40, "--show-every", 40]
+
+
+def test_a_translation_is_held_to_its_input(
+    train: Train, painted: Callable[[Path, Any, int], Path], target: Path
+) -> None:
+    run = train("run", *ONLY, "--self-weight", 10.0, "--target", painted(target, 60, 0))
+    assert metrics(run, "self")[1] == pytest.approx(grey(60), abs=0.02)
+    assert metrics(run, "self")[40] < 0.5 * grey(60)
+
+
+def test_there_and_back_ends_at_the_start_in_both_domains(
+    train: Train, painted: Callable[[Path, Any, int], Path], source: Path, target: Path
+) -> None:
+    data = ["--source", painted(source, 230, 0), "--target", painted(target, 60, 0)]
+    run = train("run", *ONLY, "--cycle-weight", 10.0, *data)
+    cycle = metrics(run, "cycle")
+    assert cycle[1] == pytest.approx(grey(60) + grey(230), abs=0.04)
+    assert cycle[40] < 0.5 * min(grey(60), grey(230))  # which takes both generators
+    state = load_checkpoint(run)["trainer"]["cycle"]
+    assert {"generator", "generator_adam", "discriminator", "discriminator_adam", "pool"} == state.keys()
+
+
+def test_a_conditional_discriminator_compares_recorded_pairs(
+    train: Train, painted: Callable[[Path, Any, int], Path], target: Path, target_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    shown: list[tuple[torch.Tensor, torch.Tensor]] = []
+    step = Adversary.step
+
+    def noted(self: Adversary, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+        shown.append((real, fake))
+        return step(self, real, fake)
+
+    monkeypatch.setattr(Adversary, "step", noted)
+    pix2pix = ["--recipe", "pix2pix", "--pretrain-steps", 0, "--steps", 1, "--target", painted(target, 90, 60)]
+    train("inverse", *pix2pix)
+    train("forward", *pix2pix, *FORWARD, "--task-model", target_model)
+    (real, fake), (forward_real, forward_fake) = shown
+    for images, byte in ((real[:, :3], 90), (real[:, 3:], 60), (fake[:, :3], 90)):  # not the augmented ones
+        assert torch.allclose(images, torch.tensor(byte / 127.5 - 1), atol=1e-6)
+    for images, byte in ((forward_real[:, :3], 60), (forward_real[:, 3:], 90)):
+        assert torch.allclose(images, torch.tensor(byte / 127.5 - 1), atol=1e-6)
+    assert real.shape == fake.shape == forward_real.shape == forward_fake.shape == (4, 6, 32, 32)
+
+
 # Refusals
+
+
+def test_a_conditional_discriminator_needs_pairs(
+    train: Train, collected: Collected, target_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = ["--target", collected("target_wood", seed=1), "--no-paired-target", "--conditional"]
+    missing = "conditional: expected a dataset of target_wood with pairs in source (collect --paired source), got none"
+    assert not train("run", *bare, status=2).exists()
+    assert refused(capsys) == missing
+    assert not train(
+        "run", *bare, *FORWARD, *ALONE, "--pretrain-steps", 0, "--task-model", target_model, status=2
+    ).exists()
+    assert refused(capsys) == missing
+    assert not train("run", *bare, *FORWARD, "--task-model", target_model, status=2).exists()
+    assert refused(capsys) == missing.replace("conditional", "pretrain")
 
 
 def test_a_dataset_of_another_image_size_is_refused(
@@ -251,8 +471,8 @@ def test_a_task_model_of_another_domain_is_refused(
         (
             "paired_domain",
             "target_a",
-            "paired_target: expected a dataset of target_wood with pairs in source, the domain translated into "
-            "(collect --paired source), got target_a",
+            "paired_target: expected a dataset of target_wood with pairs in source (collect --paired source), "
+            "got target_a",
         ),
     ],
 )
@@ -281,9 +501,10 @@ def test_pairs_that_are_missing_are_asked_for(train: Train, source: Path, capsys
     asked = "this recipe pre-trains on pairs: expected --pretrain DATASET (collect --paired), got none"
     assert refused(capsys) == asked
     train("run", "--pretrain", source, status=2)
-    assert refused(capsys).startswith("pretrain: expected a dataset of source with pairs in source, ")
+    missing = "pretrain: expected a dataset of source with pairs in source (collect --paired source), got none"
+    assert refused(capsys) == missing
     assert not train("run", "--direction", "forward", status=2).exists()
-    assert refused(capsys).startswith("pretrain: expected a dataset of randomized with pairs in target_wood, ")
+    assert refused(capsys).startswith("pretrain: expected a dataset of randomized with pairs in target_wood ")
 
 
 def test_a_run_of_another_kind_is_refused_as_a_task_model(

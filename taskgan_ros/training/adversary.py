@@ -1,0 +1,76 @@
+"""A discriminator in training, with what it is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from taskgan_ros.training import distributed
+from taskgan_ros.training.augment import diff_augment
+from taskgan_ros.training.networks import Discriminator, autocast
+from taskgan_ros.training.objectives import ImagePool, adversarial_loss, discriminator_loss, r1_penalty
+from taskgan_ros.training.task_model import set_rate
+
+if TYPE_CHECKING:
+    from taskgan_ros.training.translator import Recipe
+
+BETAS = (0.5, 0.999)  # CycleGAN's
+
+
+class Adversary:
+    """A discriminator with its optimiser and the old translations that it is shown again.
+
+    It takes images of any number of channels: a pair stacked to six is augmented, pooled and penalised as one image.
+
+    Attributes:
+        network: the discriminator.
+    """
+
+    def __init__(self, network: Discriminator, recipe: Recipe) -> None:
+        """Train `network` as `recipe` says."""
+        self.network, self._recipe = network, recipe
+        self._adam = distributed.joint(torch.optim.Adam(network.parameters(), recipe.learning_rate, BETAS))
+        self._pool = ImagePool(recipe.pool_size)
+
+    def loss(self, fake: Tensor) -> Tensor:
+        """Return what the generator of `fake` (N, C, H, W) has to lower."""
+        with autocast(fake.device):
+            return adversarial_loss(self.network(self._seen(fake)))
+
+    def step(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Do one step of Adam on as many real as generated images, (N, C, H, W) each, and return the loss."""
+        real, fake = self._seen(real), self._seen(self._pool.exchange(fake))
+        with autocast(real.device):
+            # One pass over both: instance norm treats each image alone.
+            real_score, fake_score = self.network(torch.cat([real, fake])).chunk(2)
+            loss = discriminator_loss(real_score, fake_score)
+        if self._recipe.r1:
+            loss = loss + self._recipe.r1 * r1_penalty(self.network, real)
+        self._adam.zero_grad()
+        loss.backward()
+        self._adam.step()
+        return loss.detach()
+
+    def set_rate(self, rate: float) -> None:
+        """Set the learning rate."""
+        set_rate(self._adam, rate)
+
+    def _seen(self, images: Tensor) -> Tensor:
+        return diff_augment(images) if self._recipe.diff_augment else images
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return network, optimiser and image pool."""
+        return {
+            "discriminator": self.network.state_dict(),
+            "discriminator_adam": self._adam.state_dict(),
+            "pool": list(self._pool.images),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take them over."""
+        self.network.load_state_dict(state["discriminator"])
+        self._adam.load_state_dict(state["discriminator_adam"])
+        device = next(self.network.parameters()).device
+        self._pool.images = [image.to(device) for image in state["pool"]]
