@@ -33,7 +33,7 @@ def _reach(arguments: Sequence[str]) -> int | None:
 
 
 def _collect(arguments: Sequence[str]) -> None:
-    """Record the expert's episodes in a domain."""
+    """Record episodes in a domain: the expert's, or random poses."""
     from taskgan_ros.sim.collect import CollectConfig, collect
 
     collect(_parse(CollectConfig, arguments, "collect"))
@@ -61,6 +61,13 @@ def _train_translator(arguments: Sequence[str]) -> None:
     train_translator(parse_translator(arguments))
 
 
+def _train_two_column(arguments: Sequence[str]) -> None:
+    """Forward direction: learn the target's task model from pairs of images of both domains."""
+    from taskgan_ros.training.two_column import TwoColumnConfig, train_two_column
+
+    train_two_column(_parse(TwoColumnConfig, arguments, "train two-column"))
+
+
 def _refine(arguments: Sequence[str]) -> None:
     """Step 3: go on training the task model with translated images mixed in."""
     from taskgan_ros.training.task_model import RefineConfig, refine
@@ -75,14 +82,23 @@ def _export(arguments: Sequence[str]) -> None:
     export(_parse(ExportConfig, arguments, "export"))
 
 
+def _reproduce(arguments: Sequence[str]) -> int:
+    """Rerun a study of the paper: its cells, tables and figures."""
+    from taskgan_ros.experiments.reproduce import ReproduceConfig, reproduce
+
+    return reproduce(_parse(ReproduceConfig, arguments, "reproduce"))
+
+
 VERBS: dict[tuple[str, ...], Verb] = {
     ("reach",): _reach,
     ("collect",): _collect,
     ("train", "task-model"): _train_task_model,
     ("train", "translator"): _train_translator,
+    ("train", "two-column"): _train_two_column,
     ("refine",): _refine,
     ("export",): _export,
     ("evaluate",): _evaluate,
+    ("reproduce",): _reproduce,
 }
 
 

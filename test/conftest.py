@@ -25,6 +25,7 @@ TRAINING = ("h5py", "onnx", "onnxscript", "safetensors", "tensorboard", "torch")
 NEEDS = {  # by folder or file under test/
     "arm/test_mjcf.py": ("mujoco",),
     "data": ("h5py",),
+    "experiments": (*TRAINING, "skimage"),
     "sim": ("mujoco",),
     "sim/test_collect.py": ("h5py",),
     "sim/test_evaluate.py": TRAINING,

@@ -11,7 +11,17 @@ import pytest
 
 from taskgan_ros import cli
 
-VERBS = ["reach", "collect", "train task-model", "train translator", "refine", "export", "evaluate"]
+VERBS = [
+    "reach",
+    "collect",
+    "train task-model",
+    "train two-column",
+    "train translator",
+    "refine",
+    "export",
+    "evaluate",
+    "reproduce",
+]
 WITHOUT = """
 import sys
 for name in {missing!r}:
@@ -93,7 +103,8 @@ def test_the_process_ends_with_the_commands_status(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "taskgan_ros.cli", *words], text=True, capture_output=True)
     assert done.returncode == 2
     assert done.stderr == (
-        "taskgan: domains: expected a file or one of [randomized, source, target_a, target_b, target_wood], "
+        "taskgan: domains: expected a file or one of [randomized, real_standin, source, target_a, "
+        "target_b, target_wood], "
         "got 'marble'\n"
     )
 

@@ -110,9 +110,10 @@ def test_the_home_of_nobody_is_refused() -> None:
     ("kind", "names"),
     [
         ("arms", "[mico]"),
-        ("domains", "[randomized, source, target_a, target_b, target_wood]"),
-        ("recipes", "[default, paper]"),
-        ("scenes", "[reach]"),
+        ("domains", "[randomized, real_standin, source, target_a, target_b, target_wood]"),
+        ("recipes", "[cyclegan, default, forward, paper, paper_small, pix2pix, rcan, simgan]"),
+        ("scenes", "[poses, reach]"),
+        ("scales", "[cpu, full, smoke]"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_shipped_ones(kind: str, names: str) -> None:

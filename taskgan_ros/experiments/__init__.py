@@ -1,0 +1,1 @@
+"""The paper's tables and figures: what is measured, what came out, and the reports that are made from it."""

@@ -1,0 +1,244 @@
+"""Cells: the named units of a study, each cached under what fixes its result, so that a study can stop anywhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from taskgan_ros.config import resolve, share_dir, to_plain
+from taskgan_ros.data.dataset import Dataset, load_dataset, partial_path
+from taskgan_ros.training.run import pick_device, write_text
+
+_DONE, _SECONDS, _LOCK = "done.json", "seconds", "lock"
+_FREE = ("out", "resume", "device", "workers", "log_every", "show_every", "save_every")  # change no result
+_NAMED = {"domain": "domains", "paired": "domains", "scene": "scenes"}  # options that name files, and their kinds
+
+
+@dataclass(frozen=True)
+class Step:
+    """A kind of work that cells do.
+
+    Attributes:
+        config: its configuration; has `out`, and `resume` where it can be gone on with.
+        work: does it, and may return figures.
+        suffix: of what it writes: "" for a folder.
+    """
+
+    config: type
+    work: Callable[[Any], dict[str, Any] | None]
+    suffix: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One unit of a study.
+
+    Attributes:
+        name: its place in the study's table, parts separated by slashes; with the seed it is unique in a study.
+        step: what it does.
+        seed: the study's seed that it belongs to.
+        options: of the step's configuration.
+        needs: options whose values other cells make.
+    """
+
+    name: str
+    step: str
+    seed: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+    needs: Mapping[str, Cell] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Name and seed."""
+        return f"{self.name} (seed {self.seed})"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What is left of a cell that has run.
+
+    Attributes:
+        output: the dataset or the folder that it wrote.
+        digest: fixes the output: of a dataset its content, of everything else the cell's key.
+        figures: what it measured.
+        seconds: how long it ran, over all attempts.
+        finished: date and time, ISO 8601, UTC.
+        commit: of the code, `+` behind it where files differed; "" where it is no git tree.
+        hardware: the kind of machine.
+    """
+
+    output: Path
+    digest: str
+    figures: dict[str, Any]
+    seconds: float
+    finished: str
+    commit: str
+    hardware: str
+
+
+class Cache:
+    """Where cells keep what they made, by key; several processes may work on one.
+
+    Attributes:
+        folder: holds a folder a cell.
+    """
+
+    def __init__(self, folder: Path, steps: Mapping[str, Step], device: str = "auto") -> None:
+        """Open the cache for cells of `steps`, to be trained on `device`."""
+        self.folder, self._steps, self._device = folder, steps, device
+        self._done: dict[Cell, Done] = {}
+        self._keys: dict[Cell, str] = {}
+
+    def key(self, cell: Cell) -> str | None:
+        """Return what fixes the cell's result, or None while a dataset that it comes from has not been collected.
+
+        It is a hash of the resolved configuration, of the files that it names, and of what goes into it.
+        """
+        if cell not in self._keys:
+            digests = {name: self._digest(need) for name, need in cell.needs.items()}
+            if None in digests.values():
+                return None
+            self._keys[cell] = self._hash(cell, digests)
+        return self._keys[cell]
+
+    def _hash(self, cell: Cell, digests: Mapping[str, str | None]) -> str:
+        config = self._config(cell, {name: Path(name) for name in cell.needs}, Path("out"), resume=False)
+        plain = {name: value for name, value in to_plain(config).items() if name not in (*_FREE, *cell.needs)}
+        files = [_content(kind, plain[name]) for name, kind in _NAMED.items() if plain.get(name)]
+        text = json.dumps([cell.step, plain, files, digests], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def done(self, cell: Cell) -> Done | None:
+        """Return what the cell left, or None where it has not run."""
+        if cell not in self._done:
+            key = self.key(cell)
+            file = self._folder(cell, key) / _DONE if key else None
+            if file is None or not file.is_file():
+                return None
+            values = json.loads(file.read_text(encoding="utf-8"))
+            self._done[cell] = Done(output=self._output(cell, file.parent), **values)
+        return self._done[cell]
+
+    def run(self, cell: Cell, announce: Callable[[], None]) -> bool:
+        """Do the cell's work, going on where an interrupt left it; return False where another process is at it.
+
+        All that it needs must be done; `announce` is called before the work begins.
+        """
+        key = self.key(cell)
+        assert key is not None, cell.label
+        folder = self._folder(cell, key)
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder / _LOCK) as ours:
+            if ours and not self.done(cell):
+                announce()
+                self._work(cell, key, folder)
+        return ours
+
+    def _work(self, cell: Cell, key: str, folder: Path) -> None:
+        step, output = self._steps[cell.step], self._output(cell, folder)
+        inputs = {name: done.output for name, need in cell.needs.items() if (done := self.done(need))}
+        resume = output.exists() or partial_path(output).exists()
+        with _timed(folder / _SECONDS) as seconds:
+            figures = step.work(self._config(cell, inputs, output, resume)) or {}
+        digest = dataset_digest(load_dataset(output)) if step.suffix == ".h5" else key
+        finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        values = {"digest": digest, "figures": figures, "seconds": round(seconds(), 1), "finished": finished}
+        values |= {"commit": _commit(), "hardware": _hardware(self._device)}
+        write_text(folder / _DONE, json.dumps(values, indent=1) + "\n")
+
+    def _digest(self, cell: Cell) -> str | None:
+        if self._steps[cell.step].suffix == ".h5":
+            done = self.done(cell)
+            return done.digest if done else None
+        return self.key(cell)
+
+    def _config(self, cell: Cell, inputs: Mapping[str, Path], output: Path, resume: bool) -> Any:
+        kind = self._steps[cell.step].config
+        names = {part.name for part in dataclasses.fields(kind)}
+        values = {**cell.options, **inputs, "out": output}
+        if "seed" in names:
+            values.setdefault("seed", cell.seed)
+        if "device" in names:
+            values["device"] = self._device
+        if "resume" in names:
+            values["resume"] = resume
+        return kind(**values)
+
+    def _folder(self, cell: Cell, key: str) -> Path:
+        return self.folder / f"{cell.step}-{key}"
+
+    def _output(self, cell: Cell, folder: Path) -> Path:
+        return folder / f"out{self._steps[cell.step].suffix}"
+
+
+def _content(kind: str, name: str) -> Any:
+    """Return what the named file says; of a scene, its arm's file too. Comments and unused defaults do not count."""
+    path = resolve(kind, name)
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    arm = content.get("arm") if kind == "scenes" else None
+    return [content, _content("arms", arm)] if isinstance(arm, str) else content
+
+
+def dataset_digest(dataset: Dataset) -> str:
+    """Return a hash of a dataset's images, labels and pairs; the file's own bytes vary with the order of writing."""
+    digest = hashlib.sha256()
+    for array in (dataset.images, dataset.actions, dataset.joint_pos, dataset.episode, dataset.paired):
+        if array is not None:
+            digest.update(str(array.shape).encode())
+            digest.update(array.data)
+    return digest.hexdigest()[:16]
+
+
+def _commit() -> str:
+    git = ["git", "-C", str(share_dir())]
+    try:
+        commit, changed = (
+            subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout.strip()
+            for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "taskgan_ros", "config"))
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return commit + ("+" if changed else "")
+
+
+def _hardware(device: str) -> str:
+    if pick_device(device).type == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{os.cpu_count()} CPU cores ({platform.machine()})"
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Yield whether the lock is ours; the system frees it when a process ends, however it ends."""
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+@contextmanager
+def _timed(path: Path) -> Iterator[Callable[[], float]]:
+    """Yield a function that says how many seconds the block has run, attempts that `path` remembers included."""
+    before = float(path.read_text()) if path.exists() else 0.0
+    start = time.monotonic()
+    try:
+        yield lambda: before + time.monotonic() - start
+    finally:
+        write_text(path, f"{before + time.monotonic() - start:.1f}")

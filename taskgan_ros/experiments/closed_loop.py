@@ -1,0 +1,160 @@
+"""How often two runs arrive in the simulated cell: `taskgan evaluate` without a bundle (section 4.1.1's metric)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from taskgan_ros.config import config_dataclass, short_name
+from taskgan_ros.errors import InputError
+from taskgan_ros.experiments.models import load_policy
+from taskgan_ros.progress import progress_bar
+from taskgan_ros.sim.cell import Cell
+from taskgan_ros.sim.domain import load_domain
+from taskgan_ros.sim.episode import check_seed_range, sample_test_episode
+from taskgan_ros.sim.evaluate import TEST_SEED, rollout
+from taskgan_ros.sim.pool import run_parallel
+from taskgan_ros.sim.scene import Scene, load_scene
+from taskgan_ros.training.lineage import data_seeds
+from taskgan_ros.training.run import Count
+from taskgan_ros.training.task_model import Learned, load_task_model
+
+DISTANCES = "distances.png"
+_LOCKSTEP = 10  # episodes that step together, one batch a step, however many workers: batches may not change figures
+
+Array = NDArray[np.float64]
+
+
+@config_dataclass
+class ClosedLoopConfig:
+    """Close the loop in simulation with the networks of training runs."""
+
+    task_model: Path
+    """The run of step 1 or 3."""
+    translator: Path | None = None
+    """The run of step 2; without it the task model sees the camera's images."""
+    domain: str
+    """A shipped domain's name or a YAML file."""
+    scene: str = "reach"
+    """A shipped scene's name or a YAML file."""
+    episodes: Count = 100
+    """The paper's."""
+    seed: int = TEST_SEED
+    """Fixes the starts; another than the training data's."""
+    workers: Count = 1
+    """Processes that render and predict; 1 starts none."""
+    out: Path
+    """A folder for the picture."""
+
+
+def measure_closed_loop(config: ClosedLoopConfig) -> dict[str, Any]:
+    """Run the episodes, plot their distances, and return the figures of the last step.
+
+    Raises:
+        InputError: unknown names, runs for another task, arm or joints, a seed that trained them, a killed worker.
+    """
+    scene = load_scene(config.scene)
+    load_domain(config.domain)  # checked here, loaded again by each worker
+    _, learned = load_task_model(config.task_model)
+    _check_scene(config, learned, scene)
+    _check_seed(config)
+    sample_test_episode(scene, config.seed, 0)
+    distances_m = _run(config, scene)
+    config.out.mkdir(parents=True, exist_ok=True)
+    title = f"{config.task_model.name} in {short_name(config.domain)}"
+    _plot(config.out / DISTANCES, distances_m, scene, title)
+    final_m = distances_m[:, -1]
+    successes = int((final_m < scene.threshold_m).sum())
+    return {
+        "success_rate": successes / len(final_m),
+        "successes": successes,
+        "episodes": len(final_m),
+        "steps": scene.steps,
+        "threshold_m": scene.threshold_m,
+        "final_distance_mean_m": float(final_m.mean()),
+        "final_distance_std_m": float(final_m.std()),
+        "final_distances_m": np.round(final_m, 4).tolist(),
+    }
+
+
+def _check_scene(config: ClosedLoopConfig, learned: Learned, scene: Scene) -> None:
+    """Refuse a task model that does not drive the scene's joints by velocities."""
+    for what, expected, actual in (
+        ("task", "joint_velocities", learned.data.task),
+        ("arm", short_name(scene.arm_name), short_name(learned.data.arm)),
+        ("action_names", scene.driven_joints, learned.data.action_names),
+    ):
+        if expected != actual:
+            raise InputError(
+                f"{config.task_model}: expected {what} {expected!r} to close the loop with, got {actual!r}"
+            )
+
+
+def _check_seed(config: ClosedLoopConfig) -> None:
+    """Refuse a seed that training data was drawn with, or that is none."""
+    check_seed_range(config.seed)
+    used = data_seeds(*[run for run in (config.translator, config.task_model) if run is not None])
+    if config.seed in used.values():
+        raise InputError(f"expected a seed that no training data was drawn with ({used}), got {config.seed}")
+
+
+def _run(config: ClosedLoopConfig, scene: Scene) -> Array:
+    """Return the distances (E, steps + 1) in m of all episodes, in order."""
+    chunks = [range(k, min(k + _LOCKSTEP, config.episodes)) for k in range(0, config.episodes, _LOCKSTEP)]
+    ended: dict[range, Array] = {}
+    with (
+        progress_bar(f"closed loop in {short_name(config.domain)}", config.episodes, "episodes") as advance,
+        closing(_run_chunks(config, chunks)) as results,
+    ):
+        for chunk, result in results:
+            ended[chunk] = result
+            final_m = np.concatenate(list(ended.values()))[:, -1]
+            advance(len(chunk), success=float((final_m < scene.threshold_m).mean()))
+    return np.concatenate([ended[chunk] for chunk in chunks])
+
+
+def _run_chunks(config: ClosedLoopConfig, chunks: list[range]) -> Generator[tuple[range, Array], None, None]:
+    if config.workers > 1:
+        yield from run_parallel(partial(_run_chunk, config), chunks, config.workers)
+    else:
+        yield from ((chunk, _run_chunk(config, chunk)) for chunk in chunks)
+
+
+def _run_chunk(config: ClosedLoopConfig, indices: range) -> Array:
+    scene = load_scene(config.scene)
+    policy = load_policy(config.task_model, config.translator, torch.device("cpu"))
+    with _one_thread(), Cell(scene, load_domain(config.domain), policy.learned.image_size) as cell:
+        return rollout(scene, cell, policy.act, config.seed, indices)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch use one thread: workers side by side would only wait for each other, and figures would depend on it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _plot(path: Path, distances_m: Array, scene: Scene, title: str) -> None:
+    """Draw the distance over time of every episode, and the threshold."""
+    figure = Figure(figsize=(7, 4), dpi=100, layout="constrained")
+    axes = figure.subplots()
+    axes.plot(scene.step_s * np.arange(scene.steps + 1), distances_m.T, color="#009e73", alpha=0.4, linewidth=1)
+    axes.axhline(scene.threshold_m, color="black", linestyle="--", linewidth=1)
+    axes.set(xlabel="time (s)", ylabel="tip to goal (m)", title=title)
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(left=0)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)

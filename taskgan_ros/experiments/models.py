@@ -1,0 +1,86 @@
+"""Trained networks at work on bytes, straight from their runs: what a bundle would do, before there is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from taskgan_ros.training.export import TaskModelGraph, TranslatorGraph
+from taskgan_ros.training.lineage import check_domain, translated_domains
+from taskgan_ros.training.task_model import Learned, load_task_model
+from taskgan_ros.training.translator import load_translator
+
+_BATCH = 64  # images a pass; more are no faster on a CPU
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """f(F(image)), or f(image) where there is no translator.
+
+    Attributes:
+        translator: F on bytes, or None.
+        task_model: f on bytes, its outputs in the units of `learned`.
+        learned: what f predicts.
+        device: where both are.
+    """
+
+    translator: nn.Module | None
+    task_model: nn.Module
+    learned: Learned
+    device: torch.device
+
+    def translate(self, images: Pixels) -> Pixels:
+        """Return F(images) (N, H, W, 3) uint8; the images themselves where there is no translator."""
+        if self.translator is None:
+            return images
+        translated: Pixels = run_batches(self.translator, images, self.device)
+        return translated
+
+    def predict(self, translated: Pixels) -> NDArray[np.float64]:
+        """Return f(images) (N, J) in the dataset's units."""
+        return run_batches(self.task_model, translated, self.device).astype(np.float64)
+
+    def act(self, images: Pixels) -> NDArray[np.float64]:
+        """Return f(F(images)) (N, J) in the dataset's units."""
+        return self.predict(self.translate(images))
+
+
+def load_policy(task_model: Path, translator: Path | None, device: torch.device) -> Policy:
+    """Return the networks of two runs, as the graphs that `taskgan export` writes.
+
+    Raises:
+        InputError: no such runs, or a translator into another domain than the task model's.
+    """
+    network, learned = load_task_model(task_model)
+    if translator is not None:
+        check_domain(f"{translator}, what it translates into", learned.data.domain, translated_domains(translator)[1])
+    return Policy(
+        translator=None if translator is None else load_translator_graph(translator, device),
+        task_model=TaskModelGraph(network, learned.scale).eval().to(device),
+        learned=learned,
+        device=device,
+    )
+
+
+def load_translator_graph(run: Path, device: torch.device) -> nn.Module:
+    """Return the translator of a run, on bytes.
+
+    Raises:
+        InputError: no such run.
+    """
+    return TranslatorGraph(load_translator(run)).eval().to(device)
+
+
+@torch.no_grad()
+def run_batches(network: nn.Module, images: Pixels, device: torch.device) -> NDArray[Any]:
+    """Return what `network` makes of images (N, H, W, 3) uint8, a few at a time."""
+    parts = [network(part.to(device)).cpu() for part in torch.from_numpy(images).split(_BATCH)]
+    return torch.cat(parts).numpy()

@@ -1,0 +1,46 @@
+"""A report's page: text that grows, and pictures in the folder beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+
+def grid_path(folder: Path, study: str, name: str) -> Path:
+    """Return where a report looks for the grid of a cell of translations, such as `inverse/lambda-1/translations`."""
+    return folder / study / f"{name.removesuffix('/translations').replace('/', '_')}.jpg"
+
+
+class Page:
+    """A report that grows."""
+
+    def __init__(self, folder: Path, study: str) -> None:
+        """Start the report of `study` in `folder`."""
+        self._folder, self._study = folder, study
+        self._parts: list[str] = []
+
+    def add(self, *parts: str) -> None:
+        """Add paragraphs or tables."""
+        self._parts += parts
+
+    def plot(self, file: str, title: str, draw: Callable[[Path], None] | None) -> None:
+        """Add a plot; None where there is nothing to draw, and the last report's goes."""
+        path = self._folder / self._study / file
+        if draw is None:
+            path.unlink(missing_ok=True)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw(path)
+        self.add(f"![{title}]({self._study}/{file})")
+
+    def grids(self, names: Iterable[str]) -> None:
+        """Add the grids of translations that lie beside the report."""
+        for name in names:
+            path = grid_path(self._folder, self._study, name)
+            if path.is_file():
+                what = name.removesuffix("/translations")
+                self.add(f"**{what}**", f"![{what}: input, translation, truth, both]({self._study}/{path.name})")
+
+    def __str__(self) -> str:
+        """Return the Markdown."""
+        return "\n\n".join(self._parts) + "\n"

@@ -1,0 +1,53 @@
+"""Grids of images, as the paper's figures 7 and 8 show them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+Pixels = NDArray[np.uint8]
+
+TRANSLATIONS = "translations.jpg"  # a tenth of a PNG of noisy images
+_ROWS = 4
+_ENLARGE = 2
+_MARGIN_PX, _TITLE_PX, _FONT_PX = 6, 28, 15
+_PAPER, _INK = (255, 255, 255), (40, 40, 40)
+
+
+def write_translations(folder: Path, images: Pixels, translated: Pixels, truth: Pixels) -> None:
+    """Write a grid of evenly spaced inputs, their translations, the true images, and the last two superimposed.
+
+    Args:
+        folder: is made where there is none.
+        images: (N, H, W, 3) uint8 RGB that were translated.
+        translated: the same shape.
+        truth: the same shape.
+    """
+    rows = np.unique(np.linspace(0, len(images) - 1, _ROWS).round().astype(int))
+    both = (translated[rows].astype(np.uint16) + truth[rows] + 1) // 2
+    columns = {
+        "input": images[rows],
+        "translation": translated[rows],
+        "truth": truth[rows],
+        "superimposed": both.astype(np.uint8),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    _draw_grid(columns).save(folder / TRANSLATIONS, quality=88)
+
+
+def _draw_grid(columns: dict[str, Pixels]) -> Image.Image:
+    """Return images (N, H, W, 3) in titled columns, enlarged without smoothing."""
+    count, height, width, _ = next(iter(columns.values())).shape
+    across, down = width * _ENLARGE + _MARGIN_PX, height * _ENLARGE + _MARGIN_PX
+    page = Image.new("RGB", (len(columns) * across + _MARGIN_PX, count * down + _TITLE_PX), _PAPER)
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(_FONT_PX)
+    for column, (title, images) in enumerate(columns.items()):
+        left = _MARGIN_PX + column * across
+        draw.text((left + width * _ENLARGE / 2, _TITLE_PX / 2), title, _INK, font, anchor="mm")
+        for row, pixels in enumerate(images):
+            tile = Image.fromarray(pixels).resize((width * _ENLARGE, height * _ENLARGE), Image.Resampling.NEAREST)
+            page.paste(tile, (left, _TITLE_PX + row * down))
+    return page

@@ -1,0 +1,121 @@
+"""The plots of the reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from taskgan_ros.experiments.summary import Arrivals
+
+Array = NDArray[np.float64]
+
+# Okabe and Ito's, told apart by the colour-blind; the last of a series is often the one to see
+_COLORS = ("#999999", "#56b4e9", "#f0e442", "#e69f00", "#cc79a7", "#0072b2", "#009e73", "#d55e00")
+_SIZE_IN = (9.0, 4.2)
+_CAPS: dict[str, Any] = {"error_kw": {"elinewidth": 1, "capsize": 2, "ecolor": "#333333"}}
+
+
+def plot_success(path: Path, groups: Mapping[str, Mapping[str, Arrivals | None]]) -> None:
+    """Draw success rates in groups of bars, with their 95 % intervals.
+
+    Args:
+        path: the PNG file.
+        groups: by group and then by series; every group has the same series. None where it has not run.
+    """
+    figure, (axes,) = _figure(1)
+    series = list(next(iter(groups.values())))
+    width = 0.86 / len(series)
+    for k, name in enumerate(series):
+        offset = (k - (len(series) - 1) / 2) * width
+        bars = {place + offset: group[name] for place, group in enumerate(groups.values())}
+        for place in [place for place, bar in bars.items() if bar is None]:
+            axes.text(place, 1, "not run", rotation=90, ha="center", va="bottom", fontsize=7, color="#666666")
+        drawn = {place: bar for place, bar in bars.items() if bar is not None}
+        if drawn:
+            rates, errors = _percent(list(drawn.values()))
+            axes.bar(list(drawn), rates, width, yerr=errors, color=_COLORS[k % len(_COLORS)], label=name, **_CAPS)
+    axes.set_xticks(range(len(groups)), list(groups))
+    axes.set(ylabel="success (%)", ylim=(0, 103), xlim=(-0.5, len(groups) - 0.5))
+    figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    figure.savefig(path)
+
+
+def plot_weights(
+    path: Path,
+    weights: Sequence[str],
+    errors: Mapping[str, Sequence[float | None]],
+    floors: Mapping[str, float | None],
+    success: Mapping[str, Sequence[Arrivals | None]],
+) -> None:
+    """Draw the judge's error, and success with its 95 % interval, by the weight of the task loss.
+
+    Args:
+        path: the PNG file.
+        weights: as their names say them, in order; each is as far from the next.
+        errors: by direction: a value a weight, None where it has not run.
+        floors: the error on true images, by direction.
+        success: by direction, of those that close the loop.
+    """
+    figure, panels = _figure(2 if success else 1)
+    for k, (direction, values) in enumerate(errors.items()):
+        color, floor = _COLORS[5 + k % 3], floors[direction]
+        numbers = [np.nan if value is None else value for value in values]
+        panels[0].plot(range(len(weights)), numbers, "o-", color=color, label=direction)
+        if floor is not None:
+            panels[0].axhline(floor, color=color, linestyle="--", linewidth=1, label=f"{direction}, true images")
+        if direction in success:
+            drawn = {place: bar for place, bar in enumerate(success[direction]) if bar is not None}
+            rates, spread = _percent(list(drawn.values()))
+            panels[-1].errorbar(list(drawn), rates, spread, fmt="o-", color=color, capsize=2, label=direction)
+    for axes in panels:
+        axes.set_xticks(range(len(weights)), list(weights))
+        axes.set_xlabel("λ, weight of the task loss")
+        axes.legend(frameon=False)
+    if success:
+        panels[-1].set(ylabel="success (%)", ylim=(0, 103))
+    panels[0].set(ylabel="judge's error", yscale="log")
+    figure.savefig(path)
+
+
+def _percent(bars: Sequence[Arrivals]) -> tuple[Array, Array]:
+    """Return success rates (N,) and how far their intervals reach below and above (2, N), in percent."""
+    rates = np.array([bar.rate for bar in bars])
+    bounds = np.array([bar.interval for bar in bars]).reshape(-1, 2).T
+    return 100 * rates, 100 * np.abs(bounds - rates)
+
+
+def plot_angles(path: Path, by_images: Mapping[int, float], levels: Mapping[str, float]) -> None:
+    """Draw the error of joint angles over the number of target images, and levels to compare with.
+
+    Args:
+        path: the PNG file.
+        by_images: L2 in turns squared by number of images.
+        levels: L2 of models that have no such number.
+    """
+    figure, (axes,) = _figure(1)
+    for k, (name, value) in enumerate(levels.items()):
+        axes.axhline(value, color=_COLORS[(0, 1, 3, 4, 7)[k % 5]], linestyle="--", linewidth=1.4, label=name)
+    if by_images:
+        axes.plot(list(by_images), list(by_images.values()), "o-", color=_COLORS[6], linewidth=1.8, label="inverse")
+        axes.set_xscale("log")
+        axes.set_xticks(list(by_images), [str(count) for count in by_images])
+        axes.minorticks_off()
+    axes.set_yscale("log")
+    axes.set(xlabel="target images", ylabel="L2 (turns²)")
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.savefig(path)
+
+
+def _figure(panels: int) -> tuple[Figure, Sequence[Any]]:
+    figure = Figure(figsize=_SIZE_IN, dpi=110, layout="constrained")
+    all_axes: Sequence[Any] = figure.subplots(1, panels, squeeze=False)[0]
+    for axes in all_axes:
+        axes.grid(axis="y", alpha=0.25)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, all_axes

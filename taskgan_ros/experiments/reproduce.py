@@ -1,0 +1,217 @@
+"""`taskgan reproduce`: run a study's cells and write its tables."""
+
+from __future__ import annotations
+
+import fnmatch
+import shlex
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from taskgan_ros.config import config_dataclass
+from taskgan_ros.errors import InputError
+from taskgan_ros.experiments.angles import AnglesConfig, measure_angles
+from taskgan_ros.experiments.cells import Cache, Cell, Step
+from taskgan_ros.experiments.closed_loop import ClosedLoopConfig, measure_closed_loop
+from taskgan_ros.experiments.page import grid_path
+from taskgan_ros.experiments.pictures import TRANSLATIONS
+from taskgan_ros.experiments.report import write_report
+from taskgan_ros.experiments.results import Record, load_results, save_results
+from taskgan_ros.experiments.studies import STUDIES, load_scale, study_cells, with_needs
+from taskgan_ros.experiments.symmetry import SymmetryConfig, measure_symmetry
+from taskgan_ros.experiments.translations import TranslationConfig, measure_translations
+from taskgan_ros.progress import print_line
+from taskgan_ros.sim.collect import CollectConfig, collect
+from taskgan_ros.training.run import pick_device
+from taskgan_ros.training.task_model import RefineConfig, TaskModelConfig, refine, train_task_model
+from taskgan_ros.training.translator import TranslatorConfig, train_translator
+from taskgan_ros.training.two_column import TwoColumnConfig, train_two_column
+
+_WAIT_S = 2.0  # between looks at what other processes have done
+
+STEPS: Mapping[str, Step] = {
+    "collect": Step(CollectConfig, collect, ".h5"),
+    "task-model": Step(TaskModelConfig, train_task_model),
+    "two-column": Step(TwoColumnConfig, train_two_column),
+    "translator": Step(TranslatorConfig, train_translator),
+    "refine": Step(RefineConfig, refine),
+    "closed-loop": Step(ClosedLoopConfig, measure_closed_loop),
+    "translations": Step(TranslationConfig, measure_translations),
+    "angles": Step(AnglesConfig, measure_angles),
+    "symmetry": Step(SymmetryConfig, measure_symmetry),
+}
+
+
+@config_dataclass
+class ReproduceConfig:
+    """Run a study of the paper, or go on with it; every cell that has run is kept."""
+
+    study: tyro.conf.Positional[Literal["reaching", "task-loss", "unseen", "joint-angles", "methods"]]
+    """Which."""
+    scale: str = "cpu"
+    """smoke (minutes, meaningless numbers), cpu (hours, two cores), full (the paper's sizes; a GPU), or a YAML file."""
+    domains: tuple[str, ...] = ()
+    """Shipped domains' names or YAML files, in place of the study's own."""
+    recipe: str = "default"
+    """Of the translators that a study does not name another for."""
+    only: str = "*"
+    """Cells to run, as a shell pattern of their names (`target_wood/*`); what they need runs too."""
+    cache: Path = Path("runs/reproduce")
+    """Where cells keep what they made. Several processes may share it: each takes cells that no other is at."""
+    out: Path = Path("docs/results")
+    """Where STUDY.json and STUDY.md go; those of smoke go into the cache."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    dry_run: bool = False
+    """List the cells and which have run, and run nothing."""
+
+
+def reproduce(config: ReproduceConfig) -> int:
+    """Run what has not run of a study, write its tables, and return 1 where a cell failed.
+
+    Raises:
+        InputError: an unknown name, a pattern that fits no cell, or results of another scale in `out`.
+        KeyboardInterrupt: the cell at work can be gone on with.
+    """
+    run = _Run(config)
+    if config.dry_run:
+        run.show()
+        return 0
+    try:
+        return run.all()
+    finally:
+        run.write()
+
+
+class _Run:
+    """A study at work."""
+
+    def __init__(self, config: ReproduceConfig) -> None:
+        pick_device(config.device)
+        self._config, self._scale_name = config, Path(config.scale).stem
+        scale, study = load_scale(config.scale), STUDIES[config.study]
+        self._shown = study_cells(study, scale, config.recipe, config.domains or None)
+        wanted = [cell for cell in self._shown if fnmatch.fnmatch(cell.name, config.only)]
+        if not wanted:
+            names = ", ".join(sorted({cell.name for cell in self._shown}))
+            raise InputError(f"--only: expected a pattern of some of [{names}], got {config.only!r}")
+        self._cells, self._wanted = with_needs(self._shown), set(wanted)
+        self._cache = Cache(config.cache, STEPS, config.device)
+        smoke = self._scale_name == "smoke"
+        self._results = (config.cache / "smoke" if smoke else config.out) / f"{config.study}.json"
+        self._before = load_results(self._results)
+        self._check_scale()
+        self._failed: dict[Cell, str] = {}
+
+    def _check_scale(self) -> None:
+        others = {record.scale for record in self._before if record.scale != self._scale_name}
+        if others:
+            raise InputError(
+                f"{self._results}: expected results of scale {self._scale_name} to go on with, got {others.pop()}: "
+                "give another --out"
+            )
+
+    def all(self) -> int:
+        """Run cells until none is left that can run."""
+        while todo := self._todo():
+            ready = [cell for cell in todo if all(self._cache.done(need) for need in cell.needs.values())]
+            if not any(self._try(cell, todo) for cell in ready):
+                if not ready:
+                    break  # all that is left needs what failed
+                time.sleep(_WAIT_S)
+        for cell, fault in self._failed.items():
+            print_line(f"{cell.label} failed: {fault}")
+        return 1 if self._failed else 0
+
+    def _try(self, cell: Cell, todo: list[Cell]) -> bool:
+        """Run a cell, unless another process is at it."""
+        count = f"{len(self._cells) - len(todo)} of {len(self._cells)} cells done"
+        try:
+            ran = self._cache.run(cell, lambda: print_line(f"[{count}{self._left(todo)}] {cell.label}: {cell.step}"))
+        except FloatingPointError as error:  # a diverging method is a result, and no reason to stop the others
+            self._failed[cell] = str(error)
+            return True
+        if ran:
+            self.write()
+        return ran
+
+    def _todo(self) -> list[Cell]:
+        """Return what must still run: cells to show without figures, and what those come from."""
+        missing = [cell for cell in self._cells if cell in self._wanted and not self._figures(cell)]
+        return [cell for cell in with_needs(missing) if not self._cache.done(cell) and cell not in self._failed]
+
+    def _figures(self, cell: Cell) -> dict[str, Any] | None:
+        record = self._record(cell)
+        return record.figures
+
+    def _left(self, todo: list[Cell]) -> str:
+        """Return the time left, from how long cells of the same kind took."""
+        spent: dict[str, list[float]] = {}
+        for cell in self._cells:
+            done = self._cache.done(cell)
+            if done:
+                spent.setdefault(cell.step, []).append(done.seconds)
+        everything = [seconds for times in spent.values() for seconds in times]
+        if not everything:
+            return ""
+        means = {step: sum(times) / len(times) for step, times in spent.items()}
+        overall = sum(everything) / len(everything)
+        minutes = sum(means.get(cell.step, overall) for cell in todo) / 60
+        return f", about {minutes:.0f} min left"
+
+    def _record(self, cell: Cell) -> Record:
+        """Return what is known of a cell: from the cache, else from the results so far, else that it has not run."""
+        key, done = self._cache.key(cell), self._cache.done(cell)
+        if not done:
+            for record in self._before:
+                if (record.name, record.seed, record.key) == (cell.name, cell.seed, key):
+                    return record
+        return Record(
+            study=self._config.study,
+            name=cell.name,
+            seed=cell.seed,
+            key=key or "",
+            step=cell.step,
+            scale=self._scale_name,
+            figures=done.figures if done else None,
+            seconds=done.seconds if done else None,
+            commit=done.commit if done else "",
+            command=self._command(cell),
+            hardware=done.hardware if done else "",
+            finished=done.finished if done else "",
+        )
+
+    def _command(self, cell: Cell) -> str:
+        config = self._config
+        words = ["taskgan", "reproduce", config.study, "--scale", config.scale]
+        words += ["--domains", *config.domains] if config.domains else []
+        words += ["--recipe", config.recipe] if config.recipe != "default" else []
+        return shlex.join(words + (["--only", cell.name] if cell in self._shown else []))
+
+    def write(self) -> None:
+        """Write the results and their tables."""
+        records = [self._record(cell) for cell in self._cells]
+        self._results.parent.mkdir(parents=True, exist_ok=True)
+        save_results(self._results, records)
+        self._copy_grids()
+        write_report(self._config.study, records, self._results.parent)
+
+    def _copy_grids(self) -> None:
+        """Put the pictures of translations where the report looks for them."""
+        for cell in self._shown:
+            done = self._cache.done(cell)
+            if cell.step == "translations" and done and (done.output / TRANSLATIONS).is_file():
+                place = grid_path(self._results.parent, self._config.study, cell.name)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(done.output / TRANSLATIONS, place)
+
+    def show(self) -> None:
+        """Print every cell and whether it has run."""
+        for cell in self._cells:
+            record = self._record(cell)
+            state = f"done in {record.seconds:.0f} s" if record.seconds is not None else "not run"
+            print_line(f"{cell.label:60} {cell.step:14} {state}")

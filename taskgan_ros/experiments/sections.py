@@ -1,0 +1,335 @@
+"""What each study's report says: its tables, plots and sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from taskgan_ros.experiments import plots
+from taskgan_ros.experiments.page import Page
+from taskgan_ros.experiments.summary import NONE, NOT_RUN, Arrivals, Results, table
+
+_REGIMES = {  # of figure 9, and what each learns from
+    "benchmark": "the few target images alone",
+    "source": "f_X, plain simulation alone",
+    "source+paired": "plain simulation, and the few target images with their plain render",
+    "source+translated": "plain simulation, and its images translated by G",
+    "source+paired+translated": "all three",
+    "inverse-unrefined": "f_X behind F, without step 3",
+    "inverse-100": "as inverse, with 100 target images",
+    "inverse": "f_X behind F, refined on its translations",
+}
+_METHODS = {
+    "domain-randomisation": "f trained on randomised simulation",
+    "mmd": "f trained on both domains, features held together by the maximum mean discrepancy",
+    "simgan": "F by SimGAN's objective",
+    "cyclegan": "F by CycleGAN's",
+    "pix2pix": "F by pix2pix's",
+    "rcan": "F by pre-training on randomised simulation alone, no target image",
+    "default": "F by the default recipe: that pre-training, then the TaskGAN",
+}
+_ANGLE_MODELS = {
+    "normal": "trained on 1 target image",
+    "source-only": "f_X on the target image as it is",
+    "pretrained": "f_X behind F after pre-training, no target image",
+    "inverse-n": "f_X behind F, with n target images",
+    "benchmark": "f_X in its own domain",
+}
+_NO_TRANSLATOR = ("domain-randomisation", "mmd")
+_MEASURES = {
+    "L1": "l1",
+    "SSIM": "ssim",
+    "KID": "kid",
+    "judge's error": "judge_error",
+    "judge's error on true images": "judge_floor",
+}
+_PAPER_L2 = {"normal": 0.00848, "inverse-1": 0.00597, "benchmark": 0.0021}  # turns², figure 12
+_ABOUT_DISTANCE = "Distance: where episodes end, mean ± standard deviation over episodes, in m from the goal."
+_ABOUT_MEASURES = (
+    "L1 and SSIM compare a translation with the true image of the same state, values in [0, 1]. KID is the kernel "
+    "inception distance on the judge's features, so it compares only where judge and images are the same. The judge is "
+    "a task model that took no part in training; its error is squared, in standard deviations of the labels."
+)
+Show = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Section:
+    """What a study's report is called, what it is about, and what writes the rest."""
+
+    title: str
+    about: str
+    write: Callable[[Page, Results], None]
+
+
+def _same(names: Iterable[str]) -> dict[str, str]:
+    """Return rows or columns whose titles are their names."""
+    return {name: name for name in names}
+
+
+def _in_order(found: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Return what was found, known names first and in their order."""
+    names, order = set(found), list(known)
+    return [name for name in order if name in names] + sorted(names.difference(order))
+
+
+def _legend(meanings: Mapping[str, str], names: Iterable[str]) -> str:
+    return "\n".join(f"- {name}: {meanings[name]}" for name in names if name in meanings)
+
+
+def _about_success(results: Results) -> str:
+    """Return what success is, with what the episodes that ran were."""
+    counts, steps, thresholds = (results.distinct(figure) for figure in ("episodes", "steps", "threshold_m"))
+    return (
+        f"Success: the share of test episodes ({counts} a cell and seed, of {steps} steps) that end within "
+        f"{thresholds} m of the goal, with its 95 % interval (Wilson). Episodes of all seeds count together."
+    )
+
+
+def _write_reaching(page: Page, results: Results) -> None:
+    found = results.named(r"([^/]+)/([^/]+)/closed-loop")
+    domains = sorted({domain for domain, _ in found if domain != "source"})
+    regimes = _in_order((regime for domain, regime in found if domain != "source"), _REGIMES)
+    page.add(
+        "## Success and distance",
+        f"{_about_success(results)} {_ABOUT_DISTANCE}",
+        table("success", _same(regimes), _same(domains), lambda row, to: results.show_success(_loop(to, row))),
+        table("distance (m)", _same(regimes), _same(domains), lambda row, to: results.show_distance(_loop(to, row))),
+        _legend(_REGIMES, regimes),
+        "## Over the benchmark",
+        "The paper: its inverse approach succeeds 55 to 59 percentage points more often than its benchmark. Here, in "
+        "points, with the difference's 95 % interval (Newcombe):",
+        table(
+            "points",
+            {"inverse minus benchmark": "benchmark"},
+            _same(domains),
+            lambda over, to: results.show_gain(_loop(to, "inverse"), _loop(to, over)),
+        ),
+        f"f_X in its own domain: {results.show_success(_loop('source', 'source'))}, "
+        f"{results.show_distance(_loop('source', 'source'))} m.",
+    )
+    groups = {domain: {regime: results.arrivals(_loop(domain, regime)) for regime in regimes} for domain in domains}
+    _plot_success(page, groups, "Success by training regime and domain, as the paper's figure 9")
+
+
+def _loop(domain: str, what: str) -> str:
+    return f"{domain}/{what}/closed-loop"
+
+
+def _plot_success(page: Page, groups: dict[str, dict[str, Arrivals | None]], title: str) -> None:
+    drawable = any(bar is not None for group in groups.values() for bar in group.values())
+    page.plot("success.png", title, (lambda path: plots.plot_success(path, groups)) if drawable else None)
+
+
+def _write_task_loss(page: Page, results: Results) -> None:
+    found = results.named(r"([^/]+)/lambda-([^/]+)/(?:translations|closed-loop)")
+    directions = sorted({direction for direction, _ in found}, reverse=True)  # inverse first
+    weights = sorted({weight for _, weight in found}, key=float)
+    page.add("## By weight of the task loss", f"{_ABOUT_MEASURES} {_about_success(results)}")
+    for direction in directions:
+        page.add(f"### {direction}", _weights_table(results, direction, weights))
+    _plot_weights(page, results, directions, weights)
+    page.grids(f"{direction}/lambda-{weight}/translations" for direction in directions for weight in weights)
+
+
+def _weights_table(results: Results, direction: str, weights: list[str]) -> str:
+    columns = _cells_of_measures(results)
+    if any(results.has(f"{direction}/lambda-{weight}/closed-loop") for weight in weights):
+        columns["success"] = lambda name: results.show_success(f"{name}/closed-loop")
+    rows = {f"λ = {weight}": f"{direction}/lambda-{weight}" for weight in weights}
+    return table("", rows, columns, lambda name, show: show(name))
+
+
+def _cells_of_measures(results: Results) -> dict[str, Show]:
+    """Return columns that print the measures of translations of the cell whose name, without its end, is given."""
+
+    def column(figure: str) -> Show:
+        return lambda name: results.show(f"{name}/translations", figure)
+
+    return {title: column(figure) for title, figure in _MEASURES.items()}
+
+
+def _plot_weights(page: Page, results: Results, directions: list[str], weights: list[str]) -> None:
+    names = {direction: [f"{direction}/lambda-{weight}" for weight in weights] for direction in directions}
+
+    def mean(name: str, figure: str) -> float | None:
+        return results.mean(f"{name}/translations", figure)
+
+    errors = {direction: [mean(name, "judge_error") for name in cells] for direction, cells in names.items()}
+    floors = {
+        direction: next((floor for name in cells if (floor := mean(name, "judge_floor")) is not None), None)
+        for direction, cells in names.items()
+    }
+    loops = {
+        direction: [results.arrivals(f"{name}/closed-loop") for name in cells] for direction, cells in names.items()
+    }
+    success = {direction: arrivals for direction, arrivals in loops.items() if any(arrivals)}
+    drawable = success or any(value is not None for values in errors.values() for value in values)
+    draw = (lambda path: plots.plot_weights(path, weights, errors, floors, success)) if drawable else None
+    page.plot("weights.png", "The judge's error and success by the weight of the task loss", draw)
+
+
+def _write_unseen(page: Page, results: Results) -> None:
+    page.add("## Seen and unseen", _ABOUT_MEASURES)
+    for (domain,) in sorted(set(results.named(r"([^/]+)/(?:seen|unseen)/translations"))):
+        sides = {f"{which} images": f"{domain}/{which}/translations" for which in ("seen", "unseen")}
+        page.add(f"### {domain}", table("", _MEASURES, sides, lambda figure, name: results.show(name, figure)))
+        page.grids(sides.values())
+
+
+def _write_angles(page: Page, results: Results) -> None:
+    counts = sorted({int(count) for (count,) in results.named(r"inverse-(\d+)/(?:angles|translations)")})
+    models = ["normal", "source-only", "pretrained", *(f"inverse-{count}" for count in counts), "benchmark"]
+    columns: dict[str, Show] = {
+        "L2 (turns²)": lambda name: results.show(f"{name}/angles", "l2"),
+        "against normal": lambda name: _against_normal(results, name),
+        "rms error (°)": lambda name: results.show(f"{name}/angles", "rms_deg"),
+        "the paper's L2": lambda name: f"{_PAPER_L2[name]:g}" if name in _PAPER_L2 else NONE,
+    }
+    page.add(
+        "## Errors",
+        "**The “real” images are simulated.** No public copy of the paper's images of the real arm was found, so a "
+        "stand-in takes their place: the domain `real_standin`. Nothing here says what happens with a real camera; the "
+        "paper's numbers stand beside these for orientation, and are of other images.",
+        table("model", _same(models), columns, lambda name, show: show(name)),
+        _legend(_ANGLE_MODELS, _ANGLE_MODELS),
+        *_symmetry(results),
+    )
+    _add_joints(page, results, models)
+    _plot_angles(page, results, counts)
+    names = [name for name in models if results.has(f"{name}/translations")]
+    if names:
+        page.add("## Translations", _ABOUT_MEASURES)
+        page.add(table("model", _same(names), _cells_of_measures(results), lambda name, show: show(name)))
+        page.grids(f"{name}/translations" for name in names)
+
+
+def _against_normal(results: Results, name: str) -> str:
+    if name == "normal":
+        return NONE
+    value, normal = results.mean(f"{name}/angles", "l2"), results.mean("normal/angles", "l2")
+    return NOT_RUN if value is None or normal is None else f"{100 * (value / normal - 1):+.0f} %"
+
+
+def _symmetry(results: Results) -> list[str]:
+    half, quarter = (results.mean("symmetry/angles", f"difference_{degrees}") for degrees in (180, 90))
+    if half is None or quarter is None:
+        return []
+    return [
+        f"The sixth joint is left out, as in the paper: half a turn of it changes the image by {half:.3g} on average, "
+        f"a quarter by {quarter:.3g}."
+    ]
+
+
+def _add_joints(page: Page, results: Results, models: list[str]) -> None:
+    """Add the errors joint by joint, of what has run."""
+    joints = {name: results.figures(f"{name}/angles") for name in models}
+    joints = {name: figures for name, figures in joints.items() if figures}
+    if not joints:
+        return
+    titles = list(next(iter(joints.values()))[0]["rms_deg_per_joint"])
+    page.add(
+        "Root mean square error of each joint, in degrees:",
+        table("model", joints, _same(titles), _mean_joint),
+    )
+
+
+def _mean_joint(seeds: list[dict[str, dict[str, float]]], joint: str) -> str:
+    return f"{math.fsum(figures['rms_deg_per_joint'][joint] for figures in seeds) / len(seeds):.3g}"
+
+
+def _plot_angles(page: Page, results: Results, counts: list[int]) -> None:
+    def known(names: Iterable[str]) -> dict[str, float]:
+        values = {name: results.mean(f"{name}/angles", "l2") for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
+    found = known(f"inverse-{count}" for count in counts)
+    by_images = {count: found[f"inverse-{count}"] for count in counts if f"inverse-{count}" in found}
+    levels = known(("source-only", "normal", "pretrained", "benchmark"))
+    draw = (lambda path: plots.plot_angles(path, by_images, levels)) if by_images or levels else None
+    page.plot("images.png", "Error of joint angles by the number of target images", draw)
+
+
+def _write_methods(page: Page, results: Results) -> None:
+    found = results.named(r"([^/]+)/([^/]+)/(?:closed-loop|translations)")
+    domains = sorted({domain for domain, _ in found})
+    methods = _in_order((method for _, method in found), _METHODS)
+    page.add(
+        "## By domain", f"{_about_success(results)} {_ABOUT_DISTANCE} {_ABOUT_MEASURES}", _legend(_METHODS, methods)
+    )
+    groups = {}
+    for domain in domains:
+        loops = {method: results.arrivals(_loop(domain, method)) for method in methods}
+        page.add(f"### {domain}", _methods_table(results, domain, loops), _advice(loops))
+        groups[domain] = loops
+    _plot_success(page, groups, "Success by method and domain")
+    page.grids(f"{domain}/{method}/translations" for domain in domains for method in methods)
+
+
+def _methods_table(results: Results, domain: str, loops: Mapping[str, Arrivals | None]) -> str:
+    """Return the methods, the most successful and then the nearest first, what has not run last."""
+
+    def column(show: Show) -> Show:
+        return lambda method: NONE if method in _NO_TRANSLATOR else show(f"{domain}/{method}")
+
+    columns: dict[str, Show] = {
+        "success": lambda method: results.show_success(_loop(domain, method)),
+        "distance (m)": lambda method: results.show_distance(_loop(domain, method)),
+    }
+    columns |= {title: column(show) for title, show in _cells_of_measures(results).items()}
+    ordered = sorted(loops, key=lambda method: _rank(loops[method]))
+    return table("method", _same(ordered), columns, lambda method, show: show(method))
+
+
+def _rank(arrivals: Arrivals | None) -> tuple[float, float]:
+    return (math.inf, math.inf) if arrivals is None else (-arrivals.rate, arrivals.distance_m)
+
+
+def _advice(loops: Mapping[str, Arrivals | None]) -> str:
+    """Return which method to use: among those that the best one's interval does not rule out, the nearest."""
+    ran = {method: arrivals for method, arrivals in loops.items() if arrivals is not None}
+    if not ran:
+        return f"Which method to use: {NOT_RUN}."
+    best = min(ran.values(), key=_rank)
+    tied = sorted(
+        (name for name in ran if ran[name].interval[1] >= best.interval[0]), key=lambda name: ran[name].distance_m
+    )
+    if len(tied) == 1:
+        return f"Use **{tied[0]}**: no other method's interval reaches its."
+    names = ", ".join(tied)
+    return f"Use **{tied[0]}**: the intervals of {names} overlap the best's, a tie, and it ends nearest to the goal."
+
+
+SECTIONS = {
+    "reaching": Section(
+        "Reaching in the target domains",
+        "How often the arm reaches the cube in each target domain, by what its task model learned from: section 4.1.4 "
+        "and figure 9 of the paper. No training saw the test episodes' starts.",
+        _write_reaching,
+    ),
+    "task-loss": Section(
+        "What the task loss does",
+        "How good translations are, and how well they serve, by the weight λ of the task loss; λ = 0 is a typical GAN: "
+        "sections 4.1.2 and 4.1.3, figure 7 of the paper. λ weighs the error of labels with unit variance.",
+        _write_task_loss,
+    ),
+    "unseen": Section(
+        "Images that no training saw",
+        "How good F's translations are of the target images that trained it and of others: section 4.1.3 and figure 8 "
+        "of the paper.",
+        _write_unseen,
+    ),
+    "joint-angles": Section(
+        "Joint angles from images of the arm",
+        "How far predicted joint angles are off, by the number of target images: section 4.2, figures 10 to 12 of the "
+        "paper. L2 is the mean squared error of angles divided by 2π.",
+        _write_angles,
+    ),
+    "methods": Section(
+        "Other methods",
+        "Ways across the gap that the paper names (section 2) but does not measure, with the same data. Every F "
+        "stands before the same f_X, without step 3.",
+        _write_methods,
+    ),
+}

@@ -1,0 +1,357 @@
+"""The paper's studies, each as the cells that its tables need."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any
+
+import pydantic
+
+from taskgan_ros.config import config_dataclass, load, resolve, short_name
+from taskgan_ros.errors import InputError
+from taskgan_ros.experiments.cells import Cell
+from taskgan_ros.sim.domain import load_domain
+from taskgan_ros.training.recipe import load_recipe
+from taskgan_ros.training.run import Count
+from taskgan_ros.training.translator import Recipe
+
+_IMAGES_PER_EPISODE = 16  # of both shipped scenes; the paper's
+_SOURCE, _TARGET, _RANDOMIZED, _UNSEEN, _TEST = 1, 2, 3, 5, 6  # seeds of the datasets of study seed 0
+_SEEDS_APART = 10  # between the datasets' seeds of one study seed and of the next
+_JUDGE_SEED = 100  # a judge's weights start elsewhere
+FEW_IMAGES = 100
+LAMBDAS = (0.0, 0.01, 0.1, 1.0, 10.0)  # METHOD's sweep; the paper's is 0.01, of labels whose scale it does not give
+ANGLE_IMAGES = (1, 10, 100, 1000, 5399)  # the paper's figure 11
+TARGETS = ("target_a", "target_b", "target_wood")
+
+
+@config_dataclass
+class Scale:
+    """How large a study is: `config/scales/*.yaml`.
+
+    Attributes:
+        seeds: how often everything is trained, with other data and other weights.
+        source_episodes, target_episodes, unseen_episodes, randomized_episodes: of 16 images, of the reaching task.
+        judge_episodes: of a target domain, for the judge of the forward direction.
+        pose_source_episodes, pose_target_episodes, pose_test_episodes, pose_randomized_episodes: of 16 images, of the
+            joint-angle task.
+        translated_images: that G makes for the task model.
+        task_model_steps: of models of plenty of images; `judge_steps` of those that only judge translations.
+        target_model_steps: of models of few images, and of two columns.
+        refine_steps: of step 3.
+        translator_share: of a recipe's steps that are done.
+        paper_recipe: with the paper's objective and nothing else.
+        test_episodes: in closed loop, in `reaching`; `short_test_episodes` in the other studies.
+    """
+
+    seeds: Count
+    source_episodes: Count
+    target_episodes: Count
+    unseen_episodes: Count
+    randomized_episodes: Count
+    judge_episodes: Count
+    pose_source_episodes: Count
+    pose_target_episodes: Count
+    pose_test_episodes: Count
+    pose_randomized_episodes: Count
+    translated_images: Count
+    task_model_steps: Count
+    judge_steps: Count
+    target_model_steps: Count
+    refine_steps: Count
+    translator_share: Annotated[float, pydantic.Field(gt=0, le=1)]
+    paper_recipe: str
+    test_episodes: Count
+    short_test_episodes: Count
+
+
+def load_scale(name_or_path: str) -> Scale:
+    """Return a shipped scale by name, or the one in a user's file.
+
+    Raises:
+        InputError: unknown name, or a file that does not describe a scale.
+    """
+    return load(Scale, resolve("scales", name_or_path))
+
+
+class Lab:
+    """Makes the cells of one seed; the same name is always the same cell, so that studies share what they can."""
+
+    def __init__(self, scale: Scale, recipe: str, seed: int, scene: str = "reach", task: str = "joint_velocities"):
+        """Work at `scale`, with the translator's `recipe` where a study does not name another."""
+        self.scale, self.seed = scale, seed
+        self._recipe, self._scene, self._task = recipe, scene, task
+        self._cells: dict[str, Cell] = {}
+
+    def cell(self, name: str, step: str, needs: dict[str, Cell], **options: Any) -> Cell:
+        """Return the cell of this name, made at its first mention."""
+        if name not in self._cells:
+            self._cells[name] = Cell(name, step, self.seed, options, needs)
+        return self._cells[name]
+
+    def data(self, what: str, domain: str, episodes: int, seed: int, paired: str | None = None) -> Cell:
+        """Return a dataset."""
+        options = {"domain": domain, "episodes": episodes, "seed": seed + _SEEDS_APART * self.seed}
+        options |= {"paired": paired, "scene": self._scene, "task": self._task}
+        return self.cell(f"{short_name(domain)}/{what}", "collect", {}, **options)
+
+    def source(self) -> Cell:
+        """Return plenty of plain simulation."""
+        return self.data("data", "source", self._episodes("source"), _SOURCE)
+
+    def target(self, domain: str) -> Cell:
+        """Return the few target images, with the plain render of each."""
+        return self.data("data", domain, self._episodes("target"), _TARGET, "source")
+
+    def randomized(self) -> Cell:
+        """Return randomised simulation, with the plain render of each."""
+        return self.data("data", "randomized", self._episodes("randomized"), _RANDOMIZED, "source")
+
+    def held_out(self, domain: str) -> Cell:
+        """Return images of the domain that take no part in training."""
+        if self._scene == "poses":
+            paired = None if domain == "source" else "source"
+            return self.data("test", domain, self.scale.pose_test_episodes, _TEST, paired)
+        return self.data("unseen", domain, self.scale.unseen_episodes, _UNSEEN, "source")
+
+    def _episodes(self, what: str) -> int:
+        prefix = "pose_" if self._scene == "poses" else ""
+        episodes: int = getattr(self.scale, f"{prefix}{what}_episodes")
+        return episodes
+
+    def source_model(self) -> Cell:
+        """Return f_X."""
+        needs = {"dataset": self.source()}
+        return self.cell("source/task-model", "task-model", needs, steps=self.scale.task_model_steps)
+
+    def judge(self) -> Cell:
+        """Return a task model of the source that takes no part in training a translator."""
+        seed = self.seed + _JUDGE_SEED
+        needs = {"dataset": self.source()}
+        return self.cell("source/judge", "task-model", needs, steps=self.scale.judge_steps, seed=seed)
+
+    def target_judge(self, domain: str) -> Cell:
+        """Return a task model of plenty of target images, for G's translations."""
+        data = self.data("judge-data", domain, self.scale.judge_episodes, _SOURCE)
+        needs = {"dataset": data}
+        return self.cell(f"{short_name(domain)}/judge", "task-model", needs, steps=self.scale.judge_steps)
+
+    def recipe(self, name: str | None = None, **changes: Any) -> Recipe:
+        """Return a recipe's settings at this scale."""
+        recipe, share = load_recipe(name or self._recipe), self.scale.translator_share
+        steps, pretrain_steps = (round(share * count) for count in (recipe.steps, recipe.pretrain_steps))
+        return dataclasses.replace(recipe, **{"steps": steps, "pretrain_steps": pretrain_steps} | changes)
+
+    def pretrained(self) -> Cell:
+        """Return F after pre-training on randomised simulation, no target image seen."""
+        needs = {"source": self.source(), "pretrain": self.randomized(), "task_model": self.source_model()}
+        settings = self.recipe(steps=0)
+        return self.cell("pretrained/translator", "translator", needs, recipe=self._recipe, settings=settings)
+
+    def inverse(
+        self, domain: str, label: str = "inverse", images: int | None = None, recipe: str | None = None, **changes: Any
+    ) -> Cell:
+        """Return F of a domain, which starts from the pre-trained one where its recipe pre-trains."""
+        settings = self.recipe(recipe, **changes)
+        needs = {"source": self.source(), "target": self.target(domain), "task_model": self.source_model()}
+        needs["validation"] = self.held_out(domain)
+        if settings.pretrain_steps:
+            needs["start_from"] = self.pretrained()
+        if settings.pairs_batch_size:
+            needs["pretrain"] = self.randomized()
+        options = {"recipe": recipe or self._recipe, "settings": settings, "target_images": images}
+        return self.cell(f"{short_name(domain)}/{label}/translator", "translator", needs, **options)
+
+    def refined(self, domain: str, label: str = "inverse", images: int | None = None) -> Cell:
+        """Return f_X refined on F's translations."""
+        needs = {"source": self.source(), "target": self.target(domain), "validation": self.held_out(domain)}
+        needs |= {"task_model": self.source_model(), "translator": self.inverse(domain, label, images)}
+        options = {"steps": self.scale.refine_steps, "target_images": images}
+        return self.cell(f"{short_name(domain)}/{label}/refined", "refine", needs, **options)
+
+    def two_column(self, domain: str, regime: str) -> Cell:
+        """Return the two-column task model of a regime of figure 9: its name says what it learns from."""
+        needs = {"task_model": self.source_model(), "validation": self.held_out(domain)}
+        options: dict[str, Any] = {"steps": self.scale.target_model_steps}
+        if "paired" in regime:
+            needs["target"] = self.target(domain)
+        if "translated" in regime:
+            needs |= {"translator": self.forward(domain), "source": self.source()}
+            options["translated_images"] = self.scale.translated_images
+        return self.cell(f"{short_name(domain)}/{regime}/task-model", "two-column", needs, **options)
+
+    def forward(self, domain: str, label: str = "forward", recipe: str = "forward", **changes: Any) -> Cell:
+        """Return G, held to its task by the two-column model of the few pairs."""
+        needs = {"source": self.source(), "target": self.target(domain)}
+        needs |= {"task_model": self.two_column(domain, "source+paired")}
+        options = {"recipe": recipe, "settings": self.recipe(recipe, **changes), "direction": "forward"}
+        return self.cell(f"{short_name(domain)}/{label}/translator", "translator", needs, **options)
+
+    def benchmark(self, domain: str) -> Cell:
+        """Return a task model of the few target images alone."""
+        needs = {"dataset": self.target(domain), "validation": self.held_out(domain)}
+        steps = self.scale.target_model_steps
+        return self.cell(f"{short_name(domain)}/benchmark/task-model", "task-model", needs, steps=steps)
+
+    def closed_loop(
+        self, name: str, domain: str, model: Cell, translator: Cell | None = None, short: bool = False
+    ) -> Cell:
+        """Return the test episodes of section 4.1.1."""
+        needs = {"task_model": model} | ({"translator": translator} if translator else {})
+        episodes = self.scale.short_test_episodes if short else self.scale.test_episodes
+        return self.cell(f"{name}/closed-loop", "closed-loop", needs, domain=domain, episodes=episodes)
+
+    def translations(self, name: str, translator: Cell, dataset: Cell, judge: Cell) -> Cell:
+        """Return what is measured of a translator's images."""
+        return self.cell(
+            f"{name}/translations",
+            "translations",
+            {"translator": translator, "dataset": dataset, "judge": judge},
+        )
+
+    def angles(self, name: str, model: Cell, dataset: Cell, translator: Cell | None = None) -> Cell:
+        """Return the errors of predicted joint angles."""
+        needs = {"task_model": model, "dataset": dataset} | ({"translator": translator} if translator else {})
+        return self.cell(f"{name}/angles", "angles", needs)
+
+
+def reaching(lab: Lab, domains: Iterable[str]) -> list[Cell]:
+    """Figure 9: all training regimes in all domains (sections 4.1.2 to 4.1.4)."""
+    model = lab.source_model()
+    cells = [lab.closed_loop("source/source", "source", model)]
+    for domain in domains:
+        name, few = short_name(domain), f"inverse-{FEW_IMAGES}"
+        refined, few_refined = lab.refined(domain), lab.refined(domain, few, FEW_IMAGES)
+        cells.append(lab.closed_loop(f"{name}/inverse", domain, refined, lab.inverse(domain)))
+        cells.append(lab.closed_loop(f"{name}/benchmark", domain, lab.benchmark(domain)))
+        cells.append(lab.closed_loop(f"{name}/source", domain, model))
+        cells.append(lab.closed_loop(f"{name}/{few}", domain, few_refined, lab.inverse(domain, few, FEW_IMAGES)))
+        for regime in ("source+paired", "source+translated", "source+paired+translated"):
+            cells.append(lab.closed_loop(f"{name}/{regime}", domain, lab.two_column(domain, regime)))
+    return cells
+
+
+def task_loss(lab: Lab, domains: Iterable[str]) -> list[Cell]:
+    """Figure 7: what the task loss does, by its weight, both ways."""
+    (domain,) = domains
+    cells, recipe, held_out = [], lab.scale.paper_recipe, lab.held_out(domain)
+    for weight in LAMBDAS:
+        name = f"inverse/lambda-{weight:g}"
+        translator = lab.inverse(domain, name, recipe=recipe, lambda_task=weight)
+        cells.append(lab.translations(name, translator, held_out, lab.judge()))
+        cells.append(lab.closed_loop(name, domain, lab.source_model(), translator, short=True))
+    for weight in LAMBDAS:
+        name = f"forward/lambda-{weight:g}"
+        translator = lab.forward(domain, name, recipe=recipe, lambda_task=weight)
+        cells.append(lab.translations(name, translator, held_out, lab.target_judge(domain)))
+    return cells
+
+
+def unseen(lab: Lab, domains: Iterable[str]) -> list[Cell]:
+    """Figure 8: translations of target images that trained F, and of others."""
+    cells = []
+    for domain in domains:
+        sets = {"seen": lab.target(domain), "unseen": lab.held_out(domain)}
+        for which, dataset in sets.items():
+            name = f"{short_name(domain)}/{which}"
+            cells.append(lab.translations(name, lab.inverse(domain), dataset, lab.judge()))
+    return cells
+
+
+def joint_angles(lab: Lab, domains: Iterable[str]) -> list[Cell]:
+    """Section 4.2, figures 10 to 12: five joint angles of the arm in an image."""
+    (domain,) = domains
+    model, test, judge = lab.source_model(), lab.held_out(domain), lab.judge()
+    needs = {"dataset": lab.target(domain)}
+    normal = lab.cell("normal/task-model", "task-model", needs, steps=lab.scale.target_model_steps, images=1)
+    cells = [
+        lab.angles("normal", normal, test),
+        lab.angles("benchmark", model, lab.held_out("source")),
+        lab.angles("source-only", model, test),
+        lab.angles("pretrained", model, test, lab.pretrained()),
+        lab.cell("symmetry/angles", "symmetry", {}),
+    ]
+    enough = [count for count in ANGLE_IMAGES if count <= lab.scale.pose_target_episodes * _IMAGES_PER_EPISODE]
+    for count in enough:
+        name = f"inverse-{count}"
+        translator = lab.inverse(domain, name, count)
+        cells.append(lab.angles(name, model, test, translator))
+        cells.append(lab.translations(name, translator, test, judge))
+    return cells
+
+
+_MMD_WEIGHT = 0.1  # of 0, 0.1 and 1 the best in 400 steps, by a hair
+_METHODS = ("simgan", "cyclegan", "pix2pix")  # recipes whose objective is another
+
+
+def methods(lab: Lab, domains: Iterable[str]) -> list[Cell]:
+    """What the paper discusses but does not measure: other ways to get from one domain to the other."""
+    cells = []
+    for domain in domains:
+        name, model, steps = short_name(domain), lab.source_model(), lab.scale.task_model_steps
+        needs = {"dataset": lab.source(), "target": lab.target(domain)}
+        models = {
+            "domain-randomisation": lab.cell(
+                "randomized/task-model", "task-model", {"dataset": lab.randomized()}, steps=steps
+            ),
+            "mmd": lab.cell(f"{name}/mmd/task-model", "task-model", needs, steps=steps, mmd_weight=_MMD_WEIGHT),
+        }
+        translators = {method: lab.inverse(domain, method, recipe=method) for method in _METHODS}
+        translators = {"default": lab.inverse(domain), "rcan": lab.pretrained()} | translators
+        for method, translator in translators.items():
+            cells.append(lab.closed_loop(f"{name}/{method}", domain, model, translator, short=True))
+            cells.append(lab.translations(f"{name}/{method}", translator, lab.held_out(domain), lab.judge()))
+        for method, other in models.items():
+            cells.append(lab.closed_loop(f"{name}/{method}", domain, other, short=True))
+    return cells
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A named study: the domains it is shown in, and how its cells are made."""
+
+    domains: tuple[str, ...]
+    cells: Callable[[Lab, Iterable[str]], list[Cell]]
+    scene: str = "reach"
+    task: str = "joint_velocities"
+
+
+STUDIES = {
+    "reaching": Study(TARGETS, reaching),
+    "task-loss": Study(("target_a",), task_loss),
+    "unseen": Study(("target_wood",), unseen),
+    "joint-angles": Study(("real_standin",), joint_angles, "poses", "joint_angles"),
+    "methods": Study(TARGETS, methods),
+}
+
+
+def study_cells(study: Study, scale: Scale, recipe: str, domains: Iterable[str] | None) -> list[Cell]:
+    """Return the cells that the study's tables show, of all seeds; seed by seed, so that one is soon whole.
+
+    Raises:
+        InputError: a domain or recipe that does not exist, several domains where the study takes one.
+    """
+    domains = tuple(domains or study.domains)
+    for domain in domains:
+        load_domain(domain)
+    if len(study.domains) == 1 < len(domains):
+        raise InputError(f"expected one domain for this study, got {list(domains)}")
+    cells = []
+    for seed in range(scale.seeds):
+        cells += study.cells(Lab(scale, recipe, seed, study.scene, study.task), domains)
+    return cells
+
+
+def with_needs(cells: Iterable[Cell]) -> list[Cell]:
+    """Return the cells and all that they come from, each once, after what it needs."""
+    ordered: dict[Cell, None] = {}
+
+    def visit(cell: Cell) -> None:
+        for need in cell.needs.values():
+            visit(need)
+        ordered.setdefault(cell)
+
+    for cell in cells:
+        visit(cell)
+    return list(ordered)

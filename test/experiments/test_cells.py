@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskgan_ros.config import share_dir
+from taskgan_ros.experiments.cells import Cache, Cell, Step
+from taskgan_ros.sim.collect import CollectConfig, collect
+
+
+@dataclass(frozen=True)
+class AddConfig:
+    out: Path
+    number: int
+    add: Path | None = None
+    seed: int = 0
+    resume: bool = False
+
+
+def add(config: AddConfig) -> dict[str, Any]:
+    """Write number + what `add` holds; fail once half-way at 13."""
+    config.out.mkdir(exist_ok=config.resume)
+    if config.number == 13 and not config.resume:
+        raise KeyboardInterrupt
+    total = config.number + (int((config.add / "sum").read_text()) if config.add else 0)
+    (config.out / "sum").write_text(str(total))
+    return {"total": total}
+
+
+STEPS = {"add": Step(AddConfig, add), "collect": Step(CollectConfig, collect, ".h5")}
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache", STEPS)
+
+
+def run(cache: Cache, *cells: Cell) -> None:
+    for cell in cells:
+        assert cache.run(cell, lambda: None)
+
+
+def number(value: int, needs: Cell | None = None, seed: int = 0) -> Cell:
+    return Cell(f"number/{value}", "add", seed, {"number": value}, {"add": needs} if needs else {})
+
+
+def test_a_cell_works_with_what_another_made_and_is_done_in_a_new_process_too(cache: Cache) -> None:
+    first = number(1)
+    second = number(2, first)
+    run(cache, first, second)
+    again = Cache(cache.folder, STEPS)
+    done = again.done(second)
+    assert done is not None
+    assert done.figures == {"total": 3}
+    assert done.hardware
+    assert (done.output / "sum").read_text() == "3"
+
+
+def test_a_cell_runs_once(cache: Cache) -> None:
+    calls: list[str] = []
+    for _ in range(2):
+        cache.run(number(1), lambda: calls.append("began"))
+    assert calls == ["began"]
+
+
+@pytest.mark.parametrize(
+    "other", [number(2), number(1, seed=1), number(1, number(5))], ids=["option", "seed", "what it comes from"]
+)
+def test_another_option_seed_or_source_is_another_result(cache: Cache, other: Cell) -> None:
+    run(cache, number(1))
+    assert cache.done(other) is None
+    assert cache.key(other) != cache.key(number(1))
+
+
+def test_a_cell_that_was_stopped_goes_on_and_its_time_counts(cache: Cache) -> None:
+    cell = number(13)
+    with pytest.raises(KeyboardInterrupt):
+        cache.run(cell, lambda: None)
+    assert cache.done(cell) is None
+    run(cache, cell)
+    done = cache.done(cell)
+    assert done is not None
+    assert done.figures == {"total": 13}
+
+
+def test_two_at_once_never_do_the_same_cell(cache: Cache) -> None:
+    held, release = threading.Event(), threading.Event()
+
+    def announce() -> None:
+        held.set()
+        release.wait(60)
+
+    other = threading.Thread(target=lambda: Cache(cache.folder, STEPS).run(number(1), announce))
+    other.start()
+    try:
+        assert held.wait(60)
+        assert not cache.run(number(1), lambda: pytest.fail("began, too"))
+    finally:
+        release.set()
+        other.join()
+    assert cache.done(number(1)) is not None
+
+
+@pytest.fixture
+def domain(tmp_path: Path) -> Path:
+    file = tmp_path / "mine.yaml"
+    file.write_text((share_dir() / "config" / "domains" / "source.yaml").read_text())
+    return file
+
+
+@pytest.fixture
+def data(domain: Path) -> Callable[[], Cell]:
+    options = {"domain": str(domain), "episodes": 1, "workers": 1, "image_size": 32}
+    return lambda: Cell("mine/data", "collect", 0, options)
+
+
+def test_a_domain_file_that_says_something_else_is_other_data(cache: Cache, domain: Path, data: Any) -> None:
+    key = Cache(cache.folder, STEPS).key(data())
+    domain.write_text("# a comment\n" + domain.read_text())
+    assert Cache(cache.folder, STEPS).key(data()) == key
+    domain.write_text(domain.read_text().replace("[0.85, 0.08, 0.08]", "[0.1, 0.1, 0.8]"))
+    assert Cache(cache.folder, STEPS).key(data()) != key
+
+
+def test_what_comes_from_data_is_keyed_by_what_the_data_holds(cache: Cache, domain: Path, data: Any) -> None:
+    def of(cell: Cell) -> Cell:
+        return Cell("sum", "add", 0, {"number": 1}, {"add": cell})
+
+    assert cache.key(of(data())) is None  # not collected yet
+    run(cache, data())
+    key = cache.key(of(data()))
+    assert key is not None
+    domain.write_text(domain.read_text().replace("Plain simulation", "The same under another description"))
+    run(cache, data())
+    assert cache.key(of(data())) == key  # another file, the same pixels
+    domain.write_text(domain.read_text().replace("[0.85, 0.08, 0.08]", "[0.1, 0.1, 0.8]"))
+    run(cache, data())
+    assert cache.key(of(data())) not in (None, key)
