@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,13 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
-from taskgan_ros.config import resolve, share_dir, to_plain
+from taskgan_ros.config import build, expand_home, is_path, load, read_yaml, resolve, share_dir, to_plain
 from taskgan_ros.data.dataset import Dataset, load_dataset, partial_path
-from taskgan_ros.training.run import pick_device, write_text
+from taskgan_ros.errors import InputError
+from taskgan_ros.experiments.results import read_json
+from taskgan_ros.sim import photos
+from taskgan_ros.sim.domain import Domain
+from taskgan_ros.training.run import CONFIG, pick_device, write_text
 
 _DONE, _SECONDS, _LOCK = "done.json", "seconds", "lock"
+_BUNDLED = "skimage:"  # photos that are fixed by the version of scikit-image
+_CODE = ("taskgan_ros", "config")
 _FREE = ("out", "resume", "device", "workers", "log_every", "show_every", "save_every")  # change no result
 _NAMED = {"domain": "domains", "paired": "domains", "scene": "scenes"}  # options that name files, and their kinds
 
@@ -100,6 +106,7 @@ class Cache:
     def __init__(self, folder: Path, steps: Mapping[str, Step], device: str = "auto") -> None:
         """Open the cache for cells of `steps`, to be trained on `device`."""
         self.folder, self._steps, self._device = folder, steps, device
+        self._commit = _commit()  # before others are made while this process is at work with today's code
         self._done: dict[Cell, Done] = {}
         self._keys: dict[Cell, str] = {}
 
@@ -123,41 +130,61 @@ class Cache:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def done(self, cell: Cell) -> Done | None:
-        """Return what the cell left, or None where it has not run."""
+        """Return what the cell left, or None where it has not run.
+
+        Raises:
+            InputError: a damaged file of a cell that has run.
+        """
         if cell not in self._done:
             key = self.key(cell)
             file = self._folder(cell, key) / _DONE if key else None
             if file is None or not file.is_file():
                 return None
-            values = json.loads(file.read_text(encoding="utf-8"))
-            self._done[cell] = Done(output=self._output(cell, file.parent), **values)
+            values = read_json(file)
+            if not isinstance(values, dict):
+                raise InputError(f"{file}: expected what a cell left, got {type(values).__name__}")
+            self._done[cell] = build(Done, values | {"output": self._output(cell, file.parent)}, str(file))
         return self._done[cell]
 
     def run(self, cell: Cell, announce: Callable[[], None]) -> bool:
         """Do the cell's work, going on where an interrupt left it; return False where another process is at it.
 
         All that it needs must be done; `announce` is called before the work begins.
+
+        Raises:
+            InputError: what the cell is made of does not fit, or its folder cannot be written or holds damaged files.
+            FloatingPointError: a training diverged.
         """
         key = self.key(cell)
         assert key is not None, cell.label
         folder = self._folder(cell, key)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{self.folder}: expected a folder to keep cells in, got: {error}") from error
         with _locked(folder / _LOCK) as ours:
             if ours and not self.done(cell):
                 announce()
-                self._work(cell, key, folder)
+                try:
+                    self._work(cell, key, folder)
+                except (InputError, OSError) as error:
+                    raise InputError(f"{cell.label}, which is made in {folder}: {error}") from error
         return ours
 
     def _work(self, cell: Cell, key: str, folder: Path) -> None:
         step, output = self._steps[cell.step], self._output(cell, folder)
         inputs = {name: done.output for name, need in cell.needs.items() if (done := self.done(need))}
+        data = step.suffix == ".h5"
+        if not data and output.is_dir() and not (output / CONFIG).is_file():
+            shutil.rmtree(output)  # a measure begins again, and so does a run that was killed before it had begun
         resume = output.exists() or partial_path(output).exists()
         with _timed(folder / _SECONDS) as seconds:
-            figures = step.work(self._config(cell, inputs, output, resume)) or {}
-        digest = dataset_digest(load_dataset(output)) if step.suffix == ".h5" else key
+            whole = data and output.exists()  # stopped between the dataset and our note of it
+            figures = {} if whole else step.work(self._config(cell, inputs, output, resume)) or {}
+        digest = dataset_digest(load_dataset(output)) if data else key
         finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         values = {"digest": digest, "figures": figures, "seconds": round(seconds(), 1), "finished": finished}
-        values |= {"commit": _commit(), "hardware": _hardware(self._device)}
+        values |= {"commit": self._commit, "hardware": _hardware(self._device)}
         write_text(folder / _DONE, json.dumps(values, indent=1) + "\n")
 
     def _digest(self, cell: Cell) -> str | None:
@@ -186,11 +213,22 @@ class Cache:
 
 
 def _content(kind: str, name: str) -> Any:
-    """Return what the named file says; of a scene, its arm's file too. Comments and unused defaults do not count."""
+    """Return what the named file says, and the files beside it that it names: a scene's arm, a domain's photos.
+
+    Comments and unused defaults do not count, nor do photos that come with scikit-image.
+    """
     path = resolve(kind, name)
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    arm = content.get("arm") if kind == "scenes" else None
-    return [content, _content("arms", arm)] if isinstance(arm, str) else content
+    content = read_yaml(path)
+    if kind == "scenes" and isinstance(arm := content.get("arm"), str):
+        return [content, _content("arms", str(path.parent / expand_home(arm)) if is_path(arm) else arm)]
+    if kind == "domains":
+        own = [photo for photo in load(Domain, path).table.photos if not photo.startswith(_BUNDLED)]
+        return [content, [_file_digest(photos.find(photo, path.parent)) for photo in own]] if own else content
+    return content
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def dataset_digest(dataset: Dataset) -> str:
@@ -205,13 +243,15 @@ def dataset_digest(dataset: Dataset) -> str:
 
 def _commit() -> str:
     git = ["git", "-C", str(share_dir())]
+    asked = (("rev-parse", "--show-prefix"), ("rev-parse", "--short", "HEAD"), ("status", "--porcelain", *_CODE))
     try:
-        commit, changed = (
-            subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout.strip()
-            for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "taskgan_ros", "config"))
+        inside, commit, changed = (
+            subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout.strip() for words in asked
         )
     except (OSError, subprocess.CalledProcessError):
         return ""
+    if inside:
+        return ""  # a virtual environment in the tree of something else
     return commit + ("+" if changed else "")
 
 
@@ -236,9 +276,16 @@ def _locked(path: Path) -> Iterator[bool]:
 @contextmanager
 def _timed(path: Path) -> Iterator[Callable[[], float]]:
     """Yield a function that says how many seconds the block has run, attempts that `path` remembers included."""
-    before = float(path.read_text()) if path.exists() else 0.0
+    before = _read_seconds(path) if path.exists() else 0.0
     start = time.monotonic()
     try:
         yield lambda: before + time.monotonic() - start
     finally:
         write_text(path, f"{before + time.monotonic() - start:.1f}")
+
+
+def _read_seconds(path: Path) -> float:
+    try:
+        return float(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: expected a number of seconds, got another text: remove the file") from error

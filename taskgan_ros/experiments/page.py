@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from urllib.parse import quote
 
 
 def grid_path(folder: Path, study: str, name: str) -> Path:
@@ -39,7 +40,7 @@ class Page:
             path = grid_path(self._folder, self._study, name)
             if path.is_file():
                 what = name.removesuffix("/translations")
-                self.add(f"**{what}**", f"![{what}: input, translation, truth, both]({self._study}/{path.name})")
+                self.add(f"**{what}**", f"![{what}: input, translation, truth, both]({self._study}/{quote(path.name)})")
 
     def __str__(self) -> str:
         """Return the Markdown."""

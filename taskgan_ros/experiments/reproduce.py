@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import fcntl
 import fnmatch
+import os
 import shlex
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import tyro
 
@@ -63,7 +67,7 @@ class ReproduceConfig:
     cache: Path = Path("runs/reproduce")
     """Where cells keep what they made. Several processes may share it: each takes cells that no other is at."""
     out: Path = Path("docs/results")
-    """Where STUDY.json and STUDY.md go; those of smoke go into the cache."""
+    """Where STUDY.json and STUDY.md go; those of smoke go into the cache. Other domains' results there stay."""
     device: str = "auto"
     """auto, cpu or cuda."""
     dry_run: bool = False
@@ -74,15 +78,19 @@ def reproduce(config: ReproduceConfig) -> int:
     """Run what has not run of a study, write its tables, and return 1 where a cell failed.
 
     Raises:
-        InputError: an unknown name, a pattern that fits no cell, or results of another scale in `out`.
+        InputError: an unknown name, a pattern that fits no cell, or results in `out` of another scale or recipe.
         KeyboardInterrupt: the cell at work can be gone on with.
     """
     run = _Run(config)
     if config.dry_run:
         run.show()
         return 0
+    run.write()  # hours before there is something to lose, and not after
     try:
         return run.all()
+    except KeyboardInterrupt as error:
+        what = "; ".join(filter(None, [str(error).partition(";")[0], "the same command goes on"]))
+        raise KeyboardInterrupt(what) from error
     finally:
         run.write()
 
@@ -103,22 +111,35 @@ class _Run:
         self._cache = Cache(config.cache, STEPS, config.device)
         smoke = self._scale_name == "smoke"
         self._results = (config.cache / "smoke" if smoke else config.out) / f"{config.study}.json"
-        self._before = load_results(self._results)
-        self._check_scale()
+        self._before: dict[tuple[str, int], Record] = {}
+        self._load_before()
         self._failed: dict[Cell, str] = {}
 
-    def _check_scale(self) -> None:
-        others = {record.scale for record in self._before if record.scale != self._scale_name}
-        if others:
-            raise InputError(
-                f"{self._results}: expected results of scale {self._scale_name} to go on with, got {others.pop()}: "
-                "give another --out"
-            )
+    def _load_before(self) -> None:
+        """Read the results so far, those of other processes and of other domains among them."""
+        config, study = self._config, STUDIES[self._config.study]
+        expected = {"study": config.study, "scale": self._scale_name, "recipe": config.recipe}
+        if len(study.domains) == 1:  # whose cells are not named by it
+            expected["domain"] = " ".join(config.domains or study.domains)
+        records = load_results(self._results)
+        for record in records:
+            words = shlex.split(record.command)
+            actual = {"study": record.study, "scale": record.scale}
+            actual["recipe"] = " ".join(_values(words, "--recipe")) or "default"
+            actual["domain"] = " ".join(_values(words, "--domains") or study.domains)
+            for what, value in expected.items():
+                if actual[what] != value:
+                    raise InputError(
+                        f"{self._results}: expected results of {what} {value} to go on with, got {actual[what]}: "
+                        "give another --out"
+                    )
+        self._before = {(record.name, record.seed): record for record in records}
 
     def all(self) -> int:
         """Run cells until none is left that can run."""
         while todo := self._todo():
             ready = [cell for cell in todo if all(self._cache.done(need) for need in cell.needs.values())]
+            ready.sort(key=self._collects, reverse=True)  # data first: it tells which results are still good
             if not any(self._try(cell, todo) for cell in ready):
                 if not ready:
                     break  # all that is left needs what failed
@@ -126,6 +147,9 @@ class _Run:
         for cell, fault in self._failed.items():
             print_line(f"{cell.label} failed: {fault}")
         return 1 if self._failed else 0
+
+    def _collects(self, cell: Cell) -> bool:
+        return STEPS[cell.step].suffix == ".h5"
 
     def _try(self, cell: Cell, todo: list[Cell]) -> bool:
         """Run a cell, unless another process is at it."""
@@ -141,12 +165,12 @@ class _Run:
 
     def _todo(self) -> list[Cell]:
         """Return what must still run: cells to show without figures, and what those come from."""
-        missing = [cell for cell in self._cells if cell in self._wanted and not self._figures(cell)]
+        missing = [cell for cell in self._cells if cell in self._wanted and not self._is_known(cell)]
         return [cell for cell in with_needs(missing) if not self._cache.done(cell) and cell not in self._failed]
 
-    def _figures(self, cell: Cell) -> dict[str, Any] | None:
-        record = self._record(cell)
-        return record.figures
+    def _is_known(self, cell: Cell) -> bool:
+        """Return whether the cell has figures that are sure to be of the data that its configuration gives."""
+        return self._record(cell).figures is not None and self._cache.key(cell) is not None
 
     def _left(self, todo: list[Cell]) -> str:
         """Return the time left, from how long cells of the same kind took."""
@@ -164,12 +188,14 @@ class _Run:
         return f", about {minutes:.0f} min left"
 
     def _record(self, cell: Cell) -> Record:
-        """Return what is known of a cell: from the cache, else from the results so far, else that it has not run."""
+        """Return what is known of a cell: from the cache, else from the results so far, else that it has not run.
+
+        Results so far count unless their key is another; it is not known before the data is there.
+        """
         key, done = self._cache.key(cell), self._cache.done(cell)
-        if not done:
-            for record in self._before:
-                if (record.name, record.seed, record.key) == (cell.name, cell.seed, key):
-                    return record
+        before = self._before.get((cell.name, cell.seed))
+        if not done and before and before.key and key in (None, before.key):
+            return dataclasses.replace(before, command=self._command(cell))
         return Record(
             study=self._config.study,
             name=cell.name,
@@ -193,18 +219,23 @@ class _Run:
         return shlex.join(words + (["--only", cell.name] if cell in self._shown else []))
 
     def write(self) -> None:
-        """Write the results and their tables."""
-        records = [self._record(cell) for cell in self._cells]
-        self._results.parent.mkdir(parents=True, exist_ok=True)
-        save_results(self._results, records)
-        self._copy_grids()
-        write_report(self._config.study, records, self._results.parent)
+        """Write the results and their tables, with those that other processes have written since and other domains'.
+
+        Raises:
+            InputError: they cannot be written, or there are results now that these must not be mixed with.
+        """
+        with _alone_in(self._results.parent):
+            self._load_before()
+            records = self._before | {(cell.name, cell.seed): self._record(cell) for cell in self._cells}
+            save_results(self._results, records.values())
+            self._copy_grids()
+            write_report(self._config.study, list(records.values()), self._results.parent)
 
     def _copy_grids(self) -> None:
-        """Put the pictures of translations where the report looks for them."""
+        """Put the pictures of translations, of the first seed, where the report looks for them."""
         for cell in self._shown:
             done = self._cache.done(cell)
-            if cell.step == "translations" and done and (done.output / TRANSLATIONS).is_file():
+            if cell.step == "translations" and not cell.seed and done and (done.output / TRANSLATIONS).is_file():
                 place = grid_path(self._results.parent, self._config.study, cell.name)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(done.output / TRANSLATIONS, place)
@@ -215,3 +246,30 @@ class _Run:
             record = self._record(cell)
             state = f"done in {record.seconds:.0f} s" if record.seconds is not None else "not run"
             print_line(f"{cell.label:60} {cell.step:14} {state}")
+
+
+def _values(words: list[str], option: str) -> list[str]:
+    """Return the values that an option has in a command's words."""
+    if option not in words:
+        return []
+    rest = words[words.index(option) + 1 :]
+    return rest[: next((place for place, word in enumerate(rest) if word.startswith("--")), len(rest))]
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Make the folder where there is none, and wait until no other process is in this block with it.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        place = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(f"{folder}: expected a folder to write results to, got: {error}") from error
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)

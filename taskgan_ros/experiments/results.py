@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,13 @@ from taskgan_ros.config import build
 from taskgan_ros.errors import InputError
 from taskgan_ros.training.run import write_text
 
+_CLOSED_LOOP = ("successes", "episodes", "steps", "threshold_m", "final_distance_mean_m", "final_distance_std_m")
+_FIGURES = {  # what reports are made from, by the kind of work that gives it
+    "closed-loop": _CLOSED_LOOP,
+    "translations": ("l1", "ssim", "kid", "judge_error", "judge_floor"),
+    "angles": ("l2", "rms_deg"),
+    "symmetry": ("difference_90", "difference_180"),
+}
 _FLAT_LIST = re.compile(r'\[\n([^\[\]{}"]*)\]')  # of numbers; no string holds a line break
 
 
@@ -58,14 +66,50 @@ def load_results(path: Path) -> list[Record]:
     """
     if not path.exists():
         return []
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected a readable JSON file, got: {error}") from error
+    values = read_json(path)
     records = values.get("records") if isinstance(values, dict) else None
     if not isinstance(records, list):
         raise InputError(f"{path}: expected a mapping with a list of records, got {type(records or values).__name__}")
-    return [build(Record, value, f"{path}: record {number}") for number, value in enumerate(records)]
+    return [_build_record(value, f"{path}: record {number}") for number, value in enumerate(records)]
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds, unchecked.
+
+    Raises:
+        InputError: it cannot be read, or is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected a readable JSON file, got: {error}") from error
+
+
+def _build_record(value: Any, origin: str) -> Record:
+    """Check a record, its command and the figures that reports are made from."""
+    record = build(Record, value, origin)
+    try:
+        shlex.split(record.command)
+    except ValueError as error:
+        raise InputError(f"{origin}: command: expected a shell's words, got {record.command!r}: {error}") from error
+    if record.figures is not None:
+        for name in _FIGURES.get(record.step, ()):
+            _check_number(record.figures, name, f"{origin}: figures")
+        if record.step == "closed-loop" and not 0 <= record.figures["successes"] <= record.figures["episodes"] > 0:
+            raise InputError(f"{origin}: figures: expected 0 to episodes successes, got {record.figures}")
+        if record.step == "angles":
+            joints = record.figures.get("rms_deg_per_joint")
+            if not isinstance(joints, dict) or not joints:
+                raise InputError(f"{origin}: figures: rms_deg_per_joint: expected joints by name, got {joints!r}")
+            for name in joints:
+                _check_number(joints, name, f"{origin}: figures: rms_deg_per_joint")
+    return record
+
+
+def _check_number(figures: dict[str, Any], name: str, origin: str) -> None:
+    value = figures.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{origin}: {name}: expected a number, got {value!r}")
 
 
 def save_results(path: Path, records: Iterable[Record]) -> None:

@@ -16,7 +16,6 @@ _REGIMES = {  # of figure 9, and what each learns from
     "source+paired": "plain simulation, and the few target images with their plain render",
     "source+translated": "plain simulation, and its images translated by G",
     "source+paired+translated": "all three",
-    "inverse-unrefined": "f_X behind F, without step 3",
     "inverse-100": "as inverse, with 100 target images",
     "inverse": "f_X behind F, refined on its translations",
 }
@@ -218,7 +217,7 @@ def _symmetry(results: Results) -> list[str]:
         return []
     return [
         f"The sixth joint is left out, as in the paper: half a turn of it changes the image by {half:.3g} on average, "
-        f"a quarter by {quarter:.3g}."
+        f"a quarter by {quarter:.3g}, where 1 is the change to another pose."
     ]
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import pydantic
 
-from taskgan_ros.config import config_dataclass, load, resolve, short_name
+from taskgan_ros.config import config_dataclass, is_path, load, resolve, share_dir, short_name
 from taskgan_ros.errors import InputError
 from taskgan_ros.experiments.cells import Cell
 from taskgan_ros.sim.domain import load_domain
@@ -21,9 +21,14 @@ _SOURCE, _TARGET, _RANDOMIZED, _UNSEEN, _TEST = 1, 2, 3, 5, 6  # seeds of the da
 _SEEDS_APART = 10  # between the datasets' seeds of one study seed and of the next
 _JUDGE_SEED = 100  # a judge's weights start elsewhere
 FEW_IMAGES = 100
+_NOT_TARGETS = ("source", "randomized")  # domains that every study has beside its targets
 LAMBDAS = (0.0, 0.01, 0.1, 1.0, 10.0)  # METHOD's sweep; the paper's is 0.01, of labels whose scale it does not give
 ANGLE_IMAGES = (1, 10, 100, 1000, 5399)  # the paper's figure 11
 TARGETS = ("target_a", "target_b", "target_wood")
+
+Episodes = Annotated[int, pydantic.Field(ge=2)]  # of which some may be held out
+
+Share = Annotated[float, pydantic.Field(gt=0, le=1)]
 
 
 @config_dataclass
@@ -40,48 +45,80 @@ class Scale:
         task_model_steps: of models of plenty of images; `judge_steps` of those that only judge translations.
         target_model_steps: of models of few images, and of two columns.
         refine_steps: of step 3.
-        translator_share: of a recipe's steps that are done.
+        translator_share: of a recipe's steps that are done; of those that pre-train `pretrain_share`, and
+            `pose_pretrain_share` in the joint-angle task.
         paper_recipe: with the paper's objective and nothing else.
         test_episodes: in closed loop, in `reaching`; `short_test_episodes` in the other studies.
     """
 
     seeds: Count
-    source_episodes: Count
-    target_episodes: Count
-    unseen_episodes: Count
-    randomized_episodes: Count
-    judge_episodes: Count
-    pose_source_episodes: Count
-    pose_target_episodes: Count
-    pose_test_episodes: Count
-    pose_randomized_episodes: Count
+    source_episodes: Episodes
+    target_episodes: Episodes
+    unseen_episodes: Episodes
+    randomized_episodes: Episodes
+    judge_episodes: Episodes
+    pose_source_episodes: Episodes
+    pose_target_episodes: Episodes
+    pose_test_episodes: Episodes
+    pose_randomized_episodes: Episodes
     translated_images: Count
     task_model_steps: Count
     judge_steps: Count
     target_model_steps: Count
     refine_steps: Count
-    translator_share: Annotated[float, pydantic.Field(gt=0, le=1)]
+    translator_share: Share
+    pretrain_share: Share
+    pose_pretrain_share: Share
     paper_recipe: str
     test_episodes: Count
     short_test_episodes: Count
+
+    @pydantic.model_validator(mode="after")
+    def _has_images_enough(self) -> Self:
+        few = -(-FEW_IMAGES // _IMAGES_PER_EPISODE)
+        if self.target_episodes < few:
+            raise ValueError(
+                f"expected at least {few} target_episodes, {FEW_IMAGES} images, got {self.target_episodes}"
+            )
+        most = self.source_episodes * _IMAGES_PER_EPISODE
+        if self.translated_images > most:
+            raise ValueError(
+                f"expected at most {most} translated_images, all of the source, got {self.translated_images}"
+            )
+        return self
 
 
 def load_scale(name_or_path: str) -> Scale:
     """Return a shipped scale by name, or the one in a user's file.
 
     Raises:
-        InputError: unknown name, or a file that does not describe a scale.
+        InputError: unknown name, a file that does not describe a scale, or one that is called as a shipped one.
     """
+    _check_own_name("scales", name_or_path)
     return load(Scale, resolve("scales", name_or_path))
 
 
+def _check_own_name(kind: str, name_or_path: str) -> None:
+    """Refuse a user's file whose name is a shipped one's: tables could not tell them apart."""
+    name = short_name(name_or_path)
+    shipped = share_dir() / "config" / kind / f"{name}.yaml"
+    if is_path(name_or_path) and shipped.is_file() and not shipped.samefile(resolve(kind, name_or_path)):
+        raise InputError(f"{name_or_path}: expected another name than that of the shipped {kind}, got {name}")
+
+
 class Lab:
-    """Makes the cells of one seed; the same name is always the same cell, so that studies share what they can."""
+    """Makes the cells of one seed; the same name is always the same cell, so that studies share what they can.
+
+    Attributes:
+        scale: how large everything is.
+        seed: of the study.
+        recipe_name: of the translators that a study does not name another recipe for; a shipped one or a file.
+    """
 
     def __init__(self, scale: Scale, recipe: str, seed: int, scene: str = "reach", task: str = "joint_velocities"):
-        """Work at `scale`, with the translator's `recipe` where a study does not name another."""
+        """Make the cells of one seed in one scene."""
         self.scale, self.seed = scale, seed
-        self._recipe, self._scene, self._task = recipe, scene, task
+        self.recipe_name, self._scene, self._task = recipe, scene, task
         self._cells: dict[str, Cell] = {}
 
     def cell(self, name: str, step: str, needs: dict[str, Cell], **options: Any) -> Cell:
@@ -139,28 +176,34 @@ class Lab:
 
     def recipe(self, name: str | None = None, **changes: Any) -> Recipe:
         """Return a recipe's settings at this scale."""
-        recipe, share = load_recipe(name or self._recipe), self.scale.translator_share
-        steps, pretrain_steps = (round(share * count) for count in (recipe.steps, recipe.pretrain_steps))
+        recipe, scale = load_recipe(name or self.recipe_name), self.scale
+        pretrain_share = scale.pose_pretrain_share if self._scene == "poses" else scale.pretrain_share
+        steps = _part(scale.translator_share, recipe.steps)
+        pretrain_steps = _part(pretrain_share, recipe.pretrain_steps)
         return dataclasses.replace(recipe, **{"steps": steps, "pretrain_steps": pretrain_steps} | changes)
 
     def pretrained(self) -> Cell:
         """Return F after pre-training on randomised simulation, no target image seen."""
         needs = {"source": self.source(), "pretrain": self.randomized(), "task_model": self.source_model()}
         settings = self.recipe(steps=0)
-        return self.cell("pretrained/translator", "translator", needs, recipe=self._recipe, settings=settings)
+        if not settings.pretrain_steps:
+            raise InputError(f"--recipe {self.recipe_name}: expected pretrain_steps above 0 for this study, got 0")
+        return self.cell("pretrained/translator", "translator", needs, recipe=self.recipe_name, settings=settings)
 
     def inverse(
         self, domain: str, label: str = "inverse", images: int | None = None, recipe: str | None = None, **changes: Any
     ) -> Cell:
         """Return F of a domain, which starts from the pre-trained one where its recipe pre-trains."""
         settings = self.recipe(recipe, **changes)
+        if not settings.steps:
+            raise InputError(f"--recipe {recipe or self.recipe_name}: expected steps above 0 for this study, got 0")
         needs = {"source": self.source(), "target": self.target(domain), "task_model": self.source_model()}
         needs["validation"] = self.held_out(domain)
         if settings.pretrain_steps:
             needs["start_from"] = self.pretrained()
         if settings.pairs_batch_size:
             needs["pretrain"] = self.randomized()
-        options = {"recipe": recipe or self._recipe, "settings": settings, "target_images": images}
+        options = {"recipe": recipe or self.recipe_name, "settings": settings, "target_images": images}
         return self.cell(f"{short_name(domain)}/{label}/translator", "translator", needs, **options)
 
     def refined(self, domain: str, label: str = "inverse", images: int | None = None) -> Cell:
@@ -214,6 +257,11 @@ class Lab:
         """Return the errors of predicted joint angles."""
         needs = {"task_model": model, "dataset": dataset} | ({"translator": translator} if translator else {})
         return self.cell(f"{name}/angles", "angles", needs)
+
+
+def _part(share: float, steps: int) -> int:
+    """Return this share of steps, of some at least one."""
+    return max(1, round(share * steps)) if steps else 0
 
 
 def reaching(lab: Lab, domains: Iterable[str]) -> list[Cell]:
@@ -298,7 +346,7 @@ def methods(lab: Lab, domains: Iterable[str]) -> list[Cell]:
             "mmd": lab.cell(f"{name}/mmd/task-model", "task-model", needs, steps=steps, mmd_weight=_MMD_WEIGHT),
         }
         translators = {method: lab.inverse(domain, method, recipe=method) for method in _METHODS}
-        translators = {"default": lab.inverse(domain), "rcan": lab.pretrained()} | translators
+        translators = {short_name(lab.recipe_name): lab.inverse(domain), "rcan": lab.pretrained()} | translators
         for method, translator in translators.items():
             cells.append(lab.closed_loop(f"{name}/{method}", domain, model, translator, short=True))
             cells.append(lab.translations(f"{name}/{method}", translator, lab.held_out(domain), lab.judge()))
@@ -330,11 +378,18 @@ def study_cells(study: Study, scale: Scale, recipe: str, domains: Iterable[str] 
     """Return the cells that the study's tables show, of all seeds; seed by seed, so that one is soon whole.
 
     Raises:
-        InputError: a domain or recipe that does not exist, several domains where the study takes one.
+        InputError: a domain or recipe that does not exist or does not fit, two domains of one name, several where the
+            study takes one.
     """
     domains = tuple(domains or study.domains)
     for domain in domains:
         load_domain(domain)
+        _check_own_name("domains", domain)
+    names = [short_name(domain) for domain in domains]
+    if len(set(names)) < len(names):
+        raise InputError(f"--domains: expected a name of its own for each, got {names}")
+    if not set(names).isdisjoint(_NOT_TARGETS):
+        raise InputError(f"--domains: expected target domains, got {names}: {_NOT_TARGETS} are what studies start from")
     if len(study.domains) == 1 < len(domains):
         raise InputError(f"expected one domain for this study, got {list(domains)}")
     cells = []

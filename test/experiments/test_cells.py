@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from taskgan_ros.config import share_dir
+from taskgan_ros.errors import InputError
 from taskgan_ros.experiments.cells import Cache, Cell, Step
 from taskgan_ros.sim.collect import CollectConfig, collect
 
@@ -25,6 +27,7 @@ class AddConfig:
 def add(config: AddConfig) -> dict[str, Any]:
     """Write number + what `add` holds; fail once half-way at 13."""
     config.out.mkdir(exist_ok=config.resume)
+    (config.out / "config.yaml").touch()  # as a training run
     if config.number == 13 and not config.resume:
         raise KeyboardInterrupt
     total = config.number + (int((config.add / "sum").read_text()) if config.add else 0)
@@ -88,6 +91,32 @@ def test_a_cell_that_was_stopped_goes_on_and_its_time_counts(cache: Cache) -> No
     assert done.figures == {"total": 13}
 
 
+def test_a_run_that_was_killed_before_it_had_begun_begins_again(cache: Cache) -> None:
+    cell = number(1)
+    key = cache.key(cell)
+    (cache.folder / f"add-{key}" / "out" / "tensorboard").mkdir(parents=True)
+    run(cache, cell)
+    assert cache.done(cell) is not None
+
+
+@pytest.mark.parametrize(
+    ("file", "content"), [("done.json", '{"digest": '), ("done.json", "[]"), ("done.json", "{}"), ("seconds", "long")]
+)
+def test_a_damaged_file_is_refused_by_name(cache: Cache, file: str, content: str) -> None:
+    folder = cache.folder / f"add-{cache.key(number(1))}"
+    folder.mkdir(parents=True)
+    (folder / file).write_text(content)
+    with pytest.raises(InputError, match=f"{folder / file}: .*expected"):
+        run(cache, number(1))
+
+
+def test_a_cache_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+    cache = Cache(tmp_path / "cache", STEPS)
+    with pytest.raises(InputError, match="expected a folder to keep cells in, got"):
+        run(cache, number(1))
+
+
 def test_two_at_once_never_do_the_same_cell(cache: Cache) -> None:
     held, release = threading.Event(), threading.Event()
 
@@ -125,6 +154,36 @@ def test_a_domain_file_that_says_something_else_is_other_data(cache: Cache, doma
     assert Cache(cache.folder, STEPS).key(data()) == key
     domain.write_text(domain.read_text().replace("[0.85, 0.08, 0.08]", "[0.1, 0.1, 0.8]"))
     assert Cache(cache.folder, STEPS).key(data()) != key
+
+
+def test_a_photo_beside_a_domain_file_that_shows_something_else_is_other_data(
+    cache: Cache, domain: Path, data: Any
+) -> None:
+    photo = domain.parent / "photo.png"
+    photo.write_bytes(b"one")
+    values = yaml.safe_load(domain.read_text())
+    values["table"]["photos"] = ["photo.png", "skimage:brick"]
+    domain.write_text(yaml.safe_dump(values))
+    key = Cache(cache.folder, STEPS).key(data())
+    assert Cache(cache.folder, STEPS).key(data()) == key
+    photo.write_bytes(b"another")
+    assert Cache(cache.folder, STEPS).key(data()) != key
+
+
+def test_a_dataset_that_was_whole_when_the_process_ended_is_not_collected_again(
+    cache: Cache, data: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(cache, data())
+    done = cache.done(data())
+    assert done is not None
+    (done.output.parent / "done.json").unlink()
+    capsys.readouterr()
+    again = Cache(cache.folder, STEPS)
+    run(again, cell := data())
+    found = again.done(cell)
+    assert found is not None
+    assert found.digest == done.digest
+    assert "images of" not in capsys.readouterr().out
 
 
 def test_what_comes_from_data_is_keyed_by_what_the_data_holds(cache: Cache, domain: Path, data: Any) -> None:

@@ -17,7 +17,17 @@ RECORD = Record(
     key="0123abcd",
     step="closed-loop",
     scale="cpu",
-    figures={"success_rate": 0.5, "final_distances_m": [0.02, 0.12], "per_joint": {"shoulder": 1.5}, "none": []},
+    figures={
+        "successes": 1,
+        "episodes": 2,
+        "steps": 100,
+        "threshold_m": 0.1,
+        "final_distance_mean_m": 0.07,
+        "final_distance_std_m": 0.05,
+        "final_distances_m": [0.02, 0.12],
+        "per_joint": {"shoulder": 1.5},
+        "none": [],
+    },
     seconds=12.5,
     commit="1bb25b9",
     command="taskgan reproduce reaching --only 'a [b] {c}'",
@@ -72,4 +82,30 @@ def test_a_record_of_other_values_is_refused(tmp_path: Path, field: str, value: 
     path = tmp_path / "reaching.json"
     path.write_text(json.dumps({"records": [dataclasses.asdict(RECORD) | {field: value}]}))
     with pytest.raises(InputError, match=f"record 0: {field}: .*, got {value!r}"):
+        load_results(path)
+
+
+@pytest.mark.parametrize(
+    ("figure", "value", "message"),
+    [
+        ("episodes", None, "figures: episodes: expected a number, got None"),
+        ("steps", "many", "figures: steps: expected a number, got 'many'"),
+        ("successes", 3, "figures: expected 0 to episodes successes, got"),
+        ("episodes", 0, "figures: expected 0 to episodes successes, got"),
+    ],
+)
+def test_figures_that_no_table_can_be_made_of_are_refused(
+    tmp_path: Path, figure: str, value: Any, message: str
+) -> None:
+    path = tmp_path / "reaching.json"
+    assert RECORD.figures is not None
+    save_results(path, [dataclasses.replace(RECORD, figures=RECORD.figures | {figure: value})])
+    with pytest.raises(InputError, match=message):
+        load_results(path)
+
+
+def test_a_command_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "reaching.json"
+    save_results(path, [dataclasses.replace(RECORD, command="taskgan 'reproduce")])
+    with pytest.raises(InputError, match="record 0: command: expected a shell's words"):
         load_results(path)
