@@ -8,8 +8,13 @@ from urllib.parse import quote
 
 
 def grid_path(folder: Path, study: str, name: str) -> Path:
-    """Return where a report looks for the grid of a cell of translations, such as `inverse/lambda-1/translations`."""
-    return folder / study / f"{name.removesuffix('/translations').replace('/', '_')}.jpg"
+    """Return where a report looks for the grid that a cell has drawn, such as `inverse/lambda-1/translations`."""
+    return folder / study / f"{_what(name).replace('/', '_')}.jpg"
+
+
+def _what(name: str) -> str:
+    """Return what a cell has measured: its name without the measure."""
+    return name.rpartition("/")[0]
 
 
 class Page:
@@ -34,12 +39,17 @@ class Page:
         draw(path)
         self.add(f"![{title}]({self._study}/{file})")
 
+    def picture(self, file: str, title: str) -> None:
+        """Add a picture that lies beside the report, if it does."""
+        if (self._folder / self._study / file).is_file():
+            self.add(f"![{title}]({self._study}/{file})")
+
     def grids(self, names: Iterable[str]) -> None:
         """Add the grids of translations that lie beside the report."""
         for name in names:
             path = grid_path(self._folder, self._study, name)
             if path.is_file():
-                what = name.removesuffix("/translations")
+                what = _what(name)
                 self.add(f"**{what}**", f"![{what}: input, translation, truth, both]({self._study}/{quote(path.name)})")
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 Pixels = NDArray[np.uint8]
 
+SYMMETRY = "symmetry.png"
 TRANSLATIONS = "translations.jpg"  # a tenth of a PNG of noisy images
 _ROWS = 4
 _ENLARGE = 2

@@ -22,7 +22,7 @@ from taskgan_ros.experiments.angles import AnglesConfig, measure_angles
 from taskgan_ros.experiments.cells import Cache, Cell, Step
 from taskgan_ros.experiments.closed_loop import ClosedLoopConfig, measure_closed_loop
 from taskgan_ros.experiments.page import grid_path
-from taskgan_ros.experiments.pictures import TRANSLATIONS
+from taskgan_ros.experiments.pictures import SYMMETRY, TRANSLATIONS
 from taskgan_ros.experiments.report import write_report
 from taskgan_ros.experiments.results import Record, load_results, save_results
 from taskgan_ros.experiments.studies import STUDIES, load_scale, study_cells, with_needs
@@ -228,17 +228,21 @@ class _Run:
             self._load_before()
             records = self._before | {(cell.name, cell.seed): self._record(cell) for cell in self._cells}
             save_results(self._results, records.values())
-            self._copy_grids()
+            self._copy_pictures()
             write_report(self._config.study, list(records.values()), self._results.parent)
 
-    def _copy_grids(self) -> None:
-        """Put the pictures of translations, of the first seed, where the report looks for them."""
+    def _copy_pictures(self) -> None:
+        """Put what measurements of the first seed have drawn where the report looks for it."""
+        folder, study = self._results.parent, self._config.study
         for cell in self._shown:
             done = self._cache.done(cell)
-            if cell.step == "translations" and not cell.seed and done and (done.output / TRANSLATIONS).is_file():
-                place = grid_path(self._results.parent, self._config.study, cell.name)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(done.output / TRANSLATIONS, place)
+            if cell.seed or not done:
+                continue
+            places = {TRANSLATIONS: grid_path(folder, study, cell.name), SYMMETRY: folder / study / SYMMETRY}
+            for name, place in places.items():
+                if (done.output / name).is_file():
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(done.output / name, place)
 
     def show(self) -> None:
         """Print every cell and whether it has run."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from taskgan_ros.experiments import plots
 from taskgan_ros.experiments.page import Page
+from taskgan_ros.experiments.pictures import SYMMETRY
 from taskgan_ros.experiments.summary import NONE, NOT_RUN, Arrivals, Results, table
 
 _REGIMES = {  # of figure 9, and what each learns from
@@ -48,7 +49,8 @@ _ABOUT_DISTANCE = "Distance: where episodes end, mean ± standard deviation over
 _ABOUT_MEASURES = (
     "L1 and SSIM compare a translation with the true image of the same state, values in [0, 1]. KID is the kernel "
     "inception distance on the judge's features, so it compares only where judge and images are the same. The judge is "
-    "a task model that took no part in training; its error is squared, in standard deviations of the labels."
+    "a task model of the output domain, of other weights than the one that trained, which learned from the same plain "
+    "images; its error is squared, in standard deviations of the labels."
 )
 Show = Callable[[str], str]
 
@@ -170,7 +172,7 @@ def _plot_weights(page: Page, results: Results, directions: list[str], weights: 
 
 
 def _write_unseen(page: Page, results: Results) -> None:
-    page.add("## Seen and unseen", _ABOUT_MEASURES)
+    page.add("## Seen and unseen", f"{_ABOUT_MEASURES} The two sets show other states, so their KID do not compare.")
     for (domain,) in sorted(set(results.named(r"([^/]+)/(?:seen|unseen)/translations"))):
         sides = {f"{which} images": f"{domain}/{which}/translations" for which in ("seen", "unseen")}
         page.add(f"### {domain}", table("", _MEASURES, sides, lambda figure, name: results.show(name, figure)))
@@ -193,15 +195,15 @@ def _write_angles(page: Page, results: Results) -> None:
         "paper's numbers stand beside these for orientation, and are of other images.",
         table("model", _same(models), columns, lambda name, show: show(name)),
         _legend(_ANGLE_MODELS, _ANGLE_MODELS),
-        *_symmetry(results),
     )
+    _add_symmetry(page, results)
     _add_joints(page, results, models)
     _plot_angles(page, results, counts)
     names = [name for name in models if results.has(f"{name}/translations")]
     if names:
         page.add("## Translations", _ABOUT_MEASURES)
         page.add(table("model", _same(names), _cells_of_measures(results), lambda name, show: show(name)))
-        page.grids(f"{name}/translations" for name in names)
+    page.grids(f"{name}/translations" for name in models)
 
 
 def _against_normal(results: Results, name: str) -> str:
@@ -211,14 +213,16 @@ def _against_normal(results: Results, name: str) -> str:
     return NOT_RUN if value is None or normal is None else f"{100 * (value / normal - 1):+.0f} %"
 
 
-def _symmetry(results: Results) -> list[str]:
+def _add_symmetry(page: Page, results: Results) -> None:
     half, quarter = (results.mean("symmetry/angles", f"difference_{degrees}") for degrees in (180, 90))
     if half is None or quarter is None:
-        return []
-    return [
+        return
+    page.add(
         f"The sixth joint is left out, as in the paper: half a turn of it changes the image by {half:.3g} on average, "
-        f"a quarter by {quarter:.3g}, where 1 is the change to another pose."
-    ]
+        f"a quarter by {quarter:.3g}, where 1 is the change to another pose. A row is a pose, its sixth joint turned "
+        "by 0, 90 and 180 degrees:"
+    )
+    page.picture(SYMMETRY, "Poses of the arm, with the sixth joint at three angles")
 
 
 def _add_joints(page: Page, results: Results, models: list[str]) -> None:
@@ -327,8 +331,10 @@ SECTIONS = {
     ),
     "methods": Section(
         "Other methods",
-        "Ways across the gap that the paper names (section 2) but does not measure, with the same data. Every F "
-        "stands before the same f_X, without step 3.",
+        "Ways across the gap that the paper names (section 2) but does not measure, from the same datasets. Every F is "
+        "the same network, has as many steps as the default recipe (rcan those of its first part), and stands before "
+        "the same f_X, without step 3. simgan, cyclegan and pix2pix have no use for randomised simulation; "
+        "domain-randomisation learns from it alone, as many steps as f_X.",
         _write_methods,
     ),
 }

@@ -21,7 +21,7 @@ _SOURCE, _TARGET, _RANDOMIZED, _UNSEEN, _TEST = 1, 2, 3, 5, 6  # seeds of the da
 _SEEDS_APART = 10  # between the datasets' seeds of one study seed and of the next
 _JUDGE_SEED = 100  # a judge's weights start elsewhere
 FEW_IMAGES = 100
-_NOT_TARGETS = ("source", "randomized")  # domains that every study has beside its targets
+_NOT_TARGETS = ("source", "randomized", "randomized_camera")  # domains that every study has beside its targets
 LAMBDAS = (0.0, 0.01, 0.1, 1.0, 10.0)  # METHOD's sweep; the paper's is 0.01, of labels whose scale it does not give
 ANGLE_IMAGES = (1, 10, 100, 1000, 5399)  # the paper's figure 11
 TARGETS = ("target_a", "target_b", "target_wood")
@@ -45,8 +45,7 @@ class Scale:
         task_model_steps: of models of plenty of images; `judge_steps` of those that only judge translations.
         target_model_steps: of models of few images, and of two columns.
         refine_steps: of step 3.
-        translator_share: of a recipe's steps that are done; of those that pre-train `pretrain_share`, and
-            `pose_pretrain_share` in the joint-angle task.
+        translator_share: of a recipe's steps that are done.
         paper_recipe: with the paper's objective and nothing else.
         test_episodes: in closed loop, in `reaching`; `short_test_episodes` in the other studies.
     """
@@ -67,8 +66,6 @@ class Scale:
     target_model_steps: Count
     refine_steps: Count
     translator_share: Share
-    pretrain_share: Share
-    pose_pretrain_share: Share
     paper_recipe: str
     test_episodes: Count
     short_test_episodes: Count
@@ -143,7 +140,8 @@ class Lab:
 
     def randomized(self) -> Cell:
         """Return randomised simulation, with the plain render of each."""
-        return self.data("data", "randomized", self._episodes("randomized"), _RANDOMIZED, "source")
+        domain = "randomized_camera" if self._scene == "poses" else "randomized"
+        return self.data("data", domain, self._episodes("randomized"), _RANDOMIZED, "source")
 
     def held_out(self, domain: str) -> Cell:
         """Return images of the domain that take no part in training."""
@@ -176,10 +174,8 @@ class Lab:
 
     def recipe(self, name: str | None = None, **changes: Any) -> Recipe:
         """Return a recipe's settings at this scale."""
-        recipe, scale = load_recipe(name or self.recipe_name), self.scale
-        pretrain_share = scale.pose_pretrain_share if self._scene == "poses" else scale.pretrain_share
-        steps = _part(scale.translator_share, recipe.steps)
-        pretrain_steps = _part(pretrain_share, recipe.pretrain_steps)
+        recipe, share = load_recipe(name or self.recipe_name), self.scale.translator_share
+        steps, pretrain_steps = (_part(share, count) for count in (recipe.steps, recipe.pretrain_steps))
         return dataclasses.replace(recipe, **{"steps": steps, "pretrain_steps": pretrain_steps} | changes)
 
     def pretrained(self) -> Cell:
