@@ -110,7 +110,7 @@ def test_the_home_of_nobody_is_refused() -> None:
     ("kind", "names"),
     [
         ("arms", "[mico]"),
-        ("domains", "[randomized, randomized_camera, real_standin, source, target_a, target_b, target_wood]"),
+        ("domains", "[randomized, real_standin, source, target_a, target_b, target_wood]"),
         ("recipes", "[cyclegan, default, forward, paper, paper_small, pix2pix, rcan, simgan]"),
         ("scenes", "[poses, reach]"),
         ("scales", "[cpu, full, smoke]"),

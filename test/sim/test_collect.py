@@ -209,8 +209,8 @@ def test_ctrl_c_leaves_what_resume_completes(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--domain", "marble"], "domains: expected a file or one of [randomized, randomized_camera, real_standin, "),
-        (["--paired", "marble"], "domains: expected a file or one of [randomized, randomized_camera, real_standin, "),
+        (["--domain", "marble"], "domains: expected a file or one of [randomized, real_standin, source, "),
+        (["--paired", "marble"], "domains: expected a file or one of [randomized, real_standin, source, "),
         (["--scene", "kitchen"], "scenes: expected a file or one of [poses, reach], got 'kitchen'"),
         (["--episodes", "0"], "expected at least 1 episode, got 0"),
         (["--image-size", "8"], "expected an image of 16 to 2048 pixels a side, got 8x8"),

@@ -127,7 +127,7 @@ def test_a_bundle_is_evaluated_from_the_command_line(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--domain", "marble"], "domains: expected a file or one of [randomized, randomized_camera, real_standin, "),
+        (["--domain", "marble"], "domains: expected a file or one of [randomized, real_standin, source, "),
         (["--bundle", "marble"], "bundle: expected a folder or one of ["),
         (["--episodes", "0"], "expected at least 1 episode, got 0"),
         (["--seed", "-5"], f"expected a seed of 0 to {2**63 - 1}, got -5"),
