@@ -89,22 +89,22 @@ def _percent(bars: Sequence[Arrivals]) -> tuple[Array, Array]:
     return 100 * rates, 100 * np.abs(bounds - rates)
 
 
-def plot_angles(path: Path, by_images: Mapping[int, float], levels: Mapping[str, float]) -> None:
+def plot_angles(path: Path, series: Mapping[str, Mapping[int, float]], levels: Mapping[str, float]) -> None:
     """Draw the error of joint angles over the number of target images, and levels to compare with.
 
     Args:
         path: the PNG file.
-        by_images: L2 in turns squared by number of images.
+        series: L2 in turns squared by number of images, 0 among them, by name.
         levels: L2 of models that have no such number.
     """
     figure, (axes,) = _figure(1)
     for k, (name, value) in enumerate(levels.items()):
-        axes.axhline(value, color=_COLORS[(0, 1, 3, 4, 7)[k % 5]], linestyle="--", linewidth=1.4, label=name)
-    if by_images:
-        axes.plot(list(by_images), list(by_images.values()), "o-", color=_COLORS[6], linewidth=1.8, label="inverse")
-        axes.set_xscale("log")
-        axes.set_xticks(list(by_images), [str(count) for count in by_images])
-        axes.minorticks_off()
+        axes.axhline(value, color=_COLORS[(0, 1, 3, 4)[k % 4]], linestyle="--", linewidth=1.4, label=name)
+    counts = sorted({count for by_images in series.values() for count in by_images})
+    for color, (name, by_images) in zip(_COLORS[6:], series.items(), strict=False):
+        if by_images:
+            axes.plot([counts.index(n) for n in by_images], list(by_images.values()), "o-", color=color, label=name)
+    axes.set_xticks(range(len(counts)), [str(count) for count in counts])
     axes.set_yscale("log")
     axes.set(xlabel="target images", ylabel="L2 (turns²)")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from taskgan_ros.experiments import plots
 from taskgan_ros.experiments.page import Page
@@ -34,8 +35,10 @@ _ANGLE_MODELS = {
     "source-only": "f_X on the target image as it is",
     "pretrained": "f_X behind F after pre-training, no target image",
     "inverse-n": "f_X behind F, with n target images",
+    "…+refined": "and f_X refined (step 3) on F's translations of randomised simulation, no target image among them",
     "benchmark": "f_X in its own domain",
 }
+_REFINED = "+refined"
 _NO_TRANSLATOR = ("domain-randomisation", "mmd")
 _MEASURES = {
     "L1": "l1",
@@ -53,6 +56,7 @@ _ABOUT_MEASURES = (
     "images; its error is squared, in standard deviations of the labels."
 )
 Show = Callable[[str], str]
+Key = TypeVar("Key", int, str)
 
 
 @dataclass(frozen=True)
@@ -181,7 +185,9 @@ def _write_unseen(page: Page, results: Results) -> None:
 
 def _write_angles(page: Page, results: Results) -> None:
     counts = sorted({int(count) for (count,) in results.named(r"inverse-(\d+)/(?:angles|translations)")})
-    models = ["normal", "source-only", "pretrained", *(f"inverse-{count}" for count in counts), "benchmark"]
+    translators = {0: "pretrained"} | {count: f"inverse-{count}" for count in counts}
+    inverse = [name + step for name in translators.values() for step in ("", _REFINED)]
+    models = ["normal", "source-only", *inverse, "benchmark"]
     columns: dict[str, Show] = {
         "L2 (turns²)": lambda name: results.show(f"{name}/angles", "l2"),
         "against normal": lambda name: _against_normal(results, name),
@@ -198,7 +204,7 @@ def _write_angles(page: Page, results: Results) -> None:
     )
     _add_symmetry(page, results)
     _add_joints(page, results, models)
-    _plot_angles(page, results, counts)
+    _plot_angles(page, results, translators)
     names = [name for name in models if results.has(f"{name}/translations")]
     if names:
         page.add("## Translations", _ABOUT_MEASURES)
@@ -242,15 +248,17 @@ def _mean_joint(seeds: list[dict[str, dict[str, float]]], joint: str) -> str:
     return f"{math.fsum(figures['rms_deg_per_joint'][joint] for figures in seeds) / len(seeds):.3g}"
 
 
-def _plot_angles(page: Page, results: Results, counts: list[int]) -> None:
-    def known(names: Iterable[str]) -> dict[str, float]:
-        values = {name: results.mean(f"{name}/angles", "l2") for name in names}
-        return {name: value for name, value in values.items() if value is not None}
+def _plot_angles(page: Page, results: Results, translators: Mapping[int, str]) -> None:
+    def known(names: Mapping[Key, str]) -> dict[Key, float]:
+        values = {key: results.mean(f"{name}/angles", "l2") for key, name in names.items()}
+        return {key: value for key, value in values.items() if value is not None}
 
-    found = known(f"inverse-{count}" for count in counts)
-    by_images = {count: found[f"inverse-{count}"] for count in counts if f"inverse-{count}" in found}
-    levels = known(("source-only", "normal", "pretrained", "benchmark"))
-    draw = (lambda path: plots.plot_angles(path, by_images, levels)) if by_images or levels else None
+    series = {
+        "inverse": known(translators),
+        "inverse+refined": known({count: name + _REFINED for count, name in translators.items()}),
+    }
+    levels = known(_same(("source-only", "normal", "benchmark")))
+    draw = (lambda path: plots.plot_angles(path, series, levels)) if levels or any(series.values()) else None
     page.plot("images.png", "Error of joint angles by the number of target images", draw)
 
 

@@ -209,6 +209,12 @@ class Lab:
         options = {"steps": self.scale.refine_steps, "target_images": images}
         return self.cell(f"{short_name(domain)}/{label}/refined", "refine", needs, **options)
 
+    def refined_on_randomized(self, name: str, translator: Cell, validation: Cell) -> Cell:
+        """Return f_X refined on F's translations of randomised simulation, of which there is plenty."""
+        needs = {"source": self.source(), "target": self.randomized(), "validation": validation}
+        needs |= {"task_model": self.source_model(), "translator": translator}
+        return self.cell(f"{name}/task-model", "refine", needs, steps=self.scale.refine_steps, variants=1)
+
     def two_column(self, domain: str, regime: str) -> Cell:
         """Return the two-column task model of a regime of figure 9: its name says what it learns from."""
         needs = {"task_model": self.source_model(), "validation": self.held_out(domain)}
@@ -313,7 +319,7 @@ def joint_angles(lab: Lab, domains: Iterable[str]) -> list[Cell]:
         lab.angles("normal", normal, test),
         lab.angles("benchmark", model, lab.held_out("source")),
         lab.angles("source-only", model, test),
-        lab.angles("pretrained", model, test, lab.pretrained()),
+        *_with_refined(lab, "pretrained", lab.pretrained(), test),
         lab.cell("symmetry/angles", "symmetry", {}),
     ]
     enough = [count for count in ANGLE_IMAGES if count <= lab.scale.pose_target_episodes * _IMAGES_PER_EPISODE]
@@ -321,9 +327,18 @@ def joint_angles(lab: Lab, domains: Iterable[str]) -> list[Cell]:
         name = f"inverse-{count}"
         steps = min(lab.recipe().steps, _STEPS_AN_IMAGE * count)
         translator = lab.inverse(domain, name, count, steps=steps)
-        cells.append(lab.angles(name, model, test, translator))
+        cells += _with_refined(lab, name, translator, test)
         cells.append(lab.translations(name, translator, test, judge))
     return cells
+
+
+def _with_refined(lab: Lab, name: str, translator: Cell, test: Cell) -> list[Cell]:
+    """Return the errors of f_X behind F, as it was and after step 3."""
+    refined = lab.refined_on_randomized(f"{name}+refined", translator, test)
+    return [
+        lab.angles(name, lab.source_model(), test, translator),
+        lab.angles(f"{name}+refined", refined, test, translator),
+    ]
 
 
 _MMD_WEIGHT = 0.1  # of 0, 0.1 and 1 the best in 400 steps, by a hair

@@ -27,14 +27,17 @@ def locate(run: Path, given: str | Path) -> Path:
     raise InputError(f"{run}: expected {given}, which it was made from, here or in a folder above the run, got none")
 
 
-def check_domain(what: str, expected: str | None, actual: str) -> None:
-    """Refuse a domain, a shipped name or a user's file, that has not the expected one's name; None expects any.
+def check_domain(what: str, expected: str | tuple[str, ...] | None, actual: str) -> None:
+    """Refuse a domain, a shipped name or a user's file, that has not an expected one's name; None expects any.
 
     Raises:
-        InputError: with both names.
+        InputError: with the names.
     """
-    if expected is not None and short_name(expected) != short_name(actual):
-        raise InputError(f"{what}: expected the domain {short_name(expected)}, got {short_name(actual)}")
+    if expected is None:
+        return
+    names = [short_name(name) for name in ((expected,) if isinstance(expected, str) else expected)]
+    if short_name(actual) not in names:
+        raise InputError(f"{what}: expected the domain {' or '.join(names)}, got {short_name(actual)}")
 
 
 def translated_domains(run: Path) -> tuple[str | None, str]:
@@ -45,6 +48,19 @@ def translated_domains(run: Path) -> tuple[str | None, str]:
         return None, source
     target = read_info(locate(run, config["target"])).domain
     return (target, source) if config["direction"] == "inverse" else (source, target)
+
+
+def understood_domains(run: Path) -> tuple[str, ...] | None:
+    """Return the domains whose images a translator learned to translate: its own and the one it pre-trained on.
+
+    None stands for any, as in `translated_domains`.
+    """
+    taken, _ = translated_domains(run)
+    if taken is None:
+        return None
+    config = read_description(run).config
+    pretrain = config["pretrain"] if config["direction"] == "inverse" else None
+    return (taken, read_info(locate(run, pretrain)).domain) if pretrain else (taken,)
 
 
 def generations(run: Path) -> list[dict[str, Any]]:

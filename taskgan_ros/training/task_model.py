@@ -19,7 +19,7 @@ from taskgan_ros.errors import InputError
 from taskgan_ros.training import distributed
 from taskgan_ros.training.augment import photometric
 from taskgan_ros.training.bank import Bank, label_scale, make_bank
-from taskgan_ros.training.lineage import check_domain, translated_domains
+from taskgan_ros.training.lineage import check_domain, translated_domains, understood_domains
 from taskgan_ros.training.loop import Schedule, train
 from taskgan_ros.training.networks import TaskModel, to_uint8
 from taskgan_ros.training.objectives import mmd_loss, task_loss
@@ -73,7 +73,7 @@ class RefineConfig(RunOptions):
     source: Path
     """The dataset that the task model was trained on."""
     target: Path
-    """The dataset to translate; its labels train."""
+    """The dataset to translate; its labels train. With a handful of target images: the one to pre-train on."""
     steps: Count = 3000
     """A fifth of step 1: the weights start close."""
     batch_size: Count = 32
@@ -281,11 +281,11 @@ def refine(config: RefineConfig) -> dict[str, float]:
     source, target = load_dataset(config.source), load_dataset(config.target)
     for dataset in (source, target):
         check_compatible(learned.data, dataset.info)
-    taken, given = translated_domains(config.translator)
+    given, understood = translated_domains(config.translator)[1], understood_domains(config.translator)
     check_domain(f"{config.translator}, what it translates into", learned.data.domain, given)
     check_domain(f"source: {config.source}", learned.data.domain, source.info.domain)
-    check_domain(f"target: {config.target}", taken, target.info.domain)
-    split = split_dataset(target, config.validation, 0.1, config.seed)
+    check_domain(f"target: {config.target}", understood, target.info.domain)
+    split = split_dataset(target, config.validation, 0.1, config.seed, understood)
     training, validation = split.banks(config.target_images, learned.scale, device)
     count = max(1, round(config.batch_size * config.translated_share))
     distributed.check_shares(translated_images=count, source_images=config.batch_size - count)
@@ -332,8 +332,17 @@ class Split:
         return bank.take(training), judge.take(self.held_out)
 
 
-def split_dataset(dataset: Dataset, validation: Path | None, share: float, seed: int) -> Split:
-    """Hold out a share of the episodes, or none where another dataset of the domain is there to validate on.
+def split_dataset(
+    dataset: Dataset, validation: Path | None, share: float, seed: int, domains: tuple[str, ...] | None = ()
+) -> Split:
+    """Hold out a share of the episodes, or none where there is another dataset to validate on.
+
+    Args:
+        dataset: to train on.
+        validation: the other dataset, of the same domain or one of `domains`; of any where that is None.
+        share: of the episodes.
+        seed: of the draw.
+        domains: see validation.
 
     Raises:
         InputError: fewer than two episodes to split, or a `validation` that does not fit.
@@ -343,7 +352,8 @@ def split_dataset(dataset: Dataset, validation: Path | None, share: float, seed:
         return Split(dataset, training, dataset, held_out)
     judge = load_dataset(validation)
     check_compatible(dataset.info, judge.info)
-    check_domain(f"validation: {validation}", dataset.info.domain, judge.info.domain)
+    expected = None if domains is None else (dataset.info.domain, *domains)
+    check_domain(f"validation: {validation}", expected, judge.info.domain)
     return Split(dataset, np.arange(len(dataset)), judge, np.arange(len(judge)))
 
 

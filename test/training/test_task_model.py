@@ -491,7 +491,7 @@ def test_refining_with_another_domain_is_refused(
     (forward / "config.yaml").write_text(text.replace("direction: inverse", "direction: forward"))
     for options, message in (
         (["--source", other], f"source: {other}: expected the domain source, got target_a"),
-        (["--target", other], f"target: {other}: expected the domain target_wood, got target_a"),
+        (["--target", other], f"target: {other}: expected the domain target_wood or randomized, got target_a"),
         (
             ["--translator", forward],
             f"{forward}, what it translates into: expected the domain source, got target_wood",
@@ -500,6 +500,14 @@ def test_refining_with_another_domain_is_refused(
         capsys.readouterr()
         assert not refine_here("run", *options, status=2).exists()
         assert refused(capsys) == message
+
+
+def test_images_that_the_translator_pre_trained_on_refine_too(
+    refine_here: Callable[..., Path], target: Path, collected: Callable[..., Path]
+) -> None:
+    randomized = collected("randomized", seed=3)
+    run = refine_here("run", "--target", randomized, "--validation", target)
+    assert "validation_translated_error" in metrics(run)[-1]
 
 
 def test_refining_with_a_task_model_in_place_of_a_translator_is_refused(
