@@ -55,8 +55,7 @@ def _train_task_model(arguments: Sequence[str]) -> None:
 
 def _train_translator(arguments: Sequence[str]) -> None:
     """Step 2: learn to translate the target's images into the source's, or the other way."""
-    from taskgan_ros.training.recipe import parse_translator
-    from taskgan_ros.training.translator import train_translator
+    from taskgan_ros.training.translator import parse_translator, train_translator
 
     train_translator(parse_translator(arguments))
 

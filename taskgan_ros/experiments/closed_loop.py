@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,17 @@ from numpy.typing import NDArray
 from taskgan_ros.config import config_dataclass, short_name
 from taskgan_ros.errors import InputError
 from taskgan_ros.experiments.models import load_policy
-from taskgan_ros.progress import progress_bar
 from taskgan_ros.sim.cell import Cell
+from taskgan_ros.sim.distance_plot import dress_distances
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.sim.episode import check_seed_range, sample_test_episode
-from taskgan_ros.sim.evaluate import TEST_SEED, rollout
-from taskgan_ros.sim.pool import run_parallel
+from taskgan_ros.sim.evaluate import TEST_SEED, arrivals, rollout, run_episodes
 from taskgan_ros.sim.scene import Scene, load_scene
 from taskgan_ros.training.lineage import data_seeds
 from taskgan_ros.training.run import Count
 from taskgan_ros.training.task_model import Learned, load_task_model
 
 DISTANCES = "distances.png"
-_LOCKSTEP = 10  # episodes that step together, one batch a step, however many workers: batches may not change figures
 
 Array = NDArray[np.float64]
 
@@ -67,20 +65,14 @@ def measure_closed_loop(config: ClosedLoopConfig) -> dict[str, Any]:
     _check_scene(config, learned, scene)
     _check_seed(config)
     sample_test_episode(scene, config.seed, 0)
-    distances_m = _run(config, scene)
+    title = f"closed loop in {short_name(config.domain)}"
+    distances_m = run_episodes(partial(_run_chunk, config), config.episodes, scene, config.workers, title)
     config.out.mkdir(parents=True, exist_ok=True)
-    title = f"{config.task_model.name} in {short_name(config.domain)}"
-    _plot(config.out / DISTANCES, distances_m, scene, title)
+    _plot(config.out / DISTANCES, distances_m, scene, f"{config.task_model.name} in {short_name(config.domain)}")
     final_m = distances_m[:, -1]
-    successes = int((final_m < scene.threshold_m).sum())
     return {
-        "success_rate": successes / len(final_m),
-        "successes": successes,
-        "episodes": len(final_m),
-        "steps": scene.steps,
-        "threshold_m": scene.threshold_m,
-        "final_distance_mean_m": float(final_m.mean()),
-        "final_distance_std_m": float(final_m.std()),
+        **arrivals(distances_m, scene),
+        "successes": int((final_m < scene.threshold_m).sum()),
         "final_distances_m": np.round(final_m, 4).tolist(),
     }
 
@@ -106,28 +98,6 @@ def _check_seed(config: ClosedLoopConfig) -> None:
         raise InputError(f"expected a seed that no training data was drawn with ({used}), got {config.seed}")
 
 
-def _run(config: ClosedLoopConfig, scene: Scene) -> Array:
-    """Return the distances (E, steps + 1) in m of all episodes, in order."""
-    chunks = [range(k, min(k + _LOCKSTEP, config.episodes)) for k in range(0, config.episodes, _LOCKSTEP)]
-    ended: dict[range, Array] = {}
-    with (
-        progress_bar(f"closed loop in {short_name(config.domain)}", config.episodes, "episodes") as advance,
-        closing(_run_chunks(config, chunks)) as results,
-    ):
-        for chunk, result in results:
-            ended[chunk] = result
-            final_m = np.concatenate(list(ended.values()))[:, -1]
-            advance(len(chunk), success=float((final_m < scene.threshold_m).mean()))
-    return np.concatenate([ended[chunk] for chunk in chunks])
-
-
-def _run_chunks(config: ClosedLoopConfig, chunks: list[range]) -> Generator[tuple[range, Array], None, None]:
-    if config.workers > 1:
-        yield from run_parallel(partial(_run_chunk, config), chunks, config.workers)
-    else:
-        yield from ((chunk, _run_chunk(config, chunk)) for chunk in chunks)
-
-
 def _run_chunk(config: ClosedLoopConfig, indices: range) -> Array:
     scene = load_scene(config.scene)
     policy = load_policy(config.task_model, config.translator, torch.device("cpu"))
@@ -151,10 +121,5 @@ def _plot(path: Path, distances_m: Array, scene: Scene, title: str) -> None:
     figure = Figure(figsize=(7, 4), dpi=100, layout="constrained")
     axes = figure.subplots()
     axes.plot(scene.step_s * np.arange(scene.steps + 1), distances_m.T, color="#009e73", alpha=0.4, linewidth=1)
-    axes.axhline(scene.threshold_m, color="black", linestyle="--", linewidth=1)
-    axes.set(xlabel="time (s)", ylabel="tip to goal (m)", title=title)
-    axes.set_ylim(bottom=0)
-    axes.set_xlim(left=0)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    dress_distances(axes, scene.threshold_m, title)
     figure.savefig(path)

@@ -12,9 +12,8 @@ from taskgan_ros.config import config_dataclass, is_path, load, resolve, share_d
 from taskgan_ros.errors import InputError
 from taskgan_ros.experiments.cells import Cell
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.training.recipe import load_recipe
+from taskgan_ros.training.recipe import Recipe, load_recipe
 from taskgan_ros.training.run import Count
-from taskgan_ros.training.translator import Recipe
 
 _IMAGES_PER_EPISODE = 16  # of both shipped scenes; the paper's
 _SOURCE, _TARGET, _RANDOMIZED, _UNSEEN, _TEST = 1, 2, 3, 5, 6  # seeds of the datasets of study seed 0

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from taskgan_ros.sim.distance_plot import dress_distances
 from taskgan_ros.sim.evaluate import EvaluateConfig, summarise
 from taskgan_ros.sim.scene import Scene
 
@@ -138,13 +139,7 @@ def write_plot(path: Path, episodes: Sequence[Episode], threshold_m: float, titl
             axes.annotate(
                 f" {episode.index + 1}", (episode.times_s[-1], episode.final_distance_m), color=color, va="center"
             )
-    axes.axhline(threshold_m, color="black", linestyle="--", linewidth=1)
-    axes.text(1, threshold_m, f"{threshold_m:g} m", va="bottom", ha="right", transform=axes.get_yaxis_transform())
-    axes.set(xlabel="time (s)", ylabel="tip to goal (m)", title=title)
-    axes.set_ylim(bottom=0)
-    axes.set_xlim(left=0)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    dress_distances(axes, threshold_m, title)
     figure.savefig(path)
 
 

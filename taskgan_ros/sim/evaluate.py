@@ -72,17 +72,9 @@ def evaluate(config: EvaluateConfig) -> dict[str, object]:
     sample_test_episode(scene, config.seed, 0)
     if config.json:
         _check_place(config.json)
-    chunks = [range(k, min(k + _LOCKSTEP, config.episodes)) for k in range(0, config.episodes, _LOCKSTEP)]
-    ended: dict[range, NDArray[np.float64]] = {}
-    with (
-        progress_bar(f"evaluate in {config.domain}", config.episodes, "episodes") as advance,
-        closing(run_parallel(partial(_run_chunk, config), chunks, max(1, config.workers))) as results,
-    ):
-        for chunk, result in results:
-            ended[chunk] = result
-            final = np.concatenate(list(ended.values()))[:, -1]
-            advance(len(chunk), success=float((final < scene.threshold_m).mean()))
-    figures = summarise(np.concatenate([ended[chunk] for chunk in chunks]), scene, config)
+    run = partial(_run_chunk, config)
+    distances = run_episodes(run, config.episodes, scene, max(1, config.workers), f"evaluate in {config.domain}")
+    figures = summarise(distances, scene, config)
     print_line(
         f"{config.bundle} in {config.domain}: {figures['success_rate']:.0%} of {config.episodes} episodes, "
         f"final distance {figures['final_distance_mean_m']:.3f} ± {figures['final_distance_std_m']:.3f} m"
@@ -94,6 +86,18 @@ def evaluate(config: EvaluateConfig) -> dict[str, object]:
 
 def summarise(distances: NDArray[np.float64], scene: Scene, config: EvaluateConfig) -> dict[str, object]:
     """Return the figures of episodes whose distances (E, steps + 1) in m are given."""
+    return {
+        **arrivals(distances, scene),
+        "domain": config.domain,
+        "bundle": config.bundle,
+        "seed": config.seed,
+        "translate": config.translate,
+        "command": _command(config),
+    }
+
+
+def arrivals(distances: NDArray[np.float64], scene: Scene) -> dict[str, float]:
+    """Return how many of the episodes whose distances (E, steps + 1) in m are given end within the threshold."""
     final = distances[:, -1]
     return {
         "success_rate": float((final < scene.threshold_m).mean()),
@@ -102,12 +106,36 @@ def summarise(distances: NDArray[np.float64], scene: Scene, config: EvaluateConf
         "episodes": len(final),
         "steps": distances.shape[1] - 1,
         "threshold_m": scene.threshold_m,
-        "domain": config.domain,
-        "bundle": config.bundle,
-        "seed": config.seed,
-        "translate": config.translate,
-        "command": _command(config),
     }
+
+
+def run_episodes(
+    run_chunk: Callable[[range], NDArray[np.float64]], episodes: int, scene: Scene, workers: int, title: str
+) -> NDArray[np.float64]:
+    """Run episodes in chunks with a progress bar, and return their distances (E, steps + 1) in m, in order.
+
+    Args:
+        run_chunk: takes the indices of episodes that step together and returns their distances; can be pickled.
+        episodes: how many; the chunks are the same however many workers there are, for batches may change figures.
+        scene: says what an arrival is.
+        workers: processes; 1 starts none.
+        title: of the progress bar.
+
+    Raises:
+        InputError: a worker that was killed.
+    """
+    chunks = [range(k, min(k + _LOCKSTEP, episodes)) for k in range(0, episodes, _LOCKSTEP)]
+    here = ((chunk, run_chunk(chunk)) for chunk in chunks)
+    ended: dict[range, NDArray[np.float64]] = {}
+    with (
+        progress_bar(title, episodes, "episodes") as advance,
+        closing(run_parallel(run_chunk, chunks, workers) if workers > 1 else here) as results,
+    ):
+        for chunk, result in results:
+            ended[chunk] = result
+            final = np.concatenate(list(ended.values()))[:, -1]
+            advance(len(chunk), success=float((final < scene.threshold_m).mean()))
+    return np.concatenate([ended[chunk] for chunk in chunks])
 
 
 def rollout(scene: Scene, cell: Cell, act: Act, seed: int, indices: range) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,10 +11,8 @@ from taskgan_ros.training import distributed
 from taskgan_ros.training.augment import diff_augment
 from taskgan_ros.training.networks import Discriminator, autocast
 from taskgan_ros.training.objectives import ImagePool, adversarial_loss, discriminator_loss, r1_penalty
+from taskgan_ros.training.recipe import Recipe
 from taskgan_ros.training.task_model import set_rate
-
-if TYPE_CHECKING:
-    from taskgan_ros.training.translator import Recipe
 
 BETAS = (0.5, 0.999)  # CycleGAN's
 

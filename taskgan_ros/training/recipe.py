@@ -1,15 +1,76 @@
-"""Named recipes: the settings of step 2 as files, and each setting as an option of its own."""
+"""Named recipes: the settings of step 2 as files."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
 from typing import Annotated
 
-import tyro
+import pydantic
 
 from taskgan_ros.config import config_dataclass, load, resolve
-from taskgan_ros.training.translator import Recipe, TranslatorConfig
+from taskgan_ros.training.networks import GeneratorConfig
+from taskgan_ros.training.run import Count, Share
+
+Weight = Annotated[float, pydantic.Field(ge=0)]
+
+
+@config_dataclass
+class Recipe:
+    """How a translator is trained: `config/recipes/*.yaml`. The defaults are the paper's; each line past it is off."""
+
+    generator: GeneratorConfig = GeneratorConfig()
+    """Shape of the generator."""
+    steps: Annotated[int, pydantic.Field(ge=0)] = 15000
+    """Steps of the TaskGAN itself, after `pretrain_steps`; 0 pre-trains alone (James et al. 2019)."""
+    batch_size: Count = 4
+    """Images translated for the adversarial and the task loss."""
+    learning_rate: Annotated[float, pydantic.Field(gt=0)] = 2e-4
+    """Adam's, of generator and discriminator; it falls linearly over the second half."""
+    adversarial_weight: Weight = 1.0
+    """Weight of the adversarial loss; a translator that has pre-trained needs less."""
+    lambda_task: Weight = 0.01
+    """Weight of the task loss, the paper's; on labels of unit variance 1 is a better start."""
+    lambda_warmup: Share = 0.0
+    """Share of all steps over which lambda_task grows from 0."""
+    task_gradient_limit: Weight = 0.0
+    """The task loss's gradient at an image is at most this many times as long as the other losses'; 0 sets no limit.
+    On images that look like nothing yet, the task model's gradients are huge and lead nowhere."""
+    sigmoid: bool = True
+    """Whether the discriminator ends in a sigmoid; the paper's does."""
+    pool_size: Annotated[int, pydantic.Field(ge=0)] = 50
+    """Generated images kept for the discriminator; CycleGAN's."""
+    pretrain_steps: Annotated[int, pydantic.Field(ge=0)] = 0
+    """Steps on pairs of randomised and plain simulation before the TaskGAN (James et al. 2019)."""
+    pretrain_batch_size: Count = 8
+    """Pairs a step while pre-training."""
+    pretrain_learning_rate: Annotated[float, pydantic.Field(gt=0)] = 5e-4
+    """Adam's while pre-training, which no discriminator makes unstable."""
+    pairs_batch_size: Annotated[int, pydantic.Field(ge=0)] = 0
+    """Pairs of randomised simulation that stay in each TaskGAN step."""
+    identity_batch_size: Annotated[int, pydantic.Field(ge=0)] = 0
+    """Images of the output domain that the translator must leave as they are, a step."""
+    pixel_weight: Weight = 10.0
+    """Weight of the L1 loss wherever the true image is known: pairs and identity."""
+    paired_target: bool = False
+    """Whether the few target images also train by L1 on their true render, where the dataset holds it. The other
+    direction learns from the same pairs turned round, a batch of them beside each batch of source images."""
+    augment: Weight = 0.0
+    """Strength of photometric augmentation of the translator's input."""
+    diff_augment: bool = False
+    """Whether the discriminator sees shifted and recoloured images (Zhao et al. 2020)."""
+    matched_poses: Annotated[int, pydantic.Field(ge=0)] = 0
+    """Real images are drawn among this many nearest to the generated ones' labels; 0 draws freely."""
+    ema: Share = 0.0
+    """Decay of the moving average of the generator's weights; 0 keeps the last weights."""
+    r1: Weight = 0.0
+    """Weight of the gradient penalty at real images."""
+    self_weight: Weight = 0.0
+    """Weight of the L1 distance of a translation from its input, SimGAN's (Shrivastava et al. 2017)."""
+    cycle_weight: Weight = 0.0
+    """Weight of the L1 distance after the way there and back, CycleGAN's (Zhu et al. 2017). A generator and a
+    discriminator of the way back train along; `task_gradient_limit` leaves this loss out."""
+    conditional: bool = False
+    """Whether the discriminator sees each output beside its input, pix2pix's (Isola et al. 2016). What is real comes
+    from the target images with their true render."""
 
 
 def load_recipe(name_or_path: str) -> Recipe:
@@ -19,21 +80,3 @@ def load_recipe(name_or_path: str) -> Recipe:
         InputError: unknown name, or a file that does not describe a recipe.
     """
     return load(Recipe, resolve("recipes", name_or_path))
-
-
-def parse_translator(arguments: Sequence[str]) -> TranslatorConfig:
-    """Return the configuration that command-line `arguments` give, over the recipe that they name.
-
-    Raises:
-        InputError: unknown recipe.
-    """
-    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    finder.add_argument("--recipe", nargs="?", default="default", const="default")  # tyro refuses one without a name
-    named = load_recipe(finder.parse_known_args(arguments)[0].recipe)
-
-    @config_dataclass
-    class Configured(TranslatorConfig):
-        settings: Annotated[Recipe, tyro.conf.arg(name="")] = named
-
-    Configured.__doc__ = TranslatorConfig.__doc__
-    return tyro.cli(Configured, prog="taskgan train translator", args=list(arguments))

@@ -23,6 +23,7 @@ from taskgan_ros.errors import InputError, OutputExistsError
 from taskgan_ros.training import distributed
 
 Count = Annotated[int, pydantic.Field(ge=1)]
+Share = Annotated[float, pydantic.Field(ge=0, lt=1)]
 
 CONFIG, METRICS, CHECKPOINT = "config.yaml", "metrics.jsonl", "checkpoint.pt"
 

@@ -23,14 +23,21 @@ from taskgan_ros.training.lineage import check_domain, translated_domains, under
 from taskgan_ros.training.loop import Schedule, train
 from taskgan_ros.training.networks import TaskModel, to_uint8
 from taskgan_ros.training.objectives import mmd_loss, task_loss
-from taskgan_ros.training.run import Count, Run, RunOptions, load_weights, pick_device, read_description, write_text
+from taskgan_ros.training.run import (
+    Count,
+    Run,
+    RunOptions,
+    Share,
+    load_weights,
+    pick_device,
+    read_description,
+    write_text,
+)
 
 WEIGHTS = "task_model"
 _LEARNED = "learned.yaml"
 _EVALUATION_BATCH = 256
 _SOURCE_STRIDE = 15  # images apart that refinement checks the source on: all would take longer than the training
-
-Share = Annotated[float, pydantic.Field(ge=0, lt=1)]
 
 
 @config_dataclass

@@ -9,8 +9,8 @@ import pytest
 from taskgan_ros.config import share_dir
 from taskgan_ros.errors import InputError
 from taskgan_ros.training.networks import GeneratorConfig
-from taskgan_ros.training.recipe import load_recipe, parse_translator
-from taskgan_ros.training.translator import Recipe
+from taskgan_ros.training.recipe import Recipe, load_recipe
+from taskgan_ros.training.translator import parse_translator
 
 NEEDED = ["--source", "s.h5", "--target", "t.h5", "--task-model", "f", "--out", "o"]
 

@@ -22,7 +22,8 @@ from taskgan_ros.training.lineage import data_seeds, translated_domains
 from taskgan_ros.training.networks import to_network
 from taskgan_ros.training.run import load_checkpoint
 from taskgan_ros.training.task_model import load_task_model
-from taskgan_ros.training.translator import TranslatorTrainer, load_translator
+from taskgan_ros.training.taskgan import TranslatorTrainer
+from taskgan_ros.training.translator import load_translator
 
 Collected = Callable[..., Path]
 Train = Callable[..., Path]

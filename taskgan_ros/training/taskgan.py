@@ -1,0 +1,316 @@
+"""The TaskGAN: a generator against a discriminator, held to its task by a task model (section 3 of the paper)."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from taskgan_ros.training import distributed
+from taskgan_ros.training.adversary import BETAS, Adversary
+from taskgan_ros.training.augment import photometric
+from taskgan_ros.training.bank import Bank
+from taskgan_ros.training.cycle import Cycle
+from taskgan_ros.training.networks import Discriminator, Generator, TaskModel, autocast, upscale
+from taskgan_ros.training.objectives import pixel_loss, task_loss
+from taskgan_ros.training.recipe import Recipe
+from taskgan_ros.training.task_model import linear_decay, set_rate
+
+WEIGHTS = "translator"
+_EVALUATION_BATCH = 32
+_PICTURE_ROWS = 6
+_TINY = 1e-12  # keeps ratios of gradients finite
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Banks:
+    """What a translator trains on, in the direction that it translates in.
+
+    Attributes:
+        inputs: to translate; pre-training pairs where there is no target.
+        outputs: real images of the output domain.
+        pairs: inputs like those of the input domain, paired with the output domain; None where a recipe wants none.
+        labelled: the few target images and their true renders, whichever of the two is translated; it is `inputs` where
+            that is the target image, and None where a recipe wants none.
+        validation: like `inputs`, held out.
+    """
+
+    inputs: Bank
+    outputs: Bank
+    pairs: Bank | None
+    labelled: Bank | None
+    validation: Bank
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """The images of one step, of which the first B are the ones to translate.
+
+    Attributes:
+        recorded: (B, 3, H, W) those as they were recorded.
+        inputs: (N, 3, H, W) all, augmented.
+        labels: (N, J).
+        truth: (M, 3, H, W) the true outputs of the last M.
+    """
+
+    recorded: Tensor
+    inputs: Tensor
+    labels: Tensor
+    truth: Tensor
+
+
+class TranslatorTrainer:
+    """TaskGAN: a generator against a discriminator, held to its task by a frozen task model in the output domain.
+
+    Attributes:
+        generator: the translator in training; a moving average of it is what the run saves.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        banks: Banks,
+        task_model: TaskModel,
+        judge: TaskModel | None,
+        start: Generator | None = None,
+    ) -> None:
+        """Take the data, the task model, one to measure with, and a generator that is not to start from nothing."""
+        device = banks.inputs.images.device
+        self.recipe, self._banks, self._device = recipe, banks, device
+        self._task_model = task_model.to(device).requires_grad_(False)
+        self._judge = None if judge is None else judge.to(device).requires_grad_(False)
+        self.generator = _placed(start or Generator(recipe.generator), device)
+        self._average = copy.deepcopy(self.generator).requires_grad_(False)
+        adam = torch.optim.Adam(self.generator.parameters(), recipe.learning_rate, BETAS)
+        self._generator_adam = distributed.joint(adam)
+        self._adversary = self._new_adversary(6 if recipe.conditional else 3)
+        self._cycle: Cycle | None = None
+        if recipe.cycle_weight:
+            self._cycle = Cycle(_placed(Generator(recipe.generator), device), self._new_adversary(3), recipe)
+        self.batch_size = recipe.batch_size
+
+    def _new_adversary(self, channels: int) -> Adversary:
+        return Adversary(_placed(Discriminator(self.recipe.sigmoid, channels), self._device), self.recipe)
+
+    def train_step(self, step: int) -> dict[str, Tensor]:
+        """Do one step of pre-training, or one of the TaskGAN: generator, then discriminator."""
+        recipe = self.recipe
+        if step < recipe.pretrain_steps:
+            set_rate(
+                self._generator_adam,
+                recipe.pretrain_learning_rate * linear_decay(step, recipe.pretrain_steps),
+            )
+            losses = self._pretrain_step(step)
+        else:
+            rate = recipe.learning_rate * linear_decay(step - recipe.pretrain_steps, recipe.steps)
+            set_rate(self._generator_adam, rate)
+            self._adversary.set_rate(rate)
+            if self._cycle is not None:
+                self._cycle.set_rate(rate)
+            losses = self._adversarial_step(step)
+        self._update_average(step)
+        return losses
+
+    def _pretrain_step(self, step: int) -> dict[str, Tensor]:
+        assert self._banks.pairs is not None
+        images, labels, truth = self._draw_pairs(self._banks.pairs, self.recipe.pretrain_batch_size)
+        with autocast(self._device):
+            translated = self.generator(images)
+        losses = {"pixel": pixel_loss(translated, truth), **self._task_losses(translated, labels)}
+        return self._step_generators(step, translated, losses, {}, len(translated))
+
+    def _adversarial_step(self, step: int) -> dict[str, Tensor]:
+        batch = self._mixed_batch()
+        count = distributed.share(self.recipe.batch_size)
+        real = self._draw_real(batch.labels[:count])
+        with autocast(self._device):
+            translated = self.generator(batch.inputs)
+        fake = translated[:count]
+        losses = {"adversarial": self._adversary.loss(self._shown(batch.recorded, fake))}
+        losses |= self._task_losses(translated, batch.labels)
+        if len(batch.truth):
+            losses["pixel"] = pixel_loss(translated[-len(batch.truth) :], batch.truth)
+        if self.recipe.self_weight:
+            losses["self"] = pixel_loss(fake, batch.recorded)
+        closing: dict[str, Tensor] = {}
+        back = fake
+        if self._cycle is not None:  # the last channels of what is real are the output domain's, conditional or not
+            closing, back = self._cycle.losses(self.generator, batch.recorded, fake, real[:, -3:])
+        figures = self._step_generators(step, translated, losses, closing, count)
+        figures["discriminator"] = self._adversary.step(real, self._shown(batch.recorded, fake.detach()))
+        if self._cycle is not None:
+            figures["cycle_discriminator"] = self._cycle.adversary.step(batch.recorded, back.detach())
+        return figures
+
+    def _mixed_batch(self) -> _Batch:
+        """Return images to translate, then those whose true output is known; all pass the generator in one run.
+
+        Which instance norm allows: it treats each image alone.
+        """
+        recipe, banks = self.recipe, self._banks
+        index = banks.inputs.draw(recipe.batch_size)
+        recorded, labels = banks.inputs.batch(index)
+        parts, truths = [(photometric(recorded, recipe.augment), labels)], [recorded[:0]]
+        if recipe.paired_target and banks.labelled is banks.inputs:
+            truths.append(banks.inputs.paired_batch(index))
+        for images, labels, truth in self._known_batches():
+            parts.append((images, labels))
+            truths.append(truth)
+        inputs, all_labels = (torch.cat(columns) for columns in zip(*parts, strict=True))
+        return _Batch(recorded, inputs, all_labels, torch.cat(truths))
+
+    def _known_batches(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Return inputs, labels and true outputs: of identity images, of labelled images turned round, and of pairs."""
+        recipe, banks, known = self.recipe, self._banks, []
+        if recipe.identity_batch_size:
+            images, labels = banks.outputs.batch(banks.outputs.draw(recipe.identity_batch_size))
+            known.append((images, labels, images))
+        if recipe.paired_target and banks.labelled is not None and banks.labelled is not banks.inputs:
+            known.append(self._draw_pairs(banks.labelled, recipe.batch_size))
+        if recipe.pairs_batch_size and banks.pairs is not None:
+            known.append(self._draw_pairs(banks.pairs, recipe.pairs_batch_size))
+        return known
+
+    def _draw_pairs(self, bank: Bank, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return augmented inputs, labels and true outputs of `count` images."""
+        index = bank.draw(count)
+        images, labels = bank.batch(index)
+        return photometric(images, self.recipe.augment), labels, bank.paired_batch(index)
+
+    def _draw_real(self, labels: Tensor) -> Tensor:
+        """Return real images, as the discriminator sees them, to tell from translations with these labels."""
+        recipe = self.recipe
+        bank = self._banks.labelled if recipe.conditional else self._banks.outputs
+        assert bank is not None
+        index = bank.nearest(labels, recipe.matched_poses) if recipe.matched_poses else bank.draw(recipe.batch_size)
+        images, _ = bank.batch(index)
+        return torch.cat([images, bank.paired_batch(index)], dim=1) if recipe.conditional else images
+
+    def _shown(self, recorded: Tensor, translated: Tensor) -> Tensor:
+        """Return what the discriminator sees of translations."""
+        return torch.cat([recorded, translated], dim=1) if self.recipe.conditional else translated
+
+    def _task_losses(self, translated: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return the task loss, or nothing where it has no weight and would only cost time."""
+        if not self.recipe.lambda_task:
+            return {}
+        with autocast(self._device):
+            return {"task": task_loss(self._task_model(translated), labels)}
+
+    def _weights(self, step: int) -> dict[str, float]:
+        """Return each loss's weight in the sum that the generators go down."""
+        recipe = self.recipe
+        warmup = recipe.lambda_warmup * (recipe.pretrain_steps + recipe.steps)
+        return {
+            "adversarial": recipe.adversarial_weight,
+            "task": recipe.lambda_task * min(1.0, (step + 1) / warmup if warmup else 1.0),
+            "pixel": recipe.pixel_weight,
+            "self": recipe.self_weight,
+            "cycle": recipe.cycle_weight,
+            "cycle_adversarial": recipe.adversarial_weight,
+            "cycle_identity": recipe.pixel_weight,
+        }
+
+    def _step_generators(
+        self, step: int, translated: Tensor, losses: dict[str, Tensor], closing: dict[str, Tensor], count: int
+    ) -> dict[str, Tensor]:
+        """Step down the weighted sum of the losses and return them, with |task gradient| / |adversarial gradient|.
+
+        The gradients of `losses` meet at `translated`, so that their ratio at the first `count` images, which is what
+        lambda balances, costs nothing; without an adversarial loss it is against all others. The `closing` losses of a
+        cycle reach both generators by ways of their own.
+        """
+        weights = self._weights(step)
+        gradients = {name: torch.autograd.grad(weights[name] * loss, translated)[0] for name, loss in losses.items()}
+        figures = {name: loss.detach() for name, loss in (losses | closing).items()}
+        task = gradients.pop("task", None)
+        total = torch.stack(list(gradients.values())).sum(dim=0)
+        if task is not None:
+            if self.recipe.task_gradient_limit:
+                task = task * (self.recipe.task_gradient_limit * _lengths(total) / _lengths(task)).clamp(max=1)
+            against = gradients.get("adversarial", total)
+            figures["gradient_ratio"] = task[:count].norm() / against[:count].norm().clamp_min(_TINY)
+            total = total + task
+        roots = [weights[name] * loss for name, loss in closing.items()]
+        adams = [self._generator_adam, *([self._cycle.adam] if self._cycle is not None and closing else [])]
+        for adam in adams:
+            adam.zero_grad()
+        torch.autograd.backward([translated, *roots], [total, *[None] * len(roots)])
+        for adam in adams:
+            adam.step()
+        return figures
+
+    @torch.no_grad()
+    def _update_average(self, step: int) -> None:
+        decay = min(self.recipe.ema, (1 + step) / (10 + step))  # follows closely while the weights still move fast
+        for average, current in zip(self._average.parameters(), self.generator.parameters(), strict=True):
+            average.lerp_(current, 1 - decay)
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Return errors of the translations of held-out images: by task model, by judge, and by pixel where known."""
+        bank, sums = self._banks.validation, {"validation_task": 0.0}
+        for index in torch.arange(len(bank), device=self._device).split(_EVALUATION_BATCH):
+            images, labels = bank.batch(index)
+            translated = self._average(images)
+            figures = {"validation_task": task_loss(self._task_model(translated), labels)}
+            if self._judge is not None:
+                figures["validation_judge"] = task_loss(self._judge(translated), labels)
+            if bank.paired is not None:
+                figures["validation_pixel"] = pixel_loss(translated, bank.paired_batch(index))
+            for name, value in figures.items():
+                sums[name] = sums.get(name, 0.0) + float(value) * len(index) / len(bank)
+        return sums
+
+    @torch.no_grad()
+    def picture(self) -> Tensor:
+        """Return a grid: input, translation, true render where known, for evenly spaced held-out images."""
+        bank = self._banks.validation
+        index = torch.linspace(0, len(bank) - 1, _PICTURE_ROWS, device=self._device).long()
+        images, _ = bank.batch(index)
+        columns = [images, self._average(images)]
+        if bank.paired is not None:
+            columns.append(bank.paired_batch(index))
+        rows = torch.cat([torch.cat(list(column), dim=2) for column in columns], dim=1)
+        return (upscale(rows.unsqueeze(0), 2)[0] + 1) / 2
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Return the translator, averaged."""
+        return {WEIGHTS: self._average}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return networks, optimisers and image pools."""
+        return {
+            "generator": self.generator.state_dict(),
+            "average": self._average.state_dict(),
+            "generator_adam": self._generator_adam.state_dict(),
+            **self._adversary.state_dict(),
+            **({} if self._cycle is None else {"cycle": self._cycle.state_dict()}),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take them over."""
+        self.generator.load_state_dict(state["generator"])
+        self._average.load_state_dict(state["average"])
+        self._generator_adam.load_state_dict(state["generator_adam"])
+        self._adversary.load_state_dict(state)
+        if self._cycle is not None:
+            self._cycle.load_state_dict(state["cycle"])
+
+
+def _lengths(gradient: Tensor) -> Tensor:
+    """Return the length of each image's gradient, (N, 1, 1, 1)."""
+    return gradient.float().flatten(1).norm(dim=1).clamp_min(_TINY).view(-1, 1, 1, 1)
+
+
+def _placed(network: Network, device: torch.device) -> Network:
+    """Put a network on `device`; channels_last is faster on a GPU and slower on a CPU (measured)."""
+    network.to(device)
+    if device.type == "cuda":
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
