@@ -11,7 +11,6 @@ from taskgan_ros.config import config_dataclass
 from taskgan_ros.data.dataset import check_compatible, load_dataset
 from taskgan_ros.errors import InputError
 from taskgan_ros.experiments.models import load_policy
-from taskgan_ros.experiments.pictures import write_translations
 from taskgan_ros.training.run import pick_device
 
 
@@ -28,11 +27,11 @@ class AnglesConfig:
     device: str = "auto"
     """auto, cpu or cuda."""
     out: Path
-    """A folder for the picture."""
+    """A folder, as all steps have one; nothing is left in it."""
 
 
 def measure_angles(config: AnglesConfig) -> dict[str, Any]:
-    """Return the errors of the angles, and draw translations where there are both a translator and the truth.
+    """Return the errors of the angles.
 
     `l2` is the paper's: the mean squared error of angles divided by 2 pi, in turns squared. The labels are continuous,
     so an error is never shortened by a full turn.
@@ -45,10 +44,7 @@ def measure_angles(config: AnglesConfig) -> dict[str, Any]:
     check_compatible(policy.learned.data, data.info)
     if data.info.task != "joint_angles":
         raise InputError(f"{config.dataset}: expected labels of joint_angles, got {data.info.task}")
-    translated = policy.translate(data.images)
-    if config.translator is not None and data.paired is not None:
-        write_translations(config.out, data.images, translated, data.paired)
-    squared = np.square((policy.predict(translated) - data.actions) / (2 * np.pi))
+    squared = np.square((policy.predict(policy.translate(data.images)) - data.actions) / (2 * np.pi))
     per_joint = squared.mean(axis=0)
     return {
         "l2": float(squared.mean()),

@@ -209,7 +209,7 @@ def _write_angles(page: Page, results: Results) -> None:
     if names:
         page.add("## Translations", _ABOUT_MEASURES)
         page.add(table("model", _same(names), _cells_of_measures(results), lambda name, show: show(name)))
-    page.grids(f"{name}/translations" for name in models)
+    page.grids(f"{name}/translations" for name in names)
 
 
 def _against_normal(results: Results, name: str) -> str:

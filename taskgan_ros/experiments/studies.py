@@ -319,6 +319,7 @@ def joint_angles(lab: Lab, domains: Iterable[str]) -> list[Cell]:
         lab.angles("benchmark", model, lab.held_out("source")),
         lab.angles("source-only", model, test),
         *_with_refined(lab, "pretrained", lab.pretrained(), test),
+        lab.translations("pretrained", lab.pretrained(), test, judge),
         lab.cell("symmetry/angles", "symmetry", {}),
     ]
     enough = [count for count in ANGLE_IMAGES if count <= lab.scale.pose_target_episodes * _IMAGES_PER_EPISODE]
