@@ -59,12 +59,16 @@ class Joint:
         origin_rpy: rad, fixed-axis roll, pitch, yaw (URDF's convention).
         lower: rad; leave `lower` and `upper` out for a continuous joint.
         max_velocity: rad/s.
+        max_acceleration: rad/s², what a command or a stop may ask for.
+        max_jerk: rad/s³; leave it out for none. Stops do not keep to it.
     """
 
     name: Annotated[str, pydantic.Field(min_length=1)]
     origin_xyz: Vector3
     origin_rpy: Vector3
     max_velocity: Positive
+    max_acceleration: Positive
+    max_jerk: Positive | None = None
     lower: float | None = None
     upper: float | None = None
 
@@ -142,6 +146,16 @@ class Arm:
     def max_velocity(self) -> NDArray[np.float64]:
         """(n,) speed limits in rad/s."""
         return np.array([joint.max_velocity for joint in self.joints])
+
+    @cached_property
+    def max_acceleration(self) -> NDArray[np.float64]:
+        """(n,) acceleration limits in rad/s²."""
+        return np.array([joint.max_acceleration for joint in self.joints])
+
+    @cached_property
+    def max_jerk(self) -> NDArray[np.float64]:
+        """(n,) jerk limits in rad/s³, inf where there is none."""
+        return np.array([math.inf if joint.max_jerk is None else joint.max_jerk for joint in self.joints])
 
 
 def load_arm(name_or_path: str | Path) -> Arm:

@@ -20,13 +20,18 @@ from taskgan_ros.errors import InputError
 Array = NDArray[np.float64]
 
 
+_BY_PERSON = "held by a person (the service hold)"
+
+
 class State(enum.Enum):
     """What the arm is doing on our account."""
 
     INACTIVE = "inactive"
     WAITING = "waiting"  # active, and not commanded yet
     RUNNING = "running"
-    HELD = "held"  # stopped after having run, or by an output that must not be trusted
+    ARRIVED = "arrived"  # the commands have become small: held, until they are large again
+    HELD = "held"  # stopped after having run, or by a person; goes on by itself once nobody holds it
+    FAULT = "fault"  # stopped by what must not be trusted; needs a person to deactivate and activate
 
 
 class Source(enum.Enum):
@@ -35,7 +40,9 @@ class Source(enum.Enum):
     JOINT_STATES = "joint states"
     IMAGES = "images"
     COMMANDS = "commands"  # the policy: slow or stuck
+    PERSON = "a person"
     OUTPUT = "policy output"  # not finite, or none at all
+    LIMITS = "position limits"  # which the joint states contradict
 
 
 class Action(enum.Enum):
@@ -49,13 +56,14 @@ class Action(enum.Enum):
 class Supervisor:
     """Lets commands through while images, joint states and commands are fresh; asks for one hold when not.
 
-    What was late resumes by itself: the next command with everything fresh is let through. An output that is
-    not finite holds until `deactivate` and `activate`. Only what arrives after `activate` counts, so nothing
-    acts on a pose or an image from before. An arm that was not commanded since is not ours: it gets no hold.
+    What was late resumes by itself: the next command with everything fresh is let through; so does an arm that has
+    arrived, once its commands are large again. An output that is not finite, and a joint far beyond its limits, is a
+    fault until `deactivate` and `activate`. Only what arrives after `activate` counts, so nothing acts on a pose or an
+    image from before; a person's hold stays. An arm that was not commanded since is not ours: it gets no hold.
 
     Attributes:
         state: see `State`.
-        blocked_by: whom the arm waits for, or who holds it; empty while inactive or running.
+        blocked_by: whom the arm waits for, or who holds it; empty while inactive, running or arrived.
         reason: the same as a sentence with times, for a person.
         measured: (n,) rad, the newest good joint state, in the order of `joint_names`; None before the first
             after `activate`.
@@ -69,6 +77,9 @@ class Supervisor:
         image_timeout_s: float = 0.25,
         joint_state_timeout_s: float = 0.25,
         command_timeout_s: float = 0.5,
+        arrived_images: int = 0,
+        lower: ArrayLike = -math.inf,
+        upper: ArrayLike = math.inf,
     ) -> None:
         """Start inactive.
 
@@ -78,6 +89,9 @@ class Supervisor:
             joint_state_timeout_s: s between good joint states.
             command_timeout_s: s from an image's arrival to now, for the image that the last command was made
                 from; it must leave room for two inferences.
+            arrived_images: how many small commands in a row are an arrival; 0 never arrives.
+            lower: (n,) rad; a joint measured below it is a fault: zero, unit or name are not the arm file's.
+            upper: (n,) rad, likewise.
 
         Raises:
             InputError: a timeout that is not a positive number.
@@ -93,13 +107,16 @@ class Supervisor:
             Source.IMAGES: duration("image_timeout_s", image_timeout_s),
             Source.COMMANDS: duration("command_timeout_s", command_timeout_s),
         }
+        self._arrived_images, self._small_commands = arrived_images, 0
+        self._lower, self._upper = np.asarray(lower, np.float64), np.asarray(upper, np.float64)
+        self._is_held_by_person = False
         self._activated_s = 0.0
         self._heard_s: dict[Source, float] = {}
         self._refusals: dict[Source, str] = {}
 
     def activate(self, now_s: float) -> None:
         """Start afresh: wait for joint states, images and a command that arrive from now on."""
-        self.state, self._activated_s = State.WAITING, now_s
+        self.state, self._activated_s, self._small_commands = State.WAITING, now_s, 0
         self.measured = self.parked = None  # a hold at a pose from before would be a jump
         self._heard_s.clear()
         self._refusals.clear()
@@ -111,6 +128,13 @@ class Supervisor:
         self.state, self.blocked_by, self.reason = State.INACTIVE, (), ""
         return Action.HOLD if was_running else Action.NOTHING
 
+    def hold(self, held: bool, now_s: float) -> Action:
+        """Hold the arm for a person, or let it go on by itself; what else stops it stops it still."""
+        self._is_held_by_person = held
+        if held and self.state in (State.RUNNING, State.ARRIVED):
+            return self._stop((Source.PERSON,), _BY_PERSON)
+        return self.tick(now_s)
+
     def receive_image(self, now_s: float) -> None:
         """Note that an image has arrived."""
         self._heard_s[Source.IMAGES] = now_s
@@ -120,8 +144,10 @@ class Supervisor:
         """Note an image that may not be used: it counts as none, and `reason` says so."""
         self._refusals[Source.IMAGES] = why
 
-    def receive_joint_state(self, now_s: float, names: Sequence[str], positions: Sequence[float] | Array) -> None:
+    def receive_joint_state(self, now_s: float, names: Sequence[str], positions: Sequence[float] | Array) -> Action:
         """Take a joint state; one that is not finite or lacks a joint counts as none, and `reason` says so.
+
+        One far beyond the limits is a fault, unless inactive.
 
         Args:
             now_s: s.
@@ -132,17 +158,30 @@ class Supervisor:
             self.measured = configuration(self._joint_names, names, positions)
         except InputError as error:
             self._refusals[Source.JOINT_STATES] = str(error)
-            return
+            return Action.NOTHING
         self._refusals.pop(Source.JOINT_STATES, None)
         self._heard_s[Source.JOINT_STATES] = now_s
         if self.parked is None and self.state is not State.INACTIVE:
             self.parked = self.measured
+        return self._check_limits(self.measured)
+
+    def _check_limits(self, measured: Array) -> Action:
+        beyond = (measured < self._lower) | (measured > self._upper)
+        if self.state in (State.INACTIVE, State.FAULT) or not beyond.any():
+            return Action.NOTHING
+        names = [name for name, is_beyond in zip(self._joint_names, beyond, strict=True) if is_beyond]
+        angles = np.round(measured[beyond], 4).tolist()
+        return self._stop(
+            (Source.LIMITS,),
+            f"expected joint states within the arm file's position limits, got {angles} rad for {names}: "
+            "is it another arm, or are its zeros elsewhere?",
+        )
 
     def joint_state_age_s(self, now_s: float) -> float:
         """Return how long ago `measured` arrived, s; infinite without one since `activate`."""
         return now_s - self._heard_s.get(Source.JOINT_STATES, -math.inf)
 
-    def receive_command(self, now_s: float, command: ArrayLike, image_s: float) -> Action:
+    def receive_command(self, now_s: float, command: ArrayLike, image_s: float, is_small: bool = False) -> Action:
         """Judge a policy's output; COMMAND means that it may be sent.
 
         Args:
@@ -150,17 +189,21 @@ class Supervisor:
             command: (J,) as the policy gave it.
             image_s: when `receive_image` was told of the image that it was made from. A command from an image
                 of before `activate` is ignored.
+            is_small: whether it asks for next to no motion.
         """
         if self._is_ignored(image_s):
             return Action.NOTHING
         if not np.isfinite(command).all():
             values = np.asarray(command, dtype=np.float64).tolist()
             return self.receive_failure(f"the policy's output is not finite: {values}", image_s)
-        if self._is_latched:
+        if self.state is State.FAULT:
             return Action.NOTHING
         self._heard_s[Source.COMMANDS] = image_s
+        self._small_commands = self._small_commands + 1 if is_small else 0
         if self._late(now_s):
             return self.tick(now_s)
+        if self._arrived_images and self._small_commands >= self._arrived_images:
+            return self._stop((), f"the last {self._small_commands} commands were small", State.ARRIVED)
         self.state, self.blocked_by, self.reason = State.RUNNING, (), ""
         return Action.COMMAND
 
@@ -171,35 +214,38 @@ class Supervisor:
             reason: for a person.
             image_s: as for `receive_command`.
         """
-        return Action.NOTHING if self._is_ignored(image_s) else self._stop((Source.OUTPUT,), reason)
+        is_ignored = self._is_ignored(image_s) or self.state is State.FAULT
+        return Action.NOTHING if is_ignored else self._stop((Source.OUTPUT,), reason)
 
     def tick(self, now_s: float) -> Action:
         """Look at the clock; to be called several times within the shortest timeout."""
-        if self.state is State.INACTIVE or self._is_latched:
+        if self.state in (State.INACTIVE, State.FAULT):
             return Action.NOTHING
         late = self._late(now_s)
-        if self.state is State.RUNNING:
+        if self.state is State.ARRIVED and not late:
+            return Action.NOTHING
+        if self.state in (State.RUNNING, State.ARRIVED):
             return self._stop(tuple(late), ", ".join(late.values())) if late else Action.NOTHING
         self.blocked_by = tuple(late) or (Source.COMMANDS,)
         self.reason = ", ".join(late.values()) or "waiting for the next command"
         return Action.NOTHING
 
-    @property
-    def _is_latched(self) -> bool:
-        return Source.OUTPUT in self.blocked_by
-
     def _is_ignored(self, image_s: float) -> bool:
         return self.state is State.INACTIVE or image_s < self._activated_s
 
-    def _stop(self, sources: tuple[Source, ...], reason: str) -> Action:
+    def _stop(self, sources: tuple[Source, ...], reason: str, state: State | None = None) -> Action:
         was_running = self.state is State.RUNNING
-        self.state, self.blocked_by, self.reason = State.HELD, sources, reason
+        is_fault = Source.OUTPUT in sources or Source.LIMITS in sources
+        self.state = state or (State.FAULT if is_fault else State.HELD)
+        self.blocked_by, self.reason = sources, reason
         return Action.HOLD if was_running else Action.NOTHING
 
     def _late(self, now_s: float) -> dict[Source, str]:
-        """Return what is late and a sentence on it; the policy is to blame only when it has all it needs."""
+        """Return who keeps the arm from running and a sentence on it; the policy only when it has all it needs."""
         inputs = (Source.JOINT_STATES, Source.IMAGES)
         late = {source: text for source in inputs if (text := self._lateness(source, now_s))}
+        if self._is_held_by_person:
+            late[Source.PERSON] = _BY_PERSON
         if not late and (text := self._lateness(Source.COMMANDS, now_s)):
             late[Source.COMMANDS] = text
         return late

@@ -31,6 +31,7 @@ _DONE, _SECONDS, _LOCK = "done.json", "seconds", "lock"
 _BUNDLED = "skimage:"  # photos that are fixed by the version of scikit-image
 _CODE = ("taskgan_ros", "config")
 _FREE = ("out", "resume", "device", "workers", "log_every", "show_every", "save_every")  # change no result
+_NODE_ONLY = ("max_acceleration", "max_jerk")  # of an arm's joints; the simulation does not know them
 _NAMED = {"domain": "domains", "paired": "domains", "scene": "scenes"}  # options that name files, and their kinds
 
 
@@ -221,10 +222,16 @@ def _content(kind: str, name: str) -> Any:
     content = read_yaml(path)
     if kind == "scenes" and isinstance(arm := content.get("arm"), str):
         return [content, _content("arms", str(path.parent / expand_home(arm)) if is_path(arm) else arm)]
+    if kind == "arms":
+        return content | {"joints": [_without(joint, _NODE_ONLY) for joint in content.get("joints", [])]}
     if kind == "domains":
         own = [photo for photo in load(Domain, path).table.photos if not photo.startswith(_BUNDLED)]
         return [content, [_file_digest(photos.find(photo, path.parent)) for photo in own]] if own else content
     return content
+
+
+def _without(values: Any, names: tuple[str, ...]) -> Any:
+    return {name: value for name, value in values.items() if name not in names} if isinstance(values, dict) else values
 
 
 def _file_digest(path: Path) -> str:

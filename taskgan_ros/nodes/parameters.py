@@ -24,30 +24,43 @@ def parameter(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: Sequence[str] = (),
+    live: bool = False,
 ) -> Any:
-    """Return a dataclass field that declares a parameter; numbers need both ends of their range."""
+    """Return a dataclass field that declares a parameter; numbers need both ends of their range.
+
+    A `live` one may change at any time.
+    """
     if type(default) in (int, float) and (minimum is None or maximum is None):
         raise TypeError(f"{description!r}: expected a minimum and a maximum")
     about = {"description": description, "minimum": minimum, "maximum": maximum, "choices": tuple(choices)}
+    about["live"] = live
     return dataclasses.field(default=default, metadata=about)
 
 
-def declare(node: Node, kind: type[T], refuse: Callable[[], str] | None = None) -> None:
+def declare(
+    node: Node,
+    kind: type[T],
+    refuse: Callable[[], str] | None = None,
+    changed: Callable[[], None] | None = None,
+) -> None:
     """Declare every field of the dataclass `kind` as a parameter of `node`; warn of overrides of other names.
 
     Args:
         node: overrides from its command line and YAML files are taken.
         kind: its fields are made by `parameter`.
-        refuse: says why no parameter may change now, or nothing where it may; None makes all read-only.
+        refuse: says why parameters that are not live may not change now, or nothing where they may; None makes all
+            read-only.
+        changed: called after a change.
 
     Raises:
         InputError: an override has the wrong type or is out of range.
     """
-    declared = False
+    declared, live = False, {field.name: field.metadata["live"] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
 
     def check(parameters: list[Parameter]) -> SetParametersResult:
-        reason = refuse() if declared and refuse else ""
-        reasons = [reason] if reason else [text for p in parameters if (text := _fault(kind, p))]
+        fixed = [p.name for p in parameters if not live.get(p.name, True)]
+        reason = refuse() if declared and refuse and fixed else ""
+        reasons = [f"{', '.join(fixed)}: {reason}"] if reason else [t for p in parameters if (t := _fault(kind, p))]
         return SetParametersResult(successful=not reasons, reason="; ".join(reasons))
 
     node.add_on_set_parameters_callback(check)
@@ -58,6 +71,8 @@ def declare(node: Node, kind: type[T], refuse: Callable[[], str] | None = None) 
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
             raise InputError(_explain(field, error)) from error
     declared = True
+    if changed:
+        node.add_post_set_parameters_callback(lambda _: changed())
     for text in _unknown(node._parameter_overrides, node._parameters):  # rclpy has no public way to either
         node.get_logger().warning(text)
 

@@ -306,5 +306,7 @@ def _stamp(message: Image) -> tuple[int, int]:
 
 
 def _pixels(message: Image) -> NDArray[np.uint8]:
-    image = read_image(message.encoding, message.height, message.width, message.step, message.data)
+    image = read_image(
+        message.encoding, message.height, message.width, message.step, message.data, bool(message.is_bigendian)
+    )
     return image.to_rgb().copy()

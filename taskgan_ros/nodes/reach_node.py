@@ -22,12 +22,15 @@ from rclpy.duration import Duration
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import Float64, Header
+from sensor_msgs.msg import CompressedImage, Image, JointState
+from std_msgs.msg import Float64, Header, String
+from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
 
+from taskgan_ros.control.commander import JTC, KINOVA, JointCommander
+from taskgan_ros.control.fence import make_fence
 from taskgan_ros.control.supervisor import Action, Source, State, Supervisor
-from taskgan_ros.control.trajectory import JointCommander, JointTrajectory
+from taskgan_ros.control.trajectory import JointTrajectory
 from taskgan_ros.errors import InputError
 from taskgan_ros.nodes.messages import diagnostics_message, image_message, seconds, trajectory_message
 from taskgan_ros.nodes.metrics import Latency, Rate
@@ -35,7 +38,8 @@ from taskgan_ros.nodes.newest import NewestOnly
 from taskgan_ros.nodes.parameters import declare, parameter, read
 from taskgan_ros.nodes.process import Stop, finish, run
 from taskgan_ros.policy.bundle import load_bundle
-from taskgan_ros.policy.images import RawImage, read_image
+from taskgan_ros.policy.image_compressed import read_compressed
+from taskgan_ros.policy.images import RawImage, read_image, zoom_for
 from taskgan_ros.policy.policy import CPU, Policy
 
 # Relative, so that a namespace applies; remap them to a robot's own.
@@ -62,12 +66,46 @@ class ReachParameters:
     image_reliability: str = parameter(
         "best_effort", "what is asked of the image's publisher", choices=("best_effort", "reliable")
     )
+    image_transport: str = parameter(
+        "raw", "compressed takes JPEG and PNG from the image topic's /compressed", choices=("raw", "compressed")
+    )
+    camera_fov: float = parameter(
+        0.0,
+        "the camera's vertical field of view, rad, to crop its images to what the bundle saw; 0: they show that",
+        minimum=0.0,
+        maximum=3.14,
+    )
     all_joints: bool = parameter(
         True, "name all joints in a trajectory; false for a controller with allow_partial_joints_goal"
     )
-    horizon_s: float = parameter(
-        0.2, "how far ahead of the measured pose a trajectory's point lies, s", minimum=0.01, maximum=5.0
+    command_mode: str = parameter(
+        JTC, "jtc: positions, for a JointTrajectoryController; kinova: velocities too", choices=(JTC, KINOVA)
     )
+    horizon_s: float = parameter(
+        0.2, "how long a command lasts without a next one, before a smooth stop, s", minimum=0.01, maximum=5.0
+    )
+    speed_scale: float = parameter(
+        1.0, "share of the arm file's speeds that is used", minimum=0.01, maximum=1.0, live=True
+    )
+    margin_rad: float = parameter(0.02, "kept from the arm file's position limits, rad", minimum=0.0, maximum=1.0)
+    limit_tolerance_rad: float = parameter(
+        0.1, "a joint measured further outside of its position limits is a fault, rad", minimum=0.0, maximum=10.0
+    )
+    max_step_rad: float = parameter(
+        0.5, "no joint is sent further than this from where it was measured, rad", minimum=0.01, maximum=3.0
+    )
+    fence_m: tuple[float, ...] = parameter(
+        (-0.75, -0.75, 0.02, 0.75, 0.75, 1.0),
+        "the box that the arm's tip stays in: x, y, z of its lower corner and of its upper one, base frame, m",
+    )
+    arrived_speed: float = parameter(
+        0.02,
+        "commands slower than this for arrived_images images are an arrival, rad/s",
+        minimum=0.0,
+        maximum=1.0,
+        live=True,
+    )
+    arrived_images: int = parameter(10, "see arrived_speed; 0 for a task without an end", minimum=0, maximum=100_000)
     image_timeout_s: float = parameter(0.25, "without an image for so long, hold, s", minimum=0.01, maximum=60.0)
     joint_state_timeout_s: float = parameter(
         0.25, "without a joint state for so long, hold, s", minimum=0.01, maximum=60.0
@@ -80,15 +118,16 @@ class ReachParameters:
         "an image whose stamp is further from the ROS clock is ignored, s; 0 takes any",
         minimum=0.0,
         maximum=3600.0,
+        live=True,
     )
 
 
 @dataclass(frozen=True)
 class Frame:
-    """An image on its way: its header, its pixels, and when it arrived on the steady clock."""
+    """An image on its way: its header, what is in it, and when it arrived on the steady clock."""
 
     header: Header
-    image: RawImage
+    content: RawImage | CompressedImage
     arrived_s: float
 
 
@@ -99,7 +138,7 @@ class ReachNode(LifecycleNode):
         """Declare the parameters; everything else comes with configure."""
         super().__init__("reach_node")
         self._state, self._fault = "unconfigured", ""
-        declare(self, ReachParameters, refuse=self._refuse_change)
+        declare(self, ReachParameters, refuse=self._refuse_change, changed=self._change)
         self._lock = threading.Lock()
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._worker: NewestOnly[Frame] | None = None
@@ -107,6 +146,8 @@ class ReachNode(LifecycleNode):
         self._reported: tuple[State, tuple[Source, ...]] = (State.INACTIVE, ())
         self._reset_counters()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._states = self.create_publisher(String, "~/state", latched)
         self.create_timer(1.0, self._publish_diagnostics, clock=self._steady)
 
     # Transitions. rclpy hides an exception in one of them, so what a user can cause is logged here.
@@ -136,6 +177,7 @@ class ReachNode(LifecycleNode):
         with self._lock:
             self._reset_counters()
             self._state = "active"
+            self._commander.reset()
             self._supervisor.activate(time.monotonic())
             self._watchdog.reset()
             self._report()
@@ -174,15 +216,29 @@ class ReachNode(LifecycleNode):
         wanted = self._settings
         bundle = load_bundle(wanted.bundle)
         self._policy = Policy(bundle, wanted.providers, wanted.threads or None, wanted.translate)
+        arm = bundle.arm
         self._commander = JointCommander(
-            bundle.arm, bundle.card.joint_names, bundle.card.task, wanted.horizon_s, wanted.all_joints
+            arm,
+            bundle.card.joint_names,
+            task=bundle.card.task,
+            mode=wanted.command_mode,
+            horizon_s=wanted.horizon_s,
+            all_joints=wanted.all_joints,
+            margin_rad=wanted.margin_rad,
+            max_step_rad=wanted.max_step_rad,
+            speed_scale=wanted.speed_scale,
+            fence=make_fence(arm, wanted.fence_m),
         )
         self._supervisor = Supervisor(
-            bundle.arm.joint_names,
+            arm.joint_names,
             wanted.image_timeout_s,
             wanted.joint_state_timeout_s,
             wanted.command_timeout_s,
+            wanted.arrived_images,
+            arm.lower - wanted.limit_tolerance_rad,
+            arm.upper + wanted.limit_tolerance_rad,
         )
+        self._bundle_fov = bundle.camera_fov if wanted.camera_fov else 0.0
         image = bundle.card.image
         self._policy.act(np.zeros((1, image.height, image.width, 3), np.uint8))  # the first inference is slow
 
@@ -195,8 +251,13 @@ class ReachNode(LifecycleNode):
         self._trajectories = self.create_lifecycle_publisher(JointTrajectoryMessage, TRAJECTORY_TOPIC, volatile)
         self._translations = self.create_lifecycle_publisher(Image, "~/translated_image", 1)
         self._latencies = self.create_lifecycle_publisher(Float64, "~/latency", 10)
+        hold = self.create_service(SetBool, "~/hold", self._hold)
         self._worker = NewestOnly(self._infer, "inference", self._fail)
-        self._images = self.create_subscription(Image, IMAGE_TOPIC, self._receive_image, newest)
+        if self._settings.image_transport == "raw":
+            self._images = self.create_subscription(Image, IMAGE_TOPIC, self._receive_image, newest)
+        else:  # beside the image's topic wherever that is remapped to, as image_transport has it
+            topic = f"{self.resolve_topic_name(IMAGE_TOPIC)}/compressed"
+            self._images = self.create_subscription(CompressedImage, topic, self._receive_compressed, newest)
         joint_states = self.create_subscription(JointState, JOINT_STATES_TOPIC, self._receive_joint_state, several)
         self._watchdog = self.create_timer(_WATCHDOG_S, self._watch, clock=self._steady, autostart=False)
         publishers = (self._trajectories, self._translations, self._latencies)
@@ -204,6 +265,7 @@ class ReachNode(LifecycleNode):
             (self.destroy_subscription, self._images),
             (self.destroy_subscription, joint_states),
             (self.destroy_timer, self._watchdog),
+            (self.destroy_service, hold),
             *((self.destroy_lifecycle_publisher, publisher) for publisher in publishers),
         ]
 
@@ -235,20 +297,13 @@ class ReachNode(LifecycleNode):
     def _receive_image(self, message: Image) -> None:
         now_s = time.monotonic()
         self._image_rate.tick(now_s)
+        big_endian = bool(message.is_bigendian)
         try:
-            image = read_image(message.encoding, message.height, message.width, message.step, message.data)
+            image = read_image(message.encoding, message.height, message.width, message.step, message.data, big_endian)
         except InputError as error:
-            self._bad_images += 1
-            self._refuse_image(str(error))
+            self._refuse_bad_image(str(error))
             return
-        age_s, limit_s = self._age_s(message), self._settings.image_age_s
-        if limit_s and age_s is not None and abs(age_s) > limit_s:
-            self._old_images += 1
-            age = f"{age_s:.3f} s old" if age_s > 0 else f"{-age_s:.3f} s in the future"
-            self._refuse_image(
-                f"image: expected a stamp within {limit_s:g} s (image_age_s) of this node's clock, got one {age}: "
-                "an old image, or the clocks of camera and node differ"
-            )
+        if not self._is_of_now(message):
             return
         with self._lock:
             if self._supervisor.state is State.INACTIVE or not self._worker:
@@ -256,12 +311,40 @@ class ReachNode(LifecycleNode):
             self._supervisor.receive_image(now_s)
             self._dropped_images += self._worker.put(Frame(message.header, image, now_s))
 
+    def _receive_compressed(self, message: CompressedImage) -> None:
+        """Hand over to the worker, who decodes the newest: all of them would keep this thread from the joint states."""
+        now_s = time.monotonic()
+        self._image_rate.tick(now_s)
+        if not self._is_of_now(message):
+            return
+        with self._lock:
+            if self._supervisor.state is State.INACTIVE or not self._worker:
+                return
+            self._dropped_images += self._worker.put(Frame(message.header, message, now_s))
+
+    def _is_of_now(self, message: Image | CompressedImage) -> bool:
+        """Return whether the image's stamp is near enough to the clock, and refuse it if not."""
+        age_s, limit_s = self._age_s(message), self._settings.image_age_s
+        if not limit_s or age_s is None or abs(age_s) <= limit_s:
+            return True
+        self._old_images += 1
+        age = f"{age_s:.3f} s old" if age_s > 0 else f"{-age_s:.3f} s in the future"
+        self._refuse_image(
+            f"image: expected a stamp within {limit_s:g} s (image_age_s) of this node's clock, got one {age}: "
+            "an old image, or the clocks of camera and node differ"
+        )
+        return False
+
+    def _refuse_bad_image(self, why: str) -> None:
+        self._bad_images += 1
+        self._refuse_image(why)
+
     def _refuse_image(self, why: str) -> None:
         self.get_logger().warning(f"ignored: {why}", throttle_duration_sec=_REPEAT_S)
         with self._lock:
             self._supervisor.refuse_image(why)
 
-    def _age_s(self, message: Image | Frame) -> float | None:
+    def _age_s(self, message: Image | CompressedImage | Frame) -> float | None:
         """Return now − stamp on the ROS clock, None where it is not set; a negative stamp will do too."""
         stamp_s = seconds(message.header.stamp)
         return seconds(self.get_clock().now().to_msg()) - stamp_s if stamp_s else None
@@ -270,7 +353,16 @@ class ReachNode(LifecycleNode):
         now_s = time.monotonic()
         self._joint_state_rate.tick(now_s)
         with self._lock:
-            self._supervisor.receive_joint_state(now_s, message.name, message.position)
+            self._act(self._supervisor.receive_joint_state(now_s, message.name, message.position))
+            self._report()
+
+    def _hold(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        with self._lock:
+            self._act(self._supervisor.hold(request.data, time.monotonic()))
+            self._report()
+            response.message = self._say()
+        response.success = True
+        return response
 
     def _watch(self) -> None:
         with self._lock:
@@ -280,10 +372,15 @@ class ReachNode(LifecycleNode):
     # What is made of it, in the worker's thread.
 
     def _infer(self, frame: Frame) -> None:
-        command, translated = self._predict(frame)
+        try:
+            rgb = self._read(frame)
+        except InputError as error:
+            self._refuse_bad_image(str(error))
+            return
+        command, translated = self._predict(rgb)
         with self._lock:
             now_s = time.monotonic()
-            action = self._supervisor.receive_command(now_s, command, frame.arrived_s)
+            action = self._supervisor.receive_command(now_s, command, frame.arrived_s, self._is_small(command))
             self._act(action, command)
             if action is Action.COMMAND:
                 self._note_latency(frame, now_s)
@@ -291,15 +388,38 @@ class ReachNode(LifecycleNode):
             if translated is not None and self._state == "active":
                 self._translations.publish(image_message(translated, frame.header))
 
-    def _predict(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.uint8] | None]:
-        size, listened = self._policy.card.image, self._translations.get_subscription_count() > 0
-        rgb = frame.image.to_rgb(size.height, size.width)
+    def _read(self, frame: Frame) -> NDArray[np.uint8]:
+        """Return the image (H, W, 3) as the bundle was trained on it.
+
+        Raises:
+            InputError: a damaged image, or one that shows less than the bundle saw.
+        """
+        image, size = frame.content, self._policy.card.image
+        if not isinstance(image, RawImage):
+            image = read_compressed(image.format, image.data)
+            with self._lock:
+                self._supervisor.receive_image(frame.arrived_s)
+        zoom, bundle_size = 1.0, (size.height, size.width)
+        if self._bundle_fov:
+            zoom = zoom_for(self._settings.camera_fov, image.pixels.shape[:2], self._bundle_fov, bundle_size)
+        return image.to_rgb(*bundle_size, zoom)
+
+    def _predict(self, rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.uint8] | None]:
+        listened = self._translations.get_subscription_count() > 0
         started_s = time.monotonic()
         prediction = self._policy.act(rgb[None], want_translated=listened and self._policy.translate)
         with self._lock:
             self._inference.add(time.monotonic() - started_s)
         translated = prediction.translated
         return prediction.commands[0], None if translated is None else translated[0]
+
+    def _is_small(self, command: NDArray[np.float64]) -> bool:
+        """Return whether the command is an arrival's; one that has arrived needs twice the speed to go on."""
+        measured = self._supervisor.measured
+        if measured is None or not np.isfinite(command).all():
+            return False
+        share = 2.0 if self._supervisor.state is State.ARRIVED else 1.0
+        return self._commander.is_small(command, measured, share * self._settings.arrived_speed)
 
     def _fail(self, frame: Frame, error: Exception) -> None:
         """Hold, whatever has been raised on the way from an image to a command."""
@@ -315,13 +435,13 @@ class ReachNode(LifecycleNode):
         measured, parked = self._supervisor.measured, self._supervisor.parked
         if measured is None:
             return
+        now_s = time.monotonic()
+        age_s = self._supervisor.joint_state_age_s(now_s)
         if action is Action.COMMAND and command is not None and parked is not None:
-            now_s = time.monotonic()
-            age_s = self._supervisor.joint_state_age_s(now_s)
-            self._send(self._commander.next_point(command, measured, parked, age_s))
+            self._send(self._commander.follow(now_s, command, measured, parked, age_s))
             self._command_rate.tick(now_s)
         elif action is Action.HOLD:
-            self._send(self._commander.hold(measured))
+            self._send(self._commander.stop(now_s, measured, age_s))
             self._holds += 1
 
     def _send(self, trajectory: JointTrajectory) -> None:
@@ -345,11 +465,18 @@ class ReachNode(LifecycleNode):
         if now == self._reported:
             return
         self._reported = now
-        text = ": ".join(part for part in (supervisor.state.value, supervisor.reason) if part)
-        if supervisor.state is State.HELD:
+        text = self._say()
+        self._states.publish(String(data=text))
+        if supervisor.state is State.FAULT:
+            self.get_logger().error(f"{text}; deactivate and activate to go on")
+        elif supervisor.state is State.HELD:
             self.get_logger().warning(text)
         else:
             self.get_logger().info(text)
+
+    def _say(self) -> str:
+        supervisor = self._supervisor
+        return ": ".join(part for part in (supervisor.state.value, supervisor.reason) if part)
 
     def _reset_counters(self) -> None:
         now_s = time.monotonic()
@@ -358,24 +485,37 @@ class ReachNode(LifecycleNode):
         self._bad_images = self._old_images = self._dropped_images = self._holds = 0
 
     def _publish_diagnostics(self) -> None:
+        rivals = self._rivals() if self._state == "active" else []
+        if rivals:
+            text = f"{self._trajectories.topic_name}: expected this node alone to command the arm, got {rivals} too"
+            self.get_logger().warning(text, throttle_duration_sec=_REPEAT_S)
         with self._lock:
             level, text = self._summary()
+            if rivals and level == DiagnosticStatus.OK:
+                level, text = DiagnosticStatus.WARN, f"{text}; {rivals} command the arm too"
             values = self._values() if self._worker else {}
         name = f"{self.get_fully_qualified_name().lstrip('/')}: reach"
         arm = self._commander.arm.name if self._worker else ""
         stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(diagnostics_message(stamp, name, arm, level, text, values))
 
+    def _rivals(self) -> list[str]:
+        """Return the other nodes that publish trajectories for the same controller."""
+        own = self.get_fully_qualified_name()
+        found = self.get_publishers_info_by_topic(self._trajectories.topic_name)
+        names = [f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in found]
+        if own in names:
+            names.remove(own)  # once: a second node of this name is another
+        return sorted(names)
+
     def _summary(self) -> tuple[bytes, str]:
         """Return level and message: what the node does, or why it does nothing."""
         if self._state != "active":
             level = DiagnosticStatus.ERROR if self._fault else DiagnosticStatus.OK
             return level, ": ".join(text for text in (self._state, self._fault) if text)
-        supervisor = self._supervisor
-        if supervisor.state is State.RUNNING:
-            return DiagnosticStatus.OK, supervisor.state.value
-        level = DiagnosticStatus.ERROR if Source.OUTPUT in supervisor.blocked_by else DiagnosticStatus.WARN
-        return level, f"{supervisor.state.value}: {supervisor.reason}"
+        levels = {State.FAULT: DiagnosticStatus.ERROR, State.WAITING: DiagnosticStatus.WARN}
+        levels[State.HELD] = DiagnosticStatus.WARN
+        return levels.get(self._supervisor.state, DiagnosticStatus.OK), self._say()
 
     def _values(self) -> dict[str, object]:
         now_s = time.monotonic()
@@ -399,6 +539,14 @@ class ReachNode(LifecycleNode):
             "bundle": self._policy.card.name,
             "provider": self._policy.providers[0],
         }
+
+    def _change(self) -> None:
+        """Take over the parameters that may change while the node is configured."""
+        if self._state == "unconfigured":
+            return
+        with self._lock:
+            self._settings = read(self, ReachParameters)
+            self._commander.speed_scale = self._settings.speed_scale
 
     def _refuse_change(self) -> str:
         if self._state == "unconfigured":

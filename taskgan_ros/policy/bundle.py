@@ -15,7 +15,7 @@ import pydantic
 import yaml
 
 from taskgan_ros.arm.arm import Arm, load_arm
-from taskgan_ros.config import config_dataclass, expand_home, is_path, load, share_dir, to_plain
+from taskgan_ros.config import config_dataclass, expand_home, is_path, load, read_yaml, resolve, share_dir, to_plain
 from taskgan_ros.errors import InputError, OutputExistsError
 from taskgan_ros.policy.graph import Signature, Tensor, read_signature
 
@@ -139,6 +139,19 @@ class Bundle:
     def scene_name(self) -> str | Path:
         """The scene it was trained in: a shipped name, or the path of the bundle's own file."""
         return _part(self.path, self.card, "scene")
+
+    @property
+    def camera_fov(self) -> float:
+        """The vertical field of view of the images that it was trained on, rad.
+
+        Raises:
+            InputError: a scene that does not say.
+        """
+        path = resolve("scenes", self.scene_name)
+        try:
+            return float(read_yaml(path)["camera"]["fov"])
+        except (TypeError, KeyError, ValueError) as error:
+            raise InputError(f"{path}: expected the camera's fov, got none: {error!r}") from error
 
 
 def shipped_bundles() -> tuple[str, ...]:

@@ -13,8 +13,8 @@ ARM = load_arm("mico")
 PLANAR = """
 name: planar
 joints:
-  - {name: shoulder, origin_xyz: [0, 0, 0.5], origin_rpy: [0, 0, 0], max_velocity: 1}
-  - {name: elbow, origin_xyz: [0.4, 0, 0], origin_rpy: [0, 0, 0], max_velocity: 1}
+  - {name: shoulder, origin_xyz: [0, 0, 0.5], origin_rpy: [0, 0, 0], max_velocity: 1, max_acceleration: 1}
+  - {name: elbow, origin_xyz: [0.4, 0, 0], origin_rpy: [0, 0, 0], max_velocity: 1, max_acceleration: 1}
 tip: {xyz: [0.3, 0, 0], rpy: [0, 0, 0]}
 home: [0, 0]
 materials: {}

@@ -65,7 +65,7 @@ def test_without_a_joint_state_nothing_is_ever_sent() -> None:
     supervisor.receive_image(0.0)
     assert supervisor.receive_command(0.1, [0.1, 0.1], image_s=0.0) is NOTHING
     assert supervisor.receive_command(0.1, [math.nan, 0.1], image_s=0.0) is NOTHING
-    assert supervisor.state is State.HELD
+    assert supervisor.state is State.FAULT
     assert supervisor.deactivate() is NOTHING
 
 
@@ -73,7 +73,7 @@ def test_an_arm_that_was_not_commanded_is_not_held() -> None:
     supervisor = Supervisor(NAMES)
     supervisor.activate(0.0)
     assert frame(supervisor, 0.1, command=[math.nan, 0.1]) is NOTHING
-    assert (supervisor.state, supervisor.blocked_by) == (State.HELD, (Source.OUTPUT,))
+    assert (supervisor.state, supervisor.blocked_by) == (State.FAULT, (Source.OUTPUT,))
     assert frame(supervisor, 0.2) is NOTHING
     assert supervisor.deactivate() is NOTHING
 
@@ -108,7 +108,7 @@ def test_an_image_that_was_refused_is_none_and_the_reason_says_so(running: Super
 def test_a_policy_that_fails_holds_until_activated_again(running: Supervisor) -> None:
     assert running.receive_failure("out of memory", image_s=9.9) is NOTHING  # of before activation
     assert running.receive_failure("out of memory", image_s=10.0) is HOLD
-    assert (running.state, running.blocked_by, running.reason) == (State.HELD, (Source.OUTPUT,), "out of memory")
+    assert (running.state, running.blocked_by, running.reason) == (State.FAULT, (Source.OUTPUT,), "out of memory")
     assert frame(running, 10.2) is NOTHING
     running.deactivate()
     assert running.receive_failure("out of memory", image_s=10.0) is NOTHING
@@ -185,7 +185,7 @@ def test_a_stuck_policy_holds_once(running: Supervisor) -> None:
 
 def test_an_output_that_is_not_finite_holds_until_activated_again(running: Supervisor) -> None:
     assert frame(running, 10.1, command=[0.1, math.nan]) is HOLD
-    assert (running.state, running.blocked_by) == (State.HELD, (Source.OUTPUT,))
+    assert (running.state, running.blocked_by) == (State.FAULT, (Source.OUTPUT,))
     assert running.reason == "the policy's output is not finite: [0.1, nan]"
     assert frame(running, 10.2) is NOTHING
     assert running.tick(20.0) is NOTHING
@@ -225,6 +225,67 @@ def test_the_parked_configuration_stays_while_the_arm_moves(running: Supervisor)
     np.testing.assert_array_equal(running.parked, GOOD)
 
 
+def test_an_arm_whose_commands_are_small_has_arrived_until_they_are_large_again() -> None:
+    supervisor = Supervisor(NAMES, arrived_images=3)
+    supervisor.activate(0.0)
+    answers = []
+    for k, is_small in enumerate([False, True, True, False, True, True, True, True, False]):
+        now_s = 0.1 * k
+        supervisor.receive_joint_state(now_s, NAMES, GOOD)
+        supervisor.receive_image(now_s)
+        answers.append(supervisor.receive_command(now_s, [0.0, 0.0], image_s=now_s, is_small=is_small))
+        if k == 7:
+            assert (supervisor.state, supervisor.blocked_by) == (State.ARRIVED, ())
+            assert supervisor.reason == "the last 4 commands were small"
+            assert supervisor.tick(now_s) is NOTHING
+    assert answers == [COMMAND] * 6 + [HOLD, NOTHING, COMMAND]
+
+
+def test_an_arm_that_has_arrived_is_held_without_a_second_stop_when_something_is_late() -> None:
+    supervisor = Supervisor(NAMES, arrived_images=1)
+    supervisor.activate(0.0)
+    assert frame(supervisor, 0.0) is COMMAND
+    supervisor.receive_joint_state(0.05, NAMES, GOOD)
+    supervisor.receive_image(0.05)
+    assert supervisor.receive_command(0.06, [0.0, 0.0], image_s=0.05, is_small=True) is HOLD
+    assert supervisor.tick(1.0) is NOTHING
+    assert supervisor.state is State.HELD
+
+
+def test_a_person_holds_and_lets_go_on(running: Supervisor) -> None:
+    assert running.hold(True, 10.05) is HOLD
+    assert (running.state, running.blocked_by) == (State.HELD, (Source.PERSON,))
+    assert frame(running, 10.1) is NOTHING
+    assert running.reason == "held by a person (the service hold)"
+    running.deactivate()
+    running.activate(11.0)
+    assert frame(running, 11.0) is NOTHING  # the person has not let go
+    assert running.hold(False, 11.1) is NOTHING
+    assert frame(running, 11.2) is COMMAND
+
+
+def test_a_person_may_hold_an_arm_that_does_not_run() -> None:
+    supervisor = Supervisor(NAMES)
+    assert supervisor.hold(True, 0.0) is NOTHING
+    supervisor.activate(1.0)
+    assert Source.PERSON in supervisor.blocked_by
+    assert frame(supervisor, 1.1) is NOTHING
+
+
+def test_a_joint_measured_beyond_its_limits_is_a_fault_for_a_person() -> None:
+    supervisor = Supervisor(NAMES, lower=[-1.0, -math.inf], upper=[1.0, math.inf])
+    assert supervisor.receive_joint_state(0.0, NAMES, [1.5, 0.0]) is NOTHING  # inactive
+    supervisor.activate(1.0)
+    assert frame(supervisor, 1.1) is COMMAND
+    assert supervisor.receive_joint_state(1.2, NAMES, [1.5, 99.0]) is HOLD
+    assert (supervisor.state, supervisor.blocked_by) == (State.FAULT, (Source.LIMITS,))
+    assert "position limits, got [1.5] rad for ['shoulder']" in supervisor.reason
+    assert frame(supervisor, 1.3) is NOTHING
+    supervisor.deactivate()
+    supervisor.activate(2.0)
+    assert frame(supervisor, 2.1) is COMMAND
+
+
 @given(st.sampled_from([0.0, -1.0, math.nan, math.inf]))
 def test_a_timeout_that_is_none_is_refused(bad: float) -> None:
     with pytest.raises(InputError, match="image_timeout_s: expected a positive number of seconds, got"):
@@ -244,10 +305,10 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.supervisor = Supervisor(NAMES, image_timeout_s=0.25, joint_state_timeout_s=0.2, command_timeout_s=0.5)
+        self.supervisor = Supervisor(NAMES, 0.25, 0.2, 0.5, arrived_images=2, lower=[-2.0] * 2, upper=[2.0] * 2)
         self.now_s = 100.0
         self.heard = Heard()
-        self.is_latched = False
+        self.is_latched = self.is_held = False
         self.is_moving = False  # a command was sent, and no hold after it
 
     def note(self, action: Action, was: State) -> None:
@@ -256,6 +317,7 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
             assert self.now_s - self.heard.joint_state_s <= 0.2
             assert self.now_s - self.heard.image_s <= 0.25
             assert not self.is_latched
+            assert not self.is_held
             self.is_moving = True
         if action is HOLD:
             assert was is State.RUNNING
@@ -268,10 +330,11 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
         self.now_s += passed_s
         self.note(self.supervisor.tick(self.now_s), was)
 
-    @rule(value=st.sampled_from([0.0, 1.0, math.nan]), has_all=st.booleans())
+    @rule(value=st.sampled_from([0.0, 1.0, math.nan, 3.0]), has_all=st.booleans())
     def joint_state(self, value: float, has_all: bool) -> None:
-        names = NAMES if has_all else NAMES[:1]
-        self.supervisor.receive_joint_state(self.now_s, names, [value] * len(names))
+        names, was = NAMES if has_all else NAMES[:1], self.supervisor.state
+        self.note(self.supervisor.receive_joint_state(self.now_s, names, [value] * len(names)), was)
+        self.is_latched |= was is not State.INACTIVE and has_all and value == 3.0
         if has_all and math.isfinite(value):
             self.heard.joint_state_s = self.now_s
 
@@ -284,8 +347,15 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
     @rule(value=st.sampled_from([0.0, 0.3, 0.3, math.inf]))
     def command(self, value: float) -> None:
         was = self.supervisor.state
-        self.note(self.supervisor.receive_command(self.now_s, [value, 0.0], self.heard.image_s), was)
+        image_s, is_small = self.heard.image_s, value == 0.0
+        self.note(self.supervisor.receive_command(self.now_s, [value, 0.0], image_s, is_small), was)
         self.is_latched |= was is not State.INACTIVE and self.supervisor.blocked_by == (Source.OUTPUT,)
+
+    @rule(held=st.booleans())
+    def person(self, held: bool) -> None:
+        was = self.supervisor.state
+        self.note(self.supervisor.hold(held, self.now_s), was)
+        self.is_held = held
 
     @rule()
     def reactivate(self) -> None:
@@ -308,8 +378,8 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
 
     @invariant()
     def says_why_it_does_not_move(self) -> None:
-        stands = self.supervisor.state in (State.WAITING, State.HELD)
-        assert bool(self.supervisor.reason) == stands
+        stands = self.supervisor.state in (State.WAITING, State.HELD, State.FAULT)
+        assert bool(self.supervisor.reason) == (stands or self.supervisor.state is State.ARRIVED)
         assert bool(self.supervisor.blocked_by) == stands
 
 

@@ -208,7 +208,8 @@ class Lab:
         process = self.start("reach_node", bundle=bundle, **parameters)
         assert self.change("configure"), process.text
         assert self.change("activate"), process.text
-        until(lambda: self.node.count_subscribers("image_raw") > 0, "the subscription of images")
+        topic = "image_raw/compressed" if parameters.get("image_transport") == "compressed" else "image_raw"
+        until(lambda: self.node.count_subscribers(topic) > 0, "the subscription of images")
         return process
 
     def feed(self, publisher: Any, make: Callable[[], Any], rate_hz: float) -> Callable[[], None]:
@@ -268,12 +269,14 @@ class Lab:
         until(lambda: len(self.trajectories) > count + 2, "trajectories")
 
     def until_held(self) -> float:
-        """Wait for a trajectory that holds the measured configuration; return when it came."""
-        until(lambda: self.trajectories and self._is_hold(self.trajectories[-1][1]), "a hold")
+        """Wait for a trajectory that stops the arm; return when it came."""
+        until(lambda: self.trajectories and self._is_stop(self.trajectories[-1][1]), "a stop")
         return self.trajectories[-1][0]
 
-    def _is_hold(self, message: JointTrajectory) -> bool:
-        return list(message.points[-1].positions) == self.ready
+    def _is_stop(self, message: JointTrajectory) -> bool:
+        """Return whether the arm brakes at once, or stands."""
+        speeds = np.abs(speeds_of(message, self.ready))[:, :3].max(axis=1)
+        return bool(message.points[0].time_from_start.nanosec < 0.1e9 and speeds[-2] <= speeds[0])
 
     def close(self) -> None:
         for end in self._feeds:
@@ -303,14 +306,35 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         check_rules(message)
 
 
+def speeds_of(message: JointTrajectory, start: list[float]) -> np.ndarray:
+    """Return (P + 1, n) rad/s: how fast a controller goes to each point from `start`, and then rest."""
+    ends_s = [point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec for point in message.points]
+    way = np.diff([point.positions for point in message.points], axis=0, prepend=np.array([start]))
+    return np.vstack([way / np.diff(ends_s, prepend=0.0)[:, None], np.zeros(way.shape[1])])
+
+
 def check_rules(message: JointTrajectory) -> None:
     """Check what the controller checks, and what it does not check and should not get."""
-    JointTrajectoryController(ARM.joint_names, READY).accept(read_trajectory(message), now_s=time.time())
-    stamp, point = message.header.stamp, message.points[0]
+    stamp = message.header.stamp
     assert (stamp.sec, stamp.nanosec) == (0, 0)
-    assert point.time_from_start.sec + point.time_from_start.nanosec > 0
-    positions = np.array(point.positions)
+    assert message.points[0].time_from_start.sec + message.points[0].time_from_start.nanosec > 0
+    positions = np.array([point.positions for point in message.points])
     assert np.all((ARM.lower <= positions) & (positions <= ARM.upper))
+    # Between two points, and from the last to rest; from where to the first one, only the node knows.
+    changes = np.abs(np.diff(speeds_of(message, positions[0].tolist())[1:], axis=0))
+    assert np.all(changes <= ARM.max_acceleration * 0.05 + 1e-6)
+    if message.points[0].velocities:
+        check_kinova(message)
+    else:
+        JointTrajectoryController(ARM.joint_names, READY).accept(read_trajectory(message), now_s=time.time())
+
+
+def check_kinova(message: JointTrajectory) -> None:
+    """Check what Kinova's driver needs: all joints in its order, velocities for each point, zeros at the end."""
+    assert tuple(message.joint_names) == ARM.joint_names
+    velocities = np.array([point.velocities for point in message.points])
+    assert np.all(np.abs(velocities) <= ARM.max_velocity)
+    assert not velocities[-1].any()
 
 
 @pytest.fixture
