@@ -1,6 +1,6 @@
 """The whole loop: reach_node, and the simulated cell unless a robot stands there.
 
-    ros2 launch taskgan_ros reach.launch.py
+    ros2 launch taskgan_ros reach.launch.py rviz:=true
     ros2 launch taskgan_ros reach.launch.py sim:=false bundle:=/path/to/my_bundle \
         image_topic:=/camera/image_raw joint_states_topic:=/joint_states \
         trajectory_topic:=/joint_trajectory_controller/joint_trajectory
@@ -9,6 +9,7 @@ End it with Ctrl-C: SIGTERM to `ros2 launch` leaves the nodes running.
 """
 
 from difflib import get_close_matches
+from pathlib import Path
 
 from launch.actions import (
     DeclareLaunchArgument,
@@ -25,6 +26,7 @@ from launch_ros.substitutions import FindPackageShare
 from launch import LaunchContext, LaunchDescription  # type: ignore[attr-defined]  # mypy takes this folder for it
 
 CONFIG = PathJoinSubstitution([FindPackageShare("taskgan_ros"), "config"])
+FILES = ("reach_params", "sim_params", "fastdds_profile")
 PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"
 
 # The defaults of the nodes' own parameters and topics are those of the nodes; test/test_launch.py compares them.
@@ -49,7 +51,20 @@ ARGUMENTS = [
         choices=["true", "false"],
         description="The simulated cell starts one episode after the other; false waits for ~/start_episode.",
     ),
-    DeclareLaunchArgument("namespace", default_value="", description="Of both nodes; topics that start with / stay."),
+    DeclareLaunchArgument(
+        "rviz",
+        default_value="false",
+        choices=["true", "false"],
+        description="Open RViz with the arm and both images; needs the package rviz2.",
+    ),
+    DeclareLaunchArgument(
+        "description",
+        default_value="auto",
+        choices=["auto", "true", "false"],
+        description="Publish robot_description and frames of the bundle's arm. auto: with the simulated cell, where "
+        "robot_state_publisher is installed; a robot publishes its own.",
+    ),
+    DeclareLaunchArgument("namespace", default_value="", description="Of all nodes; topics that start with / stay."),
     DeclareLaunchArgument("image_topic", default_value="image_raw", description="Camera images, sensor_msgs/Image."),
     DeclareLaunchArgument(
         "joint_states_topic", default_value="joint_states", description="Joint states, sensor_msgs/JointState."
@@ -89,7 +104,9 @@ def generate_launch_description() -> LaunchDescription:
         [
             *ARGUMENTS,
             OpaqueFunction(function=warn_of_misspelt_arguments),
+            OpaqueFunction(function=refuse_missing_files),
             SetEnvironmentVariable(PROFILES, LaunchConfiguration("fastdds_profile")),
+            _include("view.launch.py"),  # first: what it refuses, it refuses before a node runs
             _include("sim_node.launch.py", condition=IfCondition(LaunchConfiguration("sim"))),
             _include("reach_node.launch.py"),
         ]
@@ -105,6 +122,14 @@ def warn_of_misspelt_arguments(context: LaunchContext) -> list[LogInfo]:
         for name in unknown
         for likely in get_close_matches(name, own, n=1)
     ]
+
+
+def refuse_missing_files(context: LaunchContext) -> None:
+    """Raise RuntimeError if a file argument names no file: launch_ros and Fast DDS go on without it."""
+    for name in FILES:
+        path = LaunchConfiguration(name).perform(context)
+        if path and not Path(path).is_file():
+            raise RuntimeError(f"{name}: expected a file, got {path}")
 
 
 def _include(file: str, condition: IfCondition | None = None) -> IncludeLaunchDescription:

@@ -32,6 +32,7 @@ def generate_launch_description() -> LaunchDescription:
             ("joint_states", LaunchConfiguration("joint_states_topic")),
             ("joint_trajectory", LaunchConfiguration("trajectory_topic")),
         ],
+        ros_arguments=["--enclave", "/taskgan_ros/reach_node"],  # config/sros2/; means nothing without security
         output="screen",
         on_exit=end,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,9 +18,12 @@ ROOT = Path(__file__).resolve().parents[1]
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 ACTIONS = {"reach_node": "LifecycleNode", "sim_node": "Node"}
 NODES = tuple(ACTIONS)
+FILES = ("reach", "view", *NODES)
 
 pytest.importorskip("rclpy", reason="ROS 2 is needed: an installation, or the `ros-wheels` extra")
 
+from taskgan_ros.arm.urdf import BASE_LINK  # noqa: E402
+from taskgan_ros.errors import InputError  # noqa: E402
 from taskgan_ros.nodes import reach_node, sim_node  # noqa: E402
 from taskgan_ros.sim.evaluate import TEST_SEED  # noqa: E402
 
@@ -62,7 +66,7 @@ def yaml_parameters(node: str) -> dict[str, Any]:
 
 
 def test_they_compile() -> None:
-    assert {path.name for path in LAUNCH_FILES} == {f"{name}.launch.py" for name in ("reach", *NODES)}
+    assert {path.name for path in LAUNCH_FILES} == {f"{name}.launch.py" for name in FILES}
     for path in LAUNCH_FILES:
         compile(path.read_text(), path.name, "exec")
 
@@ -70,8 +74,8 @@ def test_they_compile() -> None:
 def test_every_argument_is_described_and_every_configuration_declared() -> None:
     for name, argument in arguments().items():
         assert argument["description"], name
-    used = {literal(call[""]) for name in ("reach", *NODES) for call in calls(tree(name), "LaunchConfiguration")}
-    assert used == set(arguments())
+    used = {literal(call[""]) for name in FILES for call in calls(tree(name), "LaunchConfiguration")}
+    assert used - {None} == set(arguments())  # None: one that a variable names
 
 
 @pytest.mark.parametrize("node", NODES)
@@ -129,6 +133,58 @@ def test_fast_dds_profile_is_xml_with_room_for_large_images() -> None:
     assert sizes == [32 * 2**20]
 
 
+def topics_of_a_launch() -> set[str]:
+    """Return what a launch without arguments shows: the topics that RViz and Foxglove may ask for."""
+    private = ("reach_node/translated_image", "reach_node/latency", "sim_node/distance")
+    return {f"/{topic}" for topic in (reach_node.IMAGE_TOPIC, "robot_description", "diagnostics", *private)}
+
+
+def test_rviz_shows_what_a_launch_has() -> None:
+    manager = yaml.safe_load((ROOT / "config" / "rviz" / "reach.rviz").read_text())["Visualization Manager"]
+    assert manager["Global Options"]["Fixed Frame"] == BASE_LINK
+    displays = [display["Class"].removeprefix("rviz_default_plugins/") for display in manager["Displays"]]
+    assert displays == ["Grid", "RobotModel", "TF", "Image", "Image"]
+    topics = {
+        value["Value"] for display in manager["Displays"] for key, value in display.items() if key.endswith("Topic")
+    }
+    assert topics == {"/image_raw", "/reach_node/translated_image", "/robot_description"} <= topics_of_a_launch()
+    pairs = [node for node in ast.walk(tree("view")) if isinstance(node, ast.Tuple)]
+    assert topics <= {literal(pair.elts[0]) for pair in pairs}, "each follows namespace and remapping"
+
+
+def test_foxglove_shows_what_a_launch_has() -> None:
+    layout = json.loads((ROOT / "config" / "foxglove" / "reach.json").read_text())
+    assert sorted(panels(layout["layout"])) == sorted(layout["configById"])
+    texts = set(strings(layout["configById"]))
+    topics = {text.split(".")[0] for text in texts if text.startswith("/")}
+    assert topics == topics_of_a_launch()
+    assert layout["configById"]["3D!arm"]["followTf"] == BASE_LINK
+
+
+def panels(layout: Any) -> list[str]:
+    return [layout] if isinstance(layout, str) else panels(layout["first"]) + panels(layout["second"])
+
+
+def strings(values: Any) -> list[str]:
+    if isinstance(values, str):
+        return [values]
+    inner = values.values() if isinstance(values, dict) else values if isinstance(values, list) else ()
+    return [text for value in inner for text in strings(value)]
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_each_node_has_its_enclave_in_the_policy(node: str) -> None:
+    (action,) = calls(tree(node), ACTIONS[node])
+    option, enclave = literal(action["ros_arguments"])
+    assert option == "--enclave"
+    root = ElementTree.parse(ROOT / "config" / "sros2" / "policy.xml").getroot()
+    assert root.attrib == {"version": "0.2.0"}
+    profiles = root.findall(f"enclaves/enclave[@path='{enclave}']/profiles/profile")
+    assert [profile.attrib for profile in profiles] == [{"ns": "/", "node": node}]
+    named = {topic.text for topic in profiles[0].iter("topic")}
+    assert {reach_node.IMAGE_TOPIC, reach_node.JOINT_STATES_TOPIC, reach_node.TRAJECTORY_TOPIC} <= named
+
+
 def load(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, ROOT / "launch" / f"{name}.launch.py")
     assert spec
@@ -138,7 +194,7 @@ def load(name: str) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["reach", *NODES])
+@pytest.mark.parametrize("name", FILES)
 def test_description_is_generated(name: str) -> None:
     pytest.importorskip("launch_ros", reason="launch_ros is in a ROS 2 installation only")
     assert load(name).generate_launch_description().entities
@@ -146,9 +202,57 @@ def test_description_is_generated(name: str) -> None:
 
 def test_a_misspelt_argument_is_named() -> None:
     pytest.importorskip("launch_ros", reason="launch_ros is in a ROS 2 installation only")
+    context = context_with(imagetopic="/camera", bundle="x", something_of_another_file="y")
+    (warning,) = load("reach").warn_of_misspelt_arguments(context)
+    assert "imagetopic" in "".join(part.perform(context) for part in warning.msg)
+
+
+def context_with(**configurations: str) -> Any:
     import launch
 
     context = launch.LaunchContext()  # type: ignore[attr-defined]
-    context.launch_configurations.update(imagetopic="/camera", bundle="x", something_of_another_file="y")
-    (warning,) = load("reach").warn_of_misspelt_arguments(context)
-    assert "imagetopic" in "".join(part.perform(context) for part in warning.msg)
+    context.launch_configurations.update(configurations)
+    return context
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("launch_ros", reason="launch_ros is in a ROS 2 installation only")
+    files = {"reach_params": str(tmp_path / "none.yaml"), "sim_params": __file__, "fastdds_profile": ""}
+    with pytest.raises(RuntimeError, match=r"reach_params: expected a file, got .*none.yaml"):
+        load("reach").refuse_missing_files(context_with(**files))
+    load("reach").refuse_missing_files(context_with(**{**files, "reach_params": __file__}))
+
+
+@pytest.mark.parametrize(
+    ("sim", "description", "is_installed", "is_started"),
+    [
+        ("true", "auto", True, True),
+        ("true", "auto", False, False),
+        ("false", "auto", True, False),
+        ("false", "true", True, True),
+        ("true", "false", True, False),
+    ],
+)
+def test_the_arm_is_described_where_nobody_else_does(
+    sim: str, description: str, is_installed: bool, is_started: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("launch_ros", reason="launch_ros is in a ROS 2 installation only")
+    view = load("view")
+    monkeypatch.setattr(view, "_is_installed", lambda package: is_installed)
+    context = context_with(sim=sim, description=description, bundle="reach_target_wood")
+    assert [node.node_executable for node in view.describe(context)] == ["robot_state_publisher"] * is_started
+
+
+def test_what_cannot_be_shown_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("launch_ros", reason="launch_ros is in a ROS 2 installation only")
+    view = load("view")
+    monkeypatch.setattr(view, "_is_installed", lambda package: False)
+    with pytest.raises(RuntimeError, match="description:=true: expected the package robot_state_publisher, got"):
+        view.describe(context_with(sim="false", description="true", bundle="reach_target_wood"))
+    with pytest.raises(RuntimeError, match="rviz:=true: expected the package rviz2, got"):
+        view.show(context_with(rviz="true"))
+    assert view.show(context_with(rviz="false")) == []
+    monkeypatch.setattr(view, "_is_installed", lambda package: True)
+    assert [node.node_package for node in view.show(context_with(rviz="true"))] == ["rviz2"]
+    with pytest.raises(InputError, match="bundle: expected a folder"):
+        view.describe(context_with(sim="true", description="auto", bundle="none"))

@@ -1,0 +1,96 @@
+"""The arm as RViz and Foxglove draw it. Included by reach.launch.py, which declares the arguments.
+
+The end of these programs ends nothing else: a robot does not wait for whoever looks on.
+"""
+
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch.actions import OpaqueFunction
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+from launch import LaunchContext, LaunchDescription  # type: ignore[attr-defined]  # mypy takes this folder for it
+
+NAMESPACE = LaunchConfiguration("namespace")
+RVIZ_CONFIG = PathJoinSubstitution([FindPackageShare("taskgan_ros"), "config", "rviz", "reach.rviz"])
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Start robot_state_publisher and RViz, each if it is wanted."""
+    return LaunchDescription([OpaqueFunction(function=describe), OpaqueFunction(function=show)])
+
+
+def describe(context: LaunchContext) -> list[Node]:
+    """Publish the bundle's arm, if `description` says so.
+
+    Raises:
+        InputError: no such bundle, or a damaged one.
+        RuntimeError: robot_state_publisher is asked for and not installed.
+    """
+    package, wanted = "robot_state_publisher", LaunchConfiguration("description").perform(context)
+    if wanted == "auto":  # a robot's own robot_state_publisher must not meet a second one
+        is_simulated = LaunchConfiguration("sim").perform(context) == "true"
+        wanted = "true" if is_simulated and _is_installed(package) else "false"
+    if wanted == "false":
+        return []
+    _require(package, "description:=true")
+    text = _urdf(LaunchConfiguration("bundle").perform(context))
+    return [
+        Node(
+            package=package,
+            executable=package,
+            name=package,
+            namespace=NAMESPACE,
+            parameters=[{"robot_description": ParameterValue(text, value_type=str)}],  # or it would be read as YAML
+            remappings=[("joint_states", LaunchConfiguration("joint_states_topic"))],
+            output="screen",
+        )
+    ]
+
+
+def show(context: LaunchContext) -> list[Node]:
+    """Open RViz, if `rviz` says so.
+
+    Raises:
+        RuntimeError: it is asked for and not installed.
+    """
+    if LaunchConfiguration("rviz").perform(context) == "false":
+        return []
+    _require("rviz2", "rviz:=true")
+    return [
+        Node(
+            package="rviz2",
+            executable="rviz2",
+            namespace=NAMESPACE,
+            arguments=["-d", RVIZ_CONFIG],
+            # The file has the names of a launch without namespace; relative ones follow the namespace.
+            remappings=[
+                ("/image_raw", LaunchConfiguration("image_topic")),
+                ("/reach_node/translated_image", "reach_node/translated_image"),
+                ("/robot_description", "robot_description"),
+            ],
+            output="screen",
+        )
+    ]
+
+
+def _urdf(bundle: str) -> str:
+    # Imported here, because `ros2 launch --show-args` loads this file too.
+    from taskgan_ros.arm.urdf import urdf
+    from taskgan_ros.policy.bundle import load_bundle
+
+    return urdf(load_bundle(bundle).arm)
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        get_package_prefix(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _require(package: str, argument: str) -> None:
+    if not _is_installed(package):
+        raise RuntimeError(f"{argument}: expected the package {package}, got an installation without it")
