@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import deque
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -23,17 +25,20 @@ JTC, KINOVA = "jtc", "kinova"
 _HALVINGS = 8  # of the way between a stop and the command, to find how much of it stays inside the fence
 _TOUCHED_M = 1e-6  # outside the fence by rounding
 _NO_CHANGE = 1e-9  # rad/s, where none is left to make
-_LAG_S = 0.05  # by which a controller's arm may be behind what it was told
+_SHORTEST_S = 1e-3  # between two commands
+_REMEMBERED = 200  # commands; some seconds of them, and no joint state is used that is older
+_FOLLOWED_S = 1.0  # over so long the arm's way is compared with the commanded one
 
 
 @dataclass
 class JointCommander:
     """Turns commands of one bundle into trajectories for one arm.
 
-    A trajectory goes on from the *measured* configuration at the command's velocity for `horizon_s`, and then comes to
-    a smooth stop: what the arm does without a next one, whoever has failed. Between its points it goes straight, at
-    constant speed; a velocity there would make it a cubic that dips and overshoots where the arm is not exactly where
-    it was measured. What limits it, the first before the others where they contradict each other:
+    A trajectory goes on from where the arm is, which is where it was measured and as far as it was sent since, at the
+    command's velocity for `horizon_s`, and then comes to a smooth stop: what the arm does without a next one, whoever
+    has failed. Between its points it goes straight, at constant speed; a velocity there would make it a cubic that dips
+    and overshoots where the arm is not exactly where it was thought to be. What limits it, the first before the others
+    where they contradict each other:
 
     - positions: the arm file's, `margin_rad` inside; speed falls towards them so that the stop still fits.
     - speeds: all driven joints are slowed by one factor, which keeps the direction.
@@ -66,7 +71,8 @@ class JointCommander:
     max_step_rad: float = 0.5
     speed_scale: float = 1.0
     fence: Fence | None = None
-    _sent: tuple[float, Motion] | None = field(default=None, init=False, repr=False)
+    _sent: deque[tuple[float, Motion]] = field(init=False, repr=False)
+    _followed: deque[tuple[float, Array, Array]] = field(init=False, repr=False)
     _acceleration: Array = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -91,7 +97,8 @@ class JointCommander:
             raise InputError(f"speed_scale: expected more than 0 and at most 1, got {self.speed_scale}")
         if not 0 <= self.margin_rad < np.min(self.arm.upper - self.arm.lower) / 2:
             raise InputError(f"margin_rad: expected less than half of each joint's range, got {self.margin_rad}")
-        self.reset()
+        self._sent, self._followed = deque(maxlen=_REMEMBERED), deque()
+        self._acceleration = np.zeros(len(self.arm.joints))
 
     @cached_property
     def driven(self) -> NDArray[np.intp]:
@@ -122,10 +129,6 @@ class JointCommander:
         braking_s = stopping_time_s(self.arm.max_velocity, self.arm.max_acceleration)
         return max(self.horizon_s + braking_s / 2, braking_s)
 
-    def reset(self) -> None:
-        """Forget what was sent: the arm is at rest."""
-        self._sent, self._acceleration = None, np.zeros(len(self.arm.joints))
-
     def follow(
         self, now_s: float, command: ArrayLike, measured: ArrayLike, parked: ArrayLike, age_s: float = 0.0
     ) -> JointTrajectory:
@@ -135,8 +138,9 @@ class JointCommander:
         back nor slows the task.
 
         The arm may have moved at its limit since it was measured, in any direction, and has `horizon_s` from now to
-        the first point. So that even then it need not be faster than the limit, that point lies no further from
-        `measured` than the limit leads in `horizon_s - age_s`; where that is not positive, the arm stops.
+        the first point. So that even then it need not be faster than the limit, the speed falls until the point lies no
+        further from `measured` than the limit leads in `horizon_s - age_s`; where that is not positive, the arm stops.
+        It falls as fast as the acceleration allows, and meanwhile the limit leads there in `horizon_s`.
 
         Args:
             now_s: s, on a steady clock.
@@ -154,38 +158,64 @@ class JointCommander:
             raise InputError(f"age of the joint state: expected 0 s or more, got {age_s}")
         if age_s >= self.horizon_s:
             return self.stop(now_s, here, age_s)
+        start, (last, since_s) = here + self._way(now_s, age_s), self._last(now_s)
+        step_s = min(since_s, STEP_S)  # from rest the arm starts slowly too, however long ago the last command was
         top_speed = self.speed_scale * self.arm.max_velocity * (1 - age_s / self.horizon_s)
-        velocity = np.clip(self._step_to(goal, here) / self.horizon_s, -top_speed, top_speed)
-        velocity[self.driven] = limit_velocity(self._velocity(wanted, here), top_speed[self.driven])
-        velocity = self._within_positions(velocity, here)
-        last, step_s = self._last(now_s)
-        if not last.any():
-            self._acceleration = np.zeros_like(last)
-        velocity = self._accelerated(velocity, last, step_s)
-        velocity = np.clip(self._within_positions(velocity, here), -top_speed, top_speed)
-        motion = self._allowed(here, velocity, last, step_s)
-        self._acceleration = (motion.velocities[0] - last) / step_s
+        goal = goal if self.all_joints else here  # whom nobody commands goes nowhere
+        velocity = np.clip(self._step_to(goal, start) / self.horizon_s, -top_speed, top_speed)
+        velocity[self.driven] = limit_velocity(self._velocity(wanted, start), top_speed[self.driven])
+        velocity = self._within_positions(velocity, start)
+        largest = self.arm.max_acceleration * step_s
+        ahead = (start - here) / self.horizon_s
+        slowest, fastest = np.minimum(-top_speed - ahead, 0.0), np.maximum(top_speed - ahead, 0.0)
+        velocity = self._accelerated(np.clip(velocity, slowest, fastest), last, step_s)
+        velocity = np.clip(velocity, np.minimum(slowest, last + largest), np.maximum(fastest, last - largest))
+        velocity = self._within_positions(velocity, start)
+        motion = self._allowed(start, velocity, last, since_s)
+        self._acceleration = np.clip((motion.velocities[0] - last) / step_s, *(self.arm.max_acceleration * [[-1], [1]]))
         return self._send(now_s, motion, here)
 
     def stop(self, now_s: float, measured: ArrayLike, age_s: float = 0.0) -> JointTrajectory:
         """Return the smooth stop, from where and how fast the arm is by what was sent; at rest, a hold there.
 
+        An arm that did not follow need not be faster than its limit, up to the age of a joint state or two: the first
+        point comes later then.
+
         Args:
             now_s: s, on the clock of `follow`.
-            measured: (n,) rad, the newest joint state: the arm cannot be further from it than its speed allows.
+            measured: (n,) rad, the newest joint state.
             age_s: s, how long ago that was.
 
         Raises:
             InputError: a number that is not finite, or not one a joint.
         """
         here = self._checked("measured", measured)
-        start, velocity = here, np.zeros_like(here)
-        if self._sent is not None:
-            sent_s, motion = self._sent
-            expected, velocity = motion.at(now_s - sent_s)
-            reach = self.arm.max_velocity * (max(age_s, 0.0) + _LAG_S)
-            start = np.clip(expected, here - reach, here + reach)
-        return self._send(now_s, cruise(start, velocity, 0.0, self.arm.max_acceleration), here)
+        start, velocity = here + self._way(now_s, max(age_s, 0.0)), self._last(now_s)[0]
+        motion = cruise(start, velocity, 0.0, self.arm.max_acceleration)
+        needed_s = np.max(np.abs(motion.positions[0] - here) / self.arm.max_velocity)
+        later_s = float(np.clip(needed_s - motion.ends_s[0], 0.0, STEP_S))
+        self._acceleration = np.zeros_like(here)
+        return self._send(now_s, motion, here, later_s)
+
+    def does_not_follow(self, now_s: float, measured: ArrayLike, age_s: float) -> float:
+        """Return how much further, at most, a joint was sent than it was measured to go in the last second, rad.
+
+        To be asked at every joint state: a blocked arm, and joint states that stand still, tell so.
+
+        Raises:
+            InputError: a number that is not finite, or not one a joint.
+        """
+        here = self._checked("measured", measured)
+        self._followed.append((now_s, here, self._place(now_s - age_s)))
+        while now_s - self._followed[0][0] > _FOLLOWED_S:
+            self._followed.popleft()
+        _, first_here, first_place = self._followed[0]
+        error = self._step_to(here, first_here) - self._step_to(self._followed[-1][2], first_place)
+        return float(np.max(np.abs(error)))
+
+    def forget_way(self) -> None:
+        """Compare no way from before with what comes: somebody else moves the arm, or nobody."""
+        self._followed.clear()
 
     def is_small(self, command: ArrayLike, measured: ArrayLike, speed: float) -> bool:
         """Return whether `command` asks every driven joint for less than `speed` rad/s: the task's end.
@@ -216,14 +246,22 @@ class JointCommander:
         return np.clip(velocity, -down / self._approach_s, up / self._approach_s)
 
     def _last(self, now_s: float) -> tuple[Array, float]:
-        """Return how fast the arm is (n,) rad/s by what was sent, and the time that a change of it has, s.
-
-        No more than one step of a motion, however long ago that was: from rest the arm starts slowly too.
-        """
-        if self._sent is None:
+        """Return how fast the arm is (n,) rad/s by what was sent, and how long ago that was, s."""
+        if not self._sent:
             return np.zeros(len(self.arm.joints)), STEP_S
-        sent_s, motion = self._sent
-        return motion.at(now_s - sent_s)[1], float(np.clip(now_s - sent_s, 1e-3, STEP_S))
+        sent_s, motion = self._sent[-1]
+        return motion.at(now_s - sent_s)[1], max(now_s - sent_s, _SHORTEST_S)
+
+    def _place(self, time_s: float) -> Array:
+        """Return where what was sent leads until then (n,) rad, from anywhere: differences alone mean something."""
+        for sent_s, motion in reversed(self._sent):
+            if sent_s <= time_s:
+                return motion.at(time_s - sent_s)[0]
+        return self._sent[0][1].start if self._sent else np.zeros(len(self.arm.joints))
+
+    def _way(self, now_s: float, age_s: float) -> Array:
+        """Return how far the arm was sent in the last `age_s` (n,) rad."""
+        return self._place(now_s) - self._place(now_s - age_s)
 
     def _accelerated(self, velocity: Array, last: Array, step_s: float) -> Array:
         """Shorten the change of velocity to what acceleration and jerk allow: the driven joints by one factor.
@@ -238,38 +276,40 @@ class JointCommander:
         by_end = (np.sqrt(slope**2 + 4 * slope * np.abs(wanted - before) / step_s) - slope) * step_s
         by_end = np.where(np.isinf(jerk), np.inf, np.maximum(by_end, _NO_CHANGE))
         change = limit_change(wanted, before, np.minimum(largest[driven], by_end)) - before
-        acceleration = limit_change(change / step_s, self._acceleration[driven], jerk * step_s)
-        changed[driven] = before + acceleration * step_s
+        smooth = limit_change(change / step_s, self._acceleration[driven], jerk * step_s) * step_s
+        ends = np.sort([np.zeros_like(smooth), wanted - before], axis=0)  # never past what is wanted, nor away from it
+        changed[driven] = before + np.clip(smooth, *ends)
         return changed
 
-    def _allowed(self, here: Array, velocity: Array, last: Array, step_s: float) -> Motion:
+    def _allowed(self, start: Array, velocity: Array, last: Array, since_s: float) -> Motion:
         """Return the motion at `velocity`, or as near to it as fence and largest step allow.
 
-        The other end is the smooth stop, whose way is part of what was allowed before.
+        The other end is the smooth stop, as far as it would have come in the time since the last command: its way is
+        part of what was allowed then.
         """
-        motion = self._cruise(here, velocity)
-        if self._is_allowed(motion, here):
+        motion = self._cruise(start, velocity)
+        if self._is_allowed(motion, start):
             return motion
         braking_s = stopping_time_s(last, self.arm.max_acceleration)
-        slower = last * max(0.0, 1 - step_s / braking_s) if braking_s else last
-        stopping = self._within_positions(slower, here)
-        best, share, part = self._cruise(here, stopping), 0.0, 1.0
+        slower = last * max(0.0, 1 - since_s / braking_s) if braking_s else last
+        stopping = self._within_positions(slower, start)
+        best, share, part = self._cruise(start, stopping), 0.0, 1.0
         for _ in range(_HALVINGS):
             part /= 2
-            tried = self._cruise(here, stopping + (share + part) * (velocity - stopping))
-            if self._is_allowed(tried, here):
+            tried = self._cruise(start, stopping + (share + part) * (velocity - stopping))
+            if self._is_allowed(tried, start):
                 best, share = tried, share + part
         return best
 
-    def _cruise(self, here: Array, velocity: Array) -> Motion:
-        return cruise(here, velocity, self.horizon_s, self.arm.max_acceleration)
+    def _cruise(self, start: Array, velocity: Array) -> Motion:
+        return cruise(start, velocity, self.horizon_s, self.arm.max_acceleration)
 
-    def _is_allowed(self, motion: Motion, here: Array) -> bool:
-        if np.any(np.abs(motion.positions - here) > self.max_step_rad):
+    def _is_allowed(self, motion: Motion, start: Array) -> bool:
+        if np.any(np.abs(motion.positions - start) > self.max_step_rad):
             return False
         if self.fence is None:
             return True
-        now_m, *outside_m = self.fence.outside_m(np.vstack([here, motion.positions]))
+        now_m, *outside_m = self.fence.outside_m(np.vstack([start, motion.positions]))
         return bool(max(outside_m) <= now_m + _TOUCHED_M)
 
     def _checked(self, what: str, values: ArrayLike, joints: tuple[str, ...] = ()) -> Array:
@@ -279,19 +319,21 @@ class JointCommander:
             raise InputError(f"{what}: expected one value for each of {list(names)}, got shape {array.shape}")
         return array
 
-    def _send(self, now_s: float, motion: Motion, here: Array) -> JointTrajectory:
+    def _send(self, now_s: float, motion: Motion, here: Array, later_s: float = 0.0) -> JointTrajectory:
         """Return the motion as a trajectory, no point further out than the limits or where a joint is already."""
-        self._sent = now_s, motion
+        self._sent.append((now_s, dataclasses.replace(motion, start=self._place(now_s))))
+        reach = np.minimum(self.max_step_rad, self.arm.max_velocity * max(self.horizon_s, STEP_S + later_s))
         lowest = np.maximum(np.minimum(self.lower, here), here - self.max_step_rad)
         highest = np.minimum(np.maximum(self.upper, here), here + self.max_step_rad)
-        positions = np.clip(motion.positions, lowest, highest)
+        positions, ends_s = np.clip(motion.positions, lowest, highest), motion.ends_s + later_s
+        positions[0] = np.clip(positions[0], here - reach, here + reach)
         if self.mode == JTC:
             chosen = positions if self.all_joints else positions[:, self.driven]
-            return JointTrajectory(self.names, chosen, motion.ends_s)
-        # A last point of zeros, so that the driver is told to stand.
+            return JointTrajectory(self.names, chosen, ends_s)
+        # Zeros at the end, so that the driver is told to stand; twice, for one version of it repeats the last but one.
         return JointTrajectory(
             self.names,
-            np.vstack([positions, positions[-1:]]),
-            np.append(motion.ends_s, motion.ends_s[-1] + STEP_S),
-            np.vstack([motion.velocities, np.zeros_like(here)]),
+            np.vstack([positions, positions[-1:], positions[-1:]]),
+            np.append(ends_s, ends_s[-1] + STEP_S * np.array([1, 2])),
+            np.vstack([motion.velocities, np.zeros((2, len(here)))]),
         )

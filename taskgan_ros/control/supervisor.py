@@ -43,6 +43,12 @@ class Source(enum.Enum):
     PERSON = "a person"
     OUTPUT = "policy output"  # not finite, or none at all
     LIMITS = "position limits"  # which the joint states contradict
+    ARM = "arm"  # which does not go where it is sent
+
+
+_FAULTS = {Source.OUTPUT, Source.LIMITS, Source.ARM}
+_BELIEVED = 5  # joint states alike after a jump
+_NOISE_RAD = 0.05  # of encoders, and of messages that come in a burst
 
 
 class Action(enum.Enum):
@@ -80,6 +86,8 @@ class Supervisor:
         arrived_images: int = 0,
         lower: ArrayLike = -math.inf,
         upper: ArrayLike = math.inf,
+        max_velocity: ArrayLike = math.inf,
+        is_held: bool = False,
     ) -> None:
         """Start inactive.
 
@@ -92,6 +100,8 @@ class Supervisor:
             arrived_images: how many small commands in a row are an arrival; 0 never arrives.
             lower: (n,) rad; a joint measured below it is a fault: zero, unit or name are not the arm file's.
             upper: (n,) rad, likewise.
+            max_velocity: (n,) rad/s; a joint state that no arm could get to at twice this speed counts as none.
+            is_held: whether a person holds the arm already.
 
         Raises:
             InputError: a timeout that is not a positive number.
@@ -109,7 +119,9 @@ class Supervisor:
         }
         self._arrived_images, self._small_commands = arrived_images, 0
         self._lower, self._upper = np.asarray(lower, np.float64), np.asarray(upper, np.float64)
-        self._is_held_by_person = False
+        self._max_velocity = np.asarray(max_velocity, np.float64)
+        self._is_held_by_person = is_held
+        self._strays: list[Array] = []
         self._activated_s = 0.0
         self._heard_s: dict[Source, float] = {}
         self._refusals: dict[Source, str] = {}
@@ -120,6 +132,7 @@ class Supervisor:
         self.measured = self.parked = None  # a hold at a pose from before would be a jump
         self._heard_s.clear()
         self._refusals.clear()
+        self._strays.clear()
         self.tick(now_s)
 
     def deactivate(self) -> Action:
@@ -155,20 +168,56 @@ class Supervisor:
             positions: rad, one a name.
         """
         try:
-            self.measured = configuration(self._joint_names, names, positions)
+            measured = configuration(self._joint_names, names, positions)
         except InputError as error:
-            self._refusals[Source.JOINT_STATES] = str(error)
+            self.refuse_joint_state(str(error))
             return Action.NOTHING
+        if self._is_beyond(measured):
+            return self._stop_for_limits(measured)
+        if not self._is_credible(now_s, measured):
+            return Action.NOTHING
+        self.measured = measured
         self._refusals.pop(Source.JOINT_STATES, None)
         self._heard_s[Source.JOINT_STATES] = now_s
         if self.parked is None and self.state is not State.INACTIVE:
             self.parked = self.measured
-        return self._check_limits(self.measured)
+        return Action.NOTHING
 
-    def _check_limits(self, measured: Array) -> Action:
+    def refuse_joint_state(self, why: str) -> None:
+        """Note a joint state that may not be used: it counts as none, and `reason` says so."""
+        self._refusals[Source.JOINT_STATES] = why
+
+    def _is_credible(self, now_s: float, measured: Array) -> bool:
+        """Return whether the arm can have got there, and refuse it if not; while it stands, several alike are believed.
+
+        A second publisher's joint states would be followed for a moment otherwise, and its pose be the arm's.
+        """
+        heard_s = self._heard_s.get(Source.JOINT_STATES)
+        if self.measured is None or heard_s is None or self._is_near(measured, self.measured, now_s - heard_s):
+            self._strays.clear()
+            return True
+        if self._strays and not self._is_near(measured, self._strays[-1], now_s - heard_s):
+            self._strays.clear()
+        self._strays.append(measured)
+        stands = self.state not in (State.RUNNING, State.ARRIVED)
+        if stands and len(self._strays) >= _BELIEVED:
+            self._strays.clear()
+            return True
+        way = np.round(_short_way(measured - self.measured), 3).tolist()
+        self.refuse_joint_state(f"expected one near the last, got a jump of {way} rad: is there a second publisher?")
+        return False
+
+    def _is_near(self, one: Array, other: Array, passed_s: float) -> bool:
+        furthest = 2 * self._max_velocity * max(passed_s, 1e-9) + _NOISE_RAD
+        return bool(np.all(np.abs(_short_way(one - other)) <= furthest))
+
+    def _is_beyond(self, measured: Array) -> bool:
+        is_watched = self.state not in (State.INACTIVE, State.FAULT)
+        return is_watched and bool(np.any((measured < self._lower) | (measured > self._upper)))
+
+    def _stop_for_limits(self, measured: Array) -> Action:
+        """Stop at the pose from before: this one is not the arm's."""
         beyond = (measured < self._lower) | (measured > self._upper)
-        if self.state in (State.INACTIVE, State.FAULT) or not beyond.any():
-            return Action.NOTHING
         names = [name for name, is_beyond in zip(self._joint_names, beyond, strict=True) if is_beyond]
         angles = np.round(measured[beyond], 4).tolist()
         return self._stop(
@@ -176,6 +225,11 @@ class Supervisor:
             f"expected joint states within the arm file's position limits, got {angles} rad for {names}: "
             "is it another arm, or are its zeros elsewhere?",
         )
+
+    def receive_fault(self, source: Source, reason: str) -> Action:
+        """Stop for what needs a person, unless inactive or stopped so already."""
+        is_ignored = self.state in (State.INACTIVE, State.FAULT)
+        return Action.NOTHING if is_ignored else self._stop((source,), reason)
 
     def joint_state_age_s(self, now_s: float) -> float:
         """Return how long ago `measured` arrived, s; infinite without one since `activate`."""
@@ -235,7 +289,7 @@ class Supervisor:
 
     def _stop(self, sources: tuple[Source, ...], reason: str, state: State | None = None) -> Action:
         was_running = self.state is State.RUNNING
-        is_fault = Source.OUTPUT in sources or Source.LIMITS in sources
+        is_fault = not _FAULTS.isdisjoint(sources)
         self.state = state or (State.FAULT if is_fault else State.HELD)
         self.blocked_by, self.reason = sources, reason
         return Action.HOLD if was_running else Action.NOTHING
@@ -261,3 +315,9 @@ class Supervisor:
         if source is Source.COMMANDS:
             return f"slow policy: its newest command's image is {age_s:.2f} s old, expected {timeout_s:g} s"
         return f"no {source.value} for {age_s:.2f} s, expected within {timeout_s:g} s{refusal}"
+
+
+def _short_way(step: Array) -> Array:
+    """Return the step the short way round: drivers count turns apart."""
+    way: Array = np.remainder(step + np.pi, 2 * np.pi) - np.pi
+    return way

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.srv import ChangeState
 from numpy.typing import NDArray
@@ -91,6 +92,13 @@ class ReachParameters:
     limit_tolerance_rad: float = parameter(
         0.1, "a joint measured further outside of its position limits is a fault, rad", minimum=0.0, maximum=10.0
     )
+    follow_tolerance_rad: float = parameter(
+        0.3,
+        "an arm that goes so much less, or more, than it is sent within a second is a fault, rad",
+        minimum=0.01,
+        maximum=100.0,
+        live=True,
+    )
     max_step_rad: float = parameter(
         0.5, "no joint is sent further than this from where it was measured, rad", minimum=0.01, maximum=3.0
     )
@@ -138,6 +146,8 @@ class ReachNode(LifecycleNode):
         """Declare the parameters; everything else comes with configure."""
         super().__init__("reach_node")
         self._state, self._fault = "unconfigured", ""
+        self._is_held = False  # by a person, whom no transition lets go
+        self._joint_stamp: Time | None = None
         declare(self, ReachParameters, refuse=self._refuse_change, changed=self._change)
         self._lock = threading.Lock()
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -177,7 +187,8 @@ class ReachNode(LifecycleNode):
         with self._lock:
             self._reset_counters()
             self._state = "active"
-            self._commander.reset()
+            self._commander.forget_way()
+            self._joint_stamp = None
             self._supervisor.activate(time.monotonic())
             self._watchdog.reset()
             self._report()
@@ -237,6 +248,8 @@ class ReachNode(LifecycleNode):
             wanted.arrived_images,
             arm.lower - wanted.limit_tolerance_rad,
             arm.upper + wanted.limit_tolerance_rad,
+            arm.max_velocity,
+            self._is_held,
         )
         self._bundle_fov = bundle.camera_fov if wanted.camera_fov else 0.0
         image = bundle.card.image
@@ -320,6 +333,7 @@ class ReachNode(LifecycleNode):
         with self._lock:
             if self._supervisor.state is State.INACTIVE or not self._worker:
                 return
+            self._supervisor.receive_image(now_s)
             self._dropped_images += self._worker.put(Frame(message.header, message, now_s))
 
     def _is_of_now(self, message: Image | CompressedImage) -> bool:
@@ -353,11 +367,35 @@ class ReachNode(LifecycleNode):
         now_s = time.monotonic()
         self._joint_state_rate.tick(now_s)
         with self._lock:
+            if self._is_repeated(message):
+                self._supervisor.refuse_joint_state("expected a stamp of its own, got the one before again")
+                return
             self._act(self._supervisor.receive_joint_state(now_s, message.name, message.position))
+            self._act(self._check_way(now_s))
             self._report()
+
+    def _is_repeated(self, message: JointState) -> bool:
+        """Return whether a joint state of the arm, not of a gripper beside it, has the stamp of the one before."""
+        if self._commander.arm.joint_names[0] not in message.name or not seconds(message.header.stamp):
+            return False
+        before, self._joint_stamp = self._joint_stamp, message.header.stamp
+        return before == self._joint_stamp
+
+    def _check_way(self, now_s: float) -> Action:
+        """Stop an arm that does not go where it is sent: blocked, or its joint states stand still."""
+        supervisor = self._supervisor
+        if supervisor.state is not State.RUNNING or supervisor.measured is None:
+            self._commander.forget_way()
+            return Action.NOTHING
+        error = self._commander.does_not_follow(now_s, supervisor.measured, supervisor.joint_state_age_s(now_s))
+        if error <= self._settings.follow_tolerance_rad:
+            return Action.NOTHING
+        reason = f"expected the arm to go where it is sent, got {error:.3f} rad of difference within a second"
+        return supervisor.receive_fault(Source.ARM, reason)
 
     def _hold(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         with self._lock:
+            self._is_held = request.data
             self._act(self._supervisor.hold(request.data, time.monotonic()))
             self._report()
             response.message = self._say()
@@ -397,8 +435,6 @@ class ReachNode(LifecycleNode):
         image, size = frame.content, self._policy.card.image
         if not isinstance(image, RawImage):
             image = read_compressed(image.format, image.data)
-            with self._lock:
-                self._supervisor.receive_image(frame.arrived_s)
         zoom, bundle_size = 1.0, (size.height, size.width)
         if self._bundle_fov:
             zoom = zoom_for(self._settings.camera_fov, image.pixels.shape[:2], self._bundle_fov, bundle_size)
@@ -542,7 +578,7 @@ class ReachNode(LifecycleNode):
 
     def _change(self) -> None:
         """Take over the parameters that may change while the node is configured."""
-        if self._state == "unconfigured":
+        if not self._worker:
             return
         with self._lock:
             self._settings = read(self, ReachParameters)

@@ -252,6 +252,43 @@ def test_an_arm_that_has_arrived_is_held_without_a_second_stop_when_something_is
     assert supervisor.state is State.HELD
 
 
+def test_a_jump_of_the_joint_states_is_refused_and_believed_only_of_an_arm_that_stands() -> None:
+    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0])
+    supervisor.activate(0.0)
+    assert frame(supervisor, 0.1) is COMMAND
+    far = [2.0, 0.2]
+    for k in range(12):  # while it runs, a second publisher changes nothing
+        supervisor.receive_joint_state(0.15 + 0.02 * k, NAMES, far)
+        np.testing.assert_array_equal(supervisor.measured, GOOD)
+    supervisor.receive_image(0.39)
+    assert supervisor.tick(0.4) is HOLD
+    assert "expected one near the last, got a jump of [1.9, 0.0] rad: is there a second publisher?" in supervisor.reason
+    for k in range(9):  # two that alternate are never believed
+        supervisor.receive_joint_state(0.5 + 0.001 * k, NAMES, far if k % 2 else [-2.0, 0.2])
+    np.testing.assert_array_equal(supervisor.measured, GOOD)
+    for k in range(5):
+        supervisor.receive_joint_state(0.6 + 0.001 * k, NAMES, far)
+    np.testing.assert_array_equal(supervisor.measured, far)
+
+
+def test_a_continuous_joint_may_be_counted_turns_apart() -> None:
+    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0])
+    supervisor.activate(0.0)
+    assert frame(supervisor, 0.1) is COMMAND
+    supervisor.receive_joint_state(0.12, NAMES, [GOOD[0] + 2 * math.pi, GOOD[1]])
+    assert supervisor.joint_state_age_s(0.12) == 0
+
+
+def test_a_fault_is_for_an_active_arm_and_the_first_one_stands(running: Supervisor) -> None:
+    assert running.receive_fault(Source.ARM, "it is blocked") is HOLD
+    assert (running.state, running.blocked_by, running.reason) == (State.FAULT, (Source.ARM,), "it is blocked")
+    assert running.receive_fault(Source.OUTPUT, "another") is NOTHING
+    assert running.reason == "it is blocked"
+    running.deactivate()
+    assert running.receive_fault(Source.ARM, "it is blocked") is NOTHING
+    assert running.state is State.INACTIVE
+
+
 def test_a_person_holds_and_lets_go_on(running: Supervisor) -> None:
     assert running.hold(True, 10.05) is HOLD
     assert (running.state, running.blocked_by) == (State.HELD, (Source.PERSON,))
