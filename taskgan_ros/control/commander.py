@@ -213,6 +213,15 @@ class JointCommander:
         error = self._step_to(here, first_here) - self._step_to(self._followed[-1][2], first_place)
         return float(np.max(np.abs(error)))
 
+    @property
+    def motion(self) -> Motion:
+        """What was sent last; its start says nothing.
+
+        Raises:
+            IndexError: nothing was sent yet.
+        """
+        return self._sent[-1][1]
+
     def forget_way(self) -> None:
         """Compare no way from before with what comes: somebody else moves the arm, or nobody."""
         self._followed.clear()
