@@ -318,7 +318,8 @@ class JointCommander:
             return False
         if self.fence is None:
             return True
-        now_m, *outside_m = self.fence.outside_m(np.vstack([start, motion.positions]))
+        between = start + np.array([[0.0], [0.25], [0.5], [0.75]]) * (motion.positions[0] - start)
+        now_m, *outside_m = self.fence.outside_m(np.vstack([between, motion.positions]))
         return bool(max(outside_m) <= now_m + _TOUCHED_M)
 
     def _checked(self, what: str, values: ArrayLike, joints: tuple[str, ...] = ()) -> Array:

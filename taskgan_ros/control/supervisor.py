@@ -73,6 +73,7 @@ class Supervisor:
         reason: the same as a sentence with times, for a person.
         measured: (n,) rad, the newest good joint state, in the order of `joint_names`; None before the first
             after `activate`.
+        has_arrived: whether the commands have become small and not large since, through holds too.
         parked: (n,) rad, the first good joint state after `activate`: where joints that are not driven
             belong.
     """
@@ -117,6 +118,7 @@ class Supervisor:
             Source.IMAGES: duration("image_timeout_s", image_timeout_s),
             Source.COMMANDS: duration("command_timeout_s", command_timeout_s),
         }
+        self.has_arrived = False
         self._arrived_images, self._small_commands = arrived_images, 0
         self._lower, self._upper = np.asarray(lower, np.float64), np.asarray(upper, np.float64)
         self._max_velocity = np.asarray(max_velocity, np.float64)
@@ -129,6 +131,7 @@ class Supervisor:
     def activate(self, now_s: float) -> None:
         """Start afresh: wait for joint states, images and a command that arrive from now on."""
         self.state, self._activated_s, self._small_commands = State.WAITING, now_s, 0
+        self.has_arrived = False
         self.measured = self.parked = None  # a hold at a pose from before would be a jump
         self._heard_s.clear()
         self._refusals.clear()
@@ -257,8 +260,11 @@ class Supervisor:
         if self._late(now_s):
             return self.tick(now_s)
         if self._arrived_images and self._small_commands >= self._arrived_images:
+            self.has_arrived = True
             return self._stop((), f"the last {self._small_commands} commands were small", State.ARRIVED)
-        self.state, self.blocked_by, self.reason = State.RUNNING, (), ""
+        if self.has_arrived and is_small:  # held since
+            return self._stop((), "the last command was small", State.ARRIVED)
+        self.state, self.blocked_by, self.reason, self.has_arrived = State.RUNNING, (), "", False
         return Action.COMMAND
 
     def receive_failure(self, reason: str, image_s: float) -> Action:

@@ -454,7 +454,7 @@ class ReachNode(LifecycleNode):
         measured = self._supervisor.measured
         if measured is None or not np.isfinite(command).all():
             return False
-        share = 2.0 if self._supervisor.state is State.ARRIVED else 1.0
+        share = 2.0 if self._supervisor.has_arrived else 1.0
         return self._commander.is_small(command, measured, share * self._settings.arrived_speed)
 
     def _fail(self, frame: Frame, error: Exception) -> None:

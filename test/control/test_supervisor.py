@@ -250,6 +250,11 @@ def test_an_arm_that_has_arrived_is_held_without_a_second_stop_when_something_is
     assert supervisor.receive_command(0.06, [0.0, 0.0], image_s=0.05, is_small=True) is HOLD
     assert supervisor.tick(1.0) is NOTHING
     assert supervisor.state is State.HELD
+    for now_s, is_small, state in ((1.1, True, State.ARRIVED), (1.2, False, State.RUNNING)):
+        supervisor.receive_joint_state(now_s, NAMES, GOOD)
+        supervisor.receive_image(now_s)
+        supervisor.receive_command(now_s, [0.0, 0.0], image_s=now_s, is_small=is_small)
+        assert supervisor.state is state
 
 
 def test_a_jump_of_the_joint_states_is_refused_and_believed_only_of_an_arm_that_stands() -> None:
