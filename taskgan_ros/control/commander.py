@@ -165,12 +165,8 @@ class JointCommander:
         velocity = np.clip(self._step_to(goal, start) / self.horizon_s, -top_speed, top_speed)
         velocity[self.driven] = limit_velocity(self._velocity(wanted, start), top_speed[self.driven])
         velocity = self._within_positions(velocity, start)
-        largest = self.arm.max_acceleration * step_s
-        ahead = (start - here) / self.horizon_s
-        slowest, fastest = np.minimum(-top_speed - ahead, 0.0), np.maximum(top_speed - ahead, 0.0)
-        velocity = self._accelerated(np.clip(velocity, slowest, fastest), last, step_s)
-        velocity = np.clip(velocity, np.minimum(slowest, last + largest), np.maximum(fastest, last - largest))
-        velocity = self._within_positions(velocity, start)
+        velocity = self._within_reach(velocity, (start - here) / self.horizon_s, top_speed)
+        velocity = self._within_positions(self._accelerated(velocity, last, step_s), start)
         motion = self._allowed(start, velocity, last, since_s)
         self._acceleration = np.clip((motion.velocities[0] - last) / step_s, *(self.arm.max_acceleration * [[-1], [1]]))
         return self._send(now_s, motion, here)
@@ -248,6 +244,24 @@ class JointCommander:
         step = target - here
         around = np.remainder(step + np.pi, 2 * np.pi) - np.pi
         return np.where(np.isinf(self.arm.lower) & np.isinf(self.arm.upper), around, step)
+
+    def _within_reach(self, velocity: Array, ahead: Array, top_speed: Array) -> Array:
+        """Slow down what, with the way that the arm is `ahead` of its measured pose, leads further than the top speed.
+
+        The driven joints by one factor.
+
+        Args:
+            velocity: (n,) rad/s.
+            ahead: (n,) rad/s, that way as a speed over the horizon.
+            top_speed: (n,) rad/s.
+        """
+        room = np.maximum(top_speed - np.sign(velocity) * ahead, 0.0)
+        slowed = np.clip(velocity, -room, room)
+        driven = self.driven
+        fastest = np.abs(velocity[driven])
+        shares = np.divide(room[driven], fastest, out=np.ones(len(driven)), where=fastest > room[driven])
+        slowed[driven] = velocity[driven] * shares.min()
+        return slowed
 
     def _within_positions(self, velocity: Array, here: Array) -> Array:
         """Slow each joint by itself towards its limits; one beyond a limit may not go further out."""

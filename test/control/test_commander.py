@@ -151,6 +151,17 @@ def test_a_velocity_that_is_too_fast_keeps_its_direction() -> None:
     np.testing.assert_allclose((arm.pose - before)[PLACES], [0.0157, -0.0314], atol=1e-9)
 
 
+def test_an_old_joint_state_slows_all_driven_joints_by_one_factor() -> None:
+    arm = IdealArm(JointCommander(ARM, DRIVEN))
+    arm.run([1.0, -2.0], 8)
+    measured = arm.pose.copy()
+    arm.run([1.0, -2.0], 1)
+    arm.commander.follow(arm.now_s, [1.0, -2.0], measured, HOME, age_s=0.05)
+    speeds = arm.commander.motion.velocities[0, PLACES]
+    assert -0.628 < speeds[1] < -0.4
+    assert speeds[0] == pytest.approx(-speeds[1] / 2)
+
+
 def test_speed_grows_with_the_acceleration_and_in_the_commands_direction() -> None:
     arm = IdealArm(JointCommander(ARM, DRIVEN))
     seen = [velocities(arm.follow([0.3, -0.6]), arm.pose)[0, PLACES]]
