@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from taskgan_ros.arm.arm import Arm
 from taskgan_ros.control.fence import Fence
-from taskgan_ros.control.limits import duration, finite, limit_change, limit_velocity
+from taskgan_ros.control.limits import duration, finite, limit_change, limit_velocity, short_way
 from taskgan_ros.control.motion import STEP_S, Motion, cruise, stopping_time_s
 from taskgan_ros.control.trajectory import JointTrajectory
 from taskgan_ros.errors import InputError
@@ -242,8 +242,7 @@ class JointCommander:
     def _step_to(self, target: Array, here: Array) -> Array:
         """Return target − here, for a continuous joint the short way round: drivers count turns apart."""
         step = target - here
-        around = np.remainder(step + np.pi, 2 * np.pi) - np.pi
-        return np.where(np.isinf(self.arm.lower) & np.isinf(self.arm.upper), around, step)
+        return np.where(np.isinf(self.arm.lower) & np.isinf(self.arm.upper), short_way(step), step)
 
     def _within_reach(self, velocity: Array, ahead: Array, top_speed: Array) -> Array:
         """Slow down what, with the way that the arm is `ahead` of its measured pose, leads further than the top speed.

@@ -33,6 +33,12 @@ def duration(what: str, seconds: float) -> float:
     return float(seconds)
 
 
+def short_way(step: Array) -> Array:
+    """Return steps (...) rad the short way round, in [-pi, pi): drivers count turns apart."""
+    way: Array = np.remainder(step + np.pi, 2 * np.pi) - np.pi
+    return way
+
+
 def limit_velocity(velocity: ArrayLike, max_velocity: ArrayLike) -> Array:
     """Slow all joints by one factor: the fastest keeps its limit, and the direction in joint space stays.
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from taskgan_ros.control.joint_state import configuration
-from taskgan_ros.control.limits import duration
+from taskgan_ros.control.limits import duration, short_way
 from taskgan_ros.errors import InputError
 
 Array = NDArray[np.float64]
@@ -206,13 +206,13 @@ class Supervisor:
         if stands and len(self._strays) >= _BELIEVED:
             self._strays.clear()
             return True
-        way = np.round(_short_way(measured - self.measured), 3).tolist()
+        way = np.round(short_way(measured - self.measured), 3).tolist()
         self.refuse_joint_state(f"expected one near the last, got a jump of {way} rad: is there a second publisher?")
         return False
 
     def _is_near(self, one: Array, other: Array, passed_s: float) -> bool:
         furthest = 2 * self._max_velocity * max(passed_s, 1e-9) + _NOISE_RAD
-        return bool(np.all(np.abs(_short_way(one - other)) <= furthest))
+        return bool(np.all(np.abs(short_way(one - other)) <= furthest))
 
     def _is_beyond(self, measured: Array) -> bool:
         is_watched = self.state not in (State.INACTIVE, State.FAULT)
@@ -321,9 +321,3 @@ class Supervisor:
         if source is Source.COMMANDS:
             return f"slow policy: its newest command's image is {age_s:.2f} s old, expected {timeout_s:g} s"
         return f"no {source.value} for {age_s:.2f} s, expected within {timeout_s:g} s{refusal}"
-
-
-def _short_way(step: Array) -> Array:
-    """Return the step the short way round: drivers count turns apart."""
-    way: Array = np.remainder(step + np.pi, 2 * np.pi) - np.pi
-    return way
