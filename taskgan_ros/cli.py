@@ -81,6 +81,13 @@ def _export(arguments: Sequence[str]) -> None:
     export(_parse(ExportConfig, arguments, "export"))
 
 
+def _guard(arguments: Sequence[str]) -> None:
+    """Give a bundle a guard against images unlike its training."""
+    from taskgan_ros.training.guard import GuardConfig, add_guard
+
+    add_guard(_parse(GuardConfig, arguments, "guard"))
+
+
 def _reproduce(arguments: Sequence[str]) -> int:
     """Rerun a study of the paper: its cells, tables and figures."""
     from taskgan_ros.experiments.reproduce import ReproduceConfig, reproduce
@@ -96,6 +103,7 @@ VERBS: dict[tuple[str, ...], Verb] = {
     ("train", "two-column"): _train_two_column,
     ("refine",): _refine,
     ("export",): _export,
+    ("guard",): _guard,
     ("evaluate",): _evaluate,
     ("reproduce",): _reproduce,
 }

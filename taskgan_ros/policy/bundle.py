@@ -25,8 +25,10 @@ TRANSLATOR = "translator.onnx"
 TASK_MODEL = "task_model.onnx"
 POLICY = "policy.onnx"
 GRAPHS = (TRANSLATOR, TASK_MODEL, POLICY)
+GUARD = "guard.onnx"  # bundles from before there was one have none
 
 IMAGE, COMMAND, TRANSLATED = "image", "command", "translated"
+JOINT_POS, SCORES = "joint_pos", "scores"
 UNITS = {"joint_velocities": "rad/s", "joint_angles": "rad"}
 
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"  # leads to no other folder
@@ -57,6 +59,25 @@ class Result:
 
 
 @config_dataclass
+class GuardCard:
+    """What `guard.onnx` measures of an image, and how much of it good images have.
+
+    Attributes:
+        scores: what the graph gives, each in units of its limit; `policy/guard.py` says what they are.
+        quantile: the share of good images that are below the limit of 1, by each score.
+        images: how many good images that was found on.
+        held_out: whether no training saw them; else they are the target images, cross-validated by episode.
+        quantiles: of good images' scores, by score, "0.99" say, and in units of the limit.
+    """
+
+    scores: Annotated[tuple[Name, ...], pydantic.Field(min_length=1)]
+    quantile: Annotated[float, pydantic.Field(gt=0, lt=1)]
+    images: Count
+    held_out: bool
+    quantiles: dict[str, dict[str, NonNegative]]
+
+
+@config_dataclass
 class BundleCard:
     """What `bundle.yaml` says.
 
@@ -81,6 +102,7 @@ class BundleCard:
             may edit them.
         export_max_abs_diff: the largest difference to torch found at export, by output.
         results: measured on the exported bundle.
+        guard: on `guard.onnx`, for a bundle that has one.
     """
 
     format: Literal[1] = 1
@@ -102,6 +124,7 @@ class BundleCard:
     files: dict[Name, Sha256] = dataclasses.field(default_factory=dict)
     export_max_abs_diff: dict[str, NonNegative] = dataclasses.field(default_factory=dict)
     results: tuple[Result, ...] = ()
+    guard: GuardCard | None = None
 
     @pydantic.field_validator("joint_names")
     @classmethod
@@ -173,9 +196,12 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
     missing = [name for name in GRAPHS if name not in card.files]
     if missing:
         raise InputError(f"{path / CARD}: files: expected {list(GRAPHS)} among them, got none for {missing}")
+    if (card.guard is None) != (GUARD not in card.files):
+        got = "a file and no entry" if card.guard is None else "an entry and no file"
+        raise InputError(f"{path / CARD}: expected {GUARD} among files and an entry guard, or neither, got {got}")
     for name, expected in card.files.items():
         data = _read_verified(path / name, expected)
-        if name in GRAPHS:
+        if name in (*GRAPHS, GUARD):
             _check_graph(path / name, read_signature(data, path / name), card)
     _part(path, card, "scene")
     return Bundle(path, card, _load_arm(path, card))
@@ -253,16 +279,26 @@ def _read_verified(path: Path, expected: str) -> bytes:
 def _check_graph(path: Path, found: Signature, card: BundleCard) -> None:
     if found.opset != card.opset:
         raise InputError(f"{path}: expected opset {card.opset}, as {CARD} says, got {found.opset}")
-    pixels = ("N", card.image.height, card.image.width, 3)
-    command = Tensor(COMMAND, "float32", ("N", len(card.joint_names)))
-    translated = Tensor(TRANSLATED, "uint8", pixels)
-    outputs = {TRANSLATOR: (translated,), TASK_MODEL: (command,), POLICY: (command, translated)}[path.name]
-    for what, expected, actual in (
-        ("inputs", (Tensor(IMAGE, "uint8", pixels),), found.inputs),
-        ("outputs", outputs, found.outputs),
-    ):
+    inputs, outputs = _signatures(card)[path.name]
+    for what, expected, actual in (("inputs", inputs, found.inputs), ("outputs", outputs, found.outputs)):
         if set(actual) != set(expected):
             raise InputError(f"{path}: expected {what} {_listed(expected)}, got {_listed(actual)}")
+
+
+def _signatures(card: BundleCard) -> dict[str, tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
+    """Return what each graph of a bundle takes and gives."""
+    pixels, joints = ("N", card.image.height, card.image.width, 3), ("N", len(card.joint_names))
+    image, translated = Tensor(IMAGE, "uint8", pixels), Tensor(TRANSLATED, "uint8", pixels)
+    command = Tensor(COMMAND, "float32", joints)
+    signatures: dict[str, tuple[tuple[Tensor, ...], tuple[Tensor, ...]]] = {
+        TRANSLATOR: ((image,), (translated,)),
+        TASK_MODEL: ((image,), (command,)),
+        POLICY: ((image,), (command, translated)),
+    }
+    if card.guard:
+        judged = (image, translated, Tensor(JOINT_POS, "float32", joints))
+        signatures[GUARD] = (judged, (Tensor(SCORES, "float32", ("N", len(card.guard.scores))),))
+    return signatures
 
 
 def _listed(tensors: tuple[Tensor, ...]) -> str:

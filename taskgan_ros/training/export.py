@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import re
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
 import yaml
@@ -21,10 +18,11 @@ from torch import Tensor, nn
 
 import taskgan_ros
 from taskgan_ros.config import build, is_path, read_yaml, short_name
-from taskgan_ros.data.dataset import DatasetInfo, check_compatible, load_dataset, read_info
+from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset, read_info
 from taskgan_ros.errors import InputError, OutputExistsError
 from taskgan_ros.policy.bundle import (
     COMMAND,
+    GUARD,
     IMAGE,
     NAME,
     POLICY,
@@ -37,14 +35,15 @@ from taskgan_ros.policy.bundle import (
     write_bundle,
 )
 from taskgan_ros.progress import print_line
+from taskgan_ros.training.guard import GuardData, fit_guard, is_enough
 from taskgan_ros.training.lineage import check_domain, data_seeds, generations, locate, translated_domains
 from taskgan_ros.training.model_card import write_model_card, write_table
 from taskgan_ros.training.networks import TaskModel, to_network, to_uint8
+from taskgan_ros.training.onnx_graph import OPSET, to_onnx
 from taskgan_ros.training.run import read_description
 from taskgan_ros.training.task_model import Learned, load_task_model
 from taskgan_ros.training.translator import load_translator
 
-OPSET = 18
 _ARM, _SCENE = "arm.yaml", "scene.yaml"
 _MAX_COMMAND_DIFFERENCE = (
     1e-3  # rad/s: the float error of the graph; one byte of the translation moves the command more
@@ -67,6 +66,8 @@ class ExportConfig:
     """The bundle's folder; must not exist. Its name is the bundle's."""
     results: tuple[Path, ...] = field(default=())
     """JSON files of `taskgan evaluate` on the same graphs, for the card."""
+    held_out: Path | None = None
+    """Good camera images that trained nothing, for the guard's limits; without, cross-validation of the target's."""
     picture: Path | None = None
     """A picture for the model card; by default the translator run's last grid."""
 
@@ -144,13 +145,24 @@ def export(config: ExportConfig) -> Bundle:
     images = torch.from_numpy(target.images[::step][:_CHECKED_IMAGES])
     differences = {}
     for name, (graph, outputs) in graphs.items():
-        files[name] = _to_onnx(graph, images[:2], outputs)
+        files[name] = to_onnx(graph, [images[:2]], [IMAGE], outputs)
         differences.update(_compare(name, files[name], graph, images, outputs))
     card = dataclasses.replace(card, export_max_abs_diff=differences)
+    if is_enough(target):
+        files[GUARD], guard = fit_guard(task_model, files[TRANSLATOR], _guard_data(config, target))
+        card = dataclasses.replace(card, guard=guard)
+    else:
+        print_line(f"{config.out}: no guard: {len(target)} target images are too few to tell others from")
     bundle = write_bundle(config.out, card, files, write_model_card(card, list(pictures)), pictures)
     largest = ", ".join(f"{name} {value:.2g}" for name, value in differences.items())
     print_line(f"{config.out}: largest differences from torch (bytes, {card.units}): {largest}")
     return bundle
+
+
+def _guard_data(config: ExportConfig, target: Dataset) -> GuardData:
+    run, settings = config.translator, read_description(config.translator).config
+    pretrain = locate(run, settings["pretrain"]) if settings["pretrain"] else None
+    return GuardData.load(locate(run, settings["source"]), target, pretrain, config.held_out)
 
 
 def _graphs(translator: nn.Module, task_model: TaskModel, learned: Learned) -> dict[str, tuple[nn.Module, list[str]]]:
@@ -160,38 +172,6 @@ def _graphs(translator: nn.Module, task_model: TaskModel, learned: Learned) -> d
         TASK_MODEL: (predict, [COMMAND]),
         POLICY: (PolicyGraph(translate, predict), [COMMAND, TRANSLATED]),
     }
-
-
-def _to_onnx(graph: nn.Module, example: Tensor, outputs: list[str]) -> bytes:
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of operators that we do not use
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "graph.onnx"
-        torch.onnx.export(
-            graph.eval(),
-            (example,),
-            path,
-            dynamo=True,
-            opset_version=OPSET,
-            external_data=False,
-            verbose=False,
-            input_names=[IMAGE],
-            output_names=outputs,
-            dynamic_shapes=({0: torch.export.Dim("N", min=1)},),
-        )
-        return _without_traces(onnx.load(path))
-
-
-def _without_traces(model: onnx.ModelProto) -> bytes:
-    """Return the graph without stack traces of the machine that exported it."""
-    for node in model.graph.node:
-        del node.metadata_props[:]
-        node.doc_string = ""
-    for value in [*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer]:
-        if hasattr(value, "metadata_props"):
-            del value.metadata_props[:]
-    del model.metadata_props[:]
-    serialised: bytes = model.SerializeToString(deterministic=True)
-    return serialised
 
 
 def _compare(name: str, data: bytes, graph: nn.Module, images: Tensor, outputs: list[str]) -> dict[str, float]:

@@ -23,11 +23,16 @@ Recipe `{recipe}`, λ = {lambda_task}. Seeds: {seeds}.
 ## Where it fails
 
 It knows one scene (`{scene}`): one camera pose, one arm, one object. Another camera pose, another tool or a second red
-object is outside of what it has seen, and nothing in the graphs says so. Its translator saw {target_images} images of
-the target domain; light or surfaces far from those come out wrong.
+object is outside of what it has seen. Its translator saw {target_images} images of the target domain; light or surfaces
+far from those come out wrong. {guard}
 
 Largest difference between these graphs and torch at export: {differences}.
 """
+_GUARD = (
+    "`guard.onnx` notices some of that: it scores each image, in units of a limit that {quantile:.1%} of {images} good "
+    "images are below."
+)
+_NO_GUARD = "Nothing in the graphs says so: the bundle has no guard (`taskgan guard` adds one)."
 _TASKS = {"joint_velocities": "Joint velocities", "joint_angles": "Joint angles"}
 
 
@@ -50,6 +55,7 @@ def write_model_card(card: BundleCard, pictures: list[str]) -> str:
         results=write_table(card.results),
         scene=card.scene,
         target_images=card.data.get("target_images", "few"),
+        guard=_NO_GUARD if card.guard is None else _GUARD.format(**vars(card.guard)),
         differences=", ".join(f"{name} {value:.2g}" for name, value in card.export_max_abs_diff.items()),
     )
 

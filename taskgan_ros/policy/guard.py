@@ -1,0 +1,103 @@
+"""Whether an image is like those that a bundle was trained on: what `guard.onnx` and the joint states say of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from taskgan_ros.errors import InputError
+from taskgan_ros.policy.bundle import GUARD, IMAGE, JOINT_POS, SCORES, TRANSLATED, Bundle
+
+Array = NDArray[np.float64]
+
+CAMERA, TRANSLATION, POSE, FROZEN = "camera", "translation", "pose", "frozen"
+_SENTENCES = {
+    CAMERA: "its colours and brightness are not those of the target images",
+    TRANSLATION: "its translation looks like nothing in the simulation",
+    POSE: "its translation shows the arm where the joint states say it is not",
+    FROZEN: "it is the one before to the last pixel, although the arm has moved",
+}
+_MOVED_RAD = 0.03  # of a joint, which no camera that sees the arm shows as the same picture
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What is unusual about an image, each in units of its limit: 1 is where the bundle says that good images end."""
+
+    values: dict[str, float]
+
+    @property
+    def worst(self) -> float:
+        """The largest; infinite where one is not a number."""
+        found = max(self.values.values(), key=_or_infinite, default=0.0)
+        return _or_infinite(found)
+
+    def objection(self, tolerance: float) -> str:
+        """Return why the image is unlike training, as a sentence, or nothing if no score is above `tolerance`."""
+        above = {name: value for name, value in self.values.items() if _or_infinite(value) > tolerance}
+        if not above:
+            return ""
+        name = max(above, key=lambda name: _or_infinite(above[name]))
+        return f"{_SENTENCES.get(name, name)} ({name} score {above[name]:.2f}, expected at most {tolerance:g})"
+
+
+class Guard:
+    """Scores images, one after the other as they come; not thread-safe, for it remembers the last.
+
+    - `camera`: Mahalanobis distance of the camera image, coarse, from the target images.
+    - `pose`: how far the arm's angles as f_X's last convolution shows them in F(image) are from the measured ones,
+      in units of how far they usually are there. For bundles of joint velocities.
+    - `translation`: as `camera`, of F(image) from the simulation's images. For bundles of joint angles.
+    - `frozen`: infinite for the same pixels again although a joint has moved, else 0.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Load the bundle's guard.
+
+        Raises:
+            InputError: it has none.
+        """
+        if bundle.card.guard is None:
+            raise InputError(f"{bundle.path}: expected a bundle with {GUARD}, got one without: `taskgan guard` adds it")
+        self._names = bundle.card.guard.scores
+        self._driven = [bundle.arm.joint_names.index(name) for name in bundle.card.joint_names]
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1  # half a millisecond of one
+        options.log_severity_level = 3
+        self._session = ort.InferenceSession(bundle.path / GUARD, options, providers=["CPUExecutionProvider"])
+        self._last: tuple[NDArray[np.uint8], Array] | None = None
+
+    def score(self, image: NDArray[np.uint8], translated: NDArray[np.uint8], joint_pos: Array) -> Scores:
+        """Return the scores of an image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, as the policy took it.
+            translated: (H, W, 3) uint8 RGB, F(image).
+            joint_pos: (n,) rad, all of the arm's joints, when the image was taken.
+        """
+        inputs = {
+            IMAGE: image[None],
+            TRANSLATED: translated[None],
+            JOINT_POS: joint_pos[self._driven].astype(np.float32)[None],
+        }
+        (scores,) = self._session.run([SCORES], inputs)
+        values = dict(zip(self._names, scores[0].astype(float).tolist(), strict=True))
+        return Scores({**values, FROZEN: np.inf if self._is_frozen(image, joint_pos) else 0.0})
+
+    def forget(self) -> None:
+        """Compare the next image with none before it."""
+        self._last = None
+
+    def _is_frozen(self, image: NDArray[np.uint8], joint_pos: Array) -> bool:
+        """Return whether the pixels are those of the image before, from when the arm stood elsewhere."""
+        if self._last is None or not np.array_equal(image, self._last[0]):
+            self._last = image.copy(), joint_pos.copy()
+            return False
+        return bool(np.max(np.abs(joint_pos - self._last[1])[self._driven]) > _MOVED_RAD)
+
+
+def _or_infinite(score: float) -> float:
+    return score if np.isfinite(score) else np.inf
