@@ -39,6 +39,7 @@ class Source(enum.Enum):
 
     JOINT_STATES = "joint states"
     IMAGES = "images"
+    GUARD = "guard"  # the images are unlike training
     COMMANDS = "commands"  # the policy: slow or stuck
     PERSON = "a person"
     OUTPUT = "policy output"  # not finite, or none at all
@@ -62,10 +63,11 @@ class Action(enum.Enum):
 class Supervisor:
     """Lets commands through while images, joint states and commands are fresh; asks for one hold when not.
 
-    What was late resumes by itself: the next command with everything fresh is let through; so does an arm that has
-    arrived, once its commands are large again. An output that is not finite, and a joint far beyond its limits, is a
-    fault until `deactivate` and `activate`. Only what arrives after `activate` counts, so nothing acts on a pose or an
-    image from before; a person's hold stays. An arm that was not commanded since is not ours: it gets no hold.
+    What was late resumes by itself: the next command with everything fresh is let through. So does an arm that has
+    arrived, once its commands are large again, and one that stopped for images unlike training, once one is like it.
+    Many of those in a row, an output that is not finite, and a joint far beyond its limits are a fault until
+    `deactivate` and `activate`. Only what arrives after `activate` counts, so nothing acts on a pose or an image from
+    before; a person's hold stays. An arm that was not commanded since is not ours: it gets no hold.
 
     Attributes:
         state: see `State`.
@@ -85,6 +87,7 @@ class Supervisor:
         joint_state_timeout_s: float = 0.25,
         command_timeout_s: float = 0.5,
         arrived_images: int = 0,
+        guard_images: tuple[int, int] = (1, 0),
         lower: ArrayLike = -math.inf,
         upper: ArrayLike = math.inf,
         max_velocity: ArrayLike = math.inf,
@@ -99,6 +102,8 @@ class Supervisor:
             command_timeout_s: s from an image's arrival to now, for the image that the last command was made
                 from; it must leave room for two inferences.
             arrived_images: how many small commands in a row are an arrival; 0 never arrives.
+            guard_images: how many images in a row that are unlike training stop the arm until others come, and how many
+                are a fault; 0 are never one.
             lower: (n,) rad; a joint measured below it is a fault: zero, unit or name are not the arm file's.
             upper: (n,) rad, likewise.
             max_velocity: (n,) rad/s; a joint state that no arm could get to at twice this speed counts as none.
@@ -120,6 +125,7 @@ class Supervisor:
         }
         self.has_arrived = False
         self._arrived_images, self._small_commands = arrived_images, 0
+        self._guard_images, self._strange_images, self._strangeness = guard_images, 0, ""
         self._lower, self._upper = np.asarray(lower, np.float64), np.asarray(upper, np.float64)
         self._max_velocity = np.asarray(max_velocity, np.float64)
         self._is_held_by_person = is_held
@@ -130,7 +136,8 @@ class Supervisor:
 
     def activate(self, now_s: float) -> None:
         """Start afresh: wait for joint states, images and a command that arrive from now on."""
-        self.state, self._activated_s, self._small_commands = State.WAITING, now_s, 0
+        self.state, self._activated_s = State.WAITING, now_s
+        self._small_commands = self._strange_images = 0
         self.has_arrived = False
         self.measured = self.parked = None  # a hold at a pose from before would be a jump
         self._heard_s.clear()
@@ -256,6 +263,7 @@ class Supervisor:
         if self.state is State.FAULT:
             return Action.NOTHING
         self._heard_s[Source.COMMANDS] = image_s
+        self._strange_images = 0
         self._small_commands = self._small_commands + 1 if is_small else 0
         if self._late(now_s):
             return self.tick(now_s)
@@ -266,6 +274,23 @@ class Supervisor:
             return self._stop((), "the last command was small", State.ARRIVED)
         self.state, self.blocked_by, self.reason, self.has_arrived = State.RUNNING, (), "", False
         return Action.COMMAND
+
+    def receive_strange_image(self, now_s: float, reason: str, image_s: float) -> Action:
+        """Take note of an image unlike training, of which no command may be made: some in a row stop the arm.
+
+        Args:
+            now_s: s.
+            reason: for a person.
+            image_s: as for `receive_command`.
+        """
+        if self._is_ignored(image_s) or self.state is State.FAULT:
+            return Action.NOTHING
+        self._strange_images += 1
+        self._strangeness = f"{self._strange_images} images in a row unlike training: {reason}"
+        _, fault = self._guard_images
+        if fault and self._strange_images >= fault:
+            return self._stop((Source.GUARD,), self._strangeness, State.FAULT)
+        return self.tick(now_s)
 
     def receive_failure(self, reason: str, image_s: float) -> Action:
         """Take note that no command could be made of an image, which stops the arm as one that is not finite does.
@@ -306,6 +331,8 @@ class Supervisor:
         late = {source: text for source in inputs if (text := self._lateness(source, now_s))}
         if self._is_held_by_person:
             late[Source.PERSON] = _BY_PERSON
+        if self._strange_images >= self._guard_images[0]:
+            late[Source.GUARD] = self._strangeness
         if not late and (text := self._lateness(Source.COMMANDS, now_s)):
             late[Source.COMMANDS] = text
         return late

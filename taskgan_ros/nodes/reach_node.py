@@ -38,15 +38,18 @@ from taskgan_ros.nodes.metrics import Latency, Rate
 from taskgan_ros.nodes.newest import NewestOnly
 from taskgan_ros.nodes.parameters import declare, parameter, read
 from taskgan_ros.nodes.process import Stop, finish, run
-from taskgan_ros.policy.bundle import load_bundle
+from taskgan_ros.policy.bundle import Bundle, load_bundle
+from taskgan_ros.policy.guard import Guard, Scores
 from taskgan_ros.policy.image_compressed import read_compressed
 from taskgan_ros.policy.images import RawImage, read_image, zoom_for
-from taskgan_ros.policy.policy import CPU, Policy
+from taskgan_ros.policy.policy import CPU, Policy, Prediction
 
 # Relative, so that a namespace applies; remap them to a robot's own.
 IMAGE_TOPIC: Final = "image_raw"
 JOINT_STATES_TOPIC: Final = "joint_states"
 TRAJECTORY_TOPIC: Final = "joint_trajectory"
+
+STOP, WARN, OFF = "stop", "warn", "off"  # what the guard may do
 
 _WATCHDOG_S = 0.02  # a stop is noticed this much later than the timeouts say
 _REPEAT_S = 5.0  # between two log lines on the same fault
@@ -114,6 +117,22 @@ class ReachParameters:
         live=True,
     )
     arrived_images: int = parameter(10, "see arrived_speed; 0 for a task without an end", minimum=0, maximum=100_000)
+    guard: str = parameter(
+        STOP, "what images unlike training do: stop the arm, warn, or off: nothing", choices=(STOP, WARN, OFF)
+    )
+    guard_tolerance: float = parameter(
+        1.0,
+        "an image with a score above this is unlike training; 1 is the bundle's own limit",
+        minimum=0.01,
+        maximum=1000.0,
+        live=True,
+    )
+    guard_images: int = parameter(
+        3, "so many images in a row that are unlike training stop the arm", minimum=1, maximum=100_000
+    )
+    guard_fault_images: int = parameter(
+        40, "so many of them in a row are a fault, which needs a person; 0 are never one", minimum=0, maximum=100_000
+    )
     image_timeout_s: float = parameter(0.25, "without an image for so long, hold, s", minimum=0.01, maximum=60.0)
     joint_state_timeout_s: float = parameter(
         0.25, "without a joint state for so long, hold, s", minimum=0.01, maximum=60.0
@@ -132,11 +151,17 @@ class ReachParameters:
 
 @dataclass(frozen=True)
 class Frame:
-    """An image on its way: its header, what is in it, and when it arrived on the steady clock."""
+    """An image on its way: its header, what is in it, and what was true when it arrived.
+
+    Attributes:
+        arrived_s: s, on the steady clock.
+        measured: (n,) rad, the newest joint state then, or None before the first.
+    """
 
     header: Header
     content: RawImage | CompressedImage
     arrived_s: float
+    measured: NDArray[np.float64] | None
 
 
 class ReachNode(LifecycleNode):
@@ -148,6 +173,7 @@ class ReachNode(LifecycleNode):
         self._state, self._fault = "unconfigured", ""
         self._is_held = False  # by a person, whom no transition lets go
         self._joint_stamp: Time | None = None
+        self._scores: Scores | None = None
         declare(self, ReachParameters, refuse=self._refuse_change, changed=self._change)
         self._lock = threading.Lock()
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -189,6 +215,8 @@ class ReachNode(LifecycleNode):
             self._state = "active"
             self._commander.forget_way()
             self._joint_stamp = None
+            if self._guard:
+                self._guard.forget()
             self._supervisor.activate(time.monotonic())
             self._watchdog.reset()
             self._report()
@@ -227,6 +255,7 @@ class ReachNode(LifecycleNode):
         wanted = self._settings
         bundle = load_bundle(wanted.bundle)
         self._policy = Policy(bundle, wanted.providers, wanted.threads or None, wanted.translate)
+        self._guard = self._load_guard(bundle)
         arm = bundle.arm
         self._commander = JointCommander(
             arm,
@@ -246,6 +275,7 @@ class ReachNode(LifecycleNode):
             wanted.joint_state_timeout_s,
             wanted.command_timeout_s,
             wanted.arrived_images,
+            (wanted.guard_images, wanted.guard_fault_images),
             arm.lower - wanted.limit_tolerance_rad,
             arm.upper + wanted.limit_tolerance_rad,
             arm.max_velocity,
@@ -254,6 +284,17 @@ class ReachNode(LifecycleNode):
         self._bundle_fov = bundle.camera_fov if wanted.camera_fov else 0.0
         image = bundle.card.image
         self._policy.act(np.zeros((1, image.height, image.width, 3), np.uint8))  # the first inference is slow
+
+    def _load_guard(self, bundle: Bundle) -> Guard | None:
+        if self._settings.guard == OFF or not self._settings.translate:
+            return None
+        if bundle.card.guard is None:
+            self.get_logger().warning(
+                f"bundle {bundle.card.name}: expected a guard, got none: images unlike its training go unnoticed; "
+                "`taskgan guard` adds one, and the parameter guard: off expects none"
+            )
+            return None
+        return Guard(bundle)
 
     def _listen(self) -> None:
         reliability = ReliabilityPolicy[self._settings.image_reliability.upper()]
@@ -322,7 +363,7 @@ class ReachNode(LifecycleNode):
             if self._supervisor.state is State.INACTIVE or not self._worker:
                 return
             self._supervisor.receive_image(now_s)
-            self._dropped_images += self._worker.put(Frame(message.header, image, now_s))
+            self._dropped_images += self._worker.put(Frame(message.header, image, now_s, self._supervisor.measured))
 
     def _receive_compressed(self, message: CompressedImage) -> None:
         """Hand over to the worker, who decodes the newest: all of them would keep this thread from the joint states."""
@@ -334,7 +375,7 @@ class ReachNode(LifecycleNode):
             if self._supervisor.state is State.INACTIVE or not self._worker:
                 return
             self._supervisor.receive_image(now_s)
-            self._dropped_images += self._worker.put(Frame(message.header, message, now_s))
+            self._dropped_images += self._worker.put(Frame(message.header, message, now_s, self._supervisor.measured))
 
     def _is_of_now(self, message: Image | CompressedImage) -> bool:
         """Return whether the image's stamp is near enough to the clock, and refuse it if not."""
@@ -415,16 +456,13 @@ class ReachNode(LifecycleNode):
         except InputError as error:
             self._refuse_bad_image(str(error))
             return
-        command, translated = self._predict(rgb)
+        prediction = self._predict(rgb)
+        scores = self._score(frame, rgb, prediction)
         with self._lock:
-            now_s = time.monotonic()
-            action = self._supervisor.receive_command(now_s, command, frame.arrived_s, self._is_small(command))
-            self._act(action, command)
-            if action is Action.COMMAND:
-                self._note_latency(frame, now_s)
+            self._decide(frame, prediction.commands[0], scores)
             self._report()
-            if translated is not None and self._state == "active":
-                self._translations.publish(image_message(translated, frame.header))
+            if prediction.translated is not None and self._is_watched() and self._state == "active":
+                self._translations.publish(image_message(prediction.translated[0], frame.header))
 
     def _read(self, frame: Frame) -> NDArray[np.uint8]:
         """Return the image (H, W, 3) as the bundle was trained on it.
@@ -440,14 +478,41 @@ class ReachNode(LifecycleNode):
             zoom = zoom_for(self._settings.camera_fov, image.pixels.shape[:2], self._bundle_fov, bundle_size)
         return image.to_rgb(*bundle_size, zoom)
 
-    def _predict(self, rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.uint8] | None]:
-        listened = self._translations.get_subscription_count() > 0
+    def _predict(self, rgb: NDArray[np.uint8]) -> Prediction:
+        wanted = self._policy.translate and (self._guard is not None or self._is_watched())
         started_s = time.monotonic()
-        prediction = self._policy.act(rgb[None], want_translated=listened and self._policy.translate)
+        prediction = self._policy.act(rgb[None], want_translated=wanted)
         with self._lock:
             self._inference.add(time.monotonic() - started_s)
-        translated = prediction.translated
-        return prediction.commands[0], None if translated is None else translated[0]
+        return prediction
+
+    def _is_watched(self) -> bool:
+        """Return whether somebody listens to translations."""
+        return bool(self._translations.get_subscription_count() > 0)
+
+    def _score(self, frame: Frame, rgb: NDArray[np.uint8], prediction: Prediction) -> Scores | None:
+        if self._guard is None or frame.measured is None or prediction.translated is None:
+            return None
+        return self._guard.score(rgb, prediction.translated[0], frame.measured)
+
+    def _decide(self, frame: Frame, command: NDArray[np.float64], scores: Scores | None) -> None:
+        """Send a command, or none of an image that is unlike training."""
+        if frame.measured is None:  # the pose that the image shows is not known, and no command can start there
+            return
+        now_s, settings = time.monotonic(), self._settings
+        self._scores = scores
+        objection = scores.objection(settings.guard_tolerance) if scores else ""
+        if objection:
+            self._strange_images += 1
+            text = f"image unlike training: {objection}"
+            self.get_logger().warning(text, throttle_duration_sec=_REPEAT_S)
+        if objection and settings.guard == STOP and np.isfinite(command).all():
+            self._act(self._supervisor.receive_strange_image(now_s, objection, frame.arrived_s))
+            return
+        action = self._supervisor.receive_command(now_s, command, frame.arrived_s, self._is_small(command))
+        self._act(action, command)
+        if action is Action.COMMAND:
+            self._note_latency(frame, now_s)
 
     def _is_small(self, command: NDArray[np.float64]) -> bool:
         """Return whether the command is an arrival's; one that has arrived needs twice the speed to go on."""
@@ -518,7 +583,8 @@ class ReachNode(LifecycleNode):
         now_s = time.monotonic()
         self._image_rate, self._joint_state_rate, self._command_rate = Rate(now_s), Rate(now_s), Rate(now_s)
         self._latency, self._processing, self._inference = Latency(), Latency(), Latency()
-        self._bad_images = self._old_images = self._dropped_images = self._holds = 0
+        self._bad_images = self._old_images = self._strange_images = self._dropped_images = self._holds = 0
+        self._scores = None
 
     def _publish_diagnostics(self) -> None:
         rivals = self._rivals() if self._state == "active" else []
@@ -568,6 +634,9 @@ class ReachNode(LifecycleNode):
             "dropped_images": self._dropped_images,
             "bad_images": self._bad_images,
             "old_images": self._old_images,
+            "strange_images": self._strange_images,  # unlike training, by the guard
+            "guard": self._settings.guard if self._guard else OFF,
+            **({f"guard_{name}": value for name, value in self._scores.values.items()} if self._scores else {}),
             "commands": self._command_rate.count,
             "holds": self._holds,
             "image_publishers": self.count_publishers(self._images.topic_name),

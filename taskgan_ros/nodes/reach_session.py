@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import yaml
@@ -58,6 +58,8 @@ class ReachConfig:
     """How many, one after the other in real time; each takes as long as one of `evaluate` (10 s)."""
     seed: int = TEST_SEED
     """Fixes the starts; another than the training data's."""
+    guard: Literal["stop", "warn", "off"] = "stop"
+    """What images unlike the bundle's training do. In a domain that it was not trained for, all of them may be."""
     out: Path | None = None
     """Folder for the results, which must not exist; by default a new one with date and time in ./reach_results."""
 
@@ -133,7 +135,7 @@ def _prepare(config: ReachConfig) -> _Plan:
             "image_height": max(image.height, _SMALLEST_IMAGE_PX),
             "image_width": max(image.width, _SMALLEST_IMAGE_PX),
         },
-        "reach_node": {"bundle": str(bundle.path.absolute())},
+        "reach_node": {"bundle": str(bundle.path.absolute()), "guard": config.guard},
     }
     return _Plan(config, bundle, scene, config.out or _fresh_folder(), parameters)
 
@@ -281,7 +283,8 @@ def _command(out: Path, name: str, parameters: dict[str, Any]) -> list[str]:
 def _shown_command(plan: _Plan) -> str:
     config = plan.config
     words = ["taskgan", "reach", "--bundle", config.bundle, "--domain", config.domain]
-    return shlex.join([*words, "--episodes", str(config.episodes), "--seed", str(config.seed)])
+    guard = [] if config.guard == "stop" else ["--guard", config.guard]
+    return shlex.join([*words, "--episodes", str(config.episodes), "--seed", str(config.seed), *guard])
 
 
 def _ros_environment(domain_id: int) -> dict[str, str | None]:

@@ -294,6 +294,55 @@ def test_a_fault_is_for_an_active_arm_and_the_first_one_stands(running: Supervis
     assert running.state is State.INACTIVE
 
 
+def strange(supervisor: Supervisor, now_s: float) -> Action:
+    supervisor.receive_joint_state(now_s, NAMES, GOOD)
+    supervisor.receive_image(now_s)
+    return supervisor.receive_strange_image(now_s + 0.04, "it is upside down", image_s=now_s)
+
+
+@pytest.fixture
+def guarded() -> Supervisor:
+    """Return a supervisor that runs, and stops for three strange images in a row and breaks off for six."""
+    supervisor = Supervisor(NAMES, guard_images=(3, 6))
+    supervisor.activate(10.0)
+    assert frame(supervisor, 10.0) is COMMAND
+    return supervisor
+
+
+def test_some_strange_images_in_a_row_stop_the_arm_once_and_one_that_is_not_lets_it_go_on(guarded: Supervisor) -> None:
+    assert [strange(guarded, 10.05 + 0.05 * k) for k in range(4)] == [NOTHING, NOTHING, HOLD, NOTHING]
+    assert (guarded.state, guarded.blocked_by) == (State.HELD, (Source.GUARD,))
+    assert guarded.reason == "4 images in a row unlike training: it is upside down"
+    assert frame(guarded, 10.4) is COMMAND
+    assert [strange(guarded, 10.45), strange(guarded, 10.5)] == [NOTHING, NOTHING], "the count starts anew"
+    assert frame(guarded, 10.55) is COMMAND
+
+
+def test_many_strange_images_in_a_row_need_a_person(guarded: Supervisor) -> None:
+    for k in range(6):
+        strange(guarded, 10.05 + 0.05 * k)
+    assert (guarded.state, guarded.blocked_by) == (State.FAULT, (Source.GUARD,))
+    assert frame(guarded, 10.5) is NOTHING
+    guarded.deactivate()
+    guarded.activate(11.0)
+    assert frame(guarded, 11.1) is COMMAND
+
+
+def test_strange_images_keep_an_arm_from_starting_and_are_a_fault_only_where_that_is_asked_for() -> None:
+    supervisor = Supervisor(NAMES, guard_images=(1, 0))
+    supervisor.activate(0.0)
+    assert {strange(supervisor, 0.05 * k) for k in range(1, 500)} == {NOTHING}
+    assert (supervisor.state, supervisor.blocked_by) == (State.WAITING, (Source.GUARD,))
+
+
+def test_a_strange_image_from_before_activation_counts_for_nothing(guarded: Supervisor) -> None:
+    guarded.deactivate()
+    assert guarded.receive_strange_image(10.1, "late", image_s=10.05) is NOTHING
+    guarded.activate(10.2)
+    assert [guarded.receive_strange_image(10.3, "late", image_s=10.1) for _ in range(9)] == [NOTHING] * 9
+    assert frame(guarded, 10.4) is COMMAND
+
+
 def test_a_person_holds_and_lets_go_on(running: Supervisor) -> None:
     assert running.hold(True, 10.05) is HOLD
     assert (running.state, running.blocked_by) == (State.HELD, (Source.PERSON,))
