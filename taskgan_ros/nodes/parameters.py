@@ -80,8 +80,9 @@ def declare(
 def read(node: Node, kind: type[T]) -> T:
     """Return the parameters' values now."""
     fields = dataclasses.fields(kind)  # type: ignore[arg-type]
-    values = {field.name: node.get_parameter(field.name).value for field in fields}
-    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    values = {field.name: node.get_parameter_or(field.name).value for field in fields}
+    # A list in a message; one without entries has no type in a YAML file, and so no value.
+    lists = {name: tuple(value or ()) for name, value in values.items() if value is None or isinstance(value, list)}
     return kind(**{**values, **lists})
 
 

@@ -66,6 +66,10 @@ class ReachParameters:
     bundle: str = parameter("reach_target_wood", "a shipped bundle's name, or a bundle's folder")
     translate: bool = parameter(True, "put the translator before the task model; false for simulated images")
     providers: tuple[str, ...] = parameter((CPU,), "onnxruntime's execution providers, the preferred first")
+    provider_options: tuple[str, ...] = parameter(
+        ("",), "their options, each provider.option=value as onnxruntime names them; empty ones count as none"
+    )
+    allow_fallback: bool = parameter(False, "go on without a provider that does not start, with a warning")
     threads: int = parameter(0, "threads for one inference; 0 for one a core", minimum=0, maximum=256)
     image_reliability: str = parameter(
         "best_effort", "what is asked of the image's publisher", choices=("best_effort", "reliable")
@@ -254,7 +258,15 @@ class ReachNode(LifecycleNode):
     def _load(self) -> None:
         wanted = self._settings
         bundle = load_bundle(wanted.bundle)
-        self._policy = Policy(bundle, wanted.providers, wanted.threads or None, wanted.translate)
+        self._policy = Policy(
+            bundle,
+            wanted.providers,
+            wanted.threads or None,
+            wanted.translate,
+            tuple(filter(None, wanted.provider_options)),
+            wanted.allow_fallback,
+        )
+        self._warn_of_fallback()
         self._guard = self._load_guard(bundle)
         arm = bundle.arm
         self._commander = JointCommander(
@@ -295,6 +307,12 @@ class ReachNode(LifecycleNode):
             )
             return None
         return Guard(bundle)
+
+    def _warn_of_fallback(self) -> None:
+        if why := self._policy.fallen_back:
+            asked, used = list(self._settings.providers), list(self._policy.providers)
+            reasons = "; ".join(f"{name} did not start: {reason}" for name, reason in why.items())
+            self.get_logger().warning(f"expected {asked}, got {used}, which allow_fallback allows; {reasons}")
 
     def _listen(self) -> None:
         reliability = ReliabilityPolicy[self._settings.image_reliability.upper()]
@@ -587,19 +605,29 @@ class ReachNode(LifecycleNode):
         self._scores = None
 
     def _publish_diagnostics(self) -> None:
-        rivals = self._rivals() if self._state == "active" else []
-        if rivals:
-            text = f"{self._trajectories.topic_name}: expected this node alone to command the arm, got {rivals} too"
-            self.get_logger().warning(text, throttle_duration_sec=_REPEAT_S)
+        notices = self._notices()
         with self._lock:
             level, text = self._summary()
-            if rivals and level == DiagnosticStatus.OK:
-                level, text = DiagnosticStatus.WARN, f"{text}; {rivals} command the arm too"
+            if notices:
+                level, text = max(level, DiagnosticStatus.WARN), "; ".join([text, *notices])
             values = self._values() if self._worker else {}
         name = f"{self.get_fully_qualified_name().lstrip('/')}: reach"
         arm = self._commander.arm.name if self._worker else ""
         stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(diagnostics_message(stamp, name, arm, level, text, values))
+
+    def _notices(self) -> list[str]:
+        """Return, in short, what a user should know although the node goes on; log in full what others can mend."""
+        notices = []
+        if self._worker and self._policy.fallen_back:
+            notices.append(f"{self._policy.providers[0]} in place of {', '.join(self._policy.fallen_back)}")
+        if self._state != "active":
+            return notices
+        if rivals := self._rivals():
+            text = f"{self._trajectories.topic_name}: expected this node alone to command the arm, got {rivals} too"
+            self.get_logger().warning(text, throttle_duration_sec=_REPEAT_S)
+            notices.append(f"{rivals} command the arm too")
+        return notices
 
     def _rivals(self) -> list[str]:
         """Return the other nodes that publish trajectories for the same controller."""

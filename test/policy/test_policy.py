@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
 from taskgan_ros.errors import InputError
 from taskgan_ros.policy.bundle import POLICY, BundleCard, load_bundle, write_bundle
-from taskgan_ros.policy.policy import Policy
+from taskgan_ros.policy.policy import CPU, Policy
 
 Images = NDArray[np.uint8]
 
+OTHER = "AzureExecutionProvider"  # onnxruntime's wheels have it; it computes on the CPU
+MISSING = next(name for name in ort.get_all_providers() if name not in ort.get_available_providers())
 WEIGHTS = np.array([[0.5, -0.25], [0.125, 1.0], [-1.0, 0.75]])  # conftest.py's graphs
 
 
@@ -87,6 +90,63 @@ def test_a_provider_that_is_not_there_is_refused_and_not_replaced(bundle_dir: Pa
         Policy(load_bundle(bundle_dir), providers=providers)
 
 
+def test_where_a_fallback_is_allowed_it_says_why(bundle_dir: Path, images: Images) -> None:
+    asked = (MISSING, CPU)
+    policy = Policy(load_bundle(bundle_dir), asked, allow_fallback=True)
+    assert policy.providers == (CPU,)
+    assert list(policy.fallen_back) == [MISSING]
+    assert f"got ['{MISSING}']" in policy.fallen_back[MISSING]
+    np.testing.assert_allclose(policy.act(images).commands, commands_of(255 - images), rtol=1e-5)
+
+
+def test_a_fallback_keeps_the_providers_that_start(bundle_dir: Path) -> None:
+    policy = Policy(load_bundle(bundle_dir), (MISSING, OTHER), allow_fallback=True)
+    assert policy.providers == (OTHER, CPU)  # onnxruntime adds the CPU
+    assert list(policy.fallen_back) == [MISSING]
+
+
+def test_a_fallback_that_was_not_needed_is_none(bundle_dir: Path) -> None:
+    assert not Policy(load_bundle(bundle_dir), allow_fallback=True).fallen_back
+
+
+def test_a_fallback_hides_no_other_fault(bundle_dir: Path) -> None:
+    bundle = load_bundle(bundle_dir)
+    with pytest.raises(InputError, match="providers: expected some of"):
+        Policy(bundle, (), allow_fallback=True)
+    with pytest.raises(InputError, match="threads: expected at least 1"):
+        Policy(bundle, (MISSING, CPU), threads=0, allow_fallback=True)
+    (bundle_dir / POLICY).unlink()
+    with pytest.raises(InputError, match=r"policy\.onnx: expected it to load with \['CPU"):
+        Policy(bundle, (MISSING, CPU), allow_fallback=True)
+
+
+def test_the_options_of_a_provider_reach_onnxruntime(bundle_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle, start = load_bundle(bundle_dir), ort.InferenceSession
+    given: list[dict[str, Any]] = []
+
+    def note_and_start(*args: Any, **named: Any) -> Any:  # the providers that tell their options need hardware
+        given.append(named)
+        return start(*args, **named)
+
+    monkeypatch.setattr(ort, "InferenceSession", note_and_start)
+    options = (f"{CPU}.use_arena=0", f"{OTHER}.path=/a.b=c", f"{CPU}.other=two words")
+    Policy(bundle, (OTHER, CPU), provider_options=options)
+    (named,) = given
+    assert named["providers"] == [OTHER, CPU]
+    assert named["provider_options"] == [{"path": "/a.b=c"}, {"use_arena": "0", "other": "two words"}]
+
+
+@pytest.mark.parametrize("bad", ["trt_fp16_enable=1", f"{CPU}.use_arena", f"{CPU}.=1", f"{CPU}.use_arena=", ""])
+def test_an_option_of_another_form_is_refused(bundle_dir: Path, bad: str) -> None:
+    with pytest.raises(InputError, match=f"expected provider.option=value, got {bad!r}"):
+        Policy(load_bundle(bundle_dir), provider_options=[bad])
+
+
+def test_an_option_of_a_provider_that_is_not_asked_for_is_refused(bundle_dir: Path) -> None:
+    with pytest.raises(InputError, match=rf"expected options of \['{CPU}'\], got '{MISSING}.device_id=1'"):
+        Policy(load_bundle(bundle_dir), provider_options=[f"{MISSING}.device_id=1"], allow_fallback=True)
+
+
 def test_a_file_that_is_gone_since_it_was_verified_is_refused(bundle_dir: Path) -> None:
     bundle = load_bundle(bundle_dir)
     (bundle_dir / POLICY).unlink()
@@ -100,8 +160,18 @@ def test_a_thread_count_below_one_is_refused(bundle_dir: Path, threads: int) -> 
         Policy(load_bundle(bundle_dir), threads=threads)
 
 
-def test_several_threads_may_ask_one_policy(bundle_dir: Path, images: Images) -> None:
-    policy = Policy(load_bundle(bundle_dir), threads=1)
+def test_bound_to_another_provider_it_says_the_same(bundle_dir: Path, images: Images) -> None:
+    bundle, swapped = load_bundle(bundle_dir), images[..., ::-1]  # which a binding takes no more as it is
+    expected = Policy(bundle).act(swapped, want_translated=True)
+    bound = Policy(bundle, (OTHER, CPU)).act(swapped, want_translated=True)
+    np.testing.assert_array_equal(bound.commands, expected.commands)
+    np.testing.assert_array_equal(bound.translated, expected.translated)
+    assert Policy(bundle, (OTHER, CPU)).act(images).translated is None
+
+
+@pytest.mark.parametrize("providers", [(CPU,), (OTHER, CPU)])
+def test_several_threads_may_ask_one_policy(bundle_dir: Path, images: Images, providers: tuple[str, ...]) -> None:
+    policy = Policy(load_bundle(bundle_dir), providers, threads=1)
     expected = policy.act(images).commands
     with ThreadPoolExecutor(4) as pool:
         answers = pool.map(lambda _: policy.act(images).commands, range(100))

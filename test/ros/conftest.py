@@ -25,6 +25,8 @@ rclpy = pytest.importorskip("rclpy", reason="ROS 2 is needed: an installation, o
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from lifecycle_msgs.msg import Transition  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue  # noqa: E402
+from rcl_interfaces.srv import SetParameters  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.qos import QoSProfile  # noqa: E402
@@ -202,6 +204,12 @@ class Lab:
     @property
     def state(self) -> str:
         return str(self.call(GetState, "reach_node/get_state", GetState.Request()).current_state.label)
+
+    def set_parameter(self, name: str, text: str) -> str:
+        """Return why not, or nothing."""
+        value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=text)
+        request = SetParameters.Request(parameters=[Parameter(name=name, value=value)])
+        return str(self.call(SetParameters, "reach_node/set_parameters", request).results[0].reason)
 
     def start_reach(self, bundle: Path, **parameters: Any) -> Process:
         """Start `reach_node` and bring it to active; the lab's arm stands still, which is no fault unless asked for."""

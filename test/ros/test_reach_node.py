@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import yaml
 from builtin_interfaces.msg import Time
@@ -25,6 +26,7 @@ from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
 from taskgan_ros.arm.arm import load_arm
+from taskgan_ros.policy.policy import CPU
 
 if TYPE_CHECKING:
     from test.ros.conftest import Lab
@@ -33,6 +35,7 @@ MakeBundle = Callable[..., Path]
 Wait = Callable[..., None]
 
 ARM = load_arm("mico")
+MISSING = next(name for name in onnxruntime.get_all_providers() if name not in onnxruntime.get_available_providers())
 HORIZON_S, TIMEOUT_S = 0.2, 0.25
 
 
@@ -220,7 +223,7 @@ def test_the_speed_may_change_while_it_runs_and_the_mode_may_not(lab: Lab, make_
     slow = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=0.1)
     request = SetParameters.Request(parameters=[Parameter(name="speed_scale", value=slow)])
     assert lab.call(SetParameters, "reach_node/set_parameters", request).results[0].successful
-    refused = set_parameter(lab, "command_mode", "kinova")
+    refused = lab.set_parameter("command_mode", "kinova")
     assert refused == "command_mode: expected the node to be unconfigured, got active: clean up first"
     lab.feed_joint_states()
     lab.feed_images()
@@ -470,22 +473,58 @@ def test_a_bundle_that_does_not_fit_leaves_it_unconfigured_with_the_reason(
     damaged = bundle / "policy.onnx"
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:-1])
-    assert set_parameter(lab, "bundle", str(bundle)) == ""
+    assert lab.set_parameter("bundle", str(bundle)) == ""
     assert not lab.change("configure")
     assert "policy.onnx: expected SHA-256" in process.text
 
     damaged.write_bytes(whole)
     assert lab.change("configure")
     assert lab.state == "inactive"
-    assert "clean up first" in set_parameter(lab, "bundle", "another")
+    assert "clean up first" in lab.set_parameter("bundle", "another")
     assert "Traceback" not in process.text
 
 
-def set_parameter(lab: Lab, name: str, text: str) -> str:
-    """Return why not, or nothing."""
-    value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=text)
-    request = SetParameters.Request(parameters=[Parameter(name=name, value=value)])
-    return str(lab.call(SetParameters, "reach_node/set_parameters", request).results[0].reason)
+def test_a_provider_that_does_not_start_is_an_error(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
+    process = lab.start("reach_node", bundle=make_bundle(), providers=f"[{MISSING}]")
+    assert not lab.change("configure")
+    assert f"got ['{MISSING}']" in process.text
+    wait_until(lambda: MISSING in str(lab.diagnostics().get("message")), "the reason in the diagnostics")
+    assert lab.diagnostics()["level"] == 2
+
+
+def test_a_fallback_that_is_allowed_is_said_as_long_as_it_lasts(
+    lab: Lab, make_bundle: MakeBundle, wait_until: Wait
+) -> None:
+    options = f"['{MISSING}.device_id=1', '']"
+    process = lab.start_reach(
+        make_bundle(), providers=f"[{MISSING}, {CPU}]", provider_options=options, allow_fallback=True
+    )
+    asked_and_got = f"expected ['{MISSING}', '{CPU}'], got ['{CPU}'], which allow_fallback allows"
+    assert f"{asked_and_got}; {MISSING} did not start: providers: expected some of" in process.text
+    assert process.text.count("[WARN]") == 1
+    lab.feed_joint_states()
+    lab.feed_images()
+    lab.until_commanded()
+    for state in ("running", "inactive"):
+        wait_until(
+            lambda state=state: lab.diagnostics().get("message") == f"{state}; {CPU} in place of {MISSING}", state
+        )
+        assert lab.diagnostics()["level"] == 1
+        assert lab.diagnostics()["provider"] == CPU
+        lab.change("deactivate")
+
+
+def test_an_option_of_another_form_is_refused(lab: Lab, make_bundle: MakeBundle) -> None:
+    process = lab.start("reach_node", bundle=make_bundle(), provider_options="['device_id=1']")
+    assert not lab.change("configure")
+    assert "provider_options: expected provider.option=value, got 'device_id=1'" in process.text
+
+
+@pytest.mark.parametrize(("name", "is_fine"), [("provider_options", True), ("providers", False)])
+def test_an_empty_list_is_one_without_entries(lab: Lab, make_bundle: MakeBundle, name: str, is_fine: bool) -> None:
+    process = lab.start("reach_node", bundle=make_bundle(), **{name: "[]"})
+    assert lab.change("configure") == is_fine, process.text
+    assert is_fine or "cannot configure: providers: expected some of" in process.text
 
 
 def test_a_transition_that_is_not_possible_is_answered(lab: Lab, make_bundle: MakeBundle) -> None:
