@@ -23,6 +23,7 @@ from rclpy.duration import Duration
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64, Header, String
 from std_srvs.srv import SetBool
@@ -38,6 +39,7 @@ from taskgan_ros.nodes.metrics import Latency, Rate
 from taskgan_ros.nodes.newest import NewestOnly
 from taskgan_ros.nodes.parameters import declare, parameter, read
 from taskgan_ros.nodes.process import Stop, finish, run
+from taskgan_ros.nodes.qos import Problem, find_problem, full_name, ignored_overrides, overriding
 from taskgan_ros.policy.bundle import Bundle, load_bundle
 from taskgan_ros.policy.guard import Guard, Scores
 from taskgan_ros.policy.image_compressed import read_compressed
@@ -52,6 +54,7 @@ TRAJECTORY_TOPIC: Final = "joint_trajectory"
 STOP, WARN, OFF = "stop", "warn", "off"  # what the guard may do
 
 _WATCHDOG_S = 0.02  # a stop is noticed this much later than the timeouts say
+_DISCOVERY_S = 3.0  # two nodes meet so late without a Fast DDS profile
 _REPEAT_S = 5.0  # between two log lines on the same fault
 _ACKNOWLEDGED_S = 0.5  # to wait for the last hold to arrive
 _WORKER_S = 2.0  # to wait for the inference that is under way
@@ -178,6 +181,7 @@ class ReachNode(LifecycleNode):
         self._is_held = False  # by a person, whom no transition lets go
         self._joint_stamp: Time | None = None
         self._scores: Scores | None = None
+        self._activated_s = 0.0
         declare(self, ReachParameters, refuse=self._refuse_change, changed=self._change)
         self._lock = threading.Lock()
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -221,7 +225,8 @@ class ReachNode(LifecycleNode):
             self._joint_stamp = None
             if self._guard:
                 self._guard.forget()
-            self._supervisor.activate(time.monotonic())
+            self._activated_s = time.monotonic()
+            self._supervisor.activate(self._activated_s)
             self._watchdog.reset()
             self._report()
         return SUCCESS
@@ -315,31 +320,40 @@ class ReachNode(LifecycleNode):
             self.get_logger().warning(f"expected {asked}, got {used}, which allow_fallback allows; {reasons}")
 
     def _listen(self) -> None:
-        reliability = ReliabilityPolicy[self._settings.image_reliability.upper()]
-        newest = QoSProfile(depth=1, reliability=reliability)
-        several = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)  # a gripper may be there too
+        self._worker = NewestOnly(self._infer, "inference", self._fail)
         # Volatile: a transient-local publisher would replay an old motion to a controller that comes late.
         volatile = QoSProfile(depth=1, durability=DurabilityPolicy.VOLATILE)
-        self._trajectories = self.create_lifecycle_publisher(JointTrajectoryMessage, TRAJECTORY_TOPIC, volatile)
-        self._translations = self.create_lifecycle_publisher(Image, "~/translated_image", 1)
-        self._latencies = self.create_lifecycle_publisher(Float64, "~/latency", 10)
-        hold = self.create_service(SetBool, "~/hold", self._hold)
-        self._worker = NewestOnly(self._infer, "inference", self._fail)
+        options = overriding(self, self.resolve_topic_name(TRAJECTORY_TOPIC), "publisher")
+        self._trajectories = self._advertise(JointTrajectoryMessage, TRAJECTORY_TOPIC, volatile, options)
+        self._translations = self._advertise(Image, "~/translated_image", QoSProfile(depth=1))
+        self._latencies = self._advertise(Float64, "~/latency", QoSProfile(depth=10))
+        self._keep(self.destroy_service, self.create_service(SetBool, "~/hold", self._hold))
+        newest = QoSProfile(depth=1, reliability=ReliabilityPolicy[self._settings.image_reliability.upper()])
+        several = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)  # a gripper may be there too
         if self._settings.image_transport == "raw":
-            self._images = self.create_subscription(Image, IMAGE_TOPIC, self._receive_image, newest)
+            self._images = self._subscribe(Image, IMAGE_TOPIC, self._receive_image, newest)
         else:  # beside the image's topic wherever that is remapped to, as image_transport has it
             topic = f"{self.resolve_topic_name(IMAGE_TOPIC)}/compressed"
-            self._images = self.create_subscription(CompressedImage, topic, self._receive_compressed, newest)
-        joint_states = self.create_subscription(JointState, JOINT_STATES_TOPIC, self._receive_joint_state, several)
-        self._watchdog = self.create_timer(_WATCHDOG_S, self._watch, clock=self._steady, autostart=False)
-        publishers = (self._trajectories, self._translations, self._latencies)
-        self._entities = [
-            (self.destroy_subscription, self._images),
-            (self.destroy_subscription, joint_states),
-            (self.destroy_timer, self._watchdog),
-            (self.destroy_service, hold),
-            *((self.destroy_lifecycle_publisher, publisher) for publisher in publishers),
-        ]
+            self._images = self._subscribe(CompressedImage, topic, self._receive_compressed, newest)
+        self._joint_states = self._subscribe(JointState, JOINT_STATES_TOPIC, self._receive_joint_state, several)
+        timer = self.create_timer(_WATCHDOG_S, self._watch, clock=self._steady, autostart=False)
+        self._watchdog = self._keep(self.destroy_timer, timer)
+        if ignored := ignored_overrides(self):
+            self.get_logger().warning(f"ignored: {ignored}, which fit no topic of this node with a QoS to override")
+
+    def _advertise(self, kind: type, topic: str, qos: QoSProfile, options: QoSOverridingOptions | None = None) -> Any:
+        publisher = self.create_lifecycle_publisher(kind, topic, qos, qos_overriding_options=options)
+        return self._keep(self.destroy_lifecycle_publisher, publisher)
+
+    def _subscribe(self, kind: type, topic: str, callback: Any, qos: QoSProfile) -> Any:
+        options = overriding(self, self.resolve_topic_name(topic), "subscription")
+        subscription = self.create_subscription(kind, topic, callback, qos, qos_overriding_options=options)
+        return self._keep(self.destroy_subscription, subscription)
+
+    def _keep(self, destroy: Any, entity: Any) -> Any:
+        """Note at once how to get rid of an entity again: the next one may not come to be."""
+        self._entities.append((destroy, entity))
+        return entity
 
     def _release(self, state: str = "unconfigured") -> None:
         self._state = state
@@ -627,13 +641,28 @@ class ReachNode(LifecycleNode):
             text = f"{self._trajectories.topic_name}: expected this node alone to command the arm, got {rivals} too"
             self.get_logger().warning(text, throttle_duration_sec=_REPEAT_S)
             notices.append(f"{rivals} command the arm too")
+        if problems := self._problems():
+            text = "\n".join(problem.text for problem in problems)
+            self.get_logger().warning(text, throttle_duration_sec=_REPEAT_S)
+            notices += [problem.short for problem in problems]
         return notices
+
+    def _problems(self) -> list[Problem]:
+        """Return who is not met at the other end of our topics, once there was time to be discovered."""
+        now_s = time.monotonic()
+        if now_s < self._activated_s + _DISCOVERY_S:
+            return []
+        found = (
+            find_problem(self, self._images, is_silent=not self._image_rate.hz(now_s)),
+            find_problem(self, self._joint_states, is_silent=not self._joint_state_rate.hz(now_s)),
+            find_problem(self, self._trajectories),
+        )
+        return [problem for problem in found if problem]
 
     def _rivals(self) -> list[str]:
         """Return the other nodes that publish trajectories for the same controller."""
         own = self.get_fully_qualified_name()
-        found = self.get_publishers_info_by_topic(self._trajectories.topic_name)
-        names = [f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in found]
+        names = [full_name(info) for info in self.get_publishers_info_by_topic(self._trajectories.topic_name)]
         if own in names:
             names.remove(own)  # once: a second node of this name is another
         return sorted(names)
