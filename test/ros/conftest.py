@@ -197,9 +197,9 @@ class Lab:
         self.node.destroy_client(client)
         return future.result()
 
-    def change(self, transition: str) -> bool:
+    def change(self, transition: str, node: str = "reach_node") -> bool:
         request = ChangeState.Request(transition=Transition(label=transition))
-        return bool(self.call(ChangeState, "reach_node/change_state", request).success)
+        return bool(self.call(ChangeState, f"{node}/change_state", request).success)
 
     @property
     def state(self) -> str:

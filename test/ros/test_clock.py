@@ -1,0 +1,116 @@
+"""A clock of a simulation or a bag: an image's age is judged by it, and whatever it does, the node goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+if TYPE_CHECKING:
+    from test.ros.conftest import Lab
+
+Wait = Callable[..., None]
+
+START_S = 100.0  # far from this computer's own clock
+
+
+class SimClock:
+    """A /clock that a test may set.
+
+    Attributes:
+        ahead_s: s on this clock, less the camera's; a test may change it.
+    """
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab, self._started_s, self.ahead_s = lab, time.monotonic(), 0.0
+        best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        lab.feed(lab.node.create_publisher(Clock, "/clock", best_effort), self._say, rate_hz=100)
+
+    def start_over(self) -> None:
+        self._started_s = time.monotonic()
+
+    def _now_s(self) -> float:
+        return START_S + time.monotonic() - self._started_s
+
+    def _say(self) -> Clock:
+        return Clock(clock=Time(nanoseconds=int(1e9 * (self._now_s() + self.ahead_s))).to_msg())
+
+    def image(self) -> Image:
+        """Return an image that the camera takes now."""
+        return self._lab.image(header=Header(stamp=Time(nanoseconds=int(1e9 * self._now_s())).to_msg()))
+
+
+@pytest.fixture
+def clock(lab: Lab) -> SimClock:
+    return SimClock(lab)
+
+
+def old_images(lab: Lab) -> int:
+    return int(lab.diagnostics().get("old_images", 0))
+
+
+def test_an_images_age_is_judged_by_the_simulations_clock(
+    lab: Lab, clock: SimClock, make_bundle: Callable[..., Path], wait_until: Wait
+) -> None:
+    process = lab.start_reach(make_bundle(), use_sim_time=True)
+    lab.feed_joint_states()
+    end = lab.feed_images()  # by this computer's clock: decades in the future
+    wait_until(lambda: old_images(lab) > 2, "refused images")
+    assert "s in the future" in process.text
+    assert not lab.trajectories
+    end()
+    lab.feed(lab.images, clock.image, rate_hz=20)
+    lab.until_commanded()
+    wait_until(lambda: lab.diagnostics().get("message") == "running", "diagnostics that say so")
+    assert abs(float(lab.diagnostics()["latency_p50_ms"])) < 500  # by this clock too, which ticks only
+
+
+def test_without_a_clock_nothing_moves(lab: Lab, make_bundle: Callable[..., Path], wait_until: Wait) -> None:
+    lab.start_reach(make_bundle(), use_sim_time=True)
+    lab.feed_joint_states()
+    lab.feed_images()
+    wait_until(lambda: old_images(lab) > 2, "refused images")
+    assert not lab.trajectories
+
+
+@pytest.mark.parametrize("jumps_s", [(1000.0, -50.0, 0.0), (-50.0, 1000.0, -99.9, 0.0)])
+def test_while_the_clock_is_elsewhere_the_arm_is_held_and_then_it_goes_on(
+    lab: Lab, clock: SimClock, make_bundle: Callable[..., Path], wait_until: Wait, jumps_s: tuple[float, ...]
+) -> None:
+    process = lab.start_reach(make_bundle(), use_sim_time=True)
+    lab.feed_joint_states()
+    lab.feed(lab.images, clock.image, rate_hz=20)
+    lab.until_commanded()
+    for jump_s in jumps_s:
+        refused = old_images(lab)
+        clock.ahead_s = jump_s
+        if not jump_s:
+            break
+        lab.until_held()
+        count = len(lab.trajectories)
+        wait_until(lambda refused=refused: old_images(lab) > refused + 5, "refused images")
+        assert len(lab.trajectories) == count
+    lab.until_commanded()
+    wait_until(lambda: lab.diagnostics().get("message") == "running", "diagnostics that say so")
+    assert "Traceback" not in process.text
+
+
+def test_a_clock_that_starts_over_with_its_camera_does_not_stop_it(
+    lab: Lab, clock: SimClock, make_bundle: Callable[..., Path]
+) -> None:
+    process = lab.start_reach(make_bundle(), use_sim_time=True)
+    lab.feed_joint_states()
+    lab.feed(lab.images, clock.image, rate_hz=20)
+    for _ in range(3):
+        lab.until_commanded()
+        clock.start_over()
+    lab.until_commanded()
+    assert "Traceback" not in process.text
