@@ -25,7 +25,8 @@ _END: Final = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _JPEG_SCAN: Final = b"\xff\xda"
 _JPEG_MARKER: Final = re.compile(rb"\xff+[^\x00\xff]")  # 0xff 0x00 is a byte of pixels
 _FILLER: Final = b"\xaa" * 64  # alternating bits are long codes of large values, whatever the code
-_RESTARTS: Final = b"".join(bytes([0xFF, 0xD0 + number]) + _FILLER for number in range(8))
+_LAST_FILLER: Final = 32 * _FILLER  # fills the blocks beyond the image's edge, that nobody sees, and goes on
+_RESTARTS: Final = b"".join(bytes([0xFF, 0xD0 + number]) + _LAST_FILLER for number in range(8))
 _LONGEST_NAME: Final = 40  # of a string that a message's sender chose, in a line of the log
 
 
@@ -96,7 +97,7 @@ def _refilled(file: bytes) -> bytes:
         start += 2 + int.from_bytes(file[start + 2 : start + 4], "big") if is_segment else 1
     start += len(_JPEG_SCAN)
     scans = _JPEG_MARKER.sub(_FILLER + rb"\g<0>", file[start:end].rstrip(b"\xff"))
-    return file[:start] + scans + _FILLER + _RESTARTS + file[end:]
+    return file[:start] + scans + _LAST_FILLER + _RESTARTS + file[end:]
 
 
 def _decode_png(file: bytes) -> Image:

@@ -143,6 +143,15 @@ def test_a_truncated_jpeg_is_refused_although_its_end_was_put_behind_it(options:
         assert read_compressed("jpeg", jpeg).encoding == "rgb8"
 
 
+def test_a_truncated_jpeg_is_refused_where_it_ends_in_blocks_beyond_its_edge() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(40):  # of a block of 16 rows these images show 4
+        jpeg = file(rng.integers(0, 256, (4, 30, 3), np.uint8), "JPEG")
+        for length in range(jpeg.index(b"\xff\xda") + 14, len(jpeg) - 16):
+            with pytest.raises(InputError, match="image: expected a whole JPEG"):
+                read_compressed("jpeg", jpeg[:length] + b"\xff\xd9")
+
+
 def test_a_thumbnail_is_no_part_of_the_picture() -> None:
     exif = file(PICTURE[:16, :16], "JPEG")
     data = file(PICTURE, "JPEG", quality=95, exif=b"Exif\0\0" + exif)
