@@ -19,6 +19,10 @@ from taskgan_ros.policy.images import ENCODINGS, Image, RawImage, check_size
 # pixels of the largest cameras that robots carry, and less than 200 MB of RGB.
 MAX_PIXELS: Final = 64_000_000
 
+# A block of samples takes a bit at least, and no more than 128 pixels share one. A file with fewer bytes than its claim
+# needs is refused before a second goes into decoding it.
+_JPEG_PIXELS_A_BYTE: Final = 1024
+
 # How each kind begins and ends; cameras may pad what follows.
 _MAGIC: Final = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
 _END: Final = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
@@ -79,7 +83,10 @@ def read_compressed(format: str, data: bytes | bytearray | memoryview | array[in
 
 def _decode_jpeg(file: bytes) -> Image:
     """Return (H, W, 3) RGB or (H, W) grey."""
-    pixels = _pixels(_open(file, "JPEG"))
+    image = _open(file, "JPEG")
+    if image.width * image.height > _JPEG_PIXELS_A_BYTE * len(file):
+        raise InputError(f"image: expected a whole JPEG, got {len(file)} bytes for {image.width}x{image.height} pixels")
+    pixels = _pixels(image)
     if not np.array_equal(pixels, _pixels(_open(_refilled(file), "JPEG"))):
         raise InputError(f"image: expected a whole JPEG, got {len(file)} bytes with a gap in the pixels")
     return pixels

@@ -199,6 +199,19 @@ def test_a_jpeg_of_a_few_bytes_that_claims_much_is_refused(options: dict[str, An
         read_compressed("", jpeg_claiming(2000, 2000, **options))
 
 
+def test_a_jpeg_with_too_few_bytes_for_its_pixels_is_refused_before_it_is_decoded() -> None:
+    claim = jpeg_claiming(8000, 8000)
+    with pytest.raises(InputError, match=f"expected a whole JPEG, got {len(claim)} bytes for 8000x8000 pixels"):
+        read_compressed("", claim)
+
+
+@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"progressive": True, "optimize": True}])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_large_jpeg_that_shows_nothing_is_taken(mode: str, options: dict[str, Any]) -> None:
+    black = np.zeros((3000, 4000, 3), np.uint8)  # no image takes fewer bytes
+    assert read_compressed("", file(black, "JPEG", mode, subsampling=2, **options)).pixels.shape == black.shape
+
+
 def odd_files(count: int) -> Iterator[bytes]:
     """Yield files with bytes changed, cut out, put in or swapped between two of them."""
     chance = random.Random(0)
