@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import platform
 import resource
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -13,23 +17,58 @@ from rich.table import Table
 
 Row = dict[str, str | float | int]
 
+ROOT = Path(__file__).resolve().parents[1]
+
 
 def peak_memory_mb() -> float:
     """Return this process's peak resident memory in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def report(title: str, rows: list[Row], out: Path | None) -> None:
-    """Print `rows` as a table and write them to `out` as JSON, with the kind of machine."""
+def report(title: str, rows: list[Row], out: Path | None, summary: Row | None = None) -> None:
+    """Print `rows` as a table, and write them to `out` as JSON with how, when and on what they were measured.
+
+    Args:
+        title: of the table.
+        rows: all with the same names.
+        out: the JSON; None writes none.
+        summary: figures of the whole run, by what they are.
+    """
+    console = Console()
     table = Table(title=title)
     for name in rows[0]:
         table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
     for row in rows:
-        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
-    Console().print(table)
+        table.add_row(*map(shown, row.values()))
+    console.print(table)
+    for name, value in (summary or {}).items():
+        console.print(f"{name}: {shown(value)}")
     if out:
-        machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
+        result = {"title": title, **_origin(), **({"summary": summary} if summary else {}), "rows": rows}
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(
-            json.dumps({"title": title, "machine": machine, "rows": rows}, indent=2) + "\n", encoding="utf-8"
-        )
+        out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def shown(value: str | float | int) -> str:
+    """Return a figure as a table shows it: four digits of what is not a whole number."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _origin() -> dict[str, object]:
+    script = Path(sys.argv[0]).resolve()
+    command = script.relative_to(ROOT) if script.is_relative_to(ROOT) else script
+    return {
+        "command": shlex.join([str(command), *sys.argv[1:]]),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "commit": _commit(),
+        "machine": {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()},
+    }
+
+
+def _commit() -> str:
+    """Return the code's commit, `-dirty` where files differ from it; empty outside of a clone."""
+    asked = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
