@@ -1,32 +1,25 @@
-"""Image stamp to command published, in a running `reach_node`, beside the bare networks in the same process."""
+"""Image stamp to command published by a `reach_node` in its own process, beside the bare networks, and both's CPU."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import itertools
 import tempfile
-import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import psutil
-import rclpy
 import tyro
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.parameter import Parameter
+from film import Film, render
+from lab import open_lab
 from report import Row, report
-from std_msgs.msg import Float64
 
-from taskgan_ros.nodes.reach_node import ReachNode
 from taskgan_ros.policy.bundle import load_bundle
 from taskgan_ros.policy.policy import Policy
-from taskgan_ros.sim import expert
-from taskgan_ros.sim.cell import Cell
-from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.sim.episode import sample_test_episode
-from taskgan_ros.sim.scene import load_scene
+
+SIZES = (128, 128), (480, 640)  # height, width
+TRANSPORTS = {"rgb8": "raw", "jpeg": "compressed"}  # what the node calls each
+JOINT_STATE_RATE_HZ = 50.0
 
 
 @dataclass(frozen=True)
@@ -35,8 +28,6 @@ class Config:
 
     bundle: str = "reach_target_wood"
     """A shipped bundle's name or a folder."""
-    image_size: int = 128
-    """Pixels a side of the camera's images."""
     rate_hz: float = 20.0
     """Of the camera."""
     rounds: int = 8
@@ -47,76 +38,88 @@ class Config:
     """JSON to write."""
 
 
-def film(size: int) -> np.ndarray:
-    """Return an episode's camera images (T, size, size, 3)."""
-    scene = load_scene("reach")
-    with Cell(scene, load_domain("target_wood"), size) as cell:
-        look = cell.sample_look(7, 0)
-        return np.stack([cell.render(state, look) for state in expert.path(scene, sample_test_episode(scene, 7, 0))])
+@dataclass
+class Times:
+    """What the turns of one of the two have brought: s of each, and CPU and wall time in all, s."""
+
+    values_s: list[float] = field(default_factory=list)
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+
+    def row(self, image: str, what: str, base: Times) -> Row:
+        """Return them as the table shows them; `base` is what they are compared with."""
+        p50, p99 = np.quantile(self.values_s, [0.5, 0.99])
+        return {
+            "image": image,
+            "what": what,
+            "n": len(self.values_s),
+            "p50 ms": 1e3 * float(p50),
+            "p99 ms": 1e3 * float(p99),
+            "CPU % of a core": 100 * self.cpu_s / self.wall_s,
+            "p50 ratio": float(p50 / np.quantile(base.values_s, 0.5)),
+        }
 
 
-def time_networks(policy: Policy, images: np.ndarray, rate_hz: float, seconds: float) -> list[float]:
-    """Return seconds of each inference, at the camera's rate: idle cores slow down, as they do in the node."""
-    times: list[float] = []
-    due_s = time.monotonic()
-    end_s = due_s + seconds
-    while due_s < end_s:
-        start = time.perf_counter()
-        policy.act(images[len(times) % len(images)][None])
-        times.append(time.perf_counter() - start)
-        due_s += 1 / rate_hz
+def time_networks(policy: Policy, images: np.ndarray, config: Config, times: Times) -> None:
+    """Take a turn of the networks, at the camera's rate: idle cores slow down, as they do in the node."""
+    started_s, cpu_s = time.monotonic(), time.process_time()
+    for count in itertools.count(1):
+        start_s = time.perf_counter()
+        policy.act(images[count % len(images)][None])
+        times.values_s.append(time.perf_counter() - start_s)
+        due_s = started_s + count / config.rate_hz
+        if due_s > started_s + config.seconds:
+            break
         time.sleep(max(0.0, due_s - time.monotonic()))
-    return times
+    times.cpu_s += time.process_time() - cpu_s
+    times.wall_s += time.monotonic() - started_s
+
+
+def measure(config: Config, policy: Policy, own: Film, film: Film, encoding: str) -> tuple[Times, Times]:
+    """Return the times of the networks and of the node on one kind of image."""
+    networks, node = Times(), Times()
+    with tempfile.TemporaryDirectory() as folder, open_lab(Path(folder)) as lab:
+        path = Path(folder) / "film.npz"
+        film.save(path, as_jpeg=encoding == "jpeg")
+        lab.start_reach(
+            bundle=config.bundle,
+            image_transport=TRANSPORTS[encoding],
+            follow_tolerance_rad=100.0,  # this arm goes its own way
+            arrived_images=0,
+        )
+        camera_py = str(Path(__file__).with_name("camera.py"))
+        camera = lab.start("camera", camera_py, str(path), str(config.rate_hz), str(JOINT_STATE_RATE_HZ))
+        for _ in range(config.rounds):
+            heard = lab.trajectories
+            lab.change("activate")
+            lab.wait("commands", lambda heard=heard: lab.trajectories > heard)  # type: ignore[misc]
+            lab.latencies.clear()
+            started_s, cpu_s = time.monotonic(), lab.cpu_s()
+            lab.sleep(config.seconds)
+            node.cpu_s += lab.cpu_s() - cpu_s
+            node.wall_s += time.monotonic() - started_s
+            node.values_s += lab.latencies
+            lab.change("deactivate")
+            camera.suspend()  # or the node would go on receiving beside the networks
+            time_networks(policy, own.images, config, networks)
+            camera.resume()
+    return networks, node
 
 
 def main(config: Config) -> None:
-    """Let the node and the networks take turns, and compare."""
+    """Let the node and the networks take turns on every kind of image, and compare."""
     bundle = load_bundle(config.bundle)
-    images = film(config.image_size)
-    own = film(bundle.card.image.height)
-    rclpy.init()
-    node = ReachNode()
-    node.set_parameters([Parameter("bundle", value=str(bundle.path))])
-    latencies: list[float] = []
-
-    def note(message: Float64) -> None:
-        latencies.append(message.data)
-
-    node.create_subscription(Float64, "~/latency", note, 10)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    threading.Thread(target=executor.spin, daemon=True).start()
-    node.trigger_configure()
     policy = Policy(bundle)
-    networks: list[float] = []
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "images.npy"
-        np.save(path, images)
-        camera_py = str(Path(__file__).with_name("camera.py"))
-        camera = subprocess.Popen([sys.executable, camera_py, str(path), str(config.rate_hz), str(bundle.path)])
-        try:
-            time.sleep(2.0)  # until the two have found each other
-            for _ in range(config.rounds):
-                node.trigger_activate()
-                time.sleep(config.seconds)
-                node.trigger_deactivate()
-                networks += time_networks(policy, own, config.rate_hz, config.seconds)
-        finally:
-            camera.terminate()
-            camera.wait()
+    own = render(bundle, (bundle.card.image.height, bundle.card.image.width))
     rows: list[Row] = []
-    base = np.quantile(networks, [0.5, 0.99])
-    for what, values in (("networks alone", networks), ("stamp to command", latencies)):
-        p50, p99 = np.quantile(values, [0.5, 0.99])
-        ratio = {"p50 ratio": p50 / base[0], "p99 ratio": p99 / base[1]}
-        rows.append({"what": what, "n": len(values), "p50 ms": 1e3 * p50, "p99 ms": 1e3 * p99, **ratio})
-    memory = psutil.Process().memory_info().rss / 2**20
-    print(f"this process, with node, networks twice and renderer: {memory:.0f} MB")
-    title = f"{config.image_size}x{config.image_size} at {config.rate_hz:g} Hz, {bundle.card.name}"
-    report(title, rows, config.out)
-    executor.shutdown()
-    node.destroy_node()
-    rclpy.shutdown()
+    for size in SIZES:
+        film = render(bundle, size)
+        for encoding in TRANSPORTS:
+            networks, node = measure(config, policy, own, film, encoding)
+            image = f"{size[1]}x{size[0]} {encoding}"
+            rows.append(networks.row(image, "networks alone", networks))
+            rows.append(node.row(image, "stamp to command", networks))
+    report(f"{config.rate_hz:g} Hz, {bundle.card.name}", rows, config.out)
 
 
 if __name__ == "__main__":
