@@ -1,0 +1,133 @@
+"""docs/reliability.md, made from what the benchmarks have written to docs/reliability, and from nothing else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+from report import ROOT, shown
+
+HEAD = """# How reliable the node is
+
+Every table here is what its command measured; `benchmarks/reliability_page.py` makes this page from the JSON in
+`docs/reliability/`. Run the commands from the repository's root with `.venv/bin/python`. All but the first are of the
+shipped bundle `reach_target_wood` in a real `reach_node` process, over real DDS on one machine."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One benchmark's part of the page: its script and JSON have `name`."""
+
+    name: str
+    heading: str
+    text: str
+    picture: str = ""
+    options: str = ""
+
+    @property
+    def command(self) -> str:
+        """The command that measures it."""
+        words = [f"benchmarks/{self.name}.py", self.options, f"--out docs/reliability/{self.name}.json"]
+        return " ".join(word for word in words if word)
+
+
+SECTIONS = (
+    Section(
+        "control_limits",
+        "A policy gone wild",
+        """\
+Random commands and stops pass the control layer alone: velocities and angles, 1/100 to 1000 times the limits, 7 to 50
+Hz, for arms that follow, lag or are blocked. Each figure is the worst, as a share of its limit.""",
+    ),
+    Section(
+        "malformed_images",
+        "Malformed images",
+        """\
+Each kind of fault is drawn at random, and so that it must be refused. The node is active, has run on good images
+before, and its joint states are fresh. What is lost on the way is sent again: the node has looked at every image. A
+JPEG has no checksum: of those with flipped bits, only such are sent as do not decode; the others are images.""",
+    ),
+    Section(
+        "faults",
+        "Faults while the arm moves",
+        "Each fault comes while the node drives the simulated arm; measured is how long it takes until the arm stands.",
+        picture="timeline.png",
+    ),
+    Section(
+        "soak",
+        "A long run",
+        """\
+Expert paths are replayed forwards and backwards as images of 640x480 at 30 Hz, each with the joint angles it shows,
+and joint states at 100 Hz. Every trajectory must pass the checks of a JointTrajectoryController.""",
+        picture="soak.png",
+        options="--minutes 60",
+    ),
+    Section(
+        "guard",
+        "Images unlike the training's",
+        "How the node tells an image that its bundle knows from one that it does not.",
+        picture="guard.png",
+    ),
+    Section(
+        "latency",
+        "Latency and CPU",
+        """\
+Image stamp to command published, from a camera in another process. The node, in a process of its own, and the bare
+networks (F and f_X) take turns at the same rate.""",
+    ),
+)
+
+
+def make_page(folder: Path) -> str:
+    """Return the page in Markdown, of the JSON and pictures in `folder`; a benchmark without its JSON was not run."""
+    parts = [HEAD]
+    for section in SECTIONS:
+        parts += [f"## {section.heading}", section.text]
+        path = folder / f"{section.name}.json"
+        if not path.is_file():
+            parts.append(f"Not run: `{section.command}`")
+            continue
+        parts += _measured(json.loads(path.read_text(encoding="utf-8")))
+        if section.picture and (folder / section.picture).is_file():
+            parts.append(f"![{section.heading}](reliability/{section.picture})")
+    return "\n\n".join(parts) + "\n"
+
+
+def _measured(result: dict[str, Any]) -> list[str]:
+    machine = result["machine"]
+    where = f"{machine['machine']}, {machine['cores']} cores, Python {machine['python']}"
+    commit = f", commit {result['commit']}" if result["commit"] else ""
+    parts = [f"`{result['command']}`  \n{result['date']}{commit}; {where}", f"**{result['title']}**"]
+    if "summary" in result:
+        parts.append("\n".join(f"- {name}: {shown(value)}" for name, value in result["summary"].items()))
+    return [*parts, _table(result["rows"])]
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    """Return rows as a table, numbers to the right."""
+    names = list(rows[0])
+    rules = ["---" if isinstance(rows[0][name], str) else "---:" for name in names]
+    lines = [names, rules, *([shown(row.get(name, "")) for name in names] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Make the page of the benchmarks' JSON."""
+
+    folder: Path = ROOT / "docs" / "reliability"
+    """Of the JSON and pictures."""
+    out: Path = ROOT / "docs" / "reliability.md"
+    """The page."""
+
+
+def main(config: Config) -> None:
+    """Write the page."""
+    config.out.write_text(make_page(config.folder), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))
