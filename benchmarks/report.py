@@ -34,7 +34,7 @@ def report(title: str, rows: list[Row], out: Path | None, summary: Row | None = 
         out: the JSON; None writes none.
         summary: figures of the whole run, by what they are.
     """
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=200)  # a log takes a wide table whole
     table = Table(title=title)
     for name in rows[0]:
         table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
