@@ -527,14 +527,16 @@ class ReachNode(LifecycleNode):
             return None
         return self._guard.score(rgb, prediction.translated[0], frame.measured)
 
+    def _objection(self, scores: Scores | None) -> str:
+        return scores.objection(self._settings.guard_tolerance) if scores else ""
+
     def _decide(self, frame: Frame, command: NDArray[np.float64], scores: Scores | None) -> None:
         """Send a command, or none of an image that is unlike training."""
         if frame.measured is None:  # the pose that the image shows is not known, and no command can start there
             return
         now_s, settings = time.monotonic(), self._settings
         self._scores = scores
-        objection = scores.objection(settings.guard_tolerance) if scores else ""
-        if objection:
+        if objection := self._objection(scores):
             self._strange_images += 1
             text = f"image unlike training: {objection}"
             self.get_logger().warning(text, throttle_duration_sec=_REPEAT_S)
@@ -637,6 +639,8 @@ class ReachNode(LifecycleNode):
             notices.append(f"{self._policy.providers[0]} in place of {', '.join(self._policy.fallen_back)}")
         if self._state != "active":
             return notices
+        if self._settings.guard == WARN and (objection := self._objection(self._scores)):
+            notices.append(f"image unlike training: {objection}")
         if rivals := self._rivals():
             text = f"{self._trajectories.topic_name}: expected this node alone to command the arm, got {rivals} too"
             self.get_logger().warning(text, throttle_duration_sec=_REPEAT_S)

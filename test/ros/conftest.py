@@ -37,7 +37,7 @@ from taskgan_ros.arm.arm import load_arm  # noqa: E402
 from taskgan_ros.config import build  # noqa: E402
 from taskgan_ros.nodes.isolation import own_domain  # noqa: E402
 from taskgan_ros.nodes.messages import read_trajectory  # noqa: E402
-from taskgan_ros.policy.bundle import GRAPHS, POLICY, TASK_MODEL, TRANSLATOR, BundleCard, write_bundle  # noqa: E402
+from taskgan_ros.policy.bundle import GRAPHS, GUARD, POLICY, TASK_MODEL, TRANSLATOR, BundleCard, write_bundle  # noqa: E402
 from taskgan_ros.sim.controller import JointTrajectoryController  # noqa: E402
 
 ARM = load_arm("mico")
@@ -80,6 +80,32 @@ tiny (uint8[N, 16, 16, 3] image) => ({outputs}) {{
 """
 
 
+# The camera's score is the image's mean over 150, the pose's how far the first driven joint is from where it stands at
+# first, in units of 0.5 rad.
+GUARD_GRAPH = f"""
+<ir_version: 8, opset_import: ["" : 18]>
+guard (uint8[N, 16, 16, 3] image, uint8[N, 16, 16, 3] translated, float[N, 3] joint_pos) => (float[N, 2] scores) {{
+    pixels = Cast<to = 1>(image)
+    axes = Constant<value = int64[3] {{1, 2, 3}}>()
+    mean = ReduceMean<keepdims = 0>(pixels, axes)
+    brightest = Constant<value = float {{150.0}}>()
+    camera = Div(mean, brightest)
+    index = Constant<value = int64 {{0}}>()
+    first = Gather<axis = 1>(joint_pos, index)
+    ready = Constant<value = float {{{READY[0]}}}>()
+    way = Sub(first, ready)
+    size = Abs(way)
+    half = Constant<value = float {{0.5}}>()
+    pose = Div(size, half)
+    last = Constant<value = int64[1] {{1}}>()
+    camera_column = Unsqueeze(camera, last)
+    pose_column = Unsqueeze(pose, last)
+    scores = Concat<axis = 1>(camera_column, pose_column)
+}}
+"""
+GUARD_CARD = {"scores": ["camera", "pose"], "quantile": 0.999, "images": 9, "held_out": True, "quantiles": {}}
+
+
 @pytest.fixture
 def make_bundle(tmp_path: Path) -> Callable[..., Path]:
     """Return a function that writes a tiny bundle; `products` of 1000x1000 matrices make it slow."""
@@ -93,7 +119,7 @@ def make_bundle(tmp_path: Path) -> Callable[..., Path]:
         data: bytes = onnx.parser.parse_model(text).SerializeToString()
         return data
 
-    def make(name: str = "tiny", products: int = 0, velocity: Sequence[float] = VELOCITY) -> Path:
+    def make(name: str = "tiny", products: int = 0, velocity: Sequence[float] = VELOCITY, guard: bool = False) -> Path:
         command, translated = "float[N, 3] command", "uint8[N, 16, 16, 3] translated"
         outputs = {TRANSLATOR: translated, TASK_MODEL: command, POLICY: f"{command}, {translated}"}
         card = {
@@ -103,6 +129,9 @@ def make_bundle(tmp_path: Path) -> Callable[..., Path]:
             "taskgan_version": "0",
         }  # fmt: skip
         files = {file: graph(outputs[file], products, velocity) for file in GRAPHS}
+        if guard:
+            card["guard"] = GUARD_CARD
+            files[GUARD] = onnx.parser.parse_model(GUARD_GRAPH).SerializeToString()
         return write_bundle(tmp_path / name, build(BundleCard, card, origin="test"), files, "# Tiny\n").path
 
     return make
