@@ -167,13 +167,15 @@ class Supervisor:
         """Note an image that may not be used: it counts as none, and `reason` says so."""
         self._refusals[Source.IMAGES] = why
 
-    def receive_joint_state(self, now_s: float, names: Sequence[str], positions: Sequence[float] | Array) -> Action:
+    def receive_joint_state(
+        self, measured_s: float, names: Sequence[str], positions: Sequence[float] | Array
+    ) -> Action:
         """Take a joint state; one that is not finite or lacks a joint counts as none, and `reason` says so.
 
         One far beyond the limits is a fault, unless inactive.
 
         Args:
-            now_s: s.
+            measured_s: s, when the arm was there; when the message came, where nothing better is known.
             names: in any order; further joints than the arm's are ignored.
             positions: rad, one a name.
         """
@@ -184,11 +186,11 @@ class Supervisor:
             return Action.NOTHING
         if self._is_beyond(measured):
             return self._stop_for_limits(measured)
-        if not self._is_credible(now_s, measured):
+        if not self._is_credible(measured_s, measured):
             return Action.NOTHING
         self.measured = measured
         self._refusals.pop(Source.JOINT_STATES, None)
-        self._heard_s[Source.JOINT_STATES] = now_s
+        self._heard_s[Source.JOINT_STATES] = measured_s
         if self.parked is None and self.state is not State.INACTIVE:
             self.parked = self.measured
         return Action.NOTHING
@@ -197,16 +199,16 @@ class Supervisor:
         """Note a joint state that may not be used: it counts as none, and `reason` says so."""
         self._refusals[Source.JOINT_STATES] = why
 
-    def _is_credible(self, now_s: float, measured: Array) -> bool:
+    def _is_credible(self, measured_s: float, measured: Array) -> bool:
         """Return whether the arm can have got there, and refuse it if not; while it stands, several alike are believed.
 
         A second publisher's joint states would be followed for a moment otherwise, and its pose be the arm's.
         """
         heard_s = self._heard_s.get(Source.JOINT_STATES)
-        if self.measured is None or heard_s is None or self._is_near(measured, self.measured, now_s - heard_s):
+        if self.measured is None or heard_s is None or self._is_near(measured, self.measured, measured_s - heard_s):
             self._strays.clear()
             return True
-        if self._strays and not self._is_near(measured, self._strays[-1], now_s - heard_s):
+        if self._strays and not self._is_near(measured, self._strays[-1], measured_s - heard_s):
             self._strays.clear()
         self._strays.append(measured)
         stands = self.state not in (State.RUNNING, State.ARRIVED)
@@ -242,7 +244,7 @@ class Supervisor:
         return Action.NOTHING if is_ignored else self._stop((source,), reason)
 
     def joint_state_age_s(self, now_s: float) -> float:
-        """Return how long ago `measured` arrived, s; infinite without one since `activate`."""
+        """Return how long ago `measured` was, s; infinite without one since `activate`."""
         return now_s - self._heard_s.get(Source.JOINT_STATES, -math.inf)
 
     def receive_command(self, now_s: float, command: ArrayLike, image_s: float, is_small: bool = False) -> Action:

@@ -182,6 +182,7 @@ class ReachNode(LifecycleNode):
         self._joint_stamp: Time | None = None
         self._scores: Scores | None = None
         self._activated_s = 0.0
+        self._image_stamp: Time | None = None
         declare(self, ReachParameters, refuse=self._refuse_change, changed=self._change)
         self._lock = threading.Lock()
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -412,7 +413,15 @@ class ReachNode(LifecycleNode):
     def _is_of_now(self, message: Image | CompressedImage) -> bool:
         """Return whether the image's stamp is near enough to the clock, and refuse it if not."""
         age_s, limit_s = self._age_s(message), self._settings.image_age_s
-        if not limit_s or age_s is None or abs(age_s) <= limit_s:
+        before, self._image_stamp = self._image_stamp, message.header.stamp
+        if not limit_s or age_s is None:
+            return True
+        if before == self._image_stamp:
+            self._refuse_image(
+                "image: expected a stamp of its own, got the one before again: does the camera stand still?"
+            )
+            return False
+        if abs(age_s) <= limit_s:
             return True
         self._old_images += 1
         age = f"{age_s:.3f} s old" if age_s > 0 else f"{-age_s:.3f} s in the future"
@@ -431,7 +440,7 @@ class ReachNode(LifecycleNode):
         with self._lock:
             self._supervisor.refuse_image(why)
 
-    def _age_s(self, message: Image | CompressedImage | Frame) -> float | None:
+    def _age_s(self, message: Image | CompressedImage | JointState | Frame) -> float | None:
         """Return now − stamp on the ROS clock, None where it is not set; a negative stamp will do too."""
         stamp_s = seconds(message.header.stamp)
         return seconds(self.get_clock().now().to_msg()) - stamp_s if stamp_s else None
@@ -443,9 +452,21 @@ class ReachNode(LifecycleNode):
             if self._is_repeated(message):
                 self._supervisor.refuse_joint_state("expected a stamp of its own, got the one before again")
                 return
-            self._act(self._supervisor.receive_joint_state(now_s, message.name, message.position))
+            age_s, limit_s = self._joint_state_age_s(message), self._settings.joint_state_timeout_s
+            if age_s > limit_s:  # it has waited on the way, and the arm has gone on
+                why = "was this computer or the network busy, or do the clocks of arm and node differ?"
+                self._supervisor.refuse_joint_state(
+                    f"expected one within {limit_s:g} s, got one {age_s:.3f} s old: {why}"
+                )
+                return
+            self._act(self._supervisor.receive_joint_state(now_s - age_s, message.name, message.position))
             self._act(self._check_way(now_s))
             self._report()
+
+    def _joint_state_age_s(self, message: JointState) -> float:
+        """Return how old it is by its stamp; 0 where stamps say nothing."""
+        age_s = self._age_s(message) if self._settings.image_age_s else None
+        return max(age_s or 0.0, 0.0)
 
     def _is_repeated(self, message: JointState) -> bool:
         """Return whether a joint state of the arm, not of a gripper beside it, has the stamp of the one before."""

@@ -1,0 +1,173 @@
+"""What breaks while the arm moves: the node holds and says why, and goes on once it is mended."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Header
+
+from taskgan_ros.arm.arm import load_arm
+
+if TYPE_CHECKING:
+    from test.ros.conftest import Lab
+
+MakeBundle = Callable[..., Path]
+Wait = Callable[..., None]
+
+ARM = load_arm("mico")
+HORIZON_S = 0.2
+
+
+def older(message: Any, by_s: int = 0, by_ns: int = 0) -> Any:
+    """Return the message with an earlier stamp."""
+    stamp = message.header.stamp
+    seconds, nanoseconds = divmod((stamp.sec - by_s) * 10**9 + stamp.nanosec - by_ns, 10**9)
+    message.header = Header(stamp=Time(sec=seconds, nanosec=nanoseconds))
+    return message
+
+
+def without_a_joint(message: JointState) -> JointState:
+    return JointState(header=message.header, name=message.name[1:], position=message.position[1:])
+
+
+def not_a_number(message: JointState) -> JointState:
+    return JointState(header=message.header, name=message.name, position=array("d", [*message.position[:-1], math.nan]))
+
+
+def reordered(message: JointState) -> JointState:
+    return JointState(header=message.header, name=message.name[::-1], position=message.position[::-1])
+
+
+class Feed:
+    """Publishes messages as `spoil` returns them, which a test may change at any time."""
+
+    def __init__(self, lab: Lab, publisher: Any, make: Callable[[], Any], rate_hz: float) -> None:
+        self.spoil: Callable[[Any], Any] = lambda message: message
+        lab.feed(publisher, lambda: self.spoil(make()), rate_hz)
+
+    def mend(self) -> None:
+        self.spoil = lambda message: message
+
+
+def feed(lab: Lab) -> tuple[Feed, Feed]:
+    """Return the feeds of images and of joint states, once they have led to commands."""
+    feeds = Feed(lab, lab.images, lab.image, 20), Feed(lab, lab.joint_states, lab.joint_state, 50)
+    lab.until_commanded()
+    return feeds
+
+
+def said(lab: Lab) -> str:
+    return str(lab.diagnostics().get("message"))
+
+
+JOINT_STATES = {
+    "missing ['m1n6s200_joint_1']": without_a_joint,
+    "expected finite numbers": not_a_number,
+    "expected one within 0.25 s, got one 2.": lambda message: older(message, by_s=2),
+}
+
+
+def test_holds_for_joint_states_that_may_not_be_used_and_goes_on_with_good_ones(
+    lab: Lab, make_bundle: MakeBundle, wait_until: Wait
+) -> None:
+    lab.start_reach(make_bundle())
+    _, joint_states = feed(lab)
+    for reason, spoil in JOINT_STATES.items():
+        joint_states.spoil = spoil
+        wait_until(lambda reason=reason: said(lab).startswith("held: no joint") and reason in said(lab), reason)
+        lab.until_held()
+        joint_states.mend()
+        lab.until_commanded()
+
+
+def test_the_order_of_joints_in_joint_states_does_not_matter(lab: Lab, make_bundle: MakeBundle) -> None:
+    process = lab.start_reach(make_bundle())
+    _, joint_states = feed(lab)
+    joint_states.spoil = reordered
+    lab.until_commanded()
+    lab.until_commanded()
+    message = lab.trajectories[-1][1]
+    assert tuple(message.joint_names) == ARM.joint_names
+    np.testing.assert_allclose(message.points[0].positions, lab.ready, atol=0.15)
+    assert "was refused" not in process.text
+
+
+def test_joint_states_that_are_old_by_their_stamps_slow_the_arm(lab: Lab, make_bundle: MakeBundle) -> None:
+    lab.start_reach(make_bundle(velocity=(0.3, 0.0, 0.0)), command_mode="kinova")
+    lab.feed(lab.joint_states, lambda: older(lab.joint_state(), by_ns=150_000_000), rate_hz=50)
+    lab.feed_images()
+    lab.until_commanded()
+    lab.until_commanded()
+    speeds = [message.points[0].velocities[0] for _, message in lab.trajectories]
+    assert 0 < max(speeds) <= ARM.max_velocity[0] * (1 - 0.15 / HORIZON_S) + 1e-6
+
+
+def test_where_clocks_differ_joint_states_are_taken_as_they_come(lab: Lab, make_bundle: MakeBundle) -> None:
+    lab.start_reach(make_bundle(), image_age_s=0.0)
+    _, joint_states = feed(lab)
+    joint_states.spoil = lambda message: older(message, by_s=10)
+    time.sleep(0.3)
+    lab.until_commanded()
+
+
+def test_holds_while_the_cameras_clock_is_wrong_and_goes_on_when_it_is_right(
+    lab: Lab, make_bundle: MakeBundle, wait_until: Wait
+) -> None:
+    lab.start_reach(make_bundle())
+    images, _ = feed(lab)
+    for by_s in (10, -10):
+        images.spoil = lambda message, by_s=by_s: older(message, by_s=by_s)  # type: ignore[misc]
+        wait_until(lambda: "held: no images for" in said(lab) and "expected a stamp within" in said(lab), "the reason")
+        lab.until_held()
+        images.mend()
+        lab.until_commanded()
+
+
+def test_holds_when_the_camera_repeats_an_image(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
+    lab.start_reach(make_bundle(), image_age_s=60.0)  # a stamp's age alone would not tell for long
+    images, _ = feed(lab)
+    frozen = lab.image()
+
+    def repeat(_message: Image) -> Image:
+        return frozen
+
+    images.spoil = repeat
+    wait_until(lambda: "image: expected a stamp of its own" in said(lab), "the reason")
+    lab.until_held()
+    images.mend()
+    lab.until_commanded()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_goes_on_without_a_jump_after_the_process_was_killed_or_stood_still(
+    lab: Lab, make_bundle: MakeBundle, wait_until: Wait, number: signal.Signals
+) -> None:
+    bundle = make_bundle(velocity=(0.6, 0.0, 0.0))
+    process = lab.start_reach(bundle)
+    feed(lab)
+    process.send(number)
+    time.sleep(1.0)
+    count = len(lab.trajectories)
+    if number == signal.SIGSTOP:
+        process.send(signal.SIGCONT)
+    else:
+        lab.start("reach_node", bundle=bundle, follow_tolerance_rad=100.0)
+        # The dead one's services are in the graph for a while: the new one must be there before it is asked.
+        wait_until(lambda: said(lab) == "unconfigured", "the new process")
+        assert lab.change("configure")
+        assert lab.change("activate")
+    wait_until(lambda: len(lab.trajectories) > count + 2, "commands")
+    first = lab.trajectories[count][1]
+    here = lab.ready[0] if number == signal.SIGKILL else first.points[-1].positions[0]
+    furthest = ARM.max_acceleration[0] * 0.05 * HORIZON_S
+    assert abs(first.points[0].positions[0] - here) <= furthest + 1e-6
