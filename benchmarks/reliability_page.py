@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from report import ROOT, shown
+from report import ROOT, as_text
 
 HEAD = """# How reliable the node is
 
@@ -101,16 +101,16 @@ def _measured(result: dict[str, Any]) -> list[str]:
     where = f"{machine['machine']}, {machine['cores']} cores, Python {machine['python']}"
     commit = f", commit {result['commit']}" if result["commit"] else ""
     parts = [f"`{result['command']}`  \n{result['date']}{commit}; {where}", f"**{result['title']}**"]
-    if "summary" in result:
-        parts.append("\n".join(f"- {name}: {shown(value)}" for name, value in result["summary"].items()))
-    return [*parts, _table(result["rows"])]
+    if result["summary"]:
+        parts.append("\n".join(f"- {name}: {as_text(value)}" for name, value in result["summary"].items()))
+    return [*parts, _table(result["rows"], result["hidden"])]
 
 
-def _table(rows: list[dict[str, Any]]) -> str:
-    """Return rows as a table, numbers to the right."""
-    names = list(rows[0])
+def _table(rows: list[dict[str, Any]], hidden: list[str]) -> str:
+    """Return rows as a table without the columns `hidden`, numbers to the right."""
+    names = [name for name in rows[0] if name not in hidden]
     rules = ["---" if isinstance(rows[0][name], str) else "---:" for name in names]
-    lines = [names, rules, *([shown(row.get(name, "")) for name in names] for row in rows)]
+    lines = [names, rules, *([as_text(row.get(name, "")) for name in names] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

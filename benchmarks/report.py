@@ -10,6 +10,7 @@ import resource
 import shlex
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from rich.console import Console
@@ -25,7 +26,9 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def report(title: str, rows: list[Row], out: Path | None, summary: Row | None = None) -> None:
+def report(
+    title: str, rows: list[Row], out: Path | None, summary: Row | None = None, hidden: Collection[str] = ()
+) -> None:
     """Print `rows` as a table, and write them to `out` as JSON with how, when and on what they were measured.
 
     Args:
@@ -33,23 +36,25 @@ def report(title: str, rows: list[Row], out: Path | None, summary: Row | None = 
         rows: all with the same names.
         out: the JSON; None writes none.
         summary: figures of the whole run, by what they are.
+        hidden: columns that the JSON has, and no table.
     """
     console = Console() if sys.stdout.isatty() else Console(width=200)  # a log takes a wide table whole
     table = Table(title=title)
-    for name in rows[0]:
+    shown = [name for name in rows[0] if name not in hidden]
+    for name in shown:
         table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
     for row in rows:
-        table.add_row(*map(shown, row.values()))
+        table.add_row(*(as_text(row[name]) for name in shown))
     console.print(table)
     for name, value in (summary or {}).items():
-        console.print(f"{name}: {shown(value)}")
+        console.print(f"{name}: {as_text(value)}")
     if out:
-        result = {"title": title, **_origin(), **({"summary": summary} if summary else {}), "rows": rows}
+        result = {"title": title, **_origin(), "summary": summary or {}, "hidden": sorted(hidden), "rows": rows}
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
-def shown(value: str | float | int) -> str:
+def as_text(value: str | float | int) -> str:
     """Return a figure as a table shows it: four digits of what is not a whole number."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 

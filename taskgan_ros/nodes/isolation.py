@@ -91,19 +91,25 @@ class ChildProcesses:
         """Return the ends of all logs."""
         return "\n".join(_tail(child.log) for child in self._children)
 
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to all of them, and to what they have started."""
+        for child in self._children:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.process.pid, number)
+
     def stop(self, grace_s: float = _GRACE_S) -> tuple[str, ...]:
         """End all of them: SIGINT, and SIGKILL for those that still run after `grace_s`, or after a signal to us.
 
         Returns:
             The names of those that had to be killed.
         """
-        with handled(_STOP_SIGNALS, lambda *_: self._send(signal.SIGKILL)):
-            self._send(signal.SIGINT)
+        with handled(_STOP_SIGNALS, lambda *_: self.send(signal.SIGKILL)):
+            self.send(signal.SIGINT)
             deadline = time.monotonic() + grace_s
             while self._running() and time.monotonic() < deadline:
                 time.sleep(_POLL_S)
             killed = self._running()
-            self._send(signal.SIGKILL)  # also to whatever a child that has ended left in its group
+            self.send(signal.SIGKILL)  # also to whatever a child that has ended left in its group
             for child in self._children:
                 child.process.wait()
         self._children.clear()
@@ -121,11 +127,6 @@ class ChildProcesses:
 
     def _running(self) -> tuple[str, ...]:
         return tuple(child.name for child in self._children if child.process.poll() is None)
-
-    def _send(self, number: signal.Signals) -> None:
-        for child in self._children:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.process.pid, number)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,196 @@
+"""Stands between a robot and `reach_node`: relays, spoils what it relays, and notes all that is said."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import rclpy
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
+from numpy.typing import NDArray
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.signals import SignalHandlerOptions
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import String
+from trajectory_msgs.msg import JointTrajectory
+
+from taskgan_ros.nodes.messages import seconds
+from taskgan_ros.nodes.sim_node import IMAGE_TOPIC, JOINT_STATES_TOPIC, TRAJECTORY_TOPIC
+
+Array = NDArray[np.float64]
+Message = Any  # rclpy ships no types
+Change = Callable[[Message], Message | None]
+
+RELAYED: Final = "relayed"  # the namespace of what reach_node shall listen to
+CLOCK_HZ: Final = 100.0
+_REMEMBERED_S = 4.0  # of images, for a camera that is late
+_STOP_WITHIN_S = 0.15  # a stop brakes at once; a command's first point comes after horizon_s
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Where the simulated arm truly was, how fast, and when: its stamp on the steady clock."""
+
+    time_s: float
+    positions: Array
+    velocities: Array
+
+
+@dataclass(frozen=True)
+class Status:
+    """A diagnostic status: when it was heard, what it says, and its values."""
+
+    time_s: float
+    text: str
+    values: dict[str, str]
+
+
+@dataclass
+class Log:
+    """Everything heard, in order, with times of the steady clock."""
+
+    motions: list[Motion] = field(default_factory=list)
+    commands_s: list[float] = field(default_factory=list)
+    stops_s: list[float] = field(default_factory=list)
+    states: list[tuple[float, str]] = field(default_factory=list)
+    reach: list[Status] = field(default_factory=list)
+    sim: list[Status] = field(default_factory=list)
+
+
+def same(message: Message) -> Message:
+    """Return the message as it is: no fault."""
+    return message
+
+
+class Injector:
+    """A node in a thread of its own that relays images and joint states through functions that may spoil them.
+
+    Attributes:
+        change_image, change_joint_state: what is relayed instead of a message; None for nothing.
+        clock_ahead_s: /clock, for a node with use_sim_time, is this much ahead of the system's clock.
+        stamps_ahead_s: the same of the relayed stamps; together with the clock's, all of time jumps.
+        clock_runs: whether /clock goes on.
+        past_images: the last seconds' images and when they came.
+        last_joint_state: the newest.
+        log: what has been heard.
+    """
+
+    def __init__(self, domain_id: int) -> None:
+        """Join the ROS domain and relay."""
+        self.change_image: Change = same
+        self.change_joint_state: Change = same
+        self.clock_ahead_s = self.stamps_ahead_s = 0.0
+        self.clock_runs = True
+        self.past_images: deque[tuple[float, Image]] = deque()
+        self.last_joint_state = JointState()
+        self.log = Log()
+        self._lock = threading.Lock()  # a publisher must not vanish while it publishes
+        self._context = Context()
+        rclpy.init(
+            args=["--ros-args", "--disable-external-lib-logs"],
+            context=self._context,
+            domain_id=domain_id,
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
+        self.node = rclpy.create_node("fault_injector", context=self._context)
+        self.open()
+        self._clock = self.node.create_publisher(Clock, "/clock", 10)
+        self.node.create_timer(1 / CLOCK_HZ, self._publish_clock)
+        self._listen(Image, IMAGE_TOPIC, self._relay_image)
+        self._listen(JointState, JOINT_STATES_TOPIC, self._relay_joint_state)
+        self._listen(JointTrajectory, TRAJECTORY_TOPIC, self._note_trajectory)
+        self._listen(DiagnosticArray, "/diagnostics", self._note_diagnostics)
+        latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self.node.create_subscription(String, "reach_node/state", self._note_state, latched)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._spinner = threading.Thread(target=self._executor.spin, name="injector", daemon=True)
+        self._spinner.start()
+
+    def open(self) -> None:
+        """Announce the publishers that `reach_node` listens to."""
+        self._images: Any = self.node.create_publisher(Image, f"{RELAYED}/{IMAGE_TOPIC}", QoSProfile(depth=1))
+        self._joint_states: Any = self.node.create_publisher(JointState, f"{RELAYED}/{JOINT_STATES_TOPIC}", 10)
+
+    def vanish(self) -> None:
+        """Take them away, as discovery does that has lost them."""
+        with self._lock:
+            self.node.destroy_publisher(self._images)
+            self.node.destroy_publisher(self._joint_states)
+            self._images = self._joint_states = None
+
+    def intruder(self) -> Node:
+        """Return a new node in the same domain, for what nobody expects there."""
+        return rclpy.create_node("intruder", context=self._context)
+
+    def close(self) -> None:
+        """Leave the domain."""
+        self._executor.shutdown()
+        self._spinner.join()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+    def _listen(self, kind: type, topic: str, callback: Callable[[Message], None]) -> None:
+        self.node.create_subscription(kind, topic, callback, QoSProfile(depth=100))
+
+    def _publish_clock(self) -> None:
+        if self.clock_runs:
+            self._clock.publish(Clock(clock=time_message(time.time() + self.clock_ahead_s)))
+
+    def _relay_image(self, message: Image) -> None:
+        now_s = time.monotonic()
+        self.past_images.append((now_s, message))
+        while now_s - self.past_images[0][0] > _REMEMBERED_S:
+            self.past_images.popleft()
+        with self._lock:
+            self._relay(self._images, self.change_image(message))
+
+    def _relay_joint_state(self, message: JointState) -> None:
+        time_s = seconds(message.header.stamp) + time.monotonic() - time.time()
+        self.log.motions.append(Motion(time_s, np.array(message.position), np.array(message.velocity)))
+        self.last_joint_state = message
+        with self._lock:
+            self._relay(self._joint_states, self.change_joint_state(message))
+
+    def _relay(self, publisher: Any, message: Message | None) -> None:
+        if publisher is None or message is None:
+            return
+        publisher.publish(shifted(message, self.stamps_ahead_s) if self.stamps_ahead_s else message)
+
+    def _note_trajectory(self, message: JointTrajectory) -> None:
+        is_stop = seconds(message.points[0].time_from_start) < _STOP_WITHIN_S
+        (self.log.stops_s if is_stop else self.log.commands_s).append(time.monotonic())
+
+    def _note_state(self, message: String) -> None:
+        self.log.states.append((time.monotonic(), message.data))
+
+    def _note_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            values = {pair.key: pair.value for pair in status.values}
+            place = self.log.reach if status.name.endswith(": reach") else self.log.sim
+            place.append(Status(time.monotonic(), status.message, values))
+
+
+def shifted(message: Message, ahead_s: float) -> Message:
+    """Return the message with its stamp moved by `ahead_s`."""
+    moved = copy.deepcopy(message) if isinstance(message, JointState) else copy.copy(message)
+    moved.header = copy.copy(message.header)
+    moved.header.stamp = time_message(seconds(message.header.stamp) + ahead_s)
+    return moved
+
+
+def time_message(time_s: float) -> Time:
+    """Return `time_s` as a message, to the microsecond or so that a float of today's time has."""
+    whole, rest = divmod(round(time_s * 1e9), 1_000_000_000)
+    return Time(sec=int(whole), nanosec=int(rest))

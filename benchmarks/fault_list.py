@@ -1,0 +1,320 @@
+"""The faults: how each begins and ends, and what `reach_node` shall make of it."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+from fault_injector import RELAYED, Change, Injector, Message, same, shifted
+from fault_lab import Lab, Setup
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image, JointState
+from trajectory_msgs.msg import JointTrajectory
+
+from taskgan_ros.nodes.reach_node import JOINT_STATES_TOPIC, TRAJECTORY_TOPIC
+from taskgan_ros.policy.bundle import COMMAND, IMAGE, POLICY, load_bundle, write_bundle
+
+STOPS, GOES_ON = "stops", "goes on"  # what the arm shall do
+ITSELF, PERSON = "by itself", "by a person"  # who lets it go on
+TIMEOUT_S = 0.25  # image_timeout_s and joint_state_timeout_s
+WATCHDOG_S = 0.02
+_HEARD_S = 0.01  # for the cause to get to the node, and its stop back here
+
+_JUMP_S, _LATE_S = 10.0, 2.0
+_SECOND_POSE_RAD, _SHIFT_RAD = 0.5, 0.3
+_BETWEEN_S = 0.001  # a second arm has stamps of its own
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What breaks.
+
+    Attributes:
+        name: of it, for people.
+        inject: begins it on entry and ends it on exit.
+        says: what the node shall say of it in its state or its diagnostics, and in its log; "" for nothing.
+        expected: what the arm shall do.
+        recovers: who lets it go on.
+        limit_s: from the cause to the stop that is sent; None where nothing tells the node, or it cannot send one.
+        lasts_s: how long.
+        setup: how the node runs.
+        takes_arm: whether nobody can say meanwhile where the arm is; it comes back elsewhere.
+    """
+
+    name: str
+    inject: Callable[[Lab], AbstractContextManager[None]]
+    says: str = ""
+    expected: str = STOPS
+    recovers: str = ITSELF
+    limit_s: float | None = TIMEOUT_S + WATCHDOG_S + _HEARD_S
+    lasts_s: float = 1.5
+    setup: Setup = field(default_factory=lambda: Setup("reach_target_wood"))
+    takes_arm: bool = False
+
+
+def make_faults(folder: Path, bundle: str) -> list[Fault]:
+    """Return all faults; `folder` gets a bundle that can give NaN, made of `bundle`."""
+    plain, timed = Setup(bundle), Setup(bundle, use_sim_time=True)
+    dividing = Setup(str(write_dividing_bundle(folder / "dividing", bundle)))
+    images, states, unlimited = "no images", "no joint states", None
+    far = "expected a stamp within"
+
+    def on_images(name: str, make: Callable[[Injector], Change], says: str, limit_s: float | None) -> Fault:
+        return Fault(name, lambda lab: changed_images(lab, make(lab.injector)), says, limit_s=limit_s, setup=plain)
+
+    def on_states(name: str, make: Callable[[Injector], Change], says: str, expected: str = STOPS) -> Fault:
+        return Fault(name, lambda lab: changed_joint_states(lab, make(lab.injector)), says, expected, setup=plain)
+
+    limit_s = TIMEOUT_S + WATCHDOG_S + _HEARD_S
+    return [
+        on_images("camera stops", lambda _: nothing, images, limit_s),
+        on_images(
+            "camera freezes, new stamps",
+            lambda injector: frozen(injector.past_images[-1][1], new_stamps=True),
+            "",
+            unlimited,
+        ),
+        on_images(
+            "camera freezes, old stamps",
+            lambda injector: frozen(injector.past_images[-1][1]),
+            "expected a stamp of its own",
+            limit_s,
+        ),
+        on_images("camera's stamps jump 10 s back", lambda _: stamped(-_JUMP_S), far, limit_s),
+        on_images("camera's stamps jump 10 s forth", lambda _: stamped(_JUMP_S), far, limit_s),
+        on_images("images are 2 s old", late, far, limit_s),
+        on_states("joint states stop", lambda _: nothing, states),
+        on_states("joint states lose a joint", lambda _: without_a_joint, "missing ['m1n6s200_joint_2']"),
+        on_states("joint states in another order", lambda _: reordered, expected=GOES_ON, says=""),
+        on_states(
+            "joint states repeat the last",
+            lambda injector: frozen(injector.last_joint_state),
+            "expected a stamp of its own",
+        ),
+        on_states("joint states are NaN", lambda _: not_a_number, "expected finite"),
+        Fault(
+            "joint states shift by 0.3 rad",
+            lambda lab: changed_joint_states(lab, displaced),
+            "expected the arm to go where it is sent",
+            recovers=PERSON,
+            setup=plain,
+        ),
+        Fault("joint states of a second arm between", second_arm, expected=GOES_ON, setup=plain),
+        Fault("discovery loses both publishers", lost_publishers, "no images", setup=plain),
+        Fault("a second publisher of commands", intruder, "/intruder", GOES_ON, lasts_s=2.5, setup=plain),
+        Fault("reach_node stalls for 2 s", stalled, expected=STOPS, limit_s=None, lasts_s=2.0, setup=plain),
+        Fault("reach_node is killed, starts again", killed_reach, limit_s=None, setup=plain),
+        Fault("sim_node is killed, starts again", killed_sim, "no joint states", setup=plain, takes_arm=True),
+        Fault("model returns NaN", black_images, "not finite", recovers=PERSON, setup=dividing),
+        Fault("/clock jumps 10 s back", lambda lab: jumped_clock(lab, -_JUMP_S, 0), far, setup=timed),
+        Fault("/clock jumps 10 s forth", lambda lab: jumped_clock(lab, _JUMP_S, 0), far, setup=timed),
+        Fault("/clock stands still", standing_clock, far, limit_s=None, lasts_s=2.0, setup=timed),
+        Fault(
+            "/clock and all stamps jump 10 s back",
+            lambda lab: jumped_clock(lab, -_JUMP_S, -_JUMP_S),
+            expected=GOES_ON,
+            setup=timed,
+        ),
+    ]
+
+
+# What is relayed instead.
+
+
+def nothing(_message: Message) -> None:
+    """Relay nothing."""
+
+
+def frozen(last: Message, new_stamps: bool = False) -> Change:
+    """Relay the last message before the fault again and again."""
+
+    def change(message: Message) -> Message:
+        if not new_stamps:
+            return last
+        again = copy.copy(last)
+        again.header = message.header
+        return again
+
+    return change
+
+
+def stamped(ahead_s: float) -> Change:
+    """Move the stamps."""
+    return lambda message: shifted(message, ahead_s)
+
+
+def late(injector: Injector) -> Change:
+    """Relay what the camera saw `_LATE_S` ago, with its stamp."""
+
+    def change(_message: Image) -> Image | None:
+        due_s = time.monotonic() - _LATE_S
+        return next((image for time_s, image in reversed(injector.past_images) if time_s <= due_s), None)
+
+    return change
+
+
+def black(message: Image) -> Image:
+    """Cover the lens."""
+    covered = copy.copy(message)
+    covered.data = array("B", bytes(len(message.data)))
+    return covered
+
+
+def without_a_joint(message: JointState) -> JointState:
+    """Leave out the second joint."""
+    return chosen(message, [k for k in range(len(message.name)) if k != 1])
+
+
+def reordered(message: JointState) -> JointState:
+    """Name the joints the other way round."""
+    return chosen(message, list(reversed(range(len(message.name)))))
+
+
+def chosen(message: JointState, places: list[int]) -> JointState:
+    """Return some of the joints, in this order."""
+    names, positions = [message.name[k] for k in places], array("d", [message.position[k] for k in places])
+    return JointState(header=message.header, name=names, position=positions)
+
+
+def not_a_number(message: JointState) -> JointState:
+    """Give NaN for the first joint."""
+    return JointState(header=message.header, name=message.name, position=array("d", [math.nan, *message.position[1:]]))
+
+
+def displaced(message: JointState, by_rad: float = _SHIFT_RAD) -> JointState:
+    """Move all joints' zeros."""
+    moved = array("d", [angle + by_rad for angle in message.position])
+    return JointState(header=message.header, name=message.name, position=moved)
+
+
+# How a fault begins and ends.
+
+
+@contextmanager
+def changed_images(lab: Lab, change: Change) -> Iterator[None]:
+    """Spoil the images."""
+    lab.injector.change_image = change
+    yield
+    lab.injector.change_image = same
+
+
+@contextmanager
+def changed_joint_states(lab: Lab, change: Change) -> Iterator[None]:
+    """Spoil the joint states."""
+    lab.injector.change_joint_state = change
+    yield
+    lab.injector.change_joint_state = same
+
+
+def black_images(lab: Lab) -> AbstractContextManager[None]:
+    """Cover the lens, which the dividing bundle answers with NaN."""
+    return changed_images(lab, black)
+
+
+@contextmanager
+def second_arm(lab: Lab) -> Iterator[None]:
+    """Let another node publish another pose on the same topic, in turn with the good ones."""
+    node = lab.injector.intruder()
+    publisher = node.create_publisher(JointState, f"{RELAYED}/{JOINT_STATES_TOPIC}", 10)
+
+    def publish_too(message: JointState) -> JointState:
+        publisher.publish(displaced(shifted(message, _BETWEEN_S), _SECOND_POSE_RAD))
+        return message
+
+    with changed_joint_states(lab, publish_too):
+        yield
+    lab.pause(0.1)  # the last callback may still publish
+    node.destroy_node()
+
+
+@contextmanager
+def lost_publishers(lab: Lab) -> Iterator[None]:
+    """Take the camera's and the arm's publishers out of the graph, and announce new ones."""
+    lab.injector.vanish()
+    yield
+    lab.injector.open()
+
+
+@contextmanager
+def intruder(lab: Lab) -> Iterator[None]:
+    """Let another node announce that it publishes trajectories."""
+    node = lab.injector.intruder()
+    node.create_publisher(JointTrajectory, TRAJECTORY_TOPIC, QoSProfile(depth=1))
+    yield
+    node.destroy_node()
+
+
+@contextmanager
+def stalled(lab: Lab) -> Iterator[None]:
+    """Stop the process of `reach_node`."""
+    lab.stall_reach(True)
+    yield
+    lab.stall_reach(False)
+
+
+@contextmanager
+def killed_reach(lab: Lab) -> Iterator[None]:
+    """Kill `reach_node`; bring it up again as the launch file does."""
+    lab.kill_reach()
+    yield
+    lab.start_reach()
+    lab.change("activate")
+
+
+@contextmanager
+def killed_sim(lab: Lab) -> Iterator[None]:
+    """Kill the cell; it comes back with the arm at the start of the next episode."""
+    lab.kill_sim()
+    yield
+    lab.start_sim()
+
+
+@contextmanager
+def jumped_clock(lab: Lab, clock_s: float, stamps_s: float) -> Iterator[None]:
+    """Let /clock jump, and the stamps."""
+    lab.injector.clock_ahead_s, lab.injector.stamps_ahead_s = clock_s, stamps_s
+    yield
+    lab.injector.clock_ahead_s = lab.injector.stamps_ahead_s = 0.0
+
+
+@contextmanager
+def standing_clock(lab: Lab) -> Iterator[None]:
+    """Let /clock stand still while the robot goes on."""
+    lab.injector.clock_runs = False
+    yield
+    lab.injector.clock_runs = True
+
+
+def write_dividing_bundle(out: Path, bundle: str) -> Path:
+    """Write a bundle whose policy multiplies its command by x/x, x being the image's maximum: NaN on a black one."""
+    shipped = load_bundle(bundle)
+    files = {name: (shipped.path / name).read_bytes() for name in shipped.card.files}
+    files[POLICY] = divided(files[POLICY])
+    return write_bundle(out, shipped.card, files, "# NaN on a black image\n").path
+
+
+def divided(policy: bytes) -> bytes:
+    """Return the graph with its command multiplied by x/x."""
+    model = onnx.load_from_string(policy)
+    graph, raw = model.graph, "undivided"
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for k, name in enumerate(names):
+                names[k] = raw if name == COMMAND else name
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 2, 3]), "image_axes"))
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array([2, 3]), "spare_axes"))
+    make = onnx.helper.make_node
+    graph.node.append(make("Cast", [IMAGE], ["x_pixels"], to=onnx.TensorProto.FLOAT))
+    graph.node.append(make("ReduceMax", ["x_pixels", "image_axes"], ["x_all"], keepdims=1))
+    graph.node.append(make("Squeeze", ["x_all", "spare_axes"], ["x"]))
+    graph.node.append(make("Div", ["x", "x"], ["x_by_x"]))
+    graph.node.append(make("Mul", [raw, "x_by_x"], [COMMAND]))
+    return bytes(model.SerializeToString())

@@ -1,0 +1,147 @@
+"""Break a running loop in every way we know, over real DDS, and measure how and when the arm stops.
+
+The real `sim_node` and `reach_node` run as processes in a ROS domain of their own; an injector between them relays
+images and joint states, or what a fault makes of them. Each fault begins while the arm moves. Whether it stands is
+judged by the simulated arm's own joint velocities, which no fault touches.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+from fault_lab import Lab
+from fault_list import GOES_ON, TIMEOUT_S, WATCHDOG_S, Fault, make_faults
+from fault_timeline import LEAD_S, TAIL_S, draw, pictured
+from fault_trial import Trial, run_trial
+from report import Row, report
+
+from taskgan_ros.config import share_dir
+from taskgan_ros.errors import InputError
+from taskgan_ros.nodes.isolation import SessionError, environment, interruptible, own_domain
+from taskgan_ros.progress import print_line, progress_bar
+
+_IN_JSON_ALONE = ("n", "worst halted ms", "state and reason", "goes on", "worst goes on ms")  # a terminal is narrow
+
+
+@dataclass(frozen=True)
+class Config:
+    """Break a running loop and measure the stops."""
+
+    repeats: int = 5
+    """Of each fault, each in an episode of its own."""
+    only: tuple[str, ...] = ()
+    """Words; faults with one of them in their names. Empty for all."""
+    bundle: str = "reach_target_wood"
+    """A shipped bundle's name or a folder."""
+    seed: int = 1000
+    """Of the episodes."""
+    out: Path | None = None
+    """JSON to write."""
+    picture: Path | None = None
+    """PNG to draw, of one more run with some of the faults in a row."""
+
+
+def summary(fault: Fault, trials: Sequence[Trial]) -> Row:
+    """Return what `trials` have in common and their worst, in ms and shares of the arm file's limits."""
+    states = [trial.state for trial in trials if trial.state]
+    failures = sorted({failure for trial in trials for failure in trial.failures})
+    row: Row = {"fault": fault.name, "n": len(trials), "expected": fault.expected}
+    row |= _median_and_worst("stop sent ms", [trial.stop_s - trial.cause_s for trial in trials])
+    row |= _median_and_worst("halted ms", [trial.halted_s - trial.cause_s for trial in trials])
+    row["state and reason"] = states[0] if states else ""
+    row["goes on"] = "" if fault.expected == GOES_ON else fault.recovers
+    row |= _median_and_worst("goes on ms", [trial.recovered_s - trial.mended_s for trial in trials])
+    return row | {
+        "speed": max(trial.speed for trial in trials),
+        "acceleration": max(trial.acceleration for trial in trials),
+        "rejected": sum(trial.rejected for trial in trials),
+        "as expected": sum(not trial.failures for trial in trials),
+        "else": "; ".join(failures),
+    }
+
+
+def _median_and_worst(what: str, times_s: Sequence[float]) -> Row:
+    """Return both in ms; nothing where it did not come in every trial."""
+    if np.isnan(times_s).any():
+        return {what: "", f"worst {what}": ""}
+    return {what: round(1e3 * float(np.median(times_s))), f"worst {what}": round(1e3 * max(times_s))}
+
+
+def ros_environment(domain_id: int) -> dict[str, str | None]:
+    """Return what the nodes need to meet in this domain, on this machine."""
+    return {
+        "ROS_DOMAIN_ID": str(domain_id),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "ROS_STATIC_PEERS": None,
+        "ROS_DISCOVERY_SERVER": None,
+        "FASTRTPS_DEFAULT_PROFILES_FILE": str(share_dir() / "config" / "fastdds.xml"),
+        "RCUTILS_COLORIZED_OUTPUT": "0",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def chosen(faults: Sequence[Fault], words: Sequence[str]) -> list[Fault]:
+    """Return the faults with one of the words in their names.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = [fault for fault in faults if not words or any(word in fault.name for word in words)]
+    if not found:
+        raise InputError(f"--only: expected words of {[fault.name for fault in faults]}, got {list(words)}")
+    return found
+
+
+def main(config: Config) -> None:
+    """Run the faults, print the table, and say whether every stop came in time."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        own_domain() as domain_id,
+        environment(ros_environment(domain_id)),
+        interruptible() as check_interrupt,
+    ):
+        listed = make_faults(Path(folder), config.bundle)
+        faults, shown = chosen(listed, config.only), pictured(listed) if config.picture else []
+        trials: dict[str, list[Trial]] = {fault.name: [] for fault in faults}
+        drawn: list[tuple[Fault, Trial]] = []
+        with (
+            Lab(domain_id, Path(folder), config.seed, check_interrupt) as lab,
+            progress_bar("faults", len(faults) * config.repeats + len(shown), "episode") as advance,
+        ):
+            for fault in [fault for fault in faults for _ in range(config.repeats)]:
+                trials[fault.name].append(run_trial(lab, fault))
+                advance(1)
+            for fault in shown:
+                drawn.append((fault, run_trial(lab, fault, LEAD_S, TAIL_S)))
+                advance(1)
+        if config.picture:
+            draw(config.picture, lab.log, drawn)
+    rows = [summary(fault, trials[fault.name]) for fault in faults]
+    report(f"faults in a running loop, {config.repeats} of each", rows, config.out, hidden=_IN_JSON_ALONE)
+    say(faults, trials)
+
+
+def say(faults: Sequence[Fault], trials: dict[str, list[Trial]]) -> None:
+    """Print whether the requirement holds: each fault that the node can see stops the arm in time."""
+    seen = [fault for fault in faults if fault.limit_s and fault.expected != GOES_ON]
+    delays_s = [(trial.stop_s - trial.cause_s, fault.limit_s) for fault in seen for trial in trials[fault.name]]
+    in_time = sum(delay_s <= limit_s for delay_s, limit_s in delays_s if limit_s)
+    limit = f"{TIMEOUT_S:g} s and a watchdog's {WATCHDOG_S:g} s"
+    print_line(f"stop sent within {limit} of the cause, where there is one to see: {in_time} of {len(delays_s)}")
+    wrong = sum(bool(trial.failures) for several in trials.values() for trial in several)
+    print_line(f"not as expected: {wrong} of {sum(map(len, trials.values()))}")
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Config))
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the nodes have ended")
+    except (InputError, SessionError) as error:
+        sys.exit(str(error))
