@@ -191,7 +191,7 @@ class JointCommander:
         needed_s = np.max(np.abs(motion.positions[0] - here) / self.arm.max_velocity)
         later_s = float(np.clip(needed_s - motion.ends_s[0], 0.0, STEP_S))
         self._acceleration = np.zeros_like(here)
-        return self._send(now_s, motion, here, later_s)
+        return self._send(now_s, motion, here, later_s, max(age_s, 0.0))
 
     def does_not_follow(self, now_s: float, measured: ArrayLike, age_s: float) -> float:
         """Return how much further, at most, a joint was sent than it was measured to go in the last second, rad.
@@ -342,10 +342,16 @@ class JointCommander:
             raise InputError(f"{what}: expected one value for each of {list(names)}, got shape {array.shape}")
         return array
 
-    def _send(self, now_s: float, motion: Motion, here: Array, later_s: float = 0.0) -> JointTrajectory:
-        """Return the motion as a trajectory, no point further out than the limits or where a joint is already."""
+    def _send(
+        self, now_s: float, motion: Motion, here: Array, later_s: float = 0.0, age_s: float = 0.0
+    ) -> JointTrajectory:
+        """Return the motion as a trajectory, no point further out than the limits or where a joint is already.
+
+        Nor is the first further than the arm can have got to in `age_s` and until then.
+        """
         self._sent.append((now_s, dataclasses.replace(motion, start=self._place(now_s))))
-        reach = np.minimum(self.max_step_rad, self.arm.max_velocity * max(self.horizon_s, STEP_S + later_s))
+        reach_s = age_s + max(self.horizon_s, STEP_S + later_s)
+        reach = np.minimum(self.max_step_rad, self.arm.max_velocity * reach_s)
         lowest = np.maximum(np.minimum(self.lower, here), here - self.max_step_rad)
         highest = np.minimum(np.maximum(self.upper, here), here + self.max_step_rad)
         positions, ends_s = np.clip(motion.positions, lowest, highest), motion.ends_s + later_s

@@ -191,14 +191,15 @@ def test_a_stop_is_smooth_and_takes_no_longer_than_it_must() -> None:
     np.testing.assert_allclose(velocities(trajectory, arm.pose)[:, 0], [-0.5, -0.3, -0.1, 0], atol=1e-9)
 
 
-def test_a_stop_goes_on_from_where_the_arm_must_be_when_joint_states_are_old() -> None:
+@pytest.mark.parametrize(("speed", "age_s"), [(0.4, 0.1), (0.6, 0.25)])
+def test_a_stop_goes_on_from_where_the_arm_must_be_when_joint_states_are_old(speed: float, age_s: float) -> None:
     commander = JointCommander(ARM, DRIVEN)
     arm = IdealArm(commander)
-    arm.run([0.0, -0.4], 6)
-    arm.follow([0.0, -0.4])
+    arm.run([0.0, -speed], 6)
+    arm.follow([0.0, -speed])
     measured = arm.pose.copy()
-    arm.wait(0.1)
-    trajectory = commander.stop(arm.now_s, measured, age_s=0.1)
+    arm.wait(age_s)
+    trajectory = commander.stop(arm.now_s, measured, age_s)
     assert trajectory.positions[0, 0] < arm.pose[0]  # on, not back
     unmoved = commander.stop(arm.now_s + 9, measured, age_s=0.0)
     reach = ARM.max_velocity * 0.05
