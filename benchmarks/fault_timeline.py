@@ -47,7 +47,9 @@ def draw(path: Path, log: Log, drawn: Sequence[tuple[Fault, Trial]]) -> None:
     """
     figure = Figure(figsize=(11, 2.35 * len(drawn)), dpi=110, layout="constrained")
     rows = figure.subplots(2 * len(drawn), sharex=True, height_ratios=[4.6, 1] * len(drawn))
-    figure.suptitle("What the arm does and what the node says when something breaks (shaded: while it is broken)")
+    figure.suptitle(
+        "Faults in a row, in one run: what the arm does, and what the node says (shaded: while it is broken)"
+    )
     for k, (fault, trial) in enumerate(drawn):
         _draw_speed(rows[2 * k], log, fault, trial)
         _draw_states(rows[2 * k + 1], log, trial)
@@ -105,8 +107,10 @@ def _draw_states(axes: Any, log: Log, trial: Trial) -> None:
         if left >= right:
             continue
         axes.axvspan(left, right, color=_COLORS.get(name, _OTHER), lw=0)
+        is_mute = left < 0 and right > trial.end_s - trial.cause_s
         if right - left > 0.25:
-            axes.text((left + right) / 2, 0.5, name, ha="center", va="center", color="white", fontsize=9)
+            shown = f"{name} (the last that it said)" if is_mute else name
+            axes.text((left + right) / 2, 0.5, shown, ha="center", va="center", color="white", fontsize=9)
     axes.set(ylim=(0, 1), yticks=[])
     axes.set_ylabel("state", rotation=0, ha="right", va="center")
     axes.spines[:].set_visible(False)

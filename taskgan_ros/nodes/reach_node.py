@@ -454,7 +454,7 @@ class ReachNode(LifecycleNode):
                 return
             age_s, limit_s = self._joint_state_age_s(message), self._settings.joint_state_timeout_s
             if age_s > limit_s:  # it has waited on the way, and the arm has gone on
-                why = "was this computer or the network busy, or do the clocks of arm and node differ?"
+                why = "was this computer or the network busy, or do the clocks of arm and node differ (image_age_s)?"
                 self._supervisor.refuse_joint_state(
                     f"expected one within {limit_s:g} s, got one {age_s:.3f} s old: {why}"
                 )
