@@ -79,8 +79,8 @@ def make_faults(folder: Path, bundle: str) -> list[Fault]:
         on_images(
             "camera freezes, new stamps",
             lambda injector: frozen(injector.past_images[-1][1], new_stamps=True),
-            "",
-            unlimited,
+            "to the last pixel",
+            unlimited,  # it shows once the arm has moved
         ),
         on_images(
             "camera freezes, old stamps",
@@ -103,7 +103,7 @@ def make_faults(folder: Path, bundle: str) -> list[Fault]:
         Fault(
             "joint states shift by 0.3 rad",
             lambda lab: changed_joint_states(lab, displaced),
-            "expected the arm to go where it is sent",
+            "expected joint states to go on from the last",
             recovers=PERSON,
             setup=plain,
         ),
@@ -112,7 +112,14 @@ def make_faults(folder: Path, bundle: str) -> list[Fault]:
         Fault("a second publisher of commands", intruder, "/intruder", GOES_ON, lasts_s=2.5, setup=plain),
         Fault("reach_node stalls for 2 s", stalled, expected=STOPS, limit_s=None, lasts_s=2.0, setup=plain),
         Fault("reach_node is killed, starts again", killed_reach, limit_s=None, setup=plain),
-        Fault("sim_node is killed, starts again", killed_sim, "no joint states", setup=plain, takes_arm=True),
+        Fault(
+            "sim_node is killed, starts again",  # with the arm elsewhere
+            killed_sim,
+            "expected joint states to go on from the last",
+            recovers=PERSON,
+            setup=plain,
+            takes_arm=True,
+        ),
         Fault("model returns NaN", black_images, "not finite", recovers=PERSON, setup=dividing),
         Fault("/clock jumps 10 s back", lambda lab: jumped_clock(lab, -_JUMP_S, 0), far, setup=timed),
         Fault("/clock jumps 10 s forth", lambda lab: jumped_clock(lab, _JUMP_S, 0), far, setup=timed),

@@ -25,6 +25,8 @@ def generate_launch_description() -> LaunchDescription:
             {
                 "bundle": ParameterValue(LaunchConfiguration("bundle"), value_type=str),
                 "image_reliability": ParameterValue(LaunchConfiguration("image_reliability"), value_type=str),
+                # The simulated arm is set to the next episode's start, which looks like a jump.
+                "accept_jumps": ParameterValue(LaunchConfiguration("sim"), value_type=bool),
             },
         ],
         remappings=[

@@ -97,8 +97,9 @@ def test_defaults_of_arguments_and_yaml_are_those_of_the_node(node: str) -> None
     given, file = given_parameters(node), yaml_parameters(node)
     assert given | set(file) == set(own), "each parameter once: as an argument, or in the YAML file"
     assert not given & set(file), "an argument would win over the file silently"
-    for name in given - {"auto_start"}:
+    for name in given - {"auto_start", "accept_jumps"}:
         assert arguments()[name]["default_value"] == own[name], name
+    assert not PARAMETERS["reach_node"].accept_jumps  # the launch file gives it what `sim` says
     assert arguments()["auto_start"]["default_value"] == "true"  # so that anybody can watch; the node's own is to wait
     for name, value in file.items():
         expected = list(own[name]) if isinstance(own[name], tuple) else own[name]

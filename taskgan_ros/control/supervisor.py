@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from taskgan_ros.control.continuity import Continuity
 from taskgan_ros.control.joint_state import configuration
-from taskgan_ros.control.limits import duration, short_way
+from taskgan_ros.control.limits import duration
 from taskgan_ros.errors import InputError
 
 Array = NDArray[np.float64]
@@ -49,7 +50,6 @@ class Source(enum.Enum):
 
 _FAULTS = {Source.OUTPUT, Source.LIMITS, Source.ARM}
 _BELIEVED = 5  # joint states alike after a jump
-_NOISE_RAD = 0.05  # of encoders, and of messages that come in a burst
 
 
 class Action(enum.Enum):
@@ -65,9 +65,9 @@ class Supervisor:
 
     What was late resumes by itself: the next command with everything fresh is let through. So does an arm that has
     arrived, once its commands are large again, and one that stopped for images unlike training, once one is like it.
-    Many of those in a row, an output that is not finite, and a joint far beyond its limits are a fault until
-    `deactivate` and `activate`. Only what arrives after `activate` counts, so nothing acts on a pose or an image from
-    before; a person's hold stays. An arm that was not commanded since is not ours: it gets no hold.
+    Many of those in a row, an output that is not finite, and joints far beyond their limits or elsewhere at once are a
+    fault until `deactivate` and `activate`. Only what arrives after `activate` counts, so nothing acts on a pose or an
+    image from before; a person's hold stays. An arm that was not commanded since is not ours: it gets no hold.
 
     Attributes:
         state: see `State`.
@@ -91,6 +91,7 @@ class Supervisor:
         lower: ArrayLike = -math.inf,
         upper: ArrayLike = math.inf,
         max_velocity: ArrayLike = math.inf,
+        accept_jumps: bool = False,
         is_held: bool = False,
     ) -> None:
         """Start inactive.
@@ -106,7 +107,9 @@ class Supervisor:
                 are a fault; 0 are never one.
             lower: (n,) rad; a joint measured below it is a fault: zero, unit or name are not the arm file's.
             upper: (n,) rad, likewise.
-            max_velocity: (n,) rad/s; a joint state that no arm could get to at twice this speed counts as none.
+            max_velocity: (n,) rad/s; a joint state that no arm could get to at twice this speed counts as none, and
+                several that go on from it are a fault.
+            accept_jumps: believe those while the arm stands, in place of a fault: a simulated one is set elsewhere.
             is_held: whether a person holds the arm already.
 
         Raises:
@@ -127,9 +130,8 @@ class Supervisor:
         self._arrived_images, self._small_commands = arrived_images, 0
         self._guard_images, self._strange_images, self._strangeness = guard_images, 0, ""
         self._lower, self._upper = np.asarray(lower, np.float64), np.asarray(upper, np.float64)
-        self._max_velocity = np.asarray(max_velocity, np.float64)
+        self._continuity, self._accept_jumps = Continuity(max_velocity), accept_jumps
         self._is_held_by_person = is_held
-        self._strays: list[Array] = []
         self._activated_s = 0.0
         self._heard_s: dict[Source, float] = {}
         self._refusals: dict[Source, str] = {}
@@ -142,7 +144,7 @@ class Supervisor:
         self.measured = self.parked = None  # a hold at a pose from before would be a jump
         self._heard_s.clear()
         self._refusals.clear()
-        self._strays.clear()
+        self._continuity.forget()
         self.tick(now_s)
 
     def deactivate(self) -> Action:
@@ -186,8 +188,10 @@ class Supervisor:
             return Action.NOTHING
         if self._is_beyond(measured):
             return self._stop_for_limits(measured)
-        if not self._is_credible(measured_s, measured):
-            return Action.NOTHING
+        strays = self._continuity.strays(measured_s, measured)
+        if strays and not self._is_believed(strays):
+            return self._judge_jump(measured, strays)
+        self._continuity.accept(measured_s, measured)
         self.measured = measured
         self._refusals.pop(Source.JOINT_STATES, None)
         self._heard_s[Source.JOINT_STATES] = measured_s
@@ -199,29 +203,22 @@ class Supervisor:
         """Note a joint state that may not be used: it counts as none, and `reason` says so."""
         self._refusals[Source.JOINT_STATES] = why
 
-    def _is_credible(self, measured_s: float, measured: Array) -> bool:
-        """Return whether the arm can have got there, and refuse it if not; while it stands, several alike are believed.
-
-        A second publisher's joint states would be followed for a moment otherwise, and its pose be the arm's.
-        """
-        heard_s = self._heard_s.get(Source.JOINT_STATES)
-        if self.measured is None or heard_s is None or self._is_near(measured, self.measured, measured_s - heard_s):
-            self._strays.clear()
-            return True
-        if self._strays and not self._is_near(measured, self._strays[-1], measured_s - heard_s):
-            self._strays.clear()
-        self._strays.append(measured)
-        stands = self.state not in (State.RUNNING, State.ARRIVED)
-        if stands and len(self._strays) >= _BELIEVED:
-            self._strays.clear()
-            return True
-        way = np.round(short_way(measured - self.measured), 3).tolist()
+    def _judge_jump(self, measured: Array, strays: int) -> Action:
+        """Refuse a joint state that the arm cannot have got to: followed once, its pose would be the arm's."""
+        way = np.round(self._continuity.way(measured), 3).tolist()
         self.refuse_joint_state(f"expected one near the last, got a jump of {way} rad: is there a second publisher?")
-        return False
+        is_watched = self.state not in (State.INACTIVE, State.FAULT)
+        if strays < _BELIEVED or self._accept_jumps or not is_watched:
+            return Action.NOTHING
+        reason = f"expected joint states to go on from the last, got {strays} in a row after a jump of {way} rad"
+        return self._stop((Source.ARM,), f"{reason}: other zeros, or a second publisher?")
 
-    def _is_near(self, one: Array, other: Array, passed_s: float) -> bool:
-        furthest = 2 * self._max_velocity * max(passed_s, 1e-9) + _NOISE_RAD
-        return bool(np.all(np.abs(short_way(one - other)) <= furthest))
+    def _is_believed(self, strays: int) -> bool:
+        """Return whether several alike are where the arm is now: nobody moves it, and it may be set elsewhere."""
+        if self.state in (State.INACTIVE, State.FAULT):
+            return strays >= _BELIEVED
+        stands = self.state not in (State.RUNNING, State.ARRIVED)
+        return self._accept_jumps and stands and strays >= _BELIEVED
 
     def _is_beyond(self, measured: Array) -> bool:
         is_watched = self.state not in (State.INACTIVE, State.FAULT)

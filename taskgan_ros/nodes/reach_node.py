@@ -109,6 +109,9 @@ class ReachParameters:
         maximum=100.0,
         live=True,
     )
+    accept_jumps: bool = parameter(
+        False, "believe joint states that jump while the arm stands, as a simulated one's do; else that is a fault"
+    )
     max_step_rad: float = parameter(
         0.5, "no joint is sent further than this from where it was measured, rad", minimum=0.01, maximum=3.0
     )
@@ -297,6 +300,7 @@ class ReachNode(LifecycleNode):
             arm.lower - wanted.limit_tolerance_rad,
             arm.upper + wanted.limit_tolerance_rad,
             arm.max_velocity,
+            wanted.accept_jumps,
             self._is_held,
         )
         self._bundle_fov = bundle.camera_fov if wanted.camera_fov else 0.0

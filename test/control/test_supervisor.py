@@ -257,8 +257,33 @@ def test_an_arm_that_has_arrived_is_held_without_a_second_stop_when_something_is
         assert supervisor.state is state
 
 
-def test_a_jump_of_the_joint_states_is_refused_and_believed_only_of_an_arm_that_stands() -> None:
+def test_joint_states_that_go_on_from_a_jump_are_a_fault_and_never_the_arms_pose() -> None:
     supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0])
+    supervisor.activate(0.0)
+    assert frame(supervisor, 0.1) is COMMAND
+    far = [0.4, 0.2]
+    assert [supervisor.receive_joint_state(0.12 + 0.02 * k, NAMES, far) for k in range(5)] == [NOTHING] * 4 + [HOLD]
+    assert (supervisor.state, supervisor.blocked_by) == (State.FAULT, (Source.ARM,))
+    assert "5 in a row after a jump of [0.3, 0.0] rad: other zeros, or a second publisher?" in supervisor.reason
+    np.testing.assert_array_equal(supervisor.measured, GOOD)
+    supervisor.deactivate()
+    supervisor.activate(1.0)
+    assert supervisor.receive_joint_state(1.1, NAMES, far) is NOTHING
+    np.testing.assert_array_equal(supervisor.measured, far)
+
+
+def test_an_arm_that_is_held_and_set_elsewhere_at_once_is_a_fault_too() -> None:
+    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0])
+    supervisor.activate(0.0)
+    frame(supervisor, 0.1)
+    supervisor.hold(True, 0.2)
+    for k in range(5):
+        supervisor.receive_joint_state(0.22 + 0.02 * k, NAMES, [2.0, 0.2])
+    assert supervisor.state is State.FAULT
+
+
+def test_a_simulated_arms_jump_is_refused_and_believed_once_it_stands() -> None:
+    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0], accept_jumps=True)
     supervisor.activate(0.0)
     assert frame(supervisor, 0.1) is COMMAND
     far = [2.0, 0.2]

@@ -1,0 +1,58 @@
+"""Which joint states an arm can have got to since the last, and which are jumps. No clock is read here."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from taskgan_ros.control.limits import short_way
+
+Array = NDArray[np.float64]
+
+_NOISE_RAD = 0.05  # of encoders, and of messages that come in a burst
+_SHORTEST_S = 1e-9  # an infinite speed times no time is no number
+
+
+class Continuity:
+    """Follows one arm's joint states, and counts those that jumped away from it and go on from each other.
+
+    What a jump leads to does not become credible by itself: however long it lasts, the arm cannot have got there when
+    it began.
+    """
+
+    def __init__(self, max_velocity: ArrayLike) -> None:
+        """Start without a joint state; no arm moves at more than twice `max_velocity` (n,) rad/s."""
+        self._max_velocity = np.asarray(max_velocity, np.float64)
+        self.forget()
+
+    def forget(self) -> None:
+        """Believe the next joint state."""
+        self._last: tuple[float, Array] | None = None
+        self._stray: tuple[float, Array] | None = None
+        self._strays, self._strayed_s = 0, 0.0
+
+    def accept(self, time_s: float, pose: Array) -> None:
+        """Believe that the arm was at `pose` (n,) rad at `time_s`."""
+        self.forget()
+        self._last = time_s, pose
+
+    def strays(self, time_s: float, pose: Array) -> int:
+        """Return 0 and believe `pose` (n,) rad, or how many in a row have gone on from a jump, this one included."""
+        if self._stray and not self._is_near(pose, self._stray[1], time_s - self._stray[0]):
+            self._strays = 0
+        if not self._strays:
+            self._strayed_s = time_s
+        if self._last is None or self._is_near(pose, self._last[1], self._strayed_s - self._last[0]):
+            self.accept(time_s, pose)
+            return 0
+        self._stray = time_s, pose
+        self._strays += 1
+        return self._strays
+
+    def way(self, pose: Array) -> Array:
+        """Return how far `pose` is from the last that was believed, (n,) rad; nowhere before the first."""
+        return short_way(pose - self._last[1]) if self._last else np.zeros_like(pose)
+
+    def _is_near(self, one: Array, other: Array, passed_s: float) -> bool:
+        furthest = 2 * self._max_velocity * max(passed_s, _SHORTEST_S) + _NOISE_RAD
+        return bool(np.all(np.abs(short_way(one - other)) <= furthest))
