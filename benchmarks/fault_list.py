@@ -112,14 +112,7 @@ def make_faults(folder: Path, bundle: str) -> list[Fault]:
         Fault("a second publisher of commands", intruder, "/intruder", GOES_ON, lasts_s=2.5, setup=plain),
         Fault("reach_node stalls for 2 s", stalled, expected=STOPS, limit_s=None, lasts_s=2.0, setup=plain),
         Fault("reach_node is killed, starts again", killed_reach, limit_s=None, setup=plain),
-        Fault(
-            "sim_node is killed, starts again",  # with the arm elsewhere
-            killed_sim,
-            "expected joint states to go on from the last",
-            recovers=PERSON,
-            setup=plain,
-            takes_arm=True,
-        ),
+        Fault("sim_node is killed, starts again", killed_sim, "no joint states", setup=plain, takes_arm=True),
         Fault("model returns NaN", black_images, "not finite", recovers=PERSON, setup=dividing),
         Fault("/clock jumps 10 s back", lambda lab: jumped_clock(lab, -_JUMP_S, 0), far, setup=timed),
         Fault("/clock jumps 10 s forth", lambda lab: jumped_clock(lab, _JUMP_S, 0), far, setup=timed),

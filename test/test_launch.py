@@ -25,9 +25,10 @@ pytest.importorskip("rclpy", reason="ROS 2 is needed: an installation, or the `r
 from taskgan_ros.arm.urdf import BASE_LINK  # noqa: E402
 from taskgan_ros.errors import InputError  # noqa: E402
 from taskgan_ros.nodes import reach_node, sim_node  # noqa: E402
+from taskgan_ros.nodes.reach_parameters import ReachParameters  # noqa: E402
 from taskgan_ros.sim.evaluate import TEST_SEED  # noqa: E402
 
-PARAMETERS: dict[str, Any] = {"reach_node": reach_node.ReachParameters(), "sim_node": sim_node.SimParameters()}
+PARAMETERS: dict[str, Any] = {"reach_node": ReachParameters(), "sim_node": sim_node.SimParameters()}
 
 
 def tree(name: str) -> ast.Module:
@@ -107,7 +108,7 @@ def test_defaults_of_arguments_and_yaml_are_those_of_the_node(node: str) -> None
 
 
 def test_choices_are_those_of_the_node() -> None:
-    fields = {field.name: field for field in dataclasses.fields(reach_node.ReachParameters)}
+    fields = {field.name: field for field in dataclasses.fields(ReachParameters)}
     assert arguments()["image_reliability"]["choices"] == list(fields["image_reliability"].metadata["choices"])
 
 

@@ -29,29 +29,28 @@ from std_msgs.msg import Float64, Header, String
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
 
-from taskgan_ros.control.commander import JTC, KINOVA, JointCommander
+from taskgan_ros.control.commander import JointCommander
 from taskgan_ros.control.fence import make_fence
 from taskgan_ros.control.supervisor import Action, Source, State, Supervisor
 from taskgan_ros.control.trajectory import JointTrajectory
 from taskgan_ros.errors import InputError
 from taskgan_ros.nodes.messages import diagnostics_message, image_message, seconds, trajectory_message
-from taskgan_ros.nodes.metrics import Latency, Rate
 from taskgan_ros.nodes.newest import NewestOnly
-from taskgan_ros.nodes.parameters import declare, parameter, read
+from taskgan_ros.nodes.parameters import declare, read
 from taskgan_ros.nodes.process import Stop, finish, run
 from taskgan_ros.nodes.qos import Problem, find_problem, full_name, ignored_overrides, overriding
+from taskgan_ros.nodes.reach_counters import Counters
+from taskgan_ros.nodes.reach_parameters import OFF, STOP, WARN, ReachParameters
 from taskgan_ros.policy.bundle import Bundle, load_bundle
 from taskgan_ros.policy.guard import Guard, Scores
 from taskgan_ros.policy.image_compressed import read_compressed
 from taskgan_ros.policy.images import RawImage, read_image, zoom_for
-from taskgan_ros.policy.policy import CPU, Policy, Prediction
+from taskgan_ros.policy.policy import Policy, Prediction
 
 # Relative, so that a namespace applies; remap them to a robot's own.
 IMAGE_TOPIC: Final = "image_raw"
 JOINT_STATES_TOPIC: Final = "joint_states"
 TRAJECTORY_TOPIC: Final = "joint_trajectory"
-
-STOP, WARN, OFF = "stop", "warn", "off"  # what the guard may do
 
 _WATCHDOG_S = 0.02  # a stop is noticed this much later than the timeouts say
 _DISCOVERY_S = 3.0  # two nodes meet so late without a Fast DDS profile
@@ -60,103 +59,6 @@ _ACKNOWLEDGED_S = 0.5  # to wait for the last hold to arrive
 _WORKER_S = 2.0  # to wait for the inference that is under way
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-
-
-@dataclass(frozen=True)
-class ReachParameters:
-    """The parameters; config/reach_node.yaml says more on them."""
-
-    bundle: str = parameter("reach_target_wood", "a shipped bundle's name, or a bundle's folder")
-    translate: bool = parameter(True, "put the translator before the task model; false for simulated images")
-    providers: tuple[str, ...] = parameter((CPU,), "onnxruntime's execution providers, the preferred first")
-    provider_options: tuple[str, ...] = parameter(
-        ("",), "their options, each provider.option=value as onnxruntime names them; empty ones count as none"
-    )
-    allow_fallback: bool = parameter(False, "go on without a provider that does not start, with a warning")
-    threads: int = parameter(0, "threads for one inference; 0 for one a core", minimum=0, maximum=256)
-    image_reliability: str = parameter(
-        "best_effort", "what is asked of the image's publisher", choices=("best_effort", "reliable")
-    )
-    image_transport: str = parameter(
-        "raw", "compressed takes JPEG and PNG from the image topic's /compressed", choices=("raw", "compressed")
-    )
-    camera_fov: float = parameter(
-        0.0,
-        "the camera's vertical field of view, rad, to crop its images to what the bundle saw; 0: they show that",
-        minimum=0.0,
-        maximum=3.14,
-    )
-    all_joints: bool = parameter(
-        True, "name all joints in a trajectory; false for a controller with allow_partial_joints_goal"
-    )
-    command_mode: str = parameter(
-        JTC, "jtc: positions, for a JointTrajectoryController; kinova: velocities too", choices=(JTC, KINOVA)
-    )
-    horizon_s: float = parameter(
-        0.2, "how long a command lasts without a next one, before a smooth stop, s", minimum=0.01, maximum=5.0
-    )
-    speed_scale: float = parameter(
-        1.0, "share of the arm file's speeds that is used", minimum=0.01, maximum=1.0, live=True
-    )
-    margin_rad: float = parameter(0.02, "kept from the arm file's position limits, rad", minimum=0.0, maximum=1.0)
-    limit_tolerance_rad: float = parameter(
-        0.1, "a joint measured further outside of its position limits is a fault, rad", minimum=0.0, maximum=10.0
-    )
-    follow_tolerance_rad: float = parameter(
-        0.3,
-        "an arm that goes so much less, or more, than it is sent within a second is a fault, rad",
-        minimum=0.01,
-        maximum=100.0,
-        live=True,
-    )
-    accept_jumps: bool = parameter(
-        False, "believe joint states that jump while the arm stands, as a simulated one's do; else that is a fault"
-    )
-    max_step_rad: float = parameter(
-        0.5, "no joint is sent further than this from where it was measured, rad", minimum=0.01, maximum=3.0
-    )
-    fence_m: tuple[float, ...] = parameter(
-        (-0.75, -0.75, 0.02, 0.75, 0.75, 1.0),
-        "the box that the arm's tip stays in: x, y, z of its lower corner and of its upper one, base frame, m",
-    )
-    arrived_speed: float = parameter(
-        0.02,
-        "commands slower than this for arrived_images images are an arrival, rad/s",
-        minimum=0.0,
-        maximum=1.0,
-        live=True,
-    )
-    arrived_images: int = parameter(10, "see arrived_speed; 0 for a task without an end", minimum=0, maximum=100_000)
-    guard: str = parameter(
-        STOP, "what images unlike training do: stop the arm, warn, or off: nothing", choices=(STOP, WARN, OFF)
-    )
-    guard_tolerance: float = parameter(
-        1.0,
-        "an image with a score above this is unlike training; 1 is the bundle's own limit",
-        minimum=0.01,
-        maximum=1000.0,
-        live=True,
-    )
-    guard_images: int = parameter(
-        3, "so many images in a row that are unlike training stop the arm", minimum=1, maximum=100_000
-    )
-    guard_fault_images: int = parameter(
-        40, "so many of them in a row are a fault, which needs a person; 0 are never one", minimum=0, maximum=100_000
-    )
-    image_timeout_s: float = parameter(0.25, "without an image for so long, hold, s", minimum=0.01, maximum=60.0)
-    joint_state_timeout_s: float = parameter(
-        0.25, "without a joint state for so long, hold, s", minimum=0.01, maximum=60.0
-    )
-    command_timeout_s: float = parameter(
-        0.5, "with no command from an image younger than this, hold, s", minimum=0.01, maximum=60.0
-    )
-    image_age_s: float = parameter(
-        0.5,
-        "an image whose stamp is further from the ROS clock is ignored, s; 0 takes any",
-        minimum=0.0,
-        maximum=3600.0,
-        live=True,
-    )
 
 
 @dataclass(frozen=True)
@@ -192,7 +94,7 @@ class ReachNode(LifecycleNode):
         self._worker: NewestOnly[Frame] | None = None
         self._entities: list[tuple[Any, Any]] = []  # (what destroys it, it)
         self._reported: tuple[State, tuple[Source, ...]] = (State.INACTIVE, ())
-        self._reset_counters()
+        self._counters = Counters(time.monotonic())
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._states = self.create_publisher(String, "~/state", latched)
@@ -223,7 +125,7 @@ class ReachNode(LifecycleNode):
         """Let commands through as soon as everything is there."""
         super().on_activate(state)  # the publishers first
         with self._lock:
-            self._reset_counters()
+            self._counters = Counters(time.monotonic())
             self._state = "active"
             self._commander.forget_way()
             self._joint_stamp = None
@@ -387,32 +289,32 @@ class ReachNode(LifecycleNode):
 
     def _receive_image(self, message: Image) -> None:
         now_s = time.monotonic()
-        self._image_rate.tick(now_s)
+        self._counters.images.tick(now_s)
         big_endian = bool(message.is_bigendian)
         try:
             image = read_image(message.encoding, message.height, message.width, message.step, message.data, big_endian)
         except InputError as error:
             self._refuse_bad_image(str(error))
             return
-        if not self._is_of_now(message):
-            return
-        with self._lock:
-            if self._supervisor.state is State.INACTIVE or not self._worker:
-                return
-            self._supervisor.receive_image(now_s)
-            self._dropped_images += self._worker.put(Frame(message.header, image, now_s, self._supervisor.measured))
+        self._hand_over(message, image, now_s)
 
     def _receive_compressed(self, message: CompressedImage) -> None:
-        """Hand over to the worker, who decodes the newest: all of them would keep this thread from the joint states."""
+        """Leave it to the worker to decode the newest: all of them would keep this thread from the joint states."""
         now_s = time.monotonic()
-        self._image_rate.tick(now_s)
+        self._counters.images.tick(now_s)
+        self._hand_over(message, message, now_s)
+
+    def _hand_over(
+        self, message: Image | CompressedImage, content: RawImage | CompressedImage, arrived_s: float
+    ) -> None:
         if not self._is_of_now(message):
             return
         with self._lock:
             if self._supervisor.state is State.INACTIVE or not self._worker:
                 return
-            self._supervisor.receive_image(now_s)
-            self._dropped_images += self._worker.put(Frame(message.header, message, now_s, self._supervisor.measured))
+            self._supervisor.receive_image(arrived_s)
+            frame = Frame(message.header, content, arrived_s, self._supervisor.measured)
+            self._counters.dropped_images += self._worker.put(frame)
 
     def _is_of_now(self, message: Image | CompressedImage) -> bool:
         """Return whether the image's stamp is near enough to the clock, and refuse it if not."""
@@ -427,7 +329,7 @@ class ReachNode(LifecycleNode):
             return False
         if abs(age_s) <= limit_s:
             return True
-        self._old_images += 1
+        self._counters.old_images += 1
         age = f"{age_s:.3f} s old" if age_s > 0 else f"{-age_s:.3f} s in the future"
         self._refuse_image(
             f"image: expected a stamp within {limit_s:g} s (image_age_s) of this node's clock, got one {age}: "
@@ -436,7 +338,7 @@ class ReachNode(LifecycleNode):
         return False
 
     def _refuse_bad_image(self, why: str) -> None:
-        self._bad_images += 1
+        self._counters.bad_images += 1
         self._refuse_image(why)
 
     def _refuse_image(self, why: str) -> None:
@@ -451,7 +353,7 @@ class ReachNode(LifecycleNode):
 
     def _receive_joint_state(self, message: JointState) -> None:
         now_s = time.monotonic()
-        self._joint_state_rate.tick(now_s)
+        self._counters.joint_states.tick(now_s)
         with self._lock:
             if self._is_repeated(message):
                 self._supervisor.refuse_joint_state("expected a stamp of its own, got the one before again")
@@ -540,7 +442,7 @@ class ReachNode(LifecycleNode):
         started_s = time.monotonic()
         prediction = self._policy.act(rgb[None], want_translated=wanted)
         with self._lock:
-            self._inference.add(time.monotonic() - started_s)
+            self._counters.inference.add(time.monotonic() - started_s)
         return prediction
 
     def _is_watched(self) -> bool:
@@ -562,7 +464,7 @@ class ReachNode(LifecycleNode):
         now_s, settings = time.monotonic(), self._settings
         self._scores = scores
         if objection := self._objection(scores):
-            self._strange_images += 1
+            self._counters.strange_images += 1
             text = f"image unlike training: {objection}"
             self.get_logger().warning(text, throttle_duration_sec=_REPEAT_S)
         if objection and settings.guard == STOP and np.isfinite(command).all():
@@ -599,20 +501,20 @@ class ReachNode(LifecycleNode):
         age_s = self._supervisor.joint_state_age_s(now_s)
         if action is Action.COMMAND and command is not None and parked is not None:
             self._send(self._commander.follow(now_s, command, measured, parked, age_s))
-            self._command_rate.tick(now_s)
+            self._counters.commands.tick(now_s)
         elif action is Action.HOLD:
             self._send(self._commander.stop(now_s, measured, age_s))
-            self._holds += 1
+            self._counters.holds += 1
 
     def _send(self, trajectory: JointTrajectory) -> None:
         self._trajectories.publish(trajectory_message(trajectory))
 
     def _note_latency(self, frame: Frame, now_s: float) -> None:
-        self._processing.add(now_s - frame.arrived_s)
+        self._counters.processing.add(now_s - frame.arrived_s)
         age_s = self._age_s(frame)
         if age_s is None:
             return
-        self._latency.add(age_s)
+        self._counters.latency.add(age_s)
         if self._latencies.get_subscription_count() > 0:
             self._latencies.publish(Float64(data=age_s))
 
@@ -637,13 +539,6 @@ class ReachNode(LifecycleNode):
     def _say(self) -> str:
         supervisor = self._supervisor
         return ": ".join(part for part in (supervisor.state.value, supervisor.reason) if part)
-
-    def _reset_counters(self) -> None:
-        now_s = time.monotonic()
-        self._image_rate, self._joint_state_rate, self._command_rate = Rate(now_s), Rate(now_s), Rate(now_s)
-        self._latency, self._processing, self._inference = Latency(), Latency(), Latency()
-        self._bad_images = self._old_images = self._strange_images = self._dropped_images = self._holds = 0
-        self._scores = None
 
     def _publish_diagnostics(self) -> None:
         notices = self._notices()
@@ -682,8 +577,8 @@ class ReachNode(LifecycleNode):
         if now_s < self._activated_s + _DISCOVERY_S:
             return []
         found = (
-            find_problem(self, self._images, is_silent=not self._image_rate.hz(now_s)),
-            find_problem(self, self._joint_states, is_silent=not self._joint_state_rate.hz(now_s)),
+            find_problem(self, self._images, is_silent=not self._counters.images.hz(now_s)),
+            find_problem(self, self._joint_states, is_silent=not self._counters.joint_states.hz(now_s)),
             find_problem(self, self._trajectories),
         )
         return [problem for problem in found if problem]
@@ -706,25 +601,14 @@ class ReachNode(LifecycleNode):
         return levels.get(self._supervisor.state, DiagnosticStatus.OK), self._say()
 
     def _values(self) -> dict[str, object]:
-        now_s = time.monotonic()
+        scores = self._scores.values if self._scores else {}
         return {
             "state": self._supervisor.state.value if self._state == "active" else self._state,
             "reason": self._supervisor.reason,
-            "image_rate_hz": self._image_rate.hz(now_s),
-            "joint_state_rate_hz": self._joint_state_rate.hz(now_s),
-            "command_rate_hz": self._command_rate.hz(now_s),
-            **self._latency.quantiles_ms("latency"),  # image stamp to command published
-            **self._processing.quantiles_ms("processing"),  # of it, from the image's arrival on
-            **self._inference.quantiles_ms("inference"),  # of that, the networks alone
-            "images": self._image_rate.count,
-            "dropped_images": self._dropped_images,
-            "bad_images": self._bad_images,
-            "old_images": self._old_images,
-            "strange_images": self._strange_images,  # unlike training, by the guard
+            **self._counters.values(time.monotonic()),
+            "joint_state_age_ms": 1e3 * self._supervisor.joint_state_age_s(time.monotonic()),
             "guard": self._settings.guard if self._guard else OFF,
-            **({f"guard_{name}": value for name, value in self._scores.values.items()} if self._scores else {}),
-            "commands": self._command_rate.count,
-            "holds": self._holds,
+            **{f"guard_{name}": value for name, value in scores.items()},
             "image_publishers": self.count_publishers(self._images.topic_name),
             "trajectory_subscribers": self._trajectories.get_subscription_count(),
             "bundle": self._policy.card.name,

@@ -1,0 +1,45 @@
+"""What `reach_node` counts and times since it was activated, for diagnostics. No ROS in here."""
+
+from __future__ import annotations
+
+from taskgan_ros.nodes.metrics import Latency, Rate
+
+
+class Counters:
+    """All of it, from now on.
+
+    Attributes:
+        images, joint_states, commands: those received, and those sent.
+        latency: image stamp to command published.
+        processing: of it, from the image's arrival on.
+        inference: of that, the networks alone.
+        bad_images: not to be read.
+        old_images: far from the clock, or repeated.
+        strange_images: unlike training, by the guard.
+        dropped_images: replaced by newer ones.
+        holds: stops sent.
+    """
+
+    def __init__(self, now_s: float) -> None:
+        """Start at nothing."""
+        self.images, self.joint_states, self.commands = Rate(now_s), Rate(now_s), Rate(now_s)
+        self.latency, self.processing, self.inference = Latency(), Latency(), Latency()
+        self.bad_images = self.old_images = self.strange_images = self.dropped_images = self.holds = 0
+
+    def values(self, now_s: float) -> dict[str, float | int]:
+        """Return them by the names that diagnostics have."""
+        return {
+            "image_rate_hz": self.images.hz(now_s),
+            "joint_state_rate_hz": self.joint_states.hz(now_s),
+            "command_rate_hz": self.commands.hz(now_s),
+            **self.latency.quantiles_ms("latency"),
+            **self.processing.quantiles_ms("processing"),
+            **self.inference.quantiles_ms("inference"),
+            "images": self.images.count,
+            "dropped_images": self.dropped_images,
+            "bad_images": self.bad_images,
+            "old_images": self.old_images,
+            "strange_images": self.strange_images,
+            "commands": self.commands.count,
+            "holds": self.holds,
+        }

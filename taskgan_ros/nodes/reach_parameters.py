@@ -1,0 +1,108 @@
+"""The parameters of `reach_node`, with their ranges and defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from taskgan_ros.control.commander import JTC, KINOVA
+from taskgan_ros.nodes.parameters import parameter
+from taskgan_ros.policy.policy import CPU
+
+STOP, WARN, OFF = "stop", "warn", "off"  # what the guard may do
+
+
+@dataclass(frozen=True)
+class ReachParameters:
+    """The parameters; config/reach_node.yaml says more on them."""
+
+    bundle: str = parameter("reach_target_wood", "a shipped bundle's name, or a bundle's folder")
+    translate: bool = parameter(True, "put the translator before the task model; false for simulated images")
+    providers: tuple[str, ...] = parameter((CPU,), "onnxruntime's execution providers, the preferred first")
+    provider_options: tuple[str, ...] = parameter(
+        ("",), "their options, each provider.option=value as onnxruntime names them; empty ones count as none"
+    )
+    allow_fallback: bool = parameter(False, "go on without a provider that does not start, with a warning")
+    threads: int = parameter(0, "threads for one inference; 0 for one a core", minimum=0, maximum=256)
+    image_reliability: str = parameter(
+        "best_effort", "what is asked of the image's publisher", choices=("best_effort", "reliable")
+    )
+    image_transport: str = parameter(
+        "raw", "compressed takes JPEG and PNG from the image topic's /compressed", choices=("raw", "compressed")
+    )
+    camera_fov: float = parameter(
+        0.0,
+        "the camera's vertical field of view, rad, to crop its images to what the bundle saw; 0: they show that",
+        minimum=0.0,
+        maximum=3.14,
+    )
+    all_joints: bool = parameter(
+        True, "name all joints in a trajectory; false for a controller with allow_partial_joints_goal"
+    )
+    command_mode: str = parameter(
+        JTC, "jtc: positions, for a JointTrajectoryController; kinova: velocities too", choices=(JTC, KINOVA)
+    )
+    horizon_s: float = parameter(
+        0.2, "how long a command lasts without a next one, before a smooth stop, s", minimum=0.01, maximum=5.0
+    )
+    speed_scale: float = parameter(
+        1.0, "share of the arm file's speeds that is used", minimum=0.01, maximum=1.0, live=True
+    )
+    margin_rad: float = parameter(0.02, "kept from the arm file's position limits, rad", minimum=0.0, maximum=1.0)
+    limit_tolerance_rad: float = parameter(
+        0.1, "a joint measured further outside of its position limits is a fault, rad", minimum=0.0, maximum=10.0
+    )
+    follow_tolerance_rad: float = parameter(
+        0.3,
+        "an arm that goes so much less, or more, than it is sent within a second is a fault, rad",
+        minimum=0.01,
+        maximum=100.0,
+        live=True,
+    )
+    accept_jumps: bool = parameter(
+        False, "believe joint states that jump while the arm stands, as a simulated one's do; else that is a fault"
+    )
+    max_step_rad: float = parameter(
+        0.5, "no joint is sent further than this from where it was measured, rad", minimum=0.01, maximum=3.0
+    )
+    fence_m: tuple[float, ...] = parameter(
+        (-0.75, -0.75, 0.02, 0.75, 0.75, 1.0),
+        "the box that the arm's tip stays in: x, y, z of its lower corner and of its upper one, base frame, m",
+    )
+    arrived_speed: float = parameter(
+        0.02,
+        "commands slower than this for arrived_images images are an arrival, rad/s",
+        minimum=0.0,
+        maximum=1.0,
+        live=True,
+    )
+    arrived_images: int = parameter(10, "see arrived_speed; 0 for a task without an end", minimum=0, maximum=100_000)
+    guard: str = parameter(
+        STOP, "what images unlike training do: stop the arm, warn, or off: nothing", choices=(STOP, WARN, OFF)
+    )
+    guard_tolerance: float = parameter(
+        1.0,
+        "an image with a score above this is unlike training; 1 is the bundle's own limit",
+        minimum=0.01,
+        maximum=1000.0,
+        live=True,
+    )
+    guard_images: int = parameter(
+        3, "so many images in a row that are unlike training stop the arm", minimum=1, maximum=100_000
+    )
+    guard_fault_images: int = parameter(
+        40, "so many of them in a row are a fault, which needs a person; 0 are never one", minimum=0, maximum=100_000
+    )
+    image_timeout_s: float = parameter(0.25, "without an image for so long, hold, s", minimum=0.01, maximum=60.0)
+    joint_state_timeout_s: float = parameter(
+        0.25, "without a joint state for so long, hold, s", minimum=0.01, maximum=60.0
+    )
+    command_timeout_s: float = parameter(
+        0.5, "with no command from an image younger than this, hold, s", minimum=0.01, maximum=60.0
+    )
+    image_age_s: float = parameter(
+        0.5,
+        "an image whose stamp is further from the ROS clock is ignored, s; 0 takes any",
+        minimum=0.0,
+        maximum=3600.0,
+        live=True,
+    )
