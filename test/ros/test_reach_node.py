@@ -497,7 +497,7 @@ def test_a_fallback_that_is_allowed_is_said_as_long_as_it_lasts(
 ) -> None:
     options = f"['{MISSING}.device_id=1', '']"
     process = lab.start_reach(
-        make_bundle(), providers=f"[{MISSING}, {CPU}]", provider_options=options, allow_fallback=True
+        make_bundle(guard=True), providers=f"[{MISSING}, {CPU}]", provider_options=options, allow_fallback=True
     )
     asked_and_got = f"expected ['{MISSING}', '{CPU}'], got ['{CPU}'], which allow_fallback allows"
     assert f"{asked_and_got}; {MISSING} did not start: providers: expected some of" in process.text
