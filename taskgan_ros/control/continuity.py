@@ -11,6 +11,7 @@ Array = NDArray[np.float64]
 
 _NOISE_RAD = 0.05  # of encoders, and of messages that come in a burst
 _SHORTEST_S = 1e-9  # an infinite speed times no time is no number
+_INTRUDES_S = 1.0  # a second publisher is heard again within that
 
 
 class Continuity:
@@ -18,6 +19,9 @@ class Continuity:
 
     What a jump leads to does not become credible by itself: however long it lasts, the arm cannot have got there when
     it began.
+
+    Attributes:
+        intrusions: how many strays have gone on from each other, the arm's own joint states between them not counted.
     """
 
     def __init__(self, max_velocity: ArrayLike) -> None:
@@ -28,13 +32,18 @@ class Continuity:
     def forget(self) -> None:
         """Believe the next joint state."""
         self._last: tuple[float, Array] | None = None
-        self._stray: tuple[float, Array] | None = None
-        self._strays, self._strayed_s = 0, 0.0
+        self._intruder: tuple[float, Array] | None = None
+        self.intrusions = 0
+        self._end_jump()
 
     def accept(self, time_s: float, pose: Array) -> None:
         """Believe that the arm was at `pose` (n,) rad at `time_s`."""
         self.forget()
         self._last = time_s, pose
+
+    def _end_jump(self) -> None:
+        self._stray: tuple[float, Array] | None = None
+        self._strays, self._strayed_s = 0, 0.0
 
     def strays(self, time_s: float, pose: Array) -> int:
         """Return 0 and believe `pose` (n,) rad, or how many in a row have gone on from a jump, this one included."""
@@ -43,11 +52,20 @@ class Continuity:
         if not self._strays:
             self._strayed_s = time_s
         if self._last is None or self._is_near(pose, self._last[1], self._strayed_s - self._last[0]):
-            self.accept(time_s, pose)
+            self._end_jump()
+            self._last = time_s, pose
             return 0
         self._stray = time_s, pose
         self._strays += 1
+        self._note_intruder(time_s, pose)
         return self._strays
+
+    def _note_intruder(self, time_s: float, pose: Array) -> None:
+        """Count strays that the arm's own joint states come between: two publishers take turns."""
+        before, self._intruder = self._intruder, (time_s, pose)
+        passed_s = time_s - before[0] if before else 0.0
+        goes_on = before and passed_s <= _INTRUDES_S and self._is_near(pose, before[1], passed_s)
+        self.intrusions = self.intrusions + 1 if goes_on else 1
 
     def way(self, pose: Array) -> Array:
         """Return how far `pose` is from the last that was believed, (n,) rad; nowhere before the first."""

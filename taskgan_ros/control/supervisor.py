@@ -191,7 +191,8 @@ class Supervisor:
         strays = self._continuity.strays(measured_s, measured)
         if strays and not self._is_believed(strays):
             return self._judge_jump(measured, strays)
-        self._continuity.accept(measured_s, measured)
+        if strays:
+            self._continuity.accept(measured_s, measured)
         self.measured = measured
         self._refusals.pop(Source.JOINT_STATES, None)
         self._heard_s[Source.JOINT_STATES] = measured_s
@@ -208,9 +209,11 @@ class Supervisor:
         way = np.round(self._continuity.way(measured), 3).tolist()
         self.refuse_joint_state(f"expected one near the last, got a jump of {way} rad: is there a second publisher?")
         is_watched = self.state not in (State.INACTIVE, State.FAULT)
-        if strays < _BELIEVED or self._accept_jumps or not is_watched:
+        count = self._continuity.intrusions  # a second publisher's may have the arm's own between them
+        if count < _BELIEVED or self._accept_jumps or not is_watched:
             return Action.NOTHING
-        reason = f"expected joint states to go on from the last, got {strays} in a row after a jump of {way} rad"
+        how = "in a row" if strays >= count else "that go on from each other"
+        reason = f"expected joint states to go on from the last, got {count} {how} after a jump of {way} rad"
         return self._stop((Source.ARM,), f"{reason}: other zeros, or a second publisher?")
 
     def _is_believed(self, strays: int) -> bool:

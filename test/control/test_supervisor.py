@@ -272,6 +272,26 @@ def test_joint_states_that_go_on_from_a_jump_are_a_fault_and_never_the_arms_pose
     np.testing.assert_array_equal(supervisor.measured, far)
 
 
+def test_a_second_publisher_that_takes_turns_with_the_arm_is_a_fault() -> None:
+    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0])
+    supervisor.activate(0.0)
+    assert frame(supervisor, 0.1) is COMMAND
+    for k in range(9):
+        supervisor.receive_joint_state(0.12 + 0.01 * k, NAMES, GOOD if k % 2 else [0.9, 0.2])
+        assert supervisor.state is (State.RUNNING if k < 8 else State.FAULT)
+    assert "5 that go on from each other after a jump of [0.8, 0.0] rad" in supervisor.reason
+    np.testing.assert_array_equal(supervisor.measured, GOOD)
+
+
+def test_rare_glitches_are_no_fault_however_many() -> None:
+    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0])
+    supervisor.activate(0.0)
+    for k in range(20):
+        frame(supervisor, 0.1 + 1.5 * k)
+        supervisor.receive_joint_state(0.12 + 1.5 * k, NAMES, [3.0, 0.2])
+    assert supervisor.state is State.RUNNING
+
+
 def test_an_arm_that_is_held_and_set_elsewhere_at_once_is_a_fault_too() -> None:
     supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0])
     supervisor.activate(0.0)
