@@ -24,9 +24,14 @@ class Continuity:
         intrusions: how many strays have gone on from each other, the arm's own joint states between them not counted.
     """
 
-    def __init__(self, max_velocity: ArrayLike) -> None:
-        """Start without a joint state; no arm moves at more than twice `max_velocity` (n,) rad/s."""
-        self._max_velocity = np.asarray(max_velocity, np.float64)
+    def __init__(self, max_velocity: ArrayLike, is_continuous: ArrayLike = True) -> None:
+        """Start without a joint state.
+
+        Args:
+            max_velocity: (n,) rad/s; no arm moves at more than twice of it.
+            is_continuous: (n,) for which joints turns count nothing; to a joint with limits a turn is a way like any.
+        """
+        self._max_velocity, self._is_continuous = np.asarray(max_velocity, np.float64), np.asarray(is_continuous)
         self.forget()
 
     def forget(self) -> None:
@@ -69,8 +74,11 @@ class Continuity:
 
     def way(self, pose: Array) -> Array:
         """Return how far `pose` is from the last that was believed, (n,) rad; nowhere before the first."""
-        return short_way(pose - self._last[1]) if self._last else np.zeros_like(pose)
+        return self._step(pose - self._last[1]) if self._last else np.zeros_like(pose)
 
     def _is_near(self, one: Array, other: Array, passed_s: float) -> bool:
         furthest = 2 * self._max_velocity * max(passed_s, _SHORTEST_S) + _NOISE_RAD
-        return bool(np.all(np.abs(short_way(one - other)) <= furthest))
+        return bool(np.all(np.abs(self._step(one - other)) <= furthest))
+
+    def _step(self, way: Array) -> Array:
+        return np.where(self._is_continuous, short_way(way), way)

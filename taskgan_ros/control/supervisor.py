@@ -130,7 +130,8 @@ class Supervisor:
         self._arrived_images, self._small_commands = arrived_images, 0
         self._guard_images, self._strange_images, self._strangeness = guard_images, 0, ""
         self._lower, self._upper = np.asarray(lower, np.float64), np.asarray(upper, np.float64)
-        self._continuity, self._accept_jumps = Continuity(max_velocity), accept_jumps
+        is_continuous = np.isinf(self._lower) & np.isinf(self._upper)
+        self._continuity, self._accept_jumps = Continuity(max_velocity, is_continuous), accept_jumps
         self._is_held_by_person = is_held
         self._activated_s = 0.0
         self._heard_s: dict[Source, float] = {}

@@ -321,6 +321,14 @@ def test_a_simulated_arms_jump_is_refused_and_believed_once_it_stands() -> None:
     np.testing.assert_array_equal(supervisor.measured, far)
 
 
+def test_a_turn_is_a_jump_of_a_joint_that_has_limits() -> None:
+    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0], lower=[-math.inf, -7.0], upper=[math.inf, 7.0])
+    supervisor.activate(0.0)
+    assert frame(supervisor, 0.1) is COMMAND
+    supervisor.receive_joint_state(0.12, NAMES, [GOOD[0], GOOD[1] - 2 * math.pi])
+    np.testing.assert_array_equal(supervisor.measured, GOOD)
+
+
 def test_a_continuous_joint_may_be_counted_turns_apart() -> None:
     supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0])
     supervisor.activate(0.0)
