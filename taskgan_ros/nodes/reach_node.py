@@ -7,6 +7,7 @@ them; every decision, and everything that moves the arm, happens under it.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ TRAJECTORY_TOPIC: Final = "joint_trajectory"
 _WATCHDOG_S = 0.02  # a stop is noticed this much later than the timeouts say
 _DISCOVERY_S = 3.0  # two nodes meet so late without a Fast DDS profile
 _REPEAT_S = 5.0  # between two log lines on the same fault
+_REPLAYED_S = 1.0  # an image so much older than the last, or less, is a replay; more is a clock that was set back
 _ACKNOWLEDGED_S = 0.5  # to wait for the last hold to arrive
 _WORKER_S = 2.0  # to wait for the inference that is under way
 
@@ -87,7 +89,7 @@ class ReachNode(LifecycleNode):
         self._joint_stamp: Time | None = None
         self._scores: Scores | None = None
         self._activated_s = 0.0
-        self._image_stamp: Time | None = None
+        self._image_stamp_s = -math.inf
         declare(self, ReachParameters, refuse=self._refuse_change, changed=self._change)
         self._lock = threading.Lock()
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -319,15 +321,16 @@ class ReachNode(LifecycleNode):
     def _is_of_now(self, message: Image | CompressedImage) -> bool:
         """Return whether the image's stamp is near enough to the clock, and refuse it if not."""
         age_s, limit_s = self._age_s(message), self._settings.image_age_s
-        before, self._image_stamp = self._image_stamp, message.header.stamp
         if not limit_s or age_s is None:
             return True
-        if before == self._image_stamp:
-            self._refuse_image(
-                "image: expected a stamp of its own, got the one before again: does the camera stand still?"
-            )
+        behind_s = self._image_stamp_s - seconds(message.header.stamp)
+        if 0 <= behind_s <= _REPLAYED_S:
+            got = f"one {behind_s:.3f} s before the last: is there a second camera?"
+            again = "the one before again: does the camera stand still?"
+            self._refuse_image(f"image: expected a stamp of its own, got {got if behind_s else again}")
             return False
         if abs(age_s) <= limit_s:
+            self._image_stamp_s = seconds(message.header.stamp)
             return True
         self._counters.old_images += 1
         age = f"{age_s:.3f} s old" if age_s > 0 else f"{-age_s:.3f} s in the future"

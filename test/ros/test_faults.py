@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import signal
 import time
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import Header
+from std_msgs.msg import Float64, Header
 
 from taskgan_ros.arm.arm import load_arm
 
@@ -146,6 +147,18 @@ def test_holds_when_the_camera_repeats_an_image(lab: Lab, make_bundle: MakeBundl
     lab.until_held()
     images.mend()
     lab.until_commanded()
+
+
+def test_an_image_older_than_the_last_is_none(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
+    process = lab.start_reach(make_bundle())
+    images, _ = feed(lab)
+    turn = itertools.cycle([0, 400_000_000])
+    images.spoil = lambda message: older(message, by_ns=next(turn))
+    wait_until(lambda: "s before the last: is there a second camera?" in process.text, "the reason")
+    latencies: list[float] = []
+    lab.listen(Float64, "reach_node/latency", lambda message: latencies.append(message.data))
+    wait_until(lambda: len(latencies) > 10, "commands of the newer ones")
+    assert max(latencies) < 0.4
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
