@@ -209,7 +209,11 @@ class ReachNode(LifecycleNode):
         )
         self._bundle_fov = bundle.camera_fov if wanted.camera_fov else 0.0
         image = bundle.card.image
-        self._policy.act(np.zeros((1, image.height, image.width, 3), np.uint8))  # the first inference is slow
+        black = np.zeros((1, image.height, image.width, 3), np.uint8)
+        self._policy.act(black)  # the first inference is slow
+        if self._guard:  # one that loads need not run, and an arm that moves is no time to find out
+            self._guard.score(black[0], black[0], np.zeros(len(arm.joints)))
+            self._guard.forget()
 
     def _load_guard(self, bundle: Bundle) -> Guard | None:
         if self._settings.guard == OFF or not self._settings.translate:

@@ -119,7 +119,10 @@ def make_bundle(tmp_path: Path) -> Callable[..., Path]:
         data: bytes = onnx.parser.parse_model(text).SerializeToString()
         return data
 
-    def make(name: str = "tiny", products: int = 0, velocity: Sequence[float] = VELOCITY, guard: bool = False) -> Path:
+    def make(
+        name: str = "tiny", products: int = 0, velocity: Sequence[float] = VELOCITY, guard: bool = False,
+        guard_joint: int = 0,
+    ) -> Path:  # fmt: skip
         command, translated = "float[N, 3] command", "uint8[N, 16, 16, 3] translated"
         outputs = {TRANSLATOR: translated, TASK_MODEL: command, POLICY: f"{command}, {translated}"}
         card = {
@@ -131,7 +134,8 @@ def make_bundle(tmp_path: Path) -> Callable[..., Path]:
         files = {file: graph(outputs[file], products, velocity) for file in GRAPHS}
         if guard:
             card["guard"] = GUARD_CARD
-            files[GUARD] = onnx.parser.parse_model(GUARD_GRAPH).SerializeToString()
+            text = GUARD_GRAPH.replace("int64 {0}", f"int64 {{{guard_joint}}}")
+            files[GUARD] = onnx.parser.parse_model(text).SerializeToString()
         return write_bundle(tmp_path / name, build(BundleCard, card, origin="test"), files, "# Tiny\n").path
 
     return make

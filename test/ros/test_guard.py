@@ -109,3 +109,10 @@ def test_a_bundle_without_a_guard_is_named_and_works(lab: Lab, make_bundle: Make
     lab.feed_joint_states()
     lab.feed_images(value=STRANGE)
     lab.until_commanded()
+
+
+def test_a_guard_that_loads_and_does_not_run_is_refused_before_the_arm_moves(lab: Lab, make_bundle: MakeBundle) -> None:
+    process = lab.start("reach_node", bundle=make_bundle(guard=True, guard_joint=99))
+    assert not lab.change("configure")
+    assert "cannot configure" in process.text
+    assert "Gather" in process.text
