@@ -76,6 +76,13 @@ class GuardCard:
     held_out: bool
     quantiles: dict[str, dict[str, NonNegative]]
 
+    @pydantic.field_validator("scores")
+    @classmethod
+    def _scores_differ(cls, scores: tuple[str, ...]) -> tuple[str, ...]:
+        if len({*scores, "frozen"}) <= len(scores):  # that one is not the graph's, and one name would hide another
+            raise ValueError("expected each score once, and none named frozen")
+        return scores
+
 
 @config_dataclass
 class BundleCard:

@@ -126,3 +126,10 @@ def test_a_guard_without_its_entry_or_the_other_way_is_refused(
     edit_card(bundle_dir, guard=GUARD_CARD)
     with pytest.raises(InputError, match="or neither, got an entry and no file"):
         load_bundle(bundle_dir)
+
+
+@pytest.mark.parametrize("scores", [("camera", "camera"), ("camera", "frozen")])
+def test_scores_that_would_hide_one_another_are_refused(scores: tuple[str, ...]) -> None:
+    card = {"scores": list(scores), "quantile": 0.999, "images": 9, "held_out": True, "quantiles": {}}
+    with pytest.raises(InputError, match="expected each score once, and none named frozen"):
+        build(GuardCard, card, origin="test")
