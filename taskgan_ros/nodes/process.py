@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import NoReturn, TypeVar
 
 import rclpy
@@ -20,6 +20,7 @@ from taskgan_ros.errors import InputError
 
 N = TypeVar("N", bound=Node)
 
+_LOOK_S = 0.05  # for signals that came to another thread
 _CALLBACK_S = 10.0  # to wait for the callback that is under way; loading a policy takes seconds
 
 EXIT_INPUT_ERROR, EXIT_FAULT = 2, 1  # the first is that of the command `taskgan`
@@ -41,8 +42,14 @@ class Stop:
         self._faults.put(fault)
 
     def wait(self) -> str:
-        """Return when the end has been asked for: the fault, or nothing."""
-        return self._faults.get()
+        """Return when the end has been asked for: the fault, or nothing.
+
+        It looks up now and then, for the kernel may give a signal to any thread: Python's handler runs in this one,
+        but only once it wakes. Of two signals at once, as Ctrl-C in `ros2 launch` is, both could go elsewhere.
+        """
+        while True:
+            with contextlib.suppress(Empty):
+                return self._faults.get(timeout=_LOOK_S)
 
 
 def run(make_node: Callable[[Stop], N], stop_node: Callable[[N], None], args: list[str] | None) -> int:

@@ -37,6 +37,27 @@ def test_signals_that_interrupt_each_other_do_not_lock_it_up() -> None:
     subprocess.run([sys.executable, "-c", BURSTS], timeout=60, check=True)
 
 
+# The kernel chooses the thread; here it is never the main one.
+ELSEWHERE = """
+import signal, threading, time
+from taskgan_ros.nodes.process import Stop
+
+def interrupt():
+    time.sleep(0.2)  # until the main thread waits
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+    time.sleep(600)
+
+stop = Stop()
+signal.signal(signal.SIGINT, lambda *_: stop())
+threading.Thread(target=interrupt, daemon=True).start()
+stop.wait()
+"""
+
+
+def test_a_signal_that_another_thread_gets_ends_it_too() -> None:
+    subprocess.run([sys.executable, "-c", ELSEWHERE], timeout=20, check=True)
+
+
 BUSY = """
 import threading, time
 from taskgan_ros.nodes.process import finish
