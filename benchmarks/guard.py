@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -266,9 +267,9 @@ def main(config: Config) -> None:
     either = float(np.quantile((base / single).max(axis=1), 1 - FALSE_ALARMS))
     rows: list[Row] = []
     examples = [("good images", good.images)]
-    total = len(CHANGES) + len(CAMERAS) + len(SCENES) + len(LAGS)
+    total = 1 + len(CHANGES) + len(CAMERAS) + len(SCENES) + len(LAGS)
     with progress_bar("guard", total, "corruptions") as advance:
-        for name, shots in [("good images", good), *tries(bundle, scene, good, config.episodes)]:
+        for name, shots in chain([("good images", good)], tries(bundle, scene, good, config.episodes)):
             scores, commands = judge(policy, bundle, shots)
             same = len(commands) == len(wanted)
             error = float(np.median(np.sqrt(np.mean((commands - wanted) ** 2, axis=1)))) / usual if same else np.nan

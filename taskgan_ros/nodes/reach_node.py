@@ -131,6 +131,7 @@ class ReachNode(LifecycleNode):
             self._state = "active"
             self._commander.forget_way()
             self._joint_stamp = None
+            self._scores = None
             if self._guard:
                 self._guard.forget()
             self._activated_s = time.monotonic()

@@ -144,9 +144,10 @@ def fit_guard(task_model: TaskModel, translator: bytes, data: GuardData) -> tupl
         InputError: too few target images or episodes.
     """
     target, held_out = data.target, data.held_out
-    if not is_enough(target):
-        got = f"{len(target)} of {target.info.episodes}"
-        raise InputError(f"guard: expected at least {_LEAST} target images of {_FOLDS} episodes, got {got}")
+    for what, dataset in (("target", target), ("held-out", held_out)):
+        if dataset is not None and not is_enough(dataset):
+            got = f"{len(dataset)} of {dataset.info.episodes}"
+            raise InputError(f"guard: expected at least {_LEAST} {what} images of {_FOLDS} episodes, got {got}")
     translate = _translator(translator)
     joints = [target.info.joint_names.index(name) for name in target.info.action_names]
     folds = np.searchsorted(np.unique(target.episode), target.episode) % _FOLDS

@@ -131,6 +131,8 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(
         return capsys.readouterr().err.splitlines()[-1]
 
     assert "expected at least 50 target images of 5 episodes, got 48 of 3" in refused(*usual, "--target", target)
+    few = ("--target", many, "--held-out", target)
+    assert "expected at least 50 held-out images of 5 episodes, got 48 of 3" in refused(*usual, *few)
     assert "expected the domain target_wood, got target_a" in refused(
         *usual, "--target", collected("target_a", episodes=6)
     )
