@@ -35,6 +35,7 @@ Change = Callable[[Message], Message | None]
 RELAYED: Final = "relayed"  # the namespace of what reach_node shall listen to
 CLOCK_HZ: Final = 100.0
 _REMEMBERED_S = 4.0  # of images, for a camera that is late
+_ANSWER_S = 5.0  # of the injector's own thread
 _STOP_WITHIN_S = 0.15  # a stop brakes at once; a command's first point comes after horizon_s
 
 
@@ -125,6 +126,12 @@ class Injector:
 
     def vanish(self) -> None:
         """Take them away, as discovery does that has lost them."""
+        # In the executor's thread: rclpy ends a spin that is about to wait for what another thread destroys.
+        done = threading.Event()
+        self._executor.create_task(self._destroy_publishers).add_done_callback(lambda _: done.set())
+        done.wait(_ANSWER_S)
+
+    def _destroy_publishers(self) -> None:
         with self._lock:
             self.node.destroy_publisher(self._images)
             self.node.destroy_publisher(self._joint_states)
