@@ -18,6 +18,7 @@ from report import Row, report
 
 from taskgan_ros.config import read_yaml, resolve
 from taskgan_ros.control.limits import integrate
+from taskgan_ros.nodes.reach_parameters import ReachParameters
 from taskgan_ros.policy.bundle import Bundle, load_bundle
 from taskgan_ros.policy.guard import CAMERA, POSE, Guard
 from taskgan_ros.policy.policy import Policy
@@ -34,7 +35,7 @@ Change = Callable[[Images, np.random.Generator], Images]
 
 SEED = 7  # of neither training nor the guard's limits
 FALSE_ALARMS = 0.01
-IN_A_ROW = 3  # guard_images
+IN_A_ROW, TOLERANCE = ReachParameters().guard_images, ReachParameters().guard_tolerance
 SHOWN = 6  # images a row of the picture
 
 
@@ -224,7 +225,7 @@ def false_alarms(policy: Policy, bundle: Bundle, scene: Scene, episodes: int) ->
                 image = cell.render(episode.state.moved_to(q), look, k * scene.step_s)
                 prediction = policy.act(image[None], want_translated=True)
                 assert prediction.translated is not None
-                objects = bool(guard.score(image, prediction.translated[0], q).objection(1.0))
+                objects = bool(guard.score(image, prediction.translated[0], q).objection(TOLERANCE))
                 row = row + 1 if objects else 0
                 strange, stopped, frames = strange + objects, stopped or row >= IN_A_ROW, frames + 1
                 limits = (arm.lower[driven], arm.upper[driven], arm.max_velocity[driven])
@@ -279,14 +280,14 @@ def main(config: Config) -> None:
                     "camera %": 100 * float(np.mean(scores[:, 0] > single[0])),
                     "pose %": 100 * float(np.mean(scores[:, 1] > single[1])),
                     "either %": 100 * float(np.mean((scores / single).max(axis=1) > either)),
-                    "by default %": 100 * float(np.mean(scores.max(axis=1) > 1)),
+                    "by default %": 100 * float(np.mean(scores.max(axis=1) > TOLERANCE)),
                     "command off by": error if same else "",
                 }
             )
             examples.append((f"{name}: {rows[-1]['either %']:.0f} %", shots.images))
             advance(1)
     summary = false_alarms(policy, bundle, scene, config.closed_loop)
-    title = f"images noticed, {100 * FALSE_ALARMS:g} % of good ones too; by default: at the bundle's own limits"
+    title = f"images noticed, {100 * FALSE_ALARMS:g} % of good ones too; by default: above {TOLERANCE:g} limits"
     report(title, rows, config.out, summary)
     if config.picture:
         draw(config.picture, examples[1:])

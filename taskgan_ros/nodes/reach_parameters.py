@@ -80,7 +80,7 @@ class ReachParameters:
         STOP, "what images unlike training do: stop the arm, warn, or off: nothing", choices=(STOP, WARN, OFF)
     )
     guard_tolerance: float = parameter(
-        1.0,
+        1.25,
         "an image with a score above this is unlike training; 1 is the bundle's own limit",
         minimum=0.01,
         maximum=1000.0,
