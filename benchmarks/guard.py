@@ -252,7 +252,7 @@ def draw(path: Path, examples: list[tuple[str, Images]]) -> None:
         some = images[np.linspace(0, len(images) - 1, SHOWN).astype(int)]
         axis.imshow(np.concatenate(list(some[:, ::2, ::2]), axis=1))
         axis.set_title(name, fontsize=8, loc="left", pad=2)
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=70)
     plt.close(figure)
 
 
