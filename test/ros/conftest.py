@@ -80,7 +80,7 @@ tiny (uint8[N, 16, 16, 3] image) => ({outputs}) {{
 """
 
 
-# The camera's score is the image's mean over 150, the pose's how far the first driven joint is from where it stands at
+# The camera's score is the image's mean over 120, the pose's how far the first driven joint is from where it stands at
 # first, in units of 0.5 rad.
 GUARD_GRAPH = f"""
 <ir_version: 8, opset_import: ["" : 18]>
@@ -88,7 +88,7 @@ guard (uint8[N, 16, 16, 3] image, uint8[N, 16, 16, 3] translated, float[N, 3] jo
     pixels = Cast<to = 1>(image)
     axes = Constant<value = int64[3] {{1, 2, 3}}>()
     mean = ReduceMean<keepdims = 0>(pixels, axes)
-    brightest = Constant<value = float {{150.0}}>()
+    brightest = Constant<value = float {{120.0}}>()
     camera = Div(mean, brightest)
     index = Constant<value = int64 {{0}}>()
     first = Gather<axis = 1>(joint_pos, index)

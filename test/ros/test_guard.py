@@ -31,8 +31,8 @@ def test_strange_images_stop_the_arm_and_good_ones_let_it_go_on(
     values = lab.diagnostics()
     assert values["level"] == 1
     assert int(values["strange_images"]) >= 3
-    assert (values["guard"], float(values["guard_camera"])) == ("stop", 1.2)
-    assert "its colours and brightness are not those of the target images (camera score 1.20" in process.text
+    assert (values["guard"], float(values["guard_camera"])) == ("stop", 1.5)
+    assert "its colours and brightness are not those of the target images (camera score 1.50" in process.text
     count = len(lab.trajectories)
     time.sleep(0.5)
     assert len(lab.trajectories) == count, "one stop, and no command of a strange image"
@@ -72,7 +72,7 @@ def test_an_arm_elsewhere_than_in_the_picture_is_stopped(lab: Lab, make_bundle: 
     values = itertools.cycle(range(90, 100))
     lab.feed(lab.images, lambda: lab.image(value=next(values)), rate_hz=20)
     lab.until_commanded()
-    for _ in range(60):  # no jump, which would be refused
+    for _ in range(80):  # no jump, which would be refused
         lab.ready[0] += 0.01
         time.sleep(0.02)
     lab.until_held()
