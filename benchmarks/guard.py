@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from report import Row, report
 
 from taskgan_ros.config import read_yaml, resolve
-from taskgan_ros.control.limits import integrate
 from taskgan_ros.nodes.reach_parameters import ReachParameters
 from taskgan_ros.policy.bundle import Bundle, load_bundle
 from taskgan_ros.policy.guard import CAMERA, POSE, Guard
@@ -27,6 +26,7 @@ from taskgan_ros.sim import expert
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.sim.episode import sample_test_episode
+from taskgan_ros.sim.evaluate import rollout, run_episodes
 from taskgan_ros.sim.scene import Scene, load_scene
 
 Images = NDArray[np.uint8]
@@ -177,7 +177,7 @@ def with_camera(bundle: Bundle, by: tuple[float, ...], past: tuple[float, ...]) 
 
 def tries(bundle: Bundle, scene: Scene, good: Shots, episodes: int) -> Iterator[tuple[str, Shots]]:
     """Yield what is tried: its name, its images, and the angles that are measured meanwhile."""
-    size = (bundle.card.image.height, bundle.card.image.width)
+    size = image_size(bundle)
     for name, change in CHANGES.items():
         yield name, replace(good, images=change(good.images, np.random.default_rng(SEED)))
     for name, (by, past) in CAMERAS.items():
@@ -210,32 +210,36 @@ def judge(policy: Policy, bundle: Bundle, shots: Shots) -> tuple[Array, Array]:
 
 def false_alarms(policy: Policy, bundle: Bundle, scene: Scene, episodes: int) -> Row:
     """Let the policy drive and return how often the guard, as it is by default, would have objected and stopped."""
-    guard, arm, size = Guard(bundle), bundle.arm, (bundle.card.image.height, bundle.card.image.width)
-    strange, stops, frames = 0, 0, 0
-    driven = scene.driven
-    with (
-        Cell(scene, load_domain(bundle.card.target_domain), size) as cell,
-        progress_bar("guard: closed loop", episodes, "episodes") as advance,
-    ):
-        for index in range(episodes):
-            episode = sample_test_episode(scene, SEED + 1, index)
-            look, q, row, stopped = cell.sample_look(SEED + 1, index), episode.state.joint_pos.copy(), 0, False
-            guard.forget()
-            for k in range(scene.steps):
-                image = cell.render(episode.state.moved_to(q), look, k * scene.step_s)
-                prediction = policy.act(image[None], want_translated=True)
-                assert prediction.translated is not None
-                objects = bool(guard.score(image, prediction.translated[0], q).objection(TOLERANCE))
-                row = row + 1 if objects else 0
-                strange, stopped, frames = strange + objects, stopped or row >= IN_A_ROW, frames + 1
-                limits = (arm.lower[driven], arm.upper[driven], arm.max_velocity[driven])
-                q[driven] = integrate(q[driven], prediction.commands[0], scene.step_s, *limits)
-            stops += stopped
-            advance(1)
+    objections: list[NDArray[np.bool_]] = []
+
+    def run_chunk(indices: range) -> Array:
+        guards, steps = [Guard(bundle) for _ in indices], []
+
+        def act(images: Images, joint_pos: Array) -> Array:
+            prediction = policy.act(images, want_translated=True)
+            assert prediction.translated is not None
+            scored = zip(guards, images, prediction.translated, joint_pos, strict=True)
+            steps.append([bool(guard.score(*shot).objection(TOLERANCE)) for guard, *shot in scored])
+            return prediction.commands
+
+        with Cell(scene, load_domain(bundle.card.target_domain), image_size(bundle)) as cell:
+            distances = rollout(scene, cell, act, SEED + 1, indices)
+        objections.append(np.array(steps).T)
+        return distances
+
+    run_episodes(run_chunk, episodes, scene, workers=1, title="guard: closed loop")
+    strange = np.concatenate(objections)
+    in_a_row = np.all(np.lib.stride_tricks.sliding_window_view(strange, IN_A_ROW, axis=1), axis=2)
+    stops = np.count_nonzero(np.any(in_a_row, axis=1))
     return {
-        "good images objected to while the policy drives, %": 100 * strange / frames,
+        "good images objected to while the policy drives, %": 100 * float(strange.mean()),
         f"episodes with {IN_A_ROW} such in a row, which stop the arm": f"{stops} of {episodes}",
     }
+
+
+def image_size(bundle: Bundle) -> tuple[int, int]:
+    """Return height and width of the bundle's images."""
+    return bundle.card.image.height, bundle.card.image.width
 
 
 def draw(path: Path, examples: list[tuple[str, Images]]) -> None:
@@ -260,18 +264,20 @@ def main(config: Config) -> None:
     """Measure, print, write."""
     bundle = load_bundle(config.bundle)
     scene, policy = load_scene(bundle.scene_name), Policy(bundle)
-    size = (bundle.card.image.height, bundle.card.image.width)
-    good = shoot(scene, bundle.card.target_domain, size, config.episodes)
+    good = shoot(scene, bundle.card.target_domain, image_size(bundle), config.episodes)
     base, wanted = judge(policy, bundle, good)
     usual = float(np.sqrt(np.mean(wanted**2)))
     single = np.quantile(base, 1 - FALSE_ALARMS, axis=0)
     either = float(np.quantile((base / single).max(axis=1), 1 - FALSE_ALARMS))
     rows: list[Row] = []
-    examples = [("good images", good.images)]
+    examples: list[tuple[str, Images]] = []
+    tried = (
+        (name, shots.images, *judge(policy, bundle, shots))
+        for name, shots in tries(bundle, scene, good, config.episodes)
+    )
     total = 1 + len(CHANGES) + len(CAMERAS) + len(SCENES) + len(LAGS)
     with progress_bar("guard", total, "corruptions") as advance:
-        for name, shots in chain([("good images", good)], tries(bundle, scene, good, config.episodes)):
-            scores, commands = judge(policy, bundle, shots)
+        for name, images, scores, commands in chain([("good images", good.images, base, wanted)], tried):
             same = len(commands) == len(wanted)
             error = float(np.median(np.sqrt(np.mean((commands - wanted) ** 2, axis=1)))) / usual if same else np.nan
             rows.append(
@@ -284,13 +290,13 @@ def main(config: Config) -> None:
                     "command off by": error if same else "",
                 }
             )
-            examples.append((f"{name}: {rows[-1]['either %']:.0f} %", shots.images))
+            examples.append((f"{name}: {rows[-1]['either %']:.0f} %", images))
             advance(1)
     summary = false_alarms(policy, bundle, scene, config.closed_loop)
     title = f"images noticed, {100 * FALSE_ALARMS:g} % of good ones too; by default: above {TOLERANCE:g} limits"
     report(title, rows, config.out, summary)
     if config.picture:
-        draw(config.picture, examples[1:])
+        draw(config.picture, examples)
 
 
 if __name__ == "__main__":

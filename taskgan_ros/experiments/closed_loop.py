@@ -102,7 +102,7 @@ def _run_chunk(config: ClosedLoopConfig, indices: range) -> Array:
     scene = load_scene(config.scene)
     policy = load_policy(config.task_model, config.translator, torch.device("cpu"))
     with _one_thread(), Cell(scene, load_domain(config.domain), policy.learned.image_size) as cell:
-        return rollout(scene, cell, policy.act, config.seed, indices)
+        return rollout(scene, cell, lambda images, _: policy.act(images), config.seed, indices)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +12,9 @@ from torch import nn
 
 from taskgan_ros.training.export import TaskModelGraph, TranslatorGraph
 from taskgan_ros.training.lineage import check_domain, translated_domains
+from taskgan_ros.training.networks import run_batches
 from taskgan_ros.training.task_model import Learned, load_task_model
 from taskgan_ros.training.translator import load_translator
-
-_BATCH = 64  # images a pass; more are no faster on a CPU
 
 Pixels = NDArray[np.uint8]
 
@@ -41,12 +39,12 @@ class Policy:
         """Return F(images) (N, H, W, 3) uint8; the images themselves where there is no translator."""
         if self.translator is None:
             return images
-        translated: Pixels = run_batches(self.translator, images, self.device)
+        translated: Pixels = run_batches(self.translator, images, device=self.device)
         return translated
 
     def predict(self, translated: Pixels) -> NDArray[np.float64]:
         """Return f(images) (N, J) in the dataset's units."""
-        return run_batches(self.task_model, translated, self.device).astype(np.float64)
+        return run_batches(self.task_model, translated, device=self.device).astype(np.float64)
 
     def act(self, images: Pixels) -> NDArray[np.float64]:
         """Return f(F(images)) (N, J) in the dataset's units."""
@@ -77,10 +75,3 @@ def load_translator_graph(run: Path, device: torch.device) -> nn.Module:
         InputError: no such run.
     """
     return TranslatorGraph(load_translator(run)).eval().to(device)
-
-
-@torch.no_grad()
-def run_batches(network: nn.Module, images: Pixels, device: torch.device) -> NDArray[Any]:
-    """Return what `network` makes of images (N, H, W, 3) uint8, a few at a time."""
-    parts = [network(part.to(device)).cpu() for part in torch.from_numpy(images).split(_BATCH)]
-    return torch.cat(parts).numpy()

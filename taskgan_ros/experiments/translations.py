@@ -14,11 +14,11 @@ from skimage.metrics import structural_similarity
 from taskgan_ros.config import config_dataclass, short_name
 from taskgan_ros.data.dataset import Dataset, check_compatible, load_dataset
 from taskgan_ros.errors import InputError
-from taskgan_ros.experiments.models import load_translator_graph, run_batches
+from taskgan_ros.experiments.models import load_translator_graph
 from taskgan_ros.experiments.pictures import write_translations
 from taskgan_ros.experiments.statistics import kernel_distance
 from taskgan_ros.training.lineage import check_domain, translated_domains
-from taskgan_ros.training.networks import TaskModel, to_network
+from taskgan_ros.training.networks import TaskModel, run_batches, to_network
 from taskgan_ros.training.run import Count, pick_device
 from taskgan_ros.training.task_model import load_task_model
 
@@ -81,10 +81,10 @@ def measure_translations(config: TranslationConfig) -> dict[str, Any]:
     images, truth = (side[rows] for side in _sides(config.dataset, data, given))
     labels = (data.actions[rows] / learned.scale).astype(np.float64)
     translator = load_translator_graph(config.translator, device)
-    translated = run_batches(translator, images, device)
+    translated = run_batches(translator, images, device=device)
     judge = _Judge(network).eval().to(device)
     (fake, fake_error), (true, true_error) = (
-        _judged(run_batches(judge, shown, device), labels) for shown in (translated, truth)
+        _judged(run_batches(judge, shown, device=device), labels) for shown in (translated, truth)
     )
     scale = max(float(np.sqrt(np.square(true).mean())), np.finfo(np.float64).tiny)
     write_translations(config.out, images, translated, truth)

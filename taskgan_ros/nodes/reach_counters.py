@@ -14,7 +14,7 @@ class Counters:
         processing: of it, from the image's arrival on.
         inference: of that, the networks alone.
         bad_images: not to be read.
-        old_images: far from the clock, or repeated.
+        old_images: far from the clock.
         strange_images: unlike training, by the guard.
         dropped_images: replaced by newer ones.
         holds: stops sent.

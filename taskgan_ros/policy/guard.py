@@ -32,16 +32,14 @@ class Scores:
     @property
     def worst(self) -> float:
         """The largest; infinite where one is not a number."""
-        found = max(self.values.values(), key=_or_infinite, default=0.0)
-        return _or_infinite(found)
+        return max(map(_or_infinite, self.values.values()), default=0.0)
 
     def objection(self, tolerance: float) -> str:
         """Return why the image is unlike training, as a sentence, or nothing if no score is above `tolerance`."""
-        above = {name: value for name, value in self.values.items() if _or_infinite(value) > tolerance}
-        if not above:
+        if self.worst <= tolerance:
             return ""
-        name = max(above, key=lambda name: _or_infinite(above[name]))
-        return f"{_SENTENCES.get(name, name)} ({name} score {above[name]:.2f}, expected at most {tolerance:g})"
+        name = max(self.values, key=lambda name: _or_infinite(self.values[name]))
+        return f"{_SENTENCES.get(name, name)} ({name} score {self.values[name]:.2f}, expected at most {tolerance:g})"
 
 
 class Guard:

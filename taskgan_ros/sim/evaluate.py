@@ -29,7 +29,7 @@ from taskgan_ros.sim.scene import Scene, load_scene
 TEST_SEED = 1000  # training data is collected with small seeds
 _LOCKSTEP = 10  # episodes that step together, one batch a step; enough to fill a core
 
-Act = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
+Act = Callable[[NDArray[np.uint8], NDArray[np.float64]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,8 @@ def rollout(scene: Scene, cell: Cell, act: Act, seed: int, indices: range) -> ND
     Args:
         scene: says how long an episode and a step are.
         cell: draws the camera's images.
-        act: images (E, H, W, 3) uint8 to joint velocities (E, J) in rad/s; speed and joint limits are applied here.
+        act: images (E, H, W, 3) uint8, and the joint angles (E, n) rad that they show, to joint velocities (E, J) in
+            rad/s; speed and joint limits are applied here.
         seed: of the episodes.
         indices: which.
     """
@@ -156,7 +157,8 @@ def rollout(scene: Scene, cell: Cell, act: Act, seed: int, indices: range) -> ND
     for step in range(scene.steps):
         time_s = step * scene.step_s
         images = np.stack([cell.render(state, look, time_s) for state, look in zip(states, looks, strict=True)])
-        for k, velocity in enumerate(act(images)):
+        measured = np.stack([state.joint_pos for state in states])
+        for k, velocity in enumerate(act(images, measured)):
             joint_pos = states[k].joint_pos.copy()
             joint_pos[driven] = integrate(joint_pos[driven], velocity, scene.step_s, *limits)
             states[k] = states[k].moved_to(joint_pos)
@@ -223,7 +225,7 @@ def _run_chunk(config: EvaluateConfig, indices: range) -> NDArray[np.float64]:
     policy = Policy(bundle, threads=1, translate=config.translate)
     size = (bundle.card.image.height, bundle.card.image.width)
     with Cell(scene, load_domain(config.domain), size) as cell:
-        return rollout(scene, cell, lambda images: policy.act(images).commands, config.seed, indices)
+        return rollout(scene, cell, lambda images, _: policy.act(images).commands, config.seed, indices)
 
 
 def _command(config: EvaluateConfig) -> str:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from taskgan_ros.training.networks import to_network
+from taskgan_ros.training.networks import run_batches, to_network
 
 Array = NDArray[np.float64]
 
 _GRID = 16  # cells a side: an object of a tenth of the picture shows
-_CHUNK = 512
 
 
 @dataclass(frozen=True)
@@ -47,10 +45,7 @@ def fit_appearance(values: Array) -> Appearance:
 
 def coarse(images: NDArray[np.uint8]) -> Array:
     """Return images (N, H, W, 3) uint8 as (N, D) means over the cells of a grid, in [-1, 1]."""
-    chunks = [
-        cells(to_network(torch.from_numpy(images[k : k + _CHUNK]))).numpy() for k in range(0, len(images), _CHUNK)
-    ]
-    return np.concatenate(chunks).astype(np.float64)
+    return run_batches(lambda part: cells(to_network(part)), images).astype(np.float64)
 
 
 def cells(images: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ from taskgan_ros.progress import print_line, progress_bar
 from taskgan_ros.training.appearance import Appearance, cells, coarse, cross_validated, fit_appearance
 from taskgan_ros.training.lineage import check_domain
 from taskgan_ros.training.model_card import write_model_card
-from taskgan_ros.training.networks import TaskModel, to_network
+from taskgan_ros.training.networks import TaskModel, run_batches, to_network
 from taskgan_ros.training.onnx_graph import to_onnx
 from taskgan_ros.training.pose_probe import SPREAD_RANGE, PoseProbe, Views, fit_pose_probe, parabola
 
@@ -151,20 +151,20 @@ def fit_guard(task_model: TaskModel, translator: bytes, data: GuardData) -> tupl
     translate = _translator(translator)
     joints = [target.info.joint_names.index(name) for name in target.info.action_names]
     folds = np.searchsorted(np.unique(target.episode), target.episode) % _FOLDS
-    camera, name, poses = fit_appearance(coarse(target.images)), POSE, None
+    colours, translated = coarse(target.images), translate(target.images)
     second: AppearanceScore | PoseScore
     if target.info.task == "joint_velocities":
-        probe, poses = _fit_pose(task_model, translate, data, joints, folds)
-        second = PoseScore(task_model, probe)
+        probe, seconds = _fit_pose(task_model, translate, data, translated, joints, folds)
+        name, second = POSE, PoseScore(task_model, probe)
     else:  # where the image shows what to do, and not where the arm is
-        name, second = TRANSLATION, AppearanceScore(fit_appearance(coarse(_some(data.source, _MOST_PLAIN).images)))
-    graph = GuardGraph(AppearanceScore(camera), second)
-    good = target if held_out is None else held_out
-    translated, angles = translate(good.images), good.joint_pos[:, joints]
-    scores = _scores(graph, good.images, translated, angles)
+        plain = fit_appearance(coarse(_some(data.source, _MOST_PLAIN).images))
+        name, second, seconds = TRANSLATION, AppearanceScore(plain), plain.distance(coarse(translated))
+    graph = GuardGraph(AppearanceScore(fit_appearance(colours)), second)
     if held_out is None:  # what was fitted is nearer than other good images are
-        scores[:, 0] = cross_validated(coarse(target.images), folds)
-        scores[:, 1] = scores[:, 1] if poses is None else poses
+        scores = np.stack([cross_validated(colours, folds), seconds], axis=1)
+    else:
+        angles = held_out.joint_pos[:, joints]
+        scores = run_batches(graph, held_out.images, translate(held_out.images), angles).astype(np.float64)
     graph.limits.copy_(torch.from_numpy(np.quantile(scores, QUANTILE, axis=0)))
     shares = (0.5, 0.9, 0.99, QUANTILE)
     quantiles = {
@@ -172,9 +172,9 @@ def fit_guard(task_model: TaskModel, translator: bytes, data: GuardData) -> tupl
         for label, column in zip((CAMERA, name), (scores / graph.limits.numpy()).T, strict=True)
     }
     card = GuardCard(
-        scores=(CAMERA, name), quantile=QUANTILE, images=len(good), held_out=held_out is not None, quantiles=quantiles
+        scores=(CAMERA, name), quantile=QUANTILE, images=len(scores), held_out=held_out is not None, quantiles=quantiles
     )
-    example = tuple(torch.from_numpy(array[:2]) for array in (good.images, translated, angles))
+    example = tuple(torch.from_numpy(array[:2]) for array in (target.images, translated, target.joint_pos[:, joints]))
     return to_onnx(graph, example, [IMAGE, TRANSLATED, JOINT_POS], [SCORES]), card
 
 
@@ -280,26 +280,26 @@ def _convolutions(task_model: TaskModel) -> nn.Sequential:
 
 
 def _fit_pose(
-    task_model: TaskModel, translate: Translate, data: GuardData, joints: list[int], folds: NDArray[np.int64]
+    task_model: TaskModel,
+    translate: Translate,
+    data: GuardData,
+    translated: Images,
+    joints: list[int],
+    folds: NDArray[np.int64],
 ) -> tuple[PoseProbe, Array]:
-    def views(dataset: Dataset, images: Images) -> Views:
-        return Views(_features(task_model, images), dataset.joint_pos[:, joints].astype(np.float64))
+    """Return the probe, and the scores of the target images, of which `translated` is made."""
+    convolutions = _convolutions(task_model)
 
-    source, target = _some(data.source, _MOST_PLAIN), data.target
-    plain, seen = views(source, source.images), views(target, translate(target.images))
+    def views(dataset: Dataset, images: Images) -> Views:
+        features = run_batches(lambda part: convolutions(to_network(part)), images)
+        return Views(features.astype(np.float64), dataset.joint_pos[:, joints].astype(np.float64))
+
+    source = _some(data.source, _MOST_PLAIN)
+    plain, seen = views(source, source.images), views(data.target, translated)
     if data.pretrain is None:
         return fit_pose_probe(plain, seen, folds, None)
     other = _some(data.pretrain, _MOST_TRANSLATED)
     return fit_pose_probe(plain, seen, folds, views(other, translate(other.images)))
-
-
-def _features(task_model: TaskModel, images: Images) -> Array:
-    network = _convolutions(task_model).eval()
-    with torch.no_grad():
-        chunks = [
-            network(to_network(torch.from_numpy(images[k : k + _BATCH]))).numpy() for k in range(0, len(images), _BATCH)
-        ]
-    return np.concatenate(chunks).astype(np.float64)
 
 
 def _translator(graph: bytes) -> Translate:
@@ -314,16 +314,6 @@ def _translator(graph: bytes) -> Translate:
         return np.concatenate(chunks)
 
     return translate
-
-
-def _scores(graph: GuardGraph, images: Images, translated: Images, joint_pos: NDArray[np.float32]) -> Array:
-    chunks = []
-    with torch.no_grad():
-        for k in range(0, len(images), _BATCH):
-            part = slice(k, k + _BATCH)
-            pair = map(torch.from_numpy, (images[part], translated[part]))
-            chunks.append(graph(*pair, torch.from_numpy(joint_pos[part])).numpy())
-    return np.concatenate(chunks).astype(np.float64)
 
 
 def _some(dataset: Dataset, most: int) -> Dataset:

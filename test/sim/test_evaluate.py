@@ -77,7 +77,7 @@ def test_success_is_judged_at_the_last_step() -> None:
 
 
 def test_a_policy_that_does_nothing_stays_where_the_test_episodes_start(scene: Scene, cell: Cell) -> None:
-    distances = rollout(scene, cell, lambda images: np.zeros((len(images), 3)), 1000, range(4, 7))
+    distances = rollout(scene, cell, lambda images, _: np.zeros((len(images), 3)), 1000, range(4, 7))
     starts = [goal_distance(scene, sample_test_episode(scene, 1000, index).state) for index in range(4, 7)]
     assert distances.shape == (3, scene.steps + 1)
     np.testing.assert_allclose(distances, np.tile(starts, (scene.steps + 1, 1)).T)
@@ -86,10 +86,11 @@ def test_a_policy_that_does_nothing_stays_where_the_test_episodes_start(scene: S
 def test_a_policy_sees_every_episode_at_every_step_and_moves_no_faster_than_the_arm_can(
     scene: Scene, cell: Cell
 ) -> None:
-    seen = []
+    seen, measured = [], []
 
-    def act(images: np.ndarray) -> np.ndarray:
+    def act(images: np.ndarray, joint_pos: np.ndarray) -> np.ndarray:
         seen.append(images)
+        measured.append(joint_pos)
         return np.array([[9.0, 0.0, 0.0], [0.0, 0.0, 0.1]])
 
     distances = rollout(scene, cell, act, 1000, range(2))
@@ -99,6 +100,7 @@ def test_a_policy_sees_every_episode_at_every_step_and_moves_no_faster_than_the_
             moved = state.moved_to(state.joint_pos + 0.1 * k * np.array(step))
             assert distances[index, k] == pytest.approx(goal_distance(scene, moved))
             if k < scene.steps:
+                np.testing.assert_allclose(measured[k][index], moved.joint_pos)
                 np.testing.assert_array_equal(seen[k][index], cell.render(moved, cell.sample_look(1000, index)))
 
 
