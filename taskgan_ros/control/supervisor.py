@@ -87,11 +87,13 @@ class Supervisor:
         joint_state_timeout_s: float = 0.25,
         command_timeout_s: float = 0.5,
         arrived_images: int = 0,
-        guard_images: tuple[int, int] = (1, 0),
+        guard_images: int = 1,
+        guard_fault_s: float = 0.0,
         lower: ArrayLike = -math.inf,
         upper: ArrayLike = math.inf,
         max_velocity: ArrayLike = math.inf,
         accept_jumps: bool = False,
+        settle_s: float = 0.0,
         is_held: bool = False,
     ) -> None:
         """Start inactive.
@@ -103,13 +105,15 @@ class Supervisor:
             command_timeout_s: s from an image's arrival to now, for the image that the last command was made
                 from; it must leave room for two inferences.
             arrived_images: how many small commands in a row are an arrival; 0 never arrives.
-            guard_images: how many images in a row that are unlike training stop the arm until others come, and how many
-                are a fault; 0 are never one.
+            guard_images: how many images in a row that are unlike training stop the arm until others come.
+            guard_fault_s: s; so long no others are a fault; 0 is never one.
             lower: (n,) rad; a joint measured below it is a fault: zero, unit or name are not the arm file's.
             upper: (n,) rad, likewise.
             max_velocity: (n,) rad/s; a joint state that no arm could get to at twice this speed counts as none, and
                 several that go on from it are a fault.
             accept_jumps: believe those while the arm stands, in place of a fault: a simulated one is set elsewhere.
+            settle_s: s after `activate` that joint states must go on from each other before they count: where two
+                publishers speak, the first that is heard need not be the arm's.
             is_held: whether a person holds the arm already.
 
         Raises:
@@ -128,12 +132,14 @@ class Supervisor:
         }
         self.has_arrived = False
         self._arrived_images, self._small_commands = arrived_images, 0
-        self._guard_images, self._strange_images, self._strangeness = guard_images, 0, ""
+        self._guard_images, self._guard_fault_s = guard_images, guard_fault_s
+        self._strange_images, self._strange_since_s, self._strangeness = 0, 0.0, ""
         self._lower, self._upper = np.asarray(lower, np.float64), np.asarray(upper, np.float64)
         is_continuous = np.isinf(self._lower) & np.isinf(self._upper)
         self._continuity, self._accept_jumps = Continuity(max_velocity, is_continuous), accept_jumps
+        self._settle_s, self._steady_since_s = settle_s, math.inf
         self._is_held_by_person = is_held
-        self._activated_s = 0.0
+        self._activated_s = -math.inf
         self._heard_s: dict[Source, float] = {}
         self._refusals: dict[Source, str] = {}
 
@@ -146,6 +152,7 @@ class Supervisor:
         self._heard_s.clear()
         self._refusals.clear()
         self._continuity.forget()
+        self._steady_since_s = math.inf
         self.tick(now_s)
 
     def deactivate(self) -> Action:
@@ -175,13 +182,15 @@ class Supervisor:
     ) -> Action:
         """Take a joint state; one that is not finite or lacks a joint counts as none, and `reason` says so.
 
-        One far beyond the limits is a fault, unless inactive.
+        One far beyond the limits is a fault, unless inactive; one from before `activate` is ignored.
 
         Args:
             measured_s: s, when the arm was there; when the message came, where nothing better is known.
             names: in any order; further joints than the arm's are ignored.
             positions: rad, one a name.
         """
+        if measured_s < self._activated_s and self.state is not State.INACTIVE:
+            return Action.NOTHING
         try:
             measured = configuration(self._joint_names, names, positions)
         except InputError as error:
@@ -194,6 +203,8 @@ class Supervisor:
             return self._judge_jump(measured, strays)
         if strays:
             self._continuity.accept(measured_s, measured)
+        if not self._is_settled(measured_s):
+            return Action.NOTHING
         self.measured = measured
         self._refusals.pop(Source.JOINT_STATES, None)
         self._heard_s[Source.JOINT_STATES] = measured_s
@@ -205,8 +216,19 @@ class Supervisor:
         """Note a joint state that may not be used: it counts as none, and `reason` says so."""
         self._refusals[Source.JOINT_STATES] = why
 
+    def _is_settled(self, measured_s: float) -> bool:
+        """Return whether one arm alone has spoken for long enough since `activate`, or was believed already."""
+        if self.measured is not None or self.state is State.INACTIVE:
+            return True
+        self._steady_since_s = min(self._steady_since_s, measured_s)
+        steady_s = measured_s - self._steady_since_s
+        if steady_s < self._settle_s:
+            self.refuse_joint_state(f"expected {self._settle_s:g} s of them without a jump first, got {steady_s:.2f} s")
+        return steady_s >= self._settle_s
+
     def _judge_jump(self, measured: Array, strays: int) -> Action:
         """Refuse a joint state that the arm cannot have got to: followed once, its pose would be the arm's."""
+        self._steady_since_s = math.inf
         way = np.round(self._continuity.way(measured), 3).tolist()
         self.refuse_joint_state(f"expected one near the last, got a jump of {way} rad: is there a second publisher?")
         is_watched = self.state not in (State.INACTIVE, State.FAULT)
@@ -266,6 +288,7 @@ class Supervisor:
         if self.state is State.FAULT:
             return Action.NOTHING
         self._heard_s[Source.COMMANDS] = image_s
+        self._refusals.pop(Source.COMMANDS, None)
         self._strange_images = 0
         self._small_commands = self._small_commands + 1 if is_small else 0
         if self._late(now_s):
@@ -288,12 +311,20 @@ class Supervisor:
         """
         if self._is_ignored(image_s) or self.state is State.FAULT:
             return Action.NOTHING
+        if not self._strange_images:
+            self._strange_since_s = image_s
         self._strange_images += 1
         self._strangeness = f"{self._strange_images} images in a row unlike training: {reason}"
-        _, fault = self._guard_images
-        if fault and self._strange_images >= fault:
+        is_lasting = (
+            image_s - self._strange_since_s >= self._guard_fault_s and self._strange_images >= self._guard_images
+        )
+        if self._guard_fault_s and is_lasting:
             return self._stop((Source.GUARD,), self._strangeness, State.FAULT)
         return self.tick(now_s)
+
+    def refuse_command(self, why: str) -> None:
+        """Note an image of which no command can be made, a damaged one: `reason` says so."""
+        self._refusals[Source.COMMANDS] = why
 
     def receive_failure(self, reason: str, image_s: float) -> Action:
         """Take note that no command could be made of an image, which stops the arm as one that is not finite does.
@@ -334,7 +365,7 @@ class Supervisor:
         late = {source: text for source in inputs if (text := self._lateness(source, now_s))}
         if self._is_held_by_person:
             late[Source.PERSON] = _BY_PERSON
-        if self._strange_images >= self._guard_images[0]:
+        if self._strange_images >= self._guard_images:
             late[Source.GUARD] = self._strangeness
         if not late and (text := self._lateness(Source.COMMANDS, now_s)):
             late[Source.COMMANDS] = text
@@ -348,6 +379,6 @@ class Supervisor:
         age_s, timeout_s = now_s - self._heard_s[source], self._timeouts[source]
         if age_s <= timeout_s:
             return ""
-        if source is Source.COMMANDS:
+        if source is Source.COMMANDS and not why:
             return f"slow policy: its newest command's image is {age_s:.2f} s old, expected {timeout_s:g} s"
         return f"no {source.value} for {age_s:.2f} s, expected within {timeout_s:g} s{refusal}"

@@ -56,6 +56,7 @@ TRAJECTORY_TOPIC: Final = "joint_trajectory"
 _WATCHDOG_S = 0.02  # a stop is noticed this much later than the timeouts say
 _DISCOVERY_S = 3.0  # two nodes meet so late without a Fast DDS profile
 _REPEAT_S = 5.0  # between two log lines on the same fault
+_SETTLE_S = 0.5  # of joint states after activate, for a second publisher to be heard too
 _REPLAYED_S = 1.0  # an image so much older than the last, or less, is a replay; more is a clock that was set back
 _ACKNOWLEDGED_S = 0.5  # to wait for the last hold to arrive
 _WORKER_S = 2.0  # to wait for the inference that is under way
@@ -201,11 +202,13 @@ class ReachNode(LifecycleNode):
             wanted.joint_state_timeout_s,
             wanted.command_timeout_s,
             wanted.arrived_images,
-            (wanted.guard_images, wanted.guard_fault_images),
+            wanted.guard_images,
+            wanted.guard_fault_s,
             arm.lower - wanted.limit_tolerance_rad,
             arm.upper + wanted.limit_tolerance_rad,
             arm.max_velocity,
             wanted.accept_jumps,
+            _SETTLE_S,
             self._is_held,
         )
         self._bundle_fov = bundle.camera_fov if wanted.camera_fov else 0.0
@@ -217,7 +220,13 @@ class ReachNode(LifecycleNode):
             self._guard.forget()
 
     def _load_guard(self, bundle: Bundle) -> Guard | None:
-        if self._settings.guard == OFF or not self._settings.translate:
+        if self._settings.guard == OFF:
+            return None
+        if not self._settings.translate:
+            self.get_logger().warning(
+                "guard: expected translate: true, got false: a guard looks at translations, so images unlike training "
+                "go unnoticed; the parameter guard: off says that this is meant"
+            )
             return None
         if bundle.card.guard is None:
             self.get_logger().warning(
@@ -301,7 +310,8 @@ class ReachNode(LifecycleNode):
         try:
             image = read_image(message.encoding, message.height, message.width, message.step, message.data, big_endian)
         except InputError as error:
-            self._refuse_bad_image(str(error))
+            self._counters.bad_images += 1
+            self._refuse_image(str(error))
             return
         self._hand_over(message, image, now_s)
 
@@ -318,6 +328,8 @@ class ReachNode(LifecycleNode):
             return
         with self._lock:
             if self._supervisor.state is State.INACTIVE or not self._worker:
+                return
+            if arrived_s - self._known_age_s(message) < self._activated_s:  # it was under way when that came
                 return
             self._supervisor.receive_image(arrived_s)
             frame = Frame(message.header, content, arrived_s, self._supervisor.measured)
@@ -345,10 +357,6 @@ class ReachNode(LifecycleNode):
         )
         return False
 
-    def _refuse_bad_image(self, why: str) -> None:
-        self._counters.bad_images += 1
-        self._refuse_image(why)
-
     def _refuse_image(self, why: str) -> None:
         self.get_logger().warning(f"ignored: {why}", throttle_duration_sec=_REPEAT_S)
         with self._lock:
@@ -366,7 +374,7 @@ class ReachNode(LifecycleNode):
             if self._is_repeated(message):
                 self._supervisor.refuse_joint_state("expected a stamp of its own, got the one before again")
                 return
-            age_s, limit_s = self._joint_state_age_s(message), self._settings.joint_state_timeout_s
+            age_s, limit_s = self._known_age_s(message), self._settings.joint_state_timeout_s
             if age_s > limit_s:  # it has waited on the way, and the arm has gone on
                 why = "was this computer or the network busy, or do the clocks of arm and node differ (image_age_s)?"
                 self._supervisor.refuse_joint_state(
@@ -377,7 +385,7 @@ class ReachNode(LifecycleNode):
             self._act(self._check_way(now_s))
             self._report()
 
-    def _joint_state_age_s(self, message: JointState) -> float:
+    def _known_age_s(self, message: Image | CompressedImage | JointState) -> float:
         """Return how old it is by its stamp; 0 where stamps say nothing."""
         age_s = self._age_s(message) if self._settings.image_age_s else None
         return max(age_s or 0.0, 0.0)
@@ -421,7 +429,10 @@ class ReachNode(LifecycleNode):
         try:
             rgb = self._read(frame)
         except InputError as error:
-            self._refuse_bad_image(str(error))
+            self.get_logger().warning(f"ignored: {error}", throttle_duration_sec=_REPEAT_S)
+            with self._lock:
+                self._counters.bad_images += 1
+                self._supervisor.refuse_command(str(error))
             return
         prediction = self._predict(rgb)
         scores = self._score(frame, rgb, prediction)

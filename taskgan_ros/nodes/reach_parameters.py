@@ -89,8 +89,8 @@ class ReachParameters:
     guard_images: int = parameter(
         3, "so many images in a row that are unlike training stop the arm", minimum=1, maximum=100_000
     )
-    guard_fault_images: int = parameter(
-        40, "so many of them in a row are a fault, which needs a person; 0 are never one", minimum=0, maximum=100_000
+    guard_fault_s: float = parameter(
+        2.0, "no others for so long are a fault, which needs a person, s; 0 is never one", minimum=0.0, maximum=3600.0
     )
     image_timeout_s: float = parameter(0.25, "without an image for so long, hold, s", minimum=0.01, maximum=60.0)
     joint_state_timeout_s: float = parameter(

@@ -94,7 +94,8 @@ class Guard:
         if self._last is None or not np.array_equal(image, self._last[0]):
             self._last = image.copy(), joint_pos.copy()
             return False
-        return bool(np.max(np.abs(joint_pos - self._last[1])[self._driven]) > _MOVED_RAD)
+        way = np.angle(np.exp(1j * (joint_pos - self._last[1])))  # the short one: drivers count turns apart
+        return bool(np.max(np.abs(way[self._driven])) > _MOVED_RAD)
 
 
 def _or_infinite(score: float) -> float:

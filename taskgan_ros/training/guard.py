@@ -141,13 +141,15 @@ def fit_guard(task_model: TaskModel, translator: bytes, data: GuardData) -> tupl
         data: good images, and what F and f_X learned from.
 
     Raises:
-        InputError: too few target images or episodes.
+        InputError: too few target images or episodes, or images that are all the same.
     """
     target, held_out = data.target, data.held_out
     for what, dataset in (("target", target), ("held-out", held_out)):
         if dataset is not None and not is_enough(dataset):
             got = f"{len(dataset)} of {dataset.info.episodes}"
             raise InputError(f"guard: expected at least {_LEAST} {what} images of {_FOLDS} episodes, got {got}")
+        if dataset is not None and np.array_equal(dataset.images[1:], dataset.images[:-1]):
+            raise InputError(f"guard: expected {what} images that differ, got {len(dataset)} that are all the same")
     translate = _translator(translator)
     joints = [target.info.joint_names.index(name) for name in target.info.action_names]
     folds = np.searchsorted(np.unique(target.episode), target.episode) % _FOLDS

@@ -283,6 +283,53 @@ def test_a_second_publisher_that_takes_turns_with_the_arm_is_a_fault() -> None:
     np.testing.assert_array_equal(supervisor.measured, GOOD)
 
 
+def test_joint_states_count_once_they_have_gone_on_from_each_other_for_a_while() -> None:
+    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0], settle_s=0.5)
+    supervisor.activate(0.0)
+    for k in range(4):
+        assert frame(supervisor, 0.1 + 0.1 * k) is NOTHING
+        assert supervisor.measured is None
+    assert "expected 0.5 s of them without a jump first, got 0.30 s" in supervisor.reason
+    supervisor.receive_joint_state(0.45, NAMES, [0.9, 0.2])
+    for k in range(6):
+        assert frame(supervisor, 0.5 + 0.1 * k) is (COMMAND if k == 5 else NOTHING), "a jump starts the time anew"
+
+
+def test_two_publishers_from_the_start_never_get_a_command_nor_a_stop() -> None:
+    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0], settle_s=0.5)
+    supervisor.activate(0.0)
+    for k in range(100):
+        now_s = 0.01 * k
+        assert supervisor.receive_joint_state(now_s, NAMES, [0.9, 0.2] if k % 2 == 0 else GOOD) is NOTHING
+        supervisor.receive_image(now_s)
+        assert supervisor.receive_command(now_s, [0.1, 0.1], image_s=now_s) is NOTHING
+    assert (supervisor.state, supervisor.measured) == (State.FAULT, None)
+
+
+def test_a_joint_state_from_before_activation_that_comes_after_it_counts_for_nothing() -> None:
+    supervisor = Supervisor(NAMES)
+    supervisor.activate(1.0)
+    supervisor.receive_joint_state(0.9, NAMES, GOOD)
+    assert supervisor.measured is None
+
+
+def test_a_damaged_image_is_named_in_place_of_a_slow_policy(running: Supervisor) -> None:
+    for k in range(1, 10):
+        running.receive_joint_state(10 + 0.1 * k, NAMES, GOOD)
+        running.receive_image(10 + 0.1 * k)
+        running.refuse_command("expected a JPEG, got half of one")
+        running.tick(10 + 0.1 * k)
+    assert running.blocked_by == (Source.COMMANDS,)
+    assert running.reason.startswith(
+        "no commands for 0.90 s, expected within 0.5 s; the last was refused: expected a JPEG"
+    )
+    assert frame(running, 11.0) is COMMAND
+    running.receive_joint_state(11.6, NAMES, GOOD)
+    running.receive_image(11.6)
+    running.tick(11.6)
+    assert "slow policy" in running.reason
+
+
 def test_rare_glitches_are_no_fault_however_many() -> None:
     supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0])
     supervisor.activate(0.0)
@@ -355,8 +402,8 @@ def strange(supervisor: Supervisor, now_s: float) -> Action:
 
 @pytest.fixture
 def guarded() -> Supervisor:
-    """Return a supervisor that runs, and stops for three strange images in a row and breaks off for six."""
-    supervisor = Supervisor(NAMES, guard_images=(3, 6))
+    """Return a supervisor that runs, stops for three strange images in a row and breaks off for 0.25 s of them."""
+    supervisor = Supervisor(NAMES, guard_images=3, guard_fault_s=0.25)
     supervisor.activate(10.0)
     assert frame(supervisor, 10.0) is COMMAND
     return supervisor
@@ -371,9 +418,12 @@ def test_some_strange_images_in_a_row_stop_the_arm_once_and_one_that_is_not_lets
     assert frame(guarded, 10.55) is COMMAND
 
 
-def test_many_strange_images_in_a_row_need_a_person(guarded: Supervisor) -> None:
-    for k in range(6):
-        strange(guarded, 10.05 + 0.05 * k)
+@pytest.mark.parametrize("rate_hz", [8, 20, 200])
+def test_nothing_but_strange_images_for_long_needs_a_person(guarded: Supervisor, rate_hz: int) -> None:
+    for k in range(rate_hz // 4):
+        strange(guarded, 10.05 + k / rate_hz)
+        assert guarded.state is not State.FAULT
+    strange(guarded, 10.31)
     assert (guarded.state, guarded.blocked_by) == (State.FAULT, (Source.GUARD,))
     assert frame(guarded, 10.5) is NOTHING
     guarded.deactivate()
@@ -381,8 +431,14 @@ def test_many_strange_images_in_a_row_need_a_person(guarded: Supervisor) -> None
     assert frame(guarded, 11.1) is COMMAND
 
 
+def test_two_strange_images_with_nothing_between_are_not_many_however_long_it_was(guarded: Supervisor) -> None:
+    strange(guarded, 10.05)
+    strange(guarded, 15.0)
+    assert (guarded.state, guarded.blocked_by) == (State.HELD, (Source.COMMANDS,))
+
+
 def test_strange_images_keep_an_arm_from_starting_and_are_a_fault_only_where_that_is_asked_for() -> None:
-    supervisor = Supervisor(NAMES, guard_images=(1, 0))
+    supervisor = Supervisor(NAMES)
     supervisor.activate(0.0)
     assert {strange(supervisor, 0.05 * k) for k in range(1, 500)} == {NOTHING}
     assert (supervisor.state, supervisor.blocked_by) == (State.WAITING, (Source.GUARD,))

@@ -72,10 +72,11 @@ def test_scores_are_the_graphs_for_the_driven_joints_in_the_bundles_order(guarde
 
 def test_the_same_picture_again_is_frozen_once_the_arm_has_moved(guarded: Bundle) -> None:
     guard, still, moved = Guard(guarded), np.zeros(6), np.array([0.05, 0, 0, 0, 0, 0])
-    others = np.array([0, 0, 1.0, 1.0, 1.0, 1.0])
+    others, turned = np.array([0, 0, 1.0, 1.0, 1.0, 1.0]), np.array([2 * np.pi, 0, 0, 0, 0, 0])
     assert guard.score(plain(50), plain(0), still).values["frozen"] == 0
     assert guard.score(plain(50), plain(0), still).values["frozen"] == 0, "nothing moves in a still scene"
     assert guard.score(plain(50), plain(0), others).values["frozen"] == 0, "joints that are not driven may be unseen"
+    assert guard.score(plain(50), plain(0), turned).values["frozen"] == 0, "a turn that a driver lost is no way"
     assert guard.score(plain(50), plain(0), moved).values["frozen"] == math.inf
     assert "to the last pixel" in guard.score(plain(50), plain(0), moved).objection(1e9)
     assert guard.score(plain(51), plain(0), moved).values["frozen"] == 0

@@ -20,7 +20,7 @@ STRANGE = 180  # brightness above the limit of the tiny guard
 def test_strange_images_stop_the_arm_and_good_ones_let_it_go_on(
     lab: Lab, make_bundle: MakeBundle, wait_until: Wait
 ) -> None:
-    process = lab.start_reach(make_bundle(guard=True), guard_fault_images=0)
+    process = lab.start_reach(make_bundle(guard=True), guard_fault_s=0.0)
     lab.feed_joint_states()
     stop_good = lab.feed_images()
     lab.until_commanded()
@@ -52,11 +52,12 @@ def test_a_strange_image_among_good_ones_stops_nothing(lab: Lab, make_bundle: Ma
 
 
 def test_many_in_a_row_need_a_person(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
-    process = lab.start_reach(make_bundle(guard=True), guard_fault_images=10)
+    process = lab.start_reach(make_bundle(guard=True), guard_fault_s=0.5)
     lab.feed_joint_states()
     stop = lab.feed_images(value=STRANGE)
     wait_until(lambda: lab.diagnostics().get("level") == 2, "an error in the diagnostics")
-    assert "10 images in a row unlike training" in process.text
+    assert "fault: " in process.text
+    assert "images in a row unlike training" in process.text
     stop()
     lab.feed_images()
     time.sleep(0.5)
@@ -116,3 +117,11 @@ def test_a_guard_that_loads_and_does_not_run_is_refused_before_the_arm_moves(lab
     assert not lab.change("configure")
     assert "cannot configure" in process.text
     assert "Gather" in process.text
+
+
+def test_a_bundle_without_its_translator_has_no_guard_and_says_so(lab: Lab, make_bundle: MakeBundle) -> None:
+    process = lab.start_reach(make_bundle(guard=True), translate="false")
+    assert "guard: expected translate: true, got false" in process.text
+    lab.feed_joint_states()
+    lab.feed_images(value=STRANGE)
+    lab.until_commanded()

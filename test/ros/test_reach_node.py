@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import signal
 import time
 from array import array
@@ -20,7 +21,7 @@ from PIL import Image as PillowImage
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64, Header, String
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
@@ -193,6 +194,40 @@ def test_joint_states_of_a_second_publisher_are_not_followed(
         np.testing.assert_allclose(message.points[-1].positions, lab.ready, atol=0.3)
 
 
+def test_two_publishers_of_joint_states_from_the_start_get_no_command(
+    lab: Lab, make_bundle: MakeBundle, wait_until: Wait
+) -> None:
+    lab.start_reach(make_bundle())
+    offsets = itertools.cycle([0.5, 0.0])
+
+    def either() -> JointState:
+        message, offset = lab.joint_state(), next(offsets)
+        message.position = [angle + offset for angle in lab.ready]
+        return message
+
+    lab.feed_images()
+    lab.feed(lab.joint_states, either, rate_hz=50)
+    wait_until(lambda: lab.diagnostics().get("level") == 2, "an error in the diagnostics")
+    assert "or a second publisher?" in str(lab.diagnostics()["message"])
+    assert not lab.trajectories
+
+
+def test_an_image_from_before_activation_that_comes_after_it_moves_nothing(
+    lab: Lab, make_bundle: MakeBundle, wait_until: Wait
+) -> None:
+    lab.start_reach(make_bundle(), image_age_s=60.0)
+    assert lab.change("deactivate")
+    lab.feed_joint_states()
+    old = lab.image()
+    assert lab.change("activate")
+    wait_until(lambda: "waiting: no images yet" in str(lab.diagnostics().get("message")), "joint states that count")
+    lab.images.publish(old)
+    time.sleep(0.3)
+    assert not lab.trajectories
+    lab.images.publish(lab.image())
+    wait_until(lambda: lab.trajectories, "a command")
+
+
 def test_a_joint_state_that_is_repeated_counts_as_none(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
     lab.start_reach(make_bundle())
     same = lab.joint_state()
@@ -353,8 +388,13 @@ def test_compressed_images_are_taken_and_a_damaged_one_is_refused(
     assert not lab.trajectories
     assert "ignored: image: expected" in process.text
     stop()
-    lab.feed(publisher, lambda: image(file.getvalue()), rate_hz=20)
+    stop = lab.feed(publisher, lambda: image(file.getvalue()), rate_hz=20)
     lab.until_commanded()
+    stop()
+    lab.feed(publisher, lambda: image(file.getvalue()[:-100]), rate_hz=20)
+    lab.until_held()
+    reason = "expected within 0.5 s; the last was refused: image: expected"
+    wait_until(lambda: reason in str(lab.diagnostics().get("message")), "the reason")
 
 
 def test_a_camera_that_sees_less_than_the_bundle_saw_is_refused(

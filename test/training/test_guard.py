@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from taskgan_ros import cli
 from taskgan_ros.data.dataset import load_dataset
+from taskgan_ros.errors import InputError
 from taskgan_ros.policy.bundle import GUARD, TRANSLATOR, load_bundle
 from taskgan_ros.policy.guard import Guard
 from taskgan_ros.policy.policy import Policy
@@ -117,6 +119,22 @@ def test_a_task_that_says_what_to_do_compares_no_pose(collected: Collected, bund
     network = TaskModel(len(target.info.action_names), (target.info.height, target.info.width))
     _, card = fit_guard(network, (bundle / TRANSLATOR).read_bytes(), GuardData(source, target))
     assert card.scores == ("camera", "translation")
+
+
+def test_images_that_are_all_the_same_are_refused(bundle: Path, source: Path, many: Path) -> None:
+    data = load_dataset(many)
+    same = dataclasses.replace(data, images=np.broadcast_to(data.images[:1], data.images.shape))
+    network = TaskModel(len(data.info.action_names), (data.info.height, data.info.width))
+    with pytest.raises(InputError, match="expected target images that differ, got 96 that are all the same"):
+        fit_guard(network, (bundle / TRANSLATOR).read_bytes(), GuardData(load_dataset(source), same))
+
+
+def test_an_arm_that_never_moved_makes_a_guard(bundle: Path, source: Path, many: Path) -> None:
+    data = load_dataset(many)
+    still = dataclasses.replace(data, joint_pos=np.broadcast_to(data.joint_pos[:1], data.joint_pos.shape))
+    network = TaskModel(len(data.info.action_names), (data.info.height, data.info.width))
+    _, card = fit_guard(network, (bundle / TRANSLATOR).read_bytes(), GuardData(load_dataset(source), still))
+    assert all(np.isfinite(list(found.values())).all() for found in card.quantiles.values())
 
 
 def test_what_does_not_fit_is_refused_and_leaves_nothing(
