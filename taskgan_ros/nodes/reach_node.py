@@ -324,7 +324,8 @@ class ReachNode(LifecycleNode):
     def _hand_over(
         self, message: Image | CompressedImage, content: RawImage | CompressedImage, arrived_s: float
     ) -> None:
-        if not self._is_of_now(message):
+        if objection := self._stamp_objection(message):
+            self._refuse_image(f"image: expected a stamp {objection}")
             return
         with self._lock:
             if self._supervisor.state is State.INACTIVE or not self._worker:
@@ -335,27 +336,24 @@ class ReachNode(LifecycleNode):
             frame = Frame(message.header, content, arrived_s, self._supervisor.measured)
             self._counters.dropped_images += self._worker.put(frame)
 
-    def _is_of_now(self, message: Image | CompressedImage) -> bool:
-        """Return whether the image's stamp is near enough to the clock, and refuse it if not."""
+    def _stamp_objection(self, message: Image | CompressedImage) -> str:
+        """Return which stamp was expected in place of the image's, or nothing where that is of now and a new one."""
         age_s, limit_s = self._age_s(message), self._settings.image_age_s
         if not limit_s or age_s is None:
-            return True
-        behind_s = self._image_stamp_s - seconds(message.header.stamp)
-        if 0 <= behind_s <= _REPLAYED_S:
-            got = f"one {behind_s:.3f} s before the last: is there a second camera?"
-            again = "the one before again: does the camera stand still?"
-            self._refuse_image(f"image: expected a stamp of its own, got {got if behind_s else again}")
-            return False
-        if abs(age_s) <= limit_s:
-            self._image_stamp_s = seconds(message.header.stamp)
-            return True
-        self._counters.old_images += 1
-        age = f"{age_s:.3f} s old" if age_s > 0 else f"{-age_s:.3f} s in the future"
-        self._refuse_image(
-            f"image: expected a stamp within {limit_s:g} s (image_age_s) of this node's clock, got one {age}: "
-            "an old image, or the clocks of camera and node differ"
-        )
-        return False
+            return ""
+        stamp_s = seconds(message.header.stamp)
+        behind_s = self._image_stamp_s - stamp_s
+        if behind_s == 0:
+            return "of its own, got the one before again: does the camera stand still?"
+        if abs(age_s) > limit_s:
+            self._counters.old_images += 1
+            age = f"{age_s:.3f} s old" if age_s > 0 else f"{-age_s:.3f} s in the future"
+            limit = f"within {limit_s:g} s (image_age_s) of this node's clock"
+            return f"{limit}, got one {age}: an old image, or the clocks of camera and node differ"
+        if 0 < behind_s <= _REPLAYED_S:
+            return f"of its own, got one {behind_s:.3f} s before the last: is there a second camera?"
+        self._image_stamp_s = stamp_s
+        return ""
 
     def _refuse_image(self, why: str) -> None:
         self.get_logger().warning(f"ignored: {why}", throttle_duration_sec=_REPEAT_S)

@@ -363,7 +363,7 @@ def test_a_bad_image_neither_commands_nor_ends_the_node(lab: Lab, make_bundle: M
 
     wait_until(publish_all, "all the bad images in the diagnostics")
     assert not lab.trajectories
-    assert lab.diagnostics()["message"].startswith("waiting: no images yet")
+    wait_until(lambda: str(lab.diagnostics()["message"]).startswith("waiting: no images yet"), "the reason")
     assert "ignored: image: expected an encoding of ['rgb8', 'bgr8', " in process.text
     lab.feed_images(height=48, width=64, encoding="bgra8", step=300, data=array("B", [100]) * (300 * 48))
     lab.until_commanded()
