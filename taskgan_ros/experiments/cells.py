@@ -31,6 +31,7 @@ _DONE, _SECONDS, _LOCK = "done.json", "seconds", "lock"
 _BUNDLED = "skimage:"  # photos that are fixed by the version of scikit-image
 _CODE = ("taskgan_ros", "config")
 _FREE = ("out", "resume", "device", "workers", "log_every", "show_every", "save_every")  # change no result
+_NEWER = ("task_model",)  # options that older keys lack: where they are not given, those stay as they were
 _NODE_ONLY = ("max_acceleration", "max_jerk")  # of an arm's joints; the simulation does not know them
 _NAMED = {"domain": "domains", "paired": "domains", "scene": "scenes"}  # options that name files, and their kinds
 
@@ -125,7 +126,8 @@ class Cache:
 
     def _hash(self, cell: Cell, digests: Mapping[str, str | None]) -> str:
         config = self._config(cell, {name: Path(name) for name in cell.needs}, Path("out"), resume=False)
-        plain = {name: value for name, value in to_plain(config).items() if name not in (*_FREE, *cell.needs)}
+        unset = [name for name in _NEWER if getattr(config, name, None) is None]
+        plain = {name: value for name, value in to_plain(config).items() if name not in (*_FREE, *cell.needs, *unset)}
         files = [_content(kind, plain[name]) for name, kind in _NAMED.items() if plain.get(name)]
         text = json.dumps([cell.step, plain, files, digests], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

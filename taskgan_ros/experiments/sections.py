@@ -23,7 +23,7 @@ _REGIMES = {  # of figure 9, and what each learns from
 }
 _METHODS = {
     "domain-randomisation": "f trained on randomised simulation",
-    "mmd": "f trained on both domains, features held together by the maximum mean discrepancy",
+    "mmd": "f_X, trained on while both domains' features are drawn together by the maximum mean discrepancy",
     "simgan": "F by SimGAN's objective",
     "cyclegan": "F by CycleGAN's",
     "pix2pix": "F by pix2pix's",
@@ -342,7 +342,7 @@ SECTIONS = {
         "Ways across the gap that the paper names (section 2) but does not measure, from the same datasets. Every F is "
         "the same network, has as many steps as the default recipe (rcan those of its first part), and stands before "
         "the same f_X, without step 3. simgan, cyclegan and pix2pix have no use for randomised simulation; "
-        "domain-randomisation learns from it alone, as many steps as f_X.",
+        "domain-randomisation learns from it alone, as many steps as f_X; mmd goes on from f_X, as long as step 3.",
         _write_methods,
     ),
 }

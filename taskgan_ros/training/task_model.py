@@ -67,6 +67,9 @@ class TaskModelConfig(RunOptions):
     """Adapt to only the first so many images of `target`."""
     mmd_weight: Annotated[float, pydantic.Field(ge=0)] = 0.0
     """Weight of the maximum mean discrepancy between the features of `dataset` and of `target` (Tzeng et al. 2014)."""
+    task_model: Path | None = None
+    """Run of a task model of the same domain to go on from, in place of random weights. Adapting needs one: from random
+    weights the features of both domains agree soonest where they say nothing."""
 
 
 @config_dataclass
@@ -243,14 +246,19 @@ def train_task_model(config: TaskModelConfig) -> dict[str, float]:
     dataset = load_dataset(config.dataset)
     device = pick_device(config.device)
     split = split_dataset(dataset, config.validation, config.validation_share, config.seed)
-    scale = label_scale(dataset.actions[split.training])
+    begun = load_task_model(config.task_model) if config.task_model else None
+    if begun:
+        check_compatible(begun[1].data, dataset.info)
+        check_domain(f"dataset: {config.dataset}", begun[1].data.domain, dataset.info.domain)
+    scale = begun[1].scale if begun else label_scale(dataset.actions[split.training])
     training, held_out = split.banks(config.images, scale, device)
     others = _load_others(config, dataset.info, scale, device)
     distributed.check_shares(batch_size=config.batch_size)
     run = Run("task_model", config)
     write_learned(run.path, Learned(data=dataset.info, label_scale=tuple(scale.tolist()), images=len(training)))
     torch.manual_seed(config.seed)
-    network = TaskModel(len(scale), (dataset.info.height, dataset.info.width)).to(device)
+    network = begun[0] if begun else TaskModel(len(scale), (dataset.info.height, dataset.info.width))
+    network = network.to(device)
     arguments = network, [(training, config.batch_size)], {"error": held_out}, config, config.steps
     trainer = AdaptingTrainer(others, *arguments) if others is not None else TaskModelTrainer(*arguments)
     return train(run, trainer, schedule_of(config), config.seed, "task model")

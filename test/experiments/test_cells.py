@@ -80,6 +80,17 @@ def test_another_option_seed_or_source_is_another_result(cache: Cache, other: Ce
     assert cache.key(other) != cache.key(number(1))
 
 
+def test_an_option_that_came_later_changes_keys_only_where_it_is_given(cache: Cache) -> None:
+    @dataclass(frozen=True)
+    class Newer(AddConfig):
+        task_model: Path | None = None
+
+    newer = Cache(cache.folder, {"add": Step(Newer, add)})
+    assert newer.key(number(1)) == cache.key(number(1))
+    given = Cell("given", "add", 0, {"number": 1, "task_model": Path("run")}, {})
+    assert newer.key(given) != newer.key(number(1))
+
+
 def test_a_cell_that_was_stopped_goes_on_and_its_time_counts(cache: Cache) -> None:
     cell = number(13)
     with pytest.raises(KeyboardInterrupt):
