@@ -198,18 +198,18 @@ class ReachNode(LifecycleNode):
         )
         self._supervisor = Supervisor(
             arm.joint_names,
-            wanted.image_timeout_s,
-            wanted.joint_state_timeout_s,
-            wanted.command_timeout_s,
-            wanted.arrived_images,
-            wanted.guard_images,
-            wanted.guard_fault_s,
-            arm.lower - wanted.limit_tolerance_rad,
-            arm.upper + wanted.limit_tolerance_rad,
-            arm.max_velocity,
-            wanted.accept_jumps,
-            _SETTLE_S,
-            self._is_held,
+            image_timeout_s=wanted.image_timeout_s,
+            joint_state_timeout_s=wanted.joint_state_timeout_s,
+            command_timeout_s=wanted.command_timeout_s,
+            arrived_images=wanted.arrived_images,
+            guard_images=wanted.guard_images,
+            guard_fault_s=wanted.guard_fault_s,
+            lower=arm.lower - wanted.limit_tolerance_rad,
+            upper=arm.upper + wanted.limit_tolerance_rad,
+            max_velocity=arm.max_velocity,
+            accept_jumps=wanted.accept_jumps,
+            settle_s=_SETTLE_S,
+            is_held=self._is_held,
         )
         self._bundle_fov = bundle.camera_fov if wanted.camera_fov else 0.0
         image = bundle.card.image
