@@ -13,8 +13,9 @@ from report import ROOT, as_text
 HEAD = """# How reliable the node is
 
 Every table here is what its command measured; `benchmarks/reliability_page.py` makes this page from the JSON in
-`docs/reliability/`. Run the commands from the repository's root with `.venv/bin/python`. All but the first are of the
-shipped bundle `reach_target_wood` in a real `reach_node` process, over real DDS on one machine."""
+`docs/reliability/`. Run the commands from the repository's root with `.venv/bin/python`, which `make setup-test` makes.
+All but the first are of the shipped bundle `reach_target_wood` in a real `reach_node` process, over real DDS on one
+machine."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,9 @@ JPEG has no checksum: of those with flipped bits, only such are sent as do not d
         """\
 Each fault comes while the node drives the simulated cell's arm. Times are medians from the cause: until the stop is
 sent, until the arm stands by the cell's own joint speeds, and from the fault's end until commands go on. Speed and
-acceleration are the largest, as shares of the arm file's limits. Commands go on by themselves, or, after a fault of the
-node's, from when a person has activated it again.""",
+acceleration are the largest, as shares of the arm file's limits; by the cell's joint states, which come at uneven
+times, an acceleration is known to a tenth. Commands go on by themselves, or, after a fault of the node's, from when a
+person has activated it again: half a second of joint states comes first.""",
         picture="timeline.png",
         options="--picture docs/reliability/timeline.png",
     ),

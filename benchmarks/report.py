@@ -65,7 +65,7 @@ def _origin() -> dict[str, object]:
     return {
         "command": shlex.join([str(command), *sys.argv[1:]]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "commit": _commit(),
+        "commit": COMMIT,
         "machine": {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()},
     }
 
@@ -77,3 +77,6 @@ def _commit() -> str:
         return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
+
+
+COMMIT = _commit()  # of the code that measures, before it writes its results among the code's files

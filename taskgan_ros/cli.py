@@ -19,6 +19,7 @@ Verb = Callable[[Sequence[str]], int | None]
 T = TypeVar("T")
 
 EXIT_INPUT_ERROR, EXIT_INTERRUPTED = 2, 130
+_ROS = "rclpy", "sensor_msgs", "trajectory_msgs", "std_srvs", "std_msgs", "diagnostic_msgs", "lifecycle_msgs"
 
 
 def _parse(config: type[T], arguments: Sequence[str], verb: str) -> T:
@@ -176,16 +177,10 @@ def _missing(error: ModuleNotFoundError) -> int:
     root = (error.name or "").split(".")[0]
     if root == "taskgan_ros":
         raise error
-    ros = root in (
-        "rclpy",
-        "sensor_msgs",
-        "trajectory_msgs",
-        "std_srvs",
-        "std_msgs",
-        "diagnostic_msgs",
-        "lifecycle_msgs",
-    )
-    hint = "source a ROS 2 installation, or pip install '.[ros-wheels]'" if ros else "pip install '.[training]'"
+    extra = {"skimage": "experiments", **dict.fromkeys(_ROS, "ros-wheels")}.get(root, "training")
+    hint = f"pip install -e '.[{extra}]'"
+    if root in _ROS:
+        hint = f"source a ROS 2 installation, or {hint}"
     print(f"taskgan: expected the Python module {root}, got none: {hint}", file=sys.stderr)
     return EXIT_INPUT_ERROR
 

@@ -83,17 +83,20 @@ def test_wrong_options_are_refused(words: list[str], message: str, capsys: pytes
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("missing", "words"), [("h5py", ["collect"]), ("torch", ["refine"])])
-def test_a_missing_module_is_named_with_the_extra_that_brings_it(missing: str, words: list[str]) -> None:
-    done = run_without(missing, words=words)
+@pytest.mark.parametrize(
+    ("missing", "verb", "extra"),
+    [("h5py", "collect", "training"), ("torch", "refine", "training"), ("skimage", "reproduce", "experiments")],
+)
+def test_a_missing_module_is_named_with_the_extra_that_brings_it(missing: str, verb: str, extra: str) -> None:
+    done = run_without(missing, words=[verb])
     assert done.returncode == 2
-    assert done.stderr == f"taskgan: expected the Python module {missing}, got none: pip install '.[training]'\n"
+    assert done.stderr == f"taskgan: expected the Python module {missing}, got none: pip install -e '.[{extra}]'\n"
 
 
 def test_without_ros_reach_says_where_to_get_it(bundle: Path, tmp_path: Path) -> None:
     done = run_without("rclpy", words=["reach", "--bundle", str(bundle), "--out", str(tmp_path / "out")])
     assert done.returncode == 2
-    hint = "source a ROS 2 installation, or pip install '.[ros-wheels]'"
+    hint = "source a ROS 2 installation, or pip install -e '.[ros-wheels]'"
     assert done.stderr == f"taskgan: expected the Python module rclpy, got none: {hint}\n"
     assert list(tmp_path.iterdir()) == []
 

@@ -93,6 +93,7 @@ def reproduce(config: ReproduceConfig) -> int:
         raise KeyboardInterrupt(what) from error
     finally:
         run.write()
+        run.say_where()
 
 
 class _Run:
@@ -147,6 +148,12 @@ class _Run:
         for cell, fault in self._failed.items():
             print_line(f"{cell.label} failed: {fault}")
         return 1 if self._failed else 0
+
+    def say_where(self) -> None:
+        """Say what there is now, and where."""
+        known = sum(self._record(cell).figures is not None for cell in self._shown)
+        report = self._results.with_suffix(".md")
+        print_line(f"{report}: {known} of {len(self._shown)} measurements; figures in {self._results.name}")
 
     def _collects(self, cell: Cell) -> bool:
         return STEPS[cell.step].suffix == ".h5"

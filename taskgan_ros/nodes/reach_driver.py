@@ -6,6 +6,7 @@ import json
 import time
 from bisect import bisect_left
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final
 
@@ -143,11 +144,13 @@ class Driver:
                 raise SessionError(f"expected images of {SIM_NODE}, got none for {silent_s:.0f} s")
         self._recording = None
         recording.stop()
+        said = self.reach_status.get("message", "")
         self.change_state("deactivate")
-        return recording.episode(length_s)
+        dropped, strange = self._read_counts()
+        return replace(recording.episode(length_s), said=said, dropped_frames=dropped, strange_images=strange)
 
-    def read_dropped_frames(self) -> int:
-        """Return how many images `reach_node` replaced by newer ones in the episode that has just ended.
+    def _read_counts(self) -> tuple[int, int]:
+        """Return how many images `reach_node` replaced by newer ones, and found strange, in the episode that has ended.
 
         Raises:
             SessionError: it does not say.
@@ -155,7 +158,7 @@ class Driver:
         self.reach_status = {}  # what it said while active is not the last word
         what = f"the counts of {REACH_NODE}"
         self._wait(what, lambda: self.reach_status.get("state") == "inactive", _ANSWER_S)
-        return int(self.reach_status["dropped_images"])
+        return int(self.reach_status["dropped_images"]), int(self.reach_status["strange_images"])
 
     def film(self, wanted: bool) -> None:
         """Keep images and translations from now on, or no longer; `reach_node` translates for us only while we do."""

@@ -10,7 +10,7 @@ import time
 from bisect import bisect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -206,9 +206,10 @@ class _Session:
         self._recording = self._driver.start_episode()
         episode = self._driver.run_episode(self._recording, self._plan.length_s)
         arrived_s = episode.arrived_s(self._plan.scene.threshold_m)
-        note = "" if len(episode.latencies_s) else f"no commands: {self._driver.reach_status.get('message', '')}"
+        stopped = episode.said if arrived_s is None else ""
+        note = stopped if len(episode.latencies_s) else f"no commands: {episode.said}"
         self._display.say_result(self._number, episode.final_distance_m, arrived_s, note)
-        return replace(episode, dropped_frames=self._driver.read_dropped_frames())
+        return episode
 
     def _wait_for(self, what: str) -> None:
         self._waiting_for, self._waiting_since_s = what, time.monotonic()

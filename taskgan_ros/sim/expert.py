@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from taskgan_ros.sim.episode import CellState, Episode, goal_distance
+from taskgan_ros.errors import InputError
+from taskgan_ros.sim.episode import CellState, Episode, goal_distance, goal_position, solve_ik
 from taskgan_ros.sim.scene import Scene, Stage
 
 Array = NDArray[np.float64]
@@ -32,6 +33,23 @@ def velocity_label(scene: Scene, state: CellState, solution: Array) -> Array:
     if norm == 0:
         return np.zeros_like(step)
     return step / norm * goal_distance(scene, state) * scene.approach_gain
+
+
+def recorded_label(scene: Scene, joint_pos: Array, cube_xy: Array) -> Array:
+    """Return `velocity_label` (J,) in rad/s for a recording of a real arm.
+
+    Args:
+        scene: what the arm stands in.
+        joint_pos: (n,) rad, all joints of the arm.
+        cube_xy: (2,) m, the cube's centre in the frame of the arm's base.
+
+    Raises:
+        InputError: the tip cannot reach the goal above that cube.
+    """
+    solution = solve_ik(scene, goal_position(scene, cube_xy))
+    if solution is None:
+        raise InputError(f"expected a cube that the arm can reach, got one at {np.round(cube_xy, 3).tolist()} m")
+    return velocity_label(scene, CellState(joint_pos, cube_xy), solution)
 
 
 def angle_label(scene: Stage, state: CellState) -> Array:

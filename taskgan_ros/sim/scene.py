@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import pydantic
@@ -23,7 +23,13 @@ def ordered(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
-Range = Annotated[tuple[float, float], pydantic.AfterValidator(ordered)]
+def both_ends(bounds: Any) -> Any:
+    """Let a number be a range that begins and ends there."""
+    is_number = isinstance(bounds, (int, float)) and not isinstance(bounds, bool)
+    return (bounds, bounds) if is_number else bounds
+
+
+Range = Annotated[tuple[float, float], pydantic.BeforeValidator(both_ends), pydantic.AfterValidator(ordered)]
 
 
 @config_dataclass

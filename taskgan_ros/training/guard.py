@@ -124,6 +124,8 @@ class GuardData:
         assert first is not None
         if third is not None:
             check_domain(f"held out: {held_out}", target.info.domain, third.info.domain)
+            if again := len(_digests(third) & _digests(target)):
+                raise InputError(f"{held_out}: expected images that trained nothing, got {again} of the target's")
         return cls(first, target, second, third)
 
 
@@ -316,6 +318,10 @@ def _translator(graph: bytes) -> Translate:
         return np.concatenate(chunks)
 
     return translate
+
+
+def _digests(dataset: Dataset) -> set[int]:
+    return {hash(image.tobytes()) for image in dataset.images}
 
 
 def _some(dataset: Dataset, most: int) -> Dataset:

@@ -87,7 +87,7 @@ def train(run: Run, trainer: Trainer, schedule: Schedule, seed: int, what: str) 
             if stop and not last:
                 distributed.first(run.close)
                 raise Interrupted(
-                    f"stopped after step {done} of {schedule.steps}; go on with --resume --out {run.path}"
+                    f"stopped after step {done} of {schedule.steps}; go on with the same command and --resume"
                 )
     if not figures:
         figures = distributed.first(trainer.validate)

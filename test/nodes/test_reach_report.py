@@ -28,7 +28,7 @@ def make_episode(index: int, final_m: float, film_px: int = 0) -> Episode:
     frames = tuple(make_frame(time_s, film_px) for time_s in times_s[::2] if film_px)
     latencies_s = np.full(201, 0.060)
     latencies_s[-3:] = 0.100
-    return Episode(index, times_s, distances_m, times_s, latencies_s, 3, frames)
+    return Episode(index, times_s, distances_m, times_s, latencies_s, 3, 2, "held: by a person", frames)
 
 
 def make_frame(time_s: float, size: int) -> Frame:
@@ -45,9 +45,10 @@ def test_the_figures_are_those_of_evaluate_and_those_of_a_running_loop(scene: Sc
     assert values["command"] == "taskgan reach"
     assert values["latency_ms"] == {"p50": 60.0, "p99": 100.0}
     assert values["rate_hz"] == pytest.approx(20)
-    assert values["dropped_frames"] == 6
+    assert (values["dropped_frames"], values["strange_images"]) == (6, 4)
     first, second = values["episode_details"]
     assert (first["success"], second["success"]) == (True, False)
+    assert (second["node_said"], second["strange_images"]) == ("held: by a person", 2)
     assert first["arrived_s"] == pytest.approx(4 * 0.30 / 0.38, abs=0.06)
     assert second["arrived_s"] is None
     assert first["distance_m"][20] == pytest.approx(0.21)

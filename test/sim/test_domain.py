@@ -20,7 +20,8 @@ GUIDE = Path(__file__).parents[2] / "docs" / "domains.md"
         ({"table.pattern": "wood"}, "table.pattern: expected no such field, got 'wood'"),
         ({"light": None}, "light: expected this field, got none"),
         ({"light.ambient": None}, "light.ambient: expected this field, got none"),
-        ({"light.ambient": 0.5}, "light.ambient: Input should be a valid tuple, got 0.5"),
+        ({"light.ambient": "dim"}, "light.ambient: Input should be a valid tuple, got 'dim'"),
+        ({"light.ambient": True}, "light.ambient: Input should be a valid tuple, got True"),
         ({"light.ambient": [0.5, 0.2]}, "light.ambient: Value error, expected [lowest, highest], got [0.5, 0.2]"),
         ({"light.shadows": "some"}, "light.shadows: Input should be a valid boolean"),
         ({"light.sway_period_s": 0}, "light.sway_period_s: Input should be greater than 0, got 0"),
@@ -50,6 +51,12 @@ def test_a_domain_file_with_a_fault_is_refused(
     with pytest.raises(InputError) as error:
         load_domain(path)
     assert f"{path}: {message}" in str(error.value)
+
+
+def test_a_number_is_a_range_that_begins_and_ends_there(yaml_file: Callable[..., Path]) -> None:
+    domain = load_domain(yaml_file("domains", "source", {"light.ambient": 0.5, "sensor.jpeg_quality": 90}))
+    assert domain.light.ambient == (0.5, 0.5)
+    assert domain.sensor.jpeg_quality == (90, 90)
 
 
 def test_the_guides_example_is_a_domain(tmp_path: Path) -> None:

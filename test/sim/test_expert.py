@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from taskgan_ros.control.limits import integrate
+from taskgan_ros.errors import InputError
 from taskgan_ros.sim import expert
 from taskgan_ros.sim.episode import CellState, goal_distance, sample_episode, sample_test_episode
 from taskgan_ros.sim.scene import load_scene
@@ -30,6 +32,14 @@ def test_the_path_ends_at_rest() -> None:
         np.testing.assert_array_equal(
             expert.velocity_label(SCENE, last.moved_to(episode.solution), episode.solution), np.zeros(3)
         )
+
+
+def test_a_recorded_label_is_the_collected_one_and_a_cube_out_of_reach_is_refused() -> None:
+    episode = sample_episode(SCENE, 0, 3)
+    label = expert.recorded_label(SCENE, episode.state.joint_pos, episode.state.cube_xy)
+    np.testing.assert_allclose(label, expert.velocity_label(SCENE, episode.state, episode.solution))
+    with pytest.raises(InputError, match=r"expected a cube that the arm can reach, got one at \[2.0, 0.0\] m"):
+        expert.recorded_label(SCENE, episode.state.joint_pos, np.array([2.0, 0.0]))
 
 
 def test_a_velocity_label_is_the_way_to_the_solution_with_the_distance_as_its_l1_norm() -> None:

@@ -149,7 +149,9 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(
         return capsys.readouterr().err.splitlines()[-1]
 
     assert "expected at least 50 target images of 5 episodes, got 48 of 3" in refused(*usual, "--target", target)
-    few = ("--target", many, "--held-out", target)
+    again = ("--target", many, "--held-out", target)
+    assert "expected images that trained nothing, got 48 of the target's" in refused(*usual, *again)
+    few = ("--target", many, "--held-out", collected("target_wood", episodes=3, seed=9))
     assert "expected at least 50 held-out images of 5 episodes, got 48 of 3" in refused(*usual, *few)
     assert "expected the domain target_wood, got target_a" in refused(
         *usual, "--target", collected("target_a", episodes=6)
