@@ -67,7 +67,8 @@ def resolve(kind: str, name_or_path: str | Path) -> Path:
     if file.is_file():
         return file
     names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
-    raise InputError(f"{kind}: expected a file or one of [{names}], got {str(name_or_path)!r}")
+    missing = ", which is no file" if is_path(name_or_path) else ""
+    raise InputError(f"{kind}: expected a file or one of [{names}], got {str(name_or_path)!r}{missing}")
 
 
 def load(cls: type[T], path: Path) -> T:

@@ -256,11 +256,12 @@ def _report(plan: _Plan, console: Console, episodes: Sequence[Episode]) -> None:
     asked = EvaluateConfig(config.bundle, config.domain, len(episodes), config.seed)
     figures = reach_report.figures(episodes, scene, asked, _shown_command(plan))
     figures["taskgan_version"] = taskgan_ros.__version__
+    filmed = "episode" if len(episodes) == 1 else f"{min(_FILMED_EPISODES, len(episodes))} episodes"
     arrived = sum(episode.arrived_s(scene.threshold_m) is not None for episode in episodes)
     title = f"{plan.bundle.card.name} in {config.domain}: {arrived} of {len(episodes)} arrived"
     files = [
         (plan.out / reach_report.FIGURES, "every figure"),
-        (plan.out / reach_report.ANIMATION, "camera beside translation"),
+        (plan.out / reach_report.ANIMATION, f"camera beside translation, in the first {filmed}"),
         (plan.out / reach_report.PLOT, "distance over time"),
     ]
     try:
