@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import importlib.util
 import json
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -105,6 +106,15 @@ def test_defaults_of_arguments_and_yaml_are_those_of_the_node(node: str) -> None
     for name, value in file.items():
         expected = list(own[name]) if isinstance(own[name], tuple) else own[name]
         assert (value, type(value)) == (expected, type(expected)), f"{name}: a double without its point ends the node"
+
+
+def test_the_guides_file_of_parameters_gives_the_node_what_it_has_and_no_argument() -> None:
+    (example,) = re.findall(r"```yaml\n# my_arm.yaml\n(.*?)```", (ROOT / "docs" / "node.md").read_text(), re.DOTALL)
+    own, values = dataclasses.asdict(PARAMETERS["reach_node"]), yaml.safe_load(example)["/**/reach_node"]
+    for name, value in values["ros__parameters"].items():
+        expected = list if isinstance(own[name], tuple) else type(own[name])
+        assert isinstance(value, expected), name
+    assert not given_parameters("reach_node") & set(values["ros__parameters"])
 
 
 def test_choices_are_those_of_the_node() -> None:
