@@ -36,10 +36,8 @@ class JointCommander:
 
     A trajectory goes on from where the arm is, which is where it was measured and as far as it was sent since, at the
     command's velocity for `horizon_s`, and then comes to a smooth stop: what the arm does without a next one, whoever
-    has failed. A measurement that contradicts the last trajectory by more than accelerations explain moves that start
-    by no more than those would: an arm that is pushed or blocked is followed as fast, and a wrong one does little.
-    Between its points it goes straight, at constant speed; a velocity there would make it a cubic that dips and
-    overshoots where the arm is not exactly where it was thought to be. What limits it, the first before the others
+    has failed. Between its points it goes straight, at constant speed; a velocity there would make it a cubic that dips
+    and overshoots where the arm is not exactly where it was thought to be. What limits it, the first before the others
     where they contradict each other:
 
     - positions: the arm file's, `margin_rad` inside; speed falls towards them so that the stop still fits.
@@ -76,7 +74,6 @@ class JointCommander:
     _sent: deque[tuple[float, Motion]] = field(init=False, repr=False)
     _followed: deque[tuple[float, Array, Array]] = field(init=False, repr=False)
     _acceleration: Array = field(init=False, repr=False)
-    _began: tuple[float, Array] | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         """Check what does not change.
@@ -161,7 +158,7 @@ class JointCommander:
             raise InputError(f"age of the joint state: expected 0 s or more, got {age_s}")
         if age_s >= self.horizon_s:
             return self.stop(now_s, here, age_s)
-        start, (last, since_s) = self._start(now_s, here, age_s), self._last(now_s)
+        start, (last, since_s) = here + self._way(now_s, age_s), self._last(now_s)
         step_s = min(since_s, STEP_S)  # from rest the arm starts slowly too, however long ago the last command was
         top_speed = self.speed_scale * self.arm.max_velocity * (1 - age_s / self.horizon_s)
         goal = goal if self.all_joints else here  # whom nobody commands goes nowhere
@@ -189,7 +186,7 @@ class JointCommander:
             InputError: a number that is not finite, or not one a joint.
         """
         here = self._checked("measured", measured)
-        start, velocity = self._start(now_s, here, max(age_s, 0.0)), self._last(now_s)[0]
+        start, velocity = here + self._way(now_s, max(age_s, 0.0)), self._last(now_s)[0]
         motion = cruise(start, velocity, 0.0, self.arm.max_acceleration)
         needed_s = np.max(np.abs(motion.positions[0] - here) / self.arm.max_velocity)
         later_s = float(np.clip(needed_s - motion.ends_s[0], 0.0, STEP_S))
@@ -224,7 +221,6 @@ class JointCommander:
     def forget_way(self) -> None:
         """Compare no way from before with what comes: somebody else moves the arm, or nobody."""
         self._followed.clear()
-        self._began = None
 
     def is_small(self, command: ArrayLike, measured: ArrayLike, speed: float) -> bool:
         """Return whether `command` asks every driven joint for less than `speed` rad/s: the task's end.
@@ -284,17 +280,6 @@ class JointCommander:
             if sent_s <= time_s:
                 return motion.at(time_s - sent_s)[0]
         return self._sent[0][1].start if self._sent else np.zeros(len(self.arm.joints))
-
-    def _start(self, now_s: float, here: Array, age_s: float) -> Array:
-        """Return where a trajectory begins (n,) rad, and remember it."""
-        start = here + self._way(now_s, age_s)
-        if self._began:
-            began_s, began = self._began
-            error = self._step_to(start, began + self._way(now_s, now_s - began_s))
-            most = self.arm.max_acceleration * self.horizon_s * (now_s - began_s)
-            start = start - error + np.clip(error, -most, most)
-        self._began = now_s, start
-        return start
 
     def _way(self, now_s: float, age_s: float) -> Array:
         """Return how far the arm was sent in the last `age_s` (n,) rad."""

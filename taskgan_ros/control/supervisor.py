@@ -133,11 +133,11 @@ class Supervisor:
         self.has_arrived = False
         self._arrived_images, self._small_commands = arrived_images, 0
         self._guard_images, self._guard_fault_s = guard_images, guard_fault_s
-        self._strange_images, self._strange_since_s, self._strangeness = 0, 0.0, ""
+        self._strange_images, self._strange_s, self._strange_since_s, self._strangeness = 0, 0.0, 0.0, ""
         self._lower, self._upper = np.asarray(lower, np.float64), np.asarray(upper, np.float64)
         is_continuous = np.isinf(self._lower) & np.isinf(self._upper)
         self._continuity, self._accept_jumps = Continuity(max_velocity, is_continuous), accept_jumps
-        self._settle_s, self._steady_since_s = settle_s, math.inf
+        self._settle_s, self._steady_since_s, self._settling_s = settle_s, math.inf, -math.inf
         self._is_held_by_person = is_held
         self._activated_s = -math.inf
         self._heard_s: dict[Source, float] = {}
@@ -152,7 +152,7 @@ class Supervisor:
         self._heard_s.clear()
         self._refusals.clear()
         self._continuity.forget()
-        self._steady_since_s = math.inf
+        self._steady_since_s, self._settling_s = math.inf, -math.inf
         self.tick(now_s)
 
     def deactivate(self) -> Action:
@@ -190,6 +190,7 @@ class Supervisor:
             positions: rad, one a name.
         """
         if measured_s < self._activated_s and self.state is not State.INACTIVE:
+            self.refuse_joint_state("expected one from after activate, got one from before")
             return Action.NOTHING
         try:
             measured = configuration(self._joint_names, names, positions)
@@ -203,6 +204,7 @@ class Supervisor:
             return self._judge_jump(measured, strays)
         if strays:
             self._continuity.accept(measured_s, measured)
+            self._steady_since_s = math.inf
         if not self._is_settled(measured_s):
             return Action.NOTHING
         self.measured = measured
@@ -220,10 +222,14 @@ class Supervisor:
         """Return whether one arm alone has spoken for long enough since `activate`, or was believed already."""
         if self.measured is not None or self.state is State.INACTIVE:
             return True
+        last_s, self._settling_s = self._settling_s, measured_s
+        if measured_s - last_s > self._timeouts[Source.JOINT_STATES]:
+            self._steady_since_s = math.inf  # in a gap nobody is heard
         self._steady_since_s = min(self._steady_since_s, measured_s)
         steady_s = measured_s - self._steady_since_s
         if steady_s < self._settle_s:
-            self.refuse_joint_state(f"expected {self._settle_s:g} s of them without a jump first, got {steady_s:.2f} s")
+            wanted = f"{self._settle_s:g} s of them without a jump or a gap first"
+            self.refuse_joint_state(f"expected {wanted}, got {steady_s:.2f} s")
         return steady_s >= self._settle_s
 
     def _judge_jump(self, measured: Array, strays: int) -> Action:
@@ -241,7 +247,7 @@ class Supervisor:
 
     def _is_believed(self, strays: int) -> bool:
         """Return whether several alike are where the arm is now: nobody moves it, and it may be set elsewhere."""
-        if self.state in (State.INACTIVE, State.FAULT):
+        if self.measured is None or self.state in (State.INACTIVE, State.FAULT):
             return strays >= _BELIEVED
         stands = self.state not in (State.RUNNING, State.ARRIVED)
         return self._accept_jumps and stands and strays >= _BELIEVED
@@ -311,9 +317,10 @@ class Supervisor:
         """
         if self._is_ignored(image_s) or self.state is State.FAULT:
             return Action.NOTHING
-        if not self._strange_images:
+        self._refusals.pop(Source.COMMANDS, None)
+        if not self._strange_images or image_s - self._strange_s > self._timeouts[Source.IMAGES]:
             self._strange_since_s = image_s
-        self._strange_images += 1
+        self._strange_images, self._strange_s = self._strange_images + 1, image_s
         self._strangeness = f"{self._strange_images} images in a row unlike training: {reason}"
         is_lasting = (
             image_s - self._strange_since_s >= self._guard_fault_s and self._strange_images >= self._guard_images
@@ -322,9 +329,15 @@ class Supervisor:
             return self._stop((Source.GUARD,), self._strangeness, State.FAULT)
         return self.tick(now_s)
 
-    def refuse_command(self, why: str) -> None:
-        """Note an image of which no command can be made, a damaged one: `reason` says so."""
-        self._refusals[Source.COMMANDS] = why
+    def refuse_command(self, why: str, image_s: float) -> None:
+        """Note an image of which no command can be made, a damaged one: `reason` says so.
+
+        Args:
+            why: for a person.
+            image_s: as for `receive_command`.
+        """
+        if not self._is_ignored(image_s):
+            self._refusals[Source.COMMANDS] = why
 
     def receive_failure(self, reason: str, image_s: float) -> Action:
         """Take note that no command could be made of an image, which stops the arm as one that is not finite does.

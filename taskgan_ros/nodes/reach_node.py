@@ -331,6 +331,7 @@ class ReachNode(LifecycleNode):
             if self._supervisor.state is State.INACTIVE or not self._worker:
                 return
             if arrived_s - self._known_age_s(message) < self._activated_s:  # it was under way when that came
+                self._supervisor.refuse_image("image: expected one from after activate, got one with an older stamp")
                 return
             self._supervisor.receive_image(arrived_s)
             frame = Frame(message.header, content, arrived_s, self._supervisor.measured)
@@ -430,7 +431,7 @@ class ReachNode(LifecycleNode):
             self.get_logger().warning(f"ignored: {error}", throttle_duration_sec=_REPEAT_S)
             with self._lock:
                 self._counters.bad_images += 1
-                self._supervisor.refuse_command(str(error))
+                self._supervisor.refuse_command(str(error), frame.arrived_s)
             return
         prediction = self._predict(rgb)
         scores = self._score(frame, rgb, prediction)

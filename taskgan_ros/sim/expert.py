@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from taskgan_ros.control.limits import short_way
 from taskgan_ros.errors import InputError
 from taskgan_ros.sim.episode import CellState, Episode, goal_distance, goal_position, solve_ik
 from taskgan_ros.sim.scene import Scene, Stage
 
 Array = NDArray[np.float64]
+
+_PARKED_RAD = 0.1  # how far an arm's own weight may move a joint that stands
 
 
 def path(scene: Scene, episode: Episode) -> list[CellState]:
@@ -40,16 +43,22 @@ def recorded_label(scene: Scene, joint_pos: Array, cube_xy: Array) -> Array:
 
     Args:
         scene: what the arm stands in.
-        joint_pos: (n,) rad, all joints of the arm.
+        joint_pos: (n,) rad, all joints of the arm; of continuous ones, turns do not count.
         cube_xy: (2,) m, the cube's centre in the frame of the arm's base.
 
     Raises:
-        InputError: the tip cannot reach the goal above that cube.
+        InputError: the tip cannot reach the goal above that cube, or a joint that is not driven is not where it stands.
     """
     solution = solve_ik(scene, goal_position(scene, cube_xy))
     if solution is None:
         raise InputError(f"expected a cube that the arm can reach, got one at {np.round(cube_xy, 3).tolist()} m")
-    return velocity_label(scene, CellState(joint_pos, cube_xy), solution)
+    arm, step = scene.arm, solution - joint_pos
+    step = np.where(np.isinf(arm.lower) & np.isinf(arm.upper), short_way(step), step)
+    if np.max(np.abs(np.delete(step, scene.driven)), initial=0.0) > _PARKED_RAD:
+        names, ready = np.delete(arm.joint_names, scene.driven).tolist(), np.delete(scene.ready, scene.driven).tolist()
+        got = np.round(np.delete(joint_pos, scene.driven), 3).tolist()
+        raise InputError(f"expected {names} at {ready} rad, which the scene says, got {got}")
+    return velocity_label(scene, CellState(solution - step, cube_xy), solution)
 
 
 def angle_label(scene: Stage, state: CellState) -> Array:

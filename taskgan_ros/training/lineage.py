@@ -64,7 +64,7 @@ def understood_domains(run: Path) -> tuple[str, ...] | None:
 
 
 def generations(run: Path) -> list[dict[str, Any]]:
-    """Return the configurations that led to a task model: of step 1, then of each refinement.
+    """Return the configurations that led to a task model: of step 1, then of each run that went on from another.
 
     Raises:
         InputError: a run that is gone, or one that came from itself: runs were renamed.
@@ -73,10 +73,11 @@ def generations(run: Path) -> list[dict[str, Any]]:
     while run.resolve() not in found:
         described = read_description(run)
         found[run.resolve()] = described.config
-        if described.kind != "refine":
+        before = described.config.get("task_model")
+        if described.kind == "two_column" or not before:
             return list(found.values())[::-1]
-        run = locate(run, described.config["task_model"])
-    raise InputError(f"{run}: expected a task model that was refined from another, got one that came from itself")
+        run = locate(run, before)
+    raise InputError(f"{run}: expected a task model that went on from another, got one that came from itself")
 
 
 def data_seeds(*runs: Path) -> dict[str, int]:

@@ -348,27 +348,13 @@ def test_an_arm_whose_joint_states_stop_slows_down_and_never_turns_back() -> Non
     assert np.all(steps[1:] <= steps[:-1] + TOLERANCE)
 
 
-@given(arrays(np.float64, (N,), elements=st.floats(-0.2, 0.2)), st.integers(1, 8))
-def test_one_wrong_joint_state_does_little(error: Array, commands_before: int) -> None:
-    arm = IdealArm(JointCommander(ARM, DRIVEN))
-    arm.run([0.3, -0.3], commands_before)
-    before = arm.commander.motion.at(PERIOD_S)[1]
-    wrong = arm.commander.follow(arm.now_s, [0.3, -0.3], arm.pose + error, HOME)
-    asked = velocities(wrong, arm.pose)[0]
-    assert np.all(np.abs(asked) <= ARM.max_velocity + TOLERANCE)
-    is_smooth = np.abs(asked - before) <= 2 * PERIOD_S * ARM.max_acceleration + TOLERANCE  # the command's, and as much
-    is_beyond = np.abs(error) > ARM.max_velocity * arm.commander.horizon_s  # never further from the measured pose
-    assert np.all(is_smooth | is_beyond)
-
-
-def test_an_arm_that_is_pushed_is_followed_to_where_it_is() -> None:
+@pytest.mark.parametrize("push", [0.05, 0.15, 0.3])
+def test_an_arm_that_is_pushed_is_never_asked_for_more_than_its_top_speed(push: float) -> None:
     arm = IdealArm(JointCommander(ARM, DRIVEN))
     arm.run([0.3, -0.3], 8)
-    arm.pose = arm.pose + 0.15
-    arm._start = arm._start + 0.15  # it goes on from there, in a straight line
-    arm.run([0.3, -0.3], 4)
-    trajectory = arm.follow([0.3, -0.3])
-    np.testing.assert_allclose(velocities(trajectory, arm.pose)[0][PLACES], [0.3, -0.3], atol=0.01)
+    arm.pose = arm.pose - push * np.array([0.0, 0.0, 1.0, 0.0, 0.0, 0.0])  # against its way
+    for trajectory in (arm.follow([0.3, -0.3]), arm.stop()):
+        assert np.all(np.abs(velocities(trajectory, arm.pose)) <= ARM.max_velocity + TOLERANCE)
 
 
 def test_a_blocked_arm_and_joint_states_that_stand_still_are_noticed_and_a_lag_is_not() -> None:

@@ -289,10 +289,26 @@ def test_joint_states_count_once_they_have_gone_on_from_each_other_for_a_while()
     for k in range(4):
         assert frame(supervisor, 0.1 + 0.1 * k) is NOTHING
         assert supervisor.measured is None
-    assert "expected 0.5 s of them without a jump first, got 0.30 s" in supervisor.reason
+    assert "expected 0.5 s of them without a jump or a gap first, got 0.30 s" in supervisor.reason
     supervisor.receive_joint_state(0.45, NAMES, [0.9, 0.2])
     for k in range(6):
         assert frame(supervisor, 0.5 + 0.1 * k) is (COMMAND if k == 5 else NOTHING), "a jump starts the time anew"
+
+
+def test_a_gap_while_joint_states_settle_begins_the_time_anew() -> None:
+    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0], settle_s=0.5)
+    supervisor.activate(0.0)
+    assert [frame(supervisor, now_s) for now_s in (0.05, 0.6, 0.7, 0.9)] == [NOTHING] * 4
+    assert [frame(supervisor, now_s) for now_s in (1.0, 1.15)] == [NOTHING, COMMAND]
+
+
+def test_one_stale_joint_state_before_the_arms_own_is_no_fault() -> None:
+    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0], settle_s=0.5)
+    supervisor.activate(0.0)
+    supervisor.receive_joint_state(0.01, NAMES, [3.0, 0.2])
+    answers = [frame(supervisor, 0.02 + 0.02 * k) for k in range(40)]
+    assert answers[-1] is COMMAND
+    np.testing.assert_array_equal(supervisor.parked, GOOD)
 
 
 def test_two_publishers_from_the_start_never_get_a_command_nor_a_stop() -> None:
@@ -317,7 +333,7 @@ def test_a_damaged_image_is_named_in_place_of_a_slow_policy(running: Supervisor)
     for k in range(1, 10):
         running.receive_joint_state(10 + 0.1 * k, NAMES, GOOD)
         running.receive_image(10 + 0.1 * k)
-        running.refuse_command("expected a JPEG, got half of one")
+        running.refuse_command("expected a JPEG, got half of one", image_s=10 + 0.1 * k)
         running.tick(10 + 0.1 * k)
     assert running.blocked_by == (Source.COMMANDS,)
     assert running.reason.startswith(
@@ -429,6 +445,12 @@ def test_nothing_but_strange_images_for_long_needs_a_person(guarded: Supervisor,
     guarded.deactivate()
     guarded.activate(11.0)
     assert frame(guarded, 11.1) is COMMAND
+
+
+def test_an_outage_between_strange_images_does_not_count_as_strange(guarded: Supervisor) -> None:
+    for now_s in (10.05, 14.5, 14.55):
+        strange(guarded, now_s)
+    assert (guarded.state, guarded.blocked_by) == (State.HELD, (Source.GUARD,))
 
 
 def test_two_strange_images_with_nothing_between_are_not_many_however_long_it_was(guarded: Supervisor) -> None:

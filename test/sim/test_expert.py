@@ -38,6 +38,11 @@ def test_a_recorded_label_is_the_collected_one_and_a_cube_out_of_reach_is_refuse
     episode = sample_episode(SCENE, 0, 3)
     label = expert.recorded_label(SCENE, episode.state.joint_pos, episode.state.cube_xy)
     np.testing.assert_allclose(label, expert.velocity_label(SCENE, episode.state, episode.solution))
+    turned = episode.state.joint_pos - 2 * np.pi * np.array([1, 0, 0, 0, 0, 0])
+    np.testing.assert_allclose(expert.recorded_label(SCENE, turned, episode.state.cube_xy), label)
+    elsewhere = episode.state.joint_pos + np.array([0, 0, 0, 0, 0.5, 0])
+    with pytest.raises(InputError, match=r"expected \['m1n6s200_joint_4', .*\] at \[3.1416, 5.65, 3.1416\] rad"):
+        expert.recorded_label(SCENE, elsewhere, episode.state.cube_xy)
     with pytest.raises(InputError, match=r"expected a cube that the arm can reach, got one at \[2.0, 0.0\] m"):
         expert.recorded_label(SCENE, episode.state.joint_pos, np.array([2.0, 0.0]))
 

@@ -149,9 +149,11 @@ def test_the_card_counts_every_refinement_and_every_seed(
     data = ["--source", source, "--target", more, "--task-model", refined_run, "--translator", translator_run]
     words = ["refine", *data, "--out", tmp_path / "again", "--steps", 3, "--device", "cpu"]
     assert cli.run([str(word) for word in words]) == 0
-    assert export("--task-model", tmp_path / "again") == 0
+    on = ["train", "task-model", "--dataset", source, "--task-model", tmp_path / "again", "--out", tmp_path / "on"]
+    assert cli.run([str(word) for word in [*on, "--steps", 1, "--device", "cpu"]]) == 0
+    assert export("--task-model", tmp_path / "on") == 0
     card = load_bundle(out).card
-    assert (card.data["task_model_steps"], card.data["refine_steps"]) == (4, 5)
+    assert (card.data["task_model_steps"], card.data["refine_steps"]) == (4, 6)
     data_seeds = {name: seed for name, seed in card.seeds.items() if name.endswith("_data")}
     assert data_seeds == {"source_data": 0, "target_data": 1, "pretrain_data": 2, "target_2_data": 5}
 
@@ -174,7 +176,7 @@ def test_what_a_run_was_made_from_is_found_above_it(
         if path == "runs/gone":
             assert f"{moved}: expected runs/gone, which it was made from, here or in a folder above the run" in said
         if path == "runs/refined":
-            assert "expected a task model that was refined from another, got one that came from itself" in said
+            assert "expected a task model that went on from another, got one that came from itself" in said
 
 
 def test_the_model_card_shows_figures_and_a_picture_that_is_there(bundle: Path) -> None:
