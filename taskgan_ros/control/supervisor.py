@@ -226,11 +226,11 @@ class Supervisor:
         if measured_s - last_s > self._timeouts[Source.JOINT_STATES]:
             self._steady_since_s = math.inf  # in a gap nobody is heard
         self._steady_since_s = min(self._steady_since_s, measured_s)
-        steady_s = measured_s - self._steady_since_s
-        if steady_s < self._settle_s:
-            wanted = f"{self._settle_s:g} s of them without a jump or a gap first"
-            self.refuse_joint_state(f"expected {wanted}, got {steady_s:.2f} s")
-        return steady_s >= self._settle_s
+        if measured_s - self._steady_since_s >= self._settle_s:
+            return True
+        why = f"expected {self._settle_s:g} s of them without a jump or a gap first"
+        self._refusals.setdefault(Source.JOINT_STATES, why)  # a jump before says more
+        return False
 
     def _judge_jump(self, measured: Array, strays: int) -> Action:
         """Refuse a joint state that the arm cannot have got to: followed once, its pose would be the arm's."""
