@@ -177,7 +177,7 @@ def with_camera(bundle: Bundle, by: tuple[float, ...], past: tuple[float, ...]) 
 
 def tries(bundle: Bundle, scene: Scene, good: Shots, episodes: int) -> Iterator[tuple[str, Shots]]:
     """Yield what is tried: its name, its images, and the angles that are measured meanwhile."""
-    size = image_size(bundle)
+    size = bundle.card.image.shape
     for name, change in CHANGES.items():
         yield name, replace(good, images=change(good.images, np.random.default_rng(SEED)))
     for name, (by, past) in CAMERAS.items():
@@ -222,7 +222,7 @@ def false_alarms(policy: Policy, bundle: Bundle, scene: Scene, episodes: int) ->
             steps.append([bool(guard.score(*shot).objection(TOLERANCE)) for guard, *shot in scored])
             return prediction.commands
 
-        with Cell(scene, load_domain(bundle.card.target_domain), image_size(bundle)) as cell:
+        with Cell(scene, load_domain(bundle.card.target_domain), bundle.card.image.shape) as cell:
             distances = rollout(scene, cell, act, SEED + 1, indices)
         objections.append(np.array(steps).T)
         return distances
@@ -235,11 +235,6 @@ def false_alarms(policy: Policy, bundle: Bundle, scene: Scene, episodes: int) ->
         "good images objected to while the policy drives, %": 100 * float(strange.mean()),
         f"episodes with {IN_A_ROW} such in a row, which stop the arm": f"{stops} of {episodes}",
     }
-
-
-def image_size(bundle: Bundle) -> tuple[int, int]:
-    """Return height and width of the bundle's images."""
-    return bundle.card.image.height, bundle.card.image.width
 
 
 def draw(path: Path, examples: list[tuple[str, Images]]) -> None:
@@ -264,7 +259,7 @@ def main(config: Config) -> None:
     """Measure, print, write."""
     bundle = load_bundle(config.bundle)
     scene, policy = load_scene(bundle.scene_name), Policy(bundle)
-    good = shoot(scene, bundle.card.target_domain, image_size(bundle), config.episodes)
+    good = shoot(scene, bundle.card.target_domain, bundle.card.image.shape, config.episodes)
     base, wanted = judge(policy, bundle, good)
     usual = float(np.sqrt(np.mean(wanted**2)))
     single = np.quantile(base, 1 - FALSE_ALARMS, axis=0)

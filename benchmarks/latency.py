@@ -110,7 +110,7 @@ def main(config: Config) -> None:
     """Let the node and the networks take turns on every kind of image, and compare."""
     bundle = load_bundle(config.bundle)
     policy = Policy(bundle)
-    own = render(bundle, (bundle.card.image.height, bundle.card.image.width))
+    own = render(bundle, bundle.card.image.shape)
     rows: list[Row] = []
     for size in SIZES:
         film = render(bundle, size)

@@ -206,7 +206,7 @@ def reading_s(message: Image | CompressedImage) -> float:
 def main(config: Config) -> None:
     """Send them and report."""
     bundle = load_bundle(config.bundle)
-    film = render(bundle, (bundle.card.image.height, bundle.card.image.width))
+    film = render(bundle, bundle.card.image.shape)
     kinds: dict[str, Mapping[str, Make]] = {"raw": bad_images.RAW, "compressed": bad_images.COMPRESSED}
     outcomes: dict[str, Outcome] = {}
     per_fault = {transport: math.ceil(config.images / 2 / len(makers)) for transport, makers in kinds.items()}

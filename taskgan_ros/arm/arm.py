@@ -133,6 +133,11 @@ class Arm:
         return self.base + tuple(shape for link in self.links for shape in link)
 
     @cached_property
+    def is_continuous(self) -> NDArray[np.bool_]:
+        """(n,) whether a joint has no limits: turns count nothing."""
+        return np.isinf(self.lower) & np.isinf(self.upper)
+
+    @cached_property
     def lower(self) -> NDArray[np.float64]:
         """(n,) lower position limits in rad, -inf where continuous."""
         return np.array([-math.inf if joint.lower is None else joint.lower for joint in self.joints])

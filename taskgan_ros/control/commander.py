@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from taskgan_ros.arm.arm import Arm
 from taskgan_ros.control.fence import Fence
-from taskgan_ros.control.limits import duration, finite, limit_change, limit_velocity, short_way
+from taskgan_ros.control.limits import duration, finite, limit_change, limit_velocity, step_to
 from taskgan_ros.control.motion import STEP_S, Motion, cruise, stopping_time_s
 from taskgan_ros.control.trajectory import JointTrajectory
 from taskgan_ros.errors import InputError
@@ -240,9 +240,7 @@ class JointCommander:
         return (self._step_to(reachable, here) / self.horizon_s)[self.driven]
 
     def _step_to(self, target: Array, here: Array) -> Array:
-        """Return target − here, for a continuous joint the short way round: drivers count turns apart."""
-        step = target - here
-        return np.where(np.isinf(self.arm.lower) & np.isinf(self.arm.upper), short_way(step), step)
+        return step_to(target, here, self.arm.is_continuous)
 
     def _within_reach(self, velocity: Array, ahead: Array, top_speed: Array) -> Array:
         """Slow down what, with the way that the arm is `ahead` of its measured pose, leads further than the top speed.

@@ -341,7 +341,7 @@ def _with_refined(lab: Lab, name: str, translator: Cell, test: Cell) -> list[Cel
     ]
 
 
-_MMD_WEIGHT = 0.1  # 1 draws the features no nearer to each other in the end, and costs four times the error at home
+_MMD_WEIGHT = 0.1  # ten times as much drew features a quarter nearer in 800 steps, at four times the error at home
 _MMD_RATE = 1e-4  # step 3's, which goes on from f_X too
 _METHODS = ("simgan", "cyclegan", "pix2pix")  # recipes whose objective is another
 

@@ -324,25 +324,25 @@ class ReachNode(LifecycleNode):
     def _hand_over(
         self, message: Image | CompressedImage, content: RawImage | CompressedImage, arrived_s: float
     ) -> None:
-        if objection := self._stamp_objection(message):
+        age_s = self._stamp_age_s(message)
+        if objection := self._stamp_objection(message, age_s):
             self._refuse_image(f"image: expected a stamp {objection}")
             return
         with self._lock:
             if self._supervisor.state is State.INACTIVE or not self._worker:
                 return
-            if arrived_s - self._known_age_s(message) < self._activated_s:  # it was under way when that came
+            if arrived_s - max(age_s or 0.0, 0.0) < self._activated_s:  # it was under way when that came
                 self._supervisor.refuse_image("image: expected one from after activate, got one with an older stamp")
                 return
             self._supervisor.receive_image(arrived_s)
             frame = Frame(message.header, content, arrived_s, self._supervisor.measured)
             self._counters.dropped_images += self._worker.put(frame)
 
-    def _stamp_objection(self, message: Image | CompressedImage) -> str:
+    def _stamp_objection(self, message: Image | CompressedImage, age_s: float | None) -> str:
         """Return which stamp was expected in place of the image's, or nothing where that is of now and a new one."""
-        age_s, limit_s = self._age_s(message), self._settings.image_age_s
-        if not limit_s or age_s is None:
+        if age_s is None:
             return ""
-        stamp_s = seconds(message.header.stamp)
+        stamp_s, limit_s = seconds(message.header.stamp), self._settings.image_age_s
         behind_s = self._image_stamp_s - stamp_s
         if behind_s == 0:
             return "of its own, got the one before again: does the camera stand still?"
@@ -373,7 +373,7 @@ class ReachNode(LifecycleNode):
             if self._is_repeated(message):
                 self._supervisor.refuse_joint_state("expected a stamp of its own, got the one before again")
                 return
-            age_s, limit_s = self._known_age_s(message), self._settings.joint_state_timeout_s
+            age_s, limit_s = max(self._stamp_age_s(message) or 0.0, 0.0), self._settings.joint_state_timeout_s
             if age_s > limit_s:  # it has waited on the way, and the arm has gone on
                 why = "was this computer or the network busy, or do the clocks of arm and node differ (image_age_s)?"
                 self._supervisor.refuse_joint_state(
@@ -384,10 +384,9 @@ class ReachNode(LifecycleNode):
             self._act(self._check_way(now_s))
             self._report()
 
-    def _known_age_s(self, message: Image | CompressedImage | JointState) -> float:
-        """Return how old it is by its stamp; 0 where stamps say nothing."""
-        age_s = self._age_s(message) if self._settings.image_age_s else None
-        return max(age_s or 0.0, 0.0)
+    def _stamp_age_s(self, message: Image | CompressedImage | JointState) -> float | None:
+        """Return how old it is by its stamp; None where stamps say nothing."""
+        return self._age_s(message) if self._settings.image_age_s else None
 
     def _is_repeated(self, message: JointState) -> bool:
         """Return whether a joint state of the arm, not of a gripper beside it, has the stamp of the one before."""
@@ -450,7 +449,7 @@ class ReachNode(LifecycleNode):
         image, size = frame.content, self._policy.card.image
         if not isinstance(image, RawImage):
             image = read_compressed(image.format, image.data)
-        zoom, bundle_size = 1.0, (size.height, size.width)
+        zoom, bundle_size = 1.0, size.shape
         if self._bundle_fov:
             zoom = zoom_for(self._settings.camera_fov, image.pixels.shape[:2], self._bundle_fov, bundle_size)
         return image.to_rgb(*bundle_size, zoom)

@@ -48,6 +48,11 @@ class ImageFormat:
     width: Count
     color_order: Literal["rgb"] = "rgb"
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.height, self.width
+
 
 @config_dataclass
 class Result:

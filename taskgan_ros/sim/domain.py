@@ -12,7 +12,7 @@ from taskgan_ros.arm.arm import Arm, Color, Vector3
 from taskgan_ros.config import config_dataclass, load, resolve
 from taskgan_ros.errors import InputError
 from taskgan_ros.sim import photos
-from taskgan_ros.sim.scene import Range, both_ends, ordered
+from taskgan_ros.sim.scene import Bounds, Range
 
 Pattern = Literal["plain", "wood", "checker", "stripes", "blotches", "gradient"]
 Fraction = Annotated[float, pydantic.Field(ge=0, le=1)]
@@ -125,9 +125,7 @@ class Sensor:
     blur_px: Range = _ZERO
     noise: Range = _ZERO
     distortion: tuple[float, float] = _ZERO
-    jpeg_quality: (
-        Annotated[tuple[Quality, Quality], pydantic.BeforeValidator(both_ends), pydantic.AfterValidator(ordered)] | None
-    ) = None
+    jpeg_quality: Bounds[Quality] | None = None
 
 
 @config_dataclass

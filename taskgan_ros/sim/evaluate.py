@@ -223,8 +223,7 @@ def _run_chunk(config: EvaluateConfig, indices: range) -> NDArray[np.float64]:
     bundle = load_bundle(config.bundle)
     scene = load_scene(bundle.scene_name)
     policy = Policy(bundle, threads=1, translate=config.translate)
-    size = (bundle.card.image.height, bundle.card.image.width)
-    with Cell(scene, load_domain(config.domain), size) as cell:
+    with Cell(scene, load_domain(config.domain), bundle.card.image.shape) as cell:
         return rollout(scene, cell, lambda images, _: policy.act(images).commands, config.seed, indices)
 
 

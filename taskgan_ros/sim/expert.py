@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from taskgan_ros.control.limits import short_way
+from taskgan_ros.control.limits import step_to
 from taskgan_ros.errors import InputError
 from taskgan_ros.sim.episode import CellState, Episode, goal_distance, goal_position, solve_ik
 from taskgan_ros.sim.scene import Scene, Stage
@@ -52,8 +52,8 @@ def recorded_label(scene: Scene, joint_pos: Array, cube_xy: Array) -> Array:
     solution = solve_ik(scene, goal_position(scene, cube_xy))
     if solution is None:
         raise InputError(f"expected a cube that the arm can reach, got one at {np.round(cube_xy, 3).tolist()} m")
-    arm, step = scene.arm, solution - joint_pos
-    step = np.where(np.isinf(arm.lower) & np.isinf(arm.upper), short_way(step), step)
+    arm = scene.arm
+    step = step_to(solution, joint_pos, arm.is_continuous)
     if np.max(np.abs(np.delete(step, scene.driven)), initial=0.0) > _PARKED_RAD:
         names, ready = np.delete(arm.joint_names, scene.driven).tolist(), np.delete(scene.ready, scene.driven).tolist()
         got = np.round(np.delete(joint_pos, scene.driven), 3).tolist()

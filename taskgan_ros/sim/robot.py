@@ -51,7 +51,7 @@ class SimulatedRobot:
         """Stand at the start of `episode`; `settle_s` after every start, trajectories are ignored."""
         self._scene, self._settle_s = scene, settle_s
         arm = scene.arm
-        continuous = np.isinf(arm.lower) & np.isinf(arm.upper)
+        continuous = arm.is_continuous
         self._controller = JointTrajectoryController(
             arm.joint_names, episode.state.joint_pos, continuous, allow_partial_joints_goal
         )
@@ -104,7 +104,7 @@ def follow(arm: Arm, positions: Array, setpoint: Array, dt_s: float) -> Array:
     setpoint that is not finite moves nothing.
     """
     error = np.where(np.isfinite(setpoint), setpoint - positions, 0.0)
-    continuous = np.isinf(arm.lower) & np.isinf(arm.upper)
+    continuous = arm.is_continuous
     short = np.where(continuous, np.remainder(error + np.pi, 2 * np.pi) - np.pi, error)
     furthest = arm.max_velocity * dt_s
     return np.clip(positions + np.clip(short, -furthest, furthest), arm.lower, arm.upper)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 import numpy as np
 import pydantic
@@ -16,20 +16,24 @@ from taskgan_ros.config import build, config_dataclass, expand_home, is_path, re
 from taskgan_ros.errors import InputError
 
 
-def ordered(bounds: tuple[float, float]) -> tuple[float, float]:
+def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
     """Refuse a range whose ends are swapped."""
     if bounds[0] > bounds[1]:
         raise ValueError("expected [lowest, highest]")
     return bounds
 
 
-def both_ends(bounds: Any) -> Any:
+def _both_ends(bounds: Any) -> Any:
     """Let a number be a range that begins and ends there."""
     is_number = isinstance(bounds, (int, float)) and not isinstance(bounds, bool)
     return (bounds, bounds) if is_number else bounds
 
 
-Range = Annotated[tuple[float, float], pydantic.BeforeValidator(both_ends), pydantic.AfterValidator(ordered)]
+_Number = TypeVar("_Number")
+Bounds = Annotated[
+    tuple[_Number, _Number], pydantic.BeforeValidator(_both_ends), pydantic.AfterValidator(_ordered)
+]  # [lowest, highest], or one number for both
+Range = Bounds[float]
 
 
 @config_dataclass

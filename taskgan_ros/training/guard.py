@@ -88,8 +88,7 @@ def add_guard(config: GuardConfig) -> Bundle:
     data = GuardData.load(config.source, load_dataset(config.target), config.pretrain, config.held_out)
     check_domain(f"target: {config.target}", bundle.card.target_domain, data.target.info.domain)
     taken = (data.target.info.task, data.target.info.action_names, data.target.images.shape[1:3])
-    size = bundle.card.image
-    if taken != (bundle.card.task, bundle.card.joint_names, (size.height, size.width)):
+    if taken != (bundle.card.task, bundle.card.joint_names, bundle.card.image.shape):
         raise InputError(f"{config.target}: expected images, joints and task of {config.bundle}, got {taken}")
     files = {name: (bundle.path / name).read_bytes() for name in bundle.card.files if name != GUARD}
     graph, guard = fit_guard(read_task_model(files[TASK_MODEL], bundle), files[TRANSLATOR], data)
@@ -194,8 +193,7 @@ def read_task_model(graph: bytes, bundle: Bundle) -> TaskModel:
         for name, value in weights.items()
         if name.startswith("task_model.")
     }
-    size = bundle.card.image
-    task_model = TaskModel(len(bundle.card.joint_names), (size.height, size.width))
+    task_model = TaskModel(len(bundle.card.joint_names), bundle.card.image.shape)
     try:
         task_model.load_state_dict(own)
     except RuntimeError as error:
