@@ -75,6 +75,7 @@ class Supervisor:
         reason: the same as a sentence with times, for a person.
         measured: (n,) rad, the newest good joint state, in the order of `joint_names`; None before the first
             after `activate`.
+        is_in_doubt: whether the newest joint state was a jump, so that the arm may not be where `measured` says.
         has_arrived: whether the commands have become small and not large since, through holds too.
         parked: (n,) rad, the first good joint state after `activate`: where joints that are not driven
             belong.
@@ -130,7 +131,7 @@ class Supervisor:
             Source.IMAGES: duration("image_timeout_s", image_timeout_s),
             Source.COMMANDS: duration("command_timeout_s", command_timeout_s),
         }
-        self.has_arrived = False
+        self.has_arrived = self.is_in_doubt = False
         self._arrived_images, self._small_commands = arrived_images, 0
         self._guard_images, self._guard_fault_s = guard_images, guard_fault_s
         self._strange_images, self._strange_s, self._strange_since_s, self._strangeness = 0, 0.0, 0.0, ""
@@ -147,7 +148,7 @@ class Supervisor:
         """Start afresh: wait for joint states, images and a command that arrive from now on."""
         self.state, self._activated_s = State.WAITING, now_s
         self._small_commands = self._strange_images = 0
-        self.has_arrived = False
+        self.has_arrived = self.is_in_doubt = False
         self.measured = self.parked = None  # a hold at a pose from before would be a jump
         self._heard_s.clear()
         self._refusals.clear()
@@ -200,7 +201,8 @@ class Supervisor:
         if self._is_beyond(measured):
             return self._stop_for_limits(measured)
         strays = self._continuity.strays(measured_s, measured)
-        if strays and not self._is_believed(strays):
+        self.is_in_doubt = bool(strays) and not self._is_believed(strays)
+        if self.is_in_doubt:
             return self._judge_jump(measured, strays)
         if strays:
             self._continuity.accept(measured_s, measured)
@@ -249,8 +251,7 @@ class Supervisor:
         """Return whether several alike are where the arm is now: nobody moves it, and it may be set elsewhere."""
         if self.measured is None or self.state in (State.INACTIVE, State.FAULT):
             return strays >= _BELIEVED
-        stands = self.state not in (State.RUNNING, State.ARRIVED)
-        return self._accept_jumps and stands and strays >= _BELIEVED
+        return self._accept_jumps and self.state is not State.RUNNING and strays >= _BELIEVED
 
     def _is_beyond(self, measured: Array) -> bool:
         is_watched = self.state not in (State.INACTIVE, State.FAULT)

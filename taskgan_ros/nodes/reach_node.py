@@ -70,7 +70,7 @@ class Frame:
 
     Attributes:
         arrived_s: s, on the steady clock.
-        measured: (n,) rad, the newest joint state then, or None before the first.
+        measured: (n,) rad, the newest joint state then; None before the first, and while it may be elsewhere.
     """
 
     header: Header
@@ -335,7 +335,8 @@ class ReachNode(LifecycleNode):
                 self._supervisor.refuse_image("image: expected one from after activate, got one with an older stamp")
                 return
             self._supervisor.receive_image(arrived_s)
-            frame = Frame(message.header, content, arrived_s, self._supervisor.measured)
+            measured = None if self._supervisor.is_in_doubt else self._supervisor.measured
+            frame = Frame(message.header, content, arrived_s, measured)
             self._counters.dropped_images += self._worker.put(frame)
 
     def _stamp_objection(self, message: Image | CompressedImage, age_s: float | None) -> str:
@@ -476,7 +477,7 @@ class ReachNode(LifecycleNode):
 
     def _decide(self, frame: Frame, command: NDArray[np.float64], scores: Scores | None) -> None:
         """Send a command, or none of an image that is unlike training."""
-        if frame.measured is None:  # the pose that the image shows is not known, and no command can start there
+        if frame.measured is None or self._supervisor.is_in_doubt:  # nobody knows where the arm is
             return
         now_s, settings = time.monotonic(), self._settings
         self._scores = scores

@@ -386,6 +386,31 @@ def test_a_simulated_arms_jump_is_refused_and_believed_once_it_stands() -> None:
     np.testing.assert_array_equal(supervisor.measured, far)
 
 
+def test_a_simulated_arm_that_has_arrived_may_be_set_elsewhere_at_once() -> None:
+    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0], arrived_images=1, accept_jumps=True)
+    supervisor.activate(0.0)
+    assert frame(supervisor, 0.1) is COMMAND
+    assert supervisor.receive_command(0.1, [0.0, 0.0], 0.1, is_small=True) is HOLD
+    for k in range(5):
+        supervisor.receive_joint_state(0.12 + 0.01 * k, NAMES, [2.0, 0.2])
+    np.testing.assert_array_equal(supervisor.measured, [2.0, 0.2])
+    assert supervisor.state is State.ARRIVED
+
+
+def test_a_jump_leaves_in_doubt_where_the_arm_is_until_a_joint_state_is_taken() -> None:
+    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0])
+    supervisor.activate(0.0)
+    assert frame(supervisor, 0.1) is COMMAND
+    assert not supervisor.is_in_doubt
+    supervisor.receive_joint_state(0.12, NAMES, [2.0, 0.2])
+    assert supervisor.is_in_doubt
+    supervisor.receive_joint_state(0.14, NAMES, GOOD)
+    assert not supervisor.is_in_doubt
+    supervisor.receive_joint_state(0.16, NAMES, [2.0, 0.2])
+    supervisor.activate(0.2)
+    assert not supervisor.is_in_doubt
+
+
 def test_a_turn_is_a_jump_of_a_joint_that_has_limits() -> None:
     supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0], lower=[-math.inf, -7.0], upper=[math.inf, 7.0])
     supervisor.activate(0.0)
