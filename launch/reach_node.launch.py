@@ -1,6 +1,6 @@
 """reach_node, brought to active. Included by reach.launch.py, which declares the arguments."""
 
-from launch.actions import EmitEvent, LogInfo, RegisterEventHandler, Shutdown
+from launch.actions import EmitEvent, OpaqueFunction, RegisterEventHandler
 from launch.events import matches_action
 from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
@@ -50,18 +50,18 @@ def generate_launch_description() -> LaunchDescription:
         target_lifecycle_node=node,
         start_state="configuring",
         goal_state="unconfigured",
-        entities=_end("reach_node could not be configured; it says why above"),
+        entities=_end("reach_node could not be configured; it says why"),
     )
     not_activated = OnStateTransition(
         target_lifecycle_node=node,
         start_state="activating",
         goal_state="inactive",
-        entities=_end("reach_node could not be activated; it says why above"),
+        entities=_end("reach_node could not be activated; it says why"),
     )
     failed = OnStateTransition(
         target_lifecycle_node=node,
         goal_state="errorprocessing",
-        entities=_end("a transition of reach_node failed; it says why above"),
+        entities=_end("a transition of reach_node failed; it says why"),
     )
     handlers = [RegisterEventHandler(event) for event in (activate, not_configured, not_activated, failed)]
     return LaunchDescription([*handlers, node, _change(node, Transition.TRANSITION_CONFIGURE)])
@@ -71,12 +71,15 @@ def _change(node: LifecycleNode, transition: int) -> EmitEvent:
     return EmitEvent(event=ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition))
 
 
-def end(event: ProcessExited, context: LaunchContext) -> list[Action] | None:
-    """End the launch when the node ends, unless it does so already."""
-    if context.is_shutdown:
-        return None
-    return _end(f"reach_node has ended with exit code {event.returncode}")
+def end(event: ProcessExited, context: LaunchContext) -> None:
+    """Raise RuntimeError, which ends the launch with exit code 1, when the node ends, unless all does so already."""
+    if not context.is_shutdown:
+        raise RuntimeError(f"reach_node has ended with exit code {event.returncode}")
 
 
 def _end(reason: str) -> list[Action]:
-    return [LogInfo(msg=reason), Shutdown(reason=reason)]  # launch itself does not say it
+    return [OpaqueFunction(function=_fail, args=[reason])]
+
+
+def _fail(_context: LaunchContext, reason: str) -> None:
+    raise RuntimeError(reason)  # the action Shutdown says no reason, and its exit code is 0

@@ -1,12 +1,11 @@
 """The simulated cell as a robot. Included by reach.launch.py, which declares the arguments."""
 
-from launch.actions import LogInfo, Shutdown
 from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from launch import Action, LaunchContext, LaunchDescription  # type: ignore[attr-defined]  # mypy takes this folder for it
+from launch import LaunchContext, LaunchDescription  # type: ignore[attr-defined]  # mypy takes this folder for it
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -39,9 +38,7 @@ def generate_launch_description() -> LaunchDescription:
     )
 
 
-def end(event: ProcessExited, context: LaunchContext) -> list[Action] | None:
-    """End the launch when the node ends, unless it does so already."""
-    if context.is_shutdown:
-        return None
-    reason = f"sim_node has ended with exit code {event.returncode}"
-    return [LogInfo(msg=reason), Shutdown(reason=reason)]
+def end(event: ProcessExited, context: LaunchContext) -> None:
+    """Raise RuntimeError, which ends the launch with exit code 1, when the node ends, unless all does so already."""
+    if not context.is_shutdown:
+        raise RuntimeError(f"sim_node has ended with exit code {event.returncode}")
