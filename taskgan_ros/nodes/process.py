@@ -20,6 +20,7 @@ from taskgan_ros.errors import InputError
 
 N = TypeVar("N", bound=Node)
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _LOOK_S = 0.05  # for signals that came to another thread
 _CALLBACK_S = 10.0  # to wait for the callback that is under way; loading a policy takes seconds
 
@@ -61,7 +62,7 @@ def run(make_node: Callable[[Stop], N], stop_node: Callable[[N], None], args: li
     takes a whole core and calls nothing back.
     """
     stop = Stop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         signal.signal(number, lambda *_: stop())
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
@@ -72,6 +73,8 @@ def run(make_node: Callable[[Stop], N], stop_node: Callable[[N], None], args: li
 
 def finish(status: int) -> NoReturn:
     """End the process, even where a thread is still at something that cannot be interrupted, as an inference."""
+    for number in _SIGNALS:  # as it ends, Python gives its handlers up, and the second of two signals would kill it
+        signal.signal(number, signal.SIG_IGN)
     others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
     if others:  # Python would pull the interpreter from under a daemon: abort, status -6; and wait for any other
         sys.stdout.flush()

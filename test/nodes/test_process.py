@@ -72,6 +72,24 @@ def test_a_thread_that_does_not_end_neither_delays_the_end_nor_changes_its_statu
     assert (done.returncode, done.stdout, done.stderr) == (3, "written\n", "")
 
 
+LATE = """
+import os, signal
+from taskgan_ros.nodes.process import finish
+
+class Late:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+late = Late()
+signal.signal(signal.SIGINT, lambda *_: None)
+finish(3)
+"""
+
+
+def test_a_signal_while_python_ends_does_not_change_the_status() -> None:
+    assert subprocess.run([sys.executable, "-c", LATE], timeout=20).returncode == 3
+
+
 def test_a_node_ends_it_with_a_reason() -> None:
     stop = Stop()
     threading.Timer(0.01, stop, args=["the camera failed"]).start()
