@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import sys
 from types import TracebackType
@@ -216,6 +218,10 @@ def _turned(quaternion: Array, turn: Array) -> Array:
 
 
 def _open_renderer(model: mujoco.MjModel, height: int, width: int) -> mujoco.Renderer:
+    # Mesa draws with LLVM, and so does triton, which torch's CUDA builds import at the first training step: whichever
+    # LLVM is loaded second finds the first one's symbols. Triton does not survive that (3.7.1 crashes); Mesa does.
+    with contextlib.suppress(ImportError):
+        importlib.import_module("triton")
     try:
         return mujoco.Renderer(model, height, width)
     except Exception as error:  # the GL bindings raise types of their own

@@ -315,3 +315,22 @@ def test_the_hand_looks_the_same_after_half_a_turn_of_the_sixth_joint_but_not_af
             for turn in (0, np.pi / 2, np.pi)
         )
         assert abs(half - first).mean() < 0.05 * abs(quarter - first).mean()
+
+
+DRAWS_AND_TRAINS = """
+import torch
+from taskgan_ros.sim.cell import Cell
+from taskgan_ros.sim.domain import load_domain
+from taskgan_ros.sim.episode import sample_episode
+from taskgan_ros.sim.scene import load_scene
+
+scene = load_scene("reach")
+with Cell(scene, load_domain("source"), 32) as cell:
+    cell.render(sample_episode(scene, 0, 0).state, cell.sample_look(0, 0))
+torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
+"""
+
+
+def test_a_process_that_has_drawn_can_train() -> None:
+    pytest.importorskip("torch", reason="the `training` extra is needed")
+    subprocess.run([sys.executable, "-c", DRAWS_AND_TRAINS], check=True, timeout=120)
