@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -78,10 +79,10 @@ def _add_times(page: Page, results: Results) -> None:
             steps.setdefault(record.step, []).append(record.seconds)
     rows = dict(sorted(steps.items()))
     rows["all"] = [seconds for times in steps.values() for seconds in times]
-    columns: dict[str, Callable[[list[float]], str]] = {
+    columns: dict[str, Callable[[list[float]], str]] = {  # fsum, because sum rounds otherwise from CPython 3.12 on
         "cells": lambda times: str(len(times)),
-        "mean": lambda times: _duration(sum(times) / len(times)) if times else NONE,
-        "total": lambda times: _duration(sum(times)),
+        "mean": lambda times: _duration(math.fsum(times) / len(times)) if times else NONE,
+        "total": lambda times: _duration(math.fsum(times)),
     }
     page.add("## Time", table("step", rows, columns, lambda times, show: show(times)))
 
