@@ -212,8 +212,7 @@ class ReachNode(LifecycleNode):
             is_held=self._is_held,
         )
         self._bundle_fov = bundle.camera_fov if wanted.camera_fov else 0.0
-        image = bundle.card.image
-        black = np.zeros((1, image.height, image.width, 3), np.uint8)
+        black = np.zeros((1, *bundle.card.image.shape, 3), np.uint8)
         self._policy.act(black)  # the first inference is slow
         if self._guard:  # one that loads need not run, and an arm that moves is no time to find out
             self._guard.score(black[0], black[0], np.zeros(len(arm.joints)))

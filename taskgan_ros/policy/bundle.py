@@ -299,7 +299,7 @@ def _check_graph(path: Path, found: Signature, card: BundleCard) -> None:
 
 def _signatures(card: BundleCard) -> dict[str, tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
     """Return what each graph of a bundle takes and gives."""
-    pixels, joints = ("N", card.image.height, card.image.width, 3), ("N", len(card.joint_names))
+    pixels, joints = ("N", *card.image.shape, 3), ("N", len(card.joint_names))
     image, translated = Tensor(IMAGE, "uint8", pixels), Tensor(TRANSLATED, "uint8", pixels)
     command = Tensor(COMMAND, "float32", joints)
     signatures: dict[str, tuple[tuple[Tensor, ...], tuple[Tensor, ...]]] = {

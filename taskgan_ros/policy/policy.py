@@ -113,7 +113,7 @@ class Policy:
         return binding.copy_outputs_to_cpu()
 
     def _check(self, images: NDArray[np.uint8]) -> None:
-        size = (self.card.image.height, self.card.image.width, 3)
+        size = (*self.card.image.shape, 3)
         is_array = isinstance(images, np.ndarray)
         if is_array and images.dtype == np.uint8 and images.shape[1:] == size and len(images) > 0:
             return

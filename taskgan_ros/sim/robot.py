@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskgan_ros.arm.arm import Arm
+from taskgan_ros.control.limits import step_to
 from taskgan_ros.sim.controller import JointTrajectoryController, Trajectory
 from taskgan_ros.sim.episode import CellState, Episode, goal_distance
 from taskgan_ros.sim.scene import Scene
@@ -51,9 +52,8 @@ class SimulatedRobot:
         """Stand at the start of `episode`; `settle_s` after every start, trajectories are ignored."""
         self._scene, self._settle_s = scene, settle_s
         arm = scene.arm
-        continuous = arm.is_continuous
         self._controller = JointTrajectoryController(
-            arm.joint_names, episode.state.joint_pos, continuous, allow_partial_joints_goal
+            arm.joint_names, episode.state.joint_pos, arm.is_continuous, allow_partial_joints_goal
         )
         self.start(episode, now_s)
 
@@ -103,8 +103,6 @@ def follow(arm: Arm, positions: Array, setpoint: Array, dt_s: float) -> Array:
     Each joint is as fast as it can be and stops at its limits; a continuous one goes the short way round. A
     setpoint that is not finite moves nothing.
     """
-    error = np.where(np.isfinite(setpoint), setpoint - positions, 0.0)
-    continuous = arm.is_continuous
-    short = np.where(continuous, np.remainder(error + np.pi, 2 * np.pi) - np.pi, error)
+    step = step_to(np.where(np.isfinite(setpoint), setpoint, positions), positions, arm.is_continuous)
     furthest = arm.max_velocity * dt_s
-    return np.clip(positions + np.clip(short, -furthest, furthest), arm.lower, arm.upper)
+    return np.clip(positions + np.clip(step, -furthest, furthest), arm.lower, arm.upper)
