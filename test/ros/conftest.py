@@ -44,7 +44,7 @@ ARM = load_arm("mico")
 READY = [4.712, 4.09, 1.52, 3.1416, 5.65, 3.1416]  # rad, within all limits
 VELOCITY = (0.3, -0.2, 0.1)  # rad/s, what the tiny bundle commands on every image that is not black
 SIZE = 16
-_LOST_S = 5.0  # an answer that has not come by then never will
+_MET_S = 0.5  # for a service that we have found to find us too, or its answer is lost (ros2/rmw_fastrtps#842)
 PATIENCE_S = 30.0  # to wait for what comes within a second on an idle machine
 
 # F inverts the colours. f_X commands VELOCITY on every image, but 0/0 on a black one, and fails on one that is nowhere
@@ -223,18 +223,14 @@ class Lab:
         self._processes.append(process)
         return process
 
-    def call(self, kind: Any, name: str, request: Any, repeat: bool = False) -> Any:
-        """Return a service's answer; `repeat` asks again where an answer to a client just discovered was lost."""
+    def call(self, kind: Any, name: str, request: Any) -> Any:
         client = self.node.create_client(kind, name)
         assert client.wait_for_service(PATIENCE_S), f"no service {name}"
-        futures = [client.call_async(request)]
-        deadline = time.monotonic() + _LOST_S
-        until(lambda: futures[0].done() or (repeat and time.monotonic() > deadline), f"an answer of {name}")
-        if not futures[0].done():
-            futures.append(client.call_async(request))
-        until(lambda: any(future.done() for future in futures), f"an answer of {name}")
+        time.sleep(_MET_S)
+        future = client.call_async(request)
+        until(future.done, f"an answer of {name}")
         self.node.destroy_client(client)
-        return next(future.result() for future in futures if future.done())
+        return future.result()
 
     def change(self, transition: str, node: str = "reach_node") -> bool:
         request = ChangeState.Request(transition=Transition(label=transition))
@@ -242,7 +238,7 @@ class Lab:
 
     @property
     def state(self) -> str:
-        return str(self.call(GetState, "reach_node/get_state", GetState.Request(), repeat=True).current_state.label)
+        return str(self.call(GetState, "reach_node/get_state", GetState.Request()).current_state.label)
 
     def set_parameter(self, name: str, text: str) -> str:
         """Return why not, or nothing."""
