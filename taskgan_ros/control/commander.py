@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import deque
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from taskgan_ros.arm.arm import Arm
 from taskgan_ros.control.fence import Fence
-from taskgan_ros.control.limits import duration, finite, limit_change, limit_velocity, step_to
-from taskgan_ros.control.motion import STEP_S, Motion, cruise, stopping_time_s
+from taskgan_ros.control.limits import duration, finite, limit_velocity, step_to
+from taskgan_ros.control.motion import Motion, cruise, stopping_time_s
+from taskgan_ros.control.plan import Plan
 from taskgan_ros.control.trajectory import JointTrajectory
 from taskgan_ros.errors import InputError
 
@@ -22,29 +22,40 @@ Array = NDArray[np.float64]
 VELOCITIES, ANGLES = "joint_velocities", "joint_angles"
 JTC, KINOVA = "jtc", "kinova"
 
-_HALVINGS = 8  # of the way between a stop and the command, to find how much of it stays inside the fence
-_TOUCHED_M = 1e-6  # outside the fence by rounding
-_NO_CHANGE = 1e-9  # rad/s, where none is left to make
-_SHORTEST_S = 1e-3  # between two commands
-_REMEMBERED = 200  # commands; some seconds of them, and no joint state is used that is older
-_FOLLOWED_S = 1.0  # over so long the arm's way is compared with the commanded one
+_SAMPLE_S = (
+    0.004  # between two points: a controller goes straight, so speed changes by so much of the acceleration at once
+)
+_FIRST_S = 0.001  # to the first point: less than a controller's update, so that its own idea of the start means nothing
+_KINOVA_STEP_S = 0.05  # between two velocities: several updates of the driver, which is no faster than 100 Hz
+_ENTER_S = 0.05  # from wherever a controller is at rest to the plan
+_CHANGE_S = 0.05  # that a passive joint may take to change its speed, also where the driven ones take less
+_LAG_S = 0.15  # behind the plan that an arm may be at full speed; servos have 0.02 to 0.1, joint states come later
+_LOST_S = 2 * _LAG_S  # an arm that is nowhere near where the plan was within that does not follow it
+_AT_REST_RAD = 0.05  # from the plan, of an arm that sags, or one with play
+_DECIMALS = 6  # of a point's time in s; closer points would be one in a message
+_LOOKS = 10  # at the plan within that
+_HALVINGS = 8  # of a command, to find how much of it is allowed
+_TOUCHED_M, _TOUCHED_RAD = 1e-6, 1e-9  # outside by rounding
+_COMPARED_S = 1.0  # over so long the arm's displacement is compared with the commanded one
 
 
 @dataclass
 class JointCommander:
     """Turns commands of one bundle into trajectories for one arm.
 
-    A trajectory goes on from where the arm is, which is where it was measured and as far as it was sent since, at the
-    command's velocity for `horizon_s`, and then comes to a smooth stop: what the arm does without a next one, whoever
-    has failed. Between its points it goes straight, at constant speed; a velocity there would make it a cubic that dips
-    and overshoots where the arm is not exactly where it was thought to be. What limits it, the first before the others
-    where they contradict each other:
+    What was sent is one motion over time, the plan. Each command continues it: from where and how fast the plan is
+    `lead_s` from now, at the limits' acceleration to the command's velocity, until `horizon_s` later, and then to a
+    smooth stop: what the arm does without a next one, whoever has failed. A servo lags behind the plan, so the plan
+    does not restart where the arm was measured: it would go back at each command. It restarts there where the arm is
+    not following, and it waits for an arm that lags by more than a servo does.
 
+    What limits a command, the first before the others where they contradict each other:
+
+    - accelerations: all driven joints change their speed together, so the slowest to change decides.
     - positions: the arm file's, `margin_rad` inside; speed falls towards them so that the stop still fits.
     - speeds: all driven joints are slowed by one factor, which keeps the direction.
-    - accelerations: the change since the last command is shortened, all driven joints by one factor.
-    - the fence and the largest step: the velocity gives way to the smooth stop, as far as it must.
-    - jerk, where the arm file has any.
+    - the fence and the largest step: all joints are slowed by one factor, down to the smooth stop.
+    - jerk, where the arm file has any: what is sent is the plan's average over some time, which breaks no other limit.
 
     Attributes:
         arm: names and limits of all n joints.
@@ -53,6 +64,8 @@ class JointCommander:
         mode: `jtc` for ros2_control's JointTrajectoryController: positions alone. `kinova` for Kinova's driver, which
             acts on the velocities alone, in the order of its joints, and holds each until its time is over.
         horizon_s: s; how long the velocity lasts. Less than the time between two commands makes the arm stutter.
+        lead_s: s; how long after it was sent a command takes effect. As long as a message takes to the controller and
+            the controller to its next update; one that comes later has missed a part of its motion.
         all_joints: name all n joints, in the arm's order, and hold those that are not driven; or only the
             driven ones, for a controller that allows partial goals.
         margin_rad: rad, kept from the arm file's position limits.
@@ -66,14 +79,14 @@ class JointCommander:
     task: str = VELOCITIES
     mode: str = JTC
     horizon_s: float = 0.2
+    lead_s: float = 0.02
     all_joints: bool = True
     margin_rad: float = 0.0
     max_step_rad: float = 0.5
     speed_scale: float = 1.0
     fence: Fence | None = None
-    _sent: deque[tuple[float, Motion]] = field(init=False, repr=False)
-    _followed: deque[tuple[float, Array, Array]] = field(init=False, repr=False)
-    _acceleration: Array = field(init=False, repr=False)
+    _plan: Plan | None = field(init=False, repr=False)
+    _compared: deque[tuple[float, Array, Array]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check what does not change.
@@ -93,12 +106,13 @@ class JointCommander:
             raise InputError("all_joints: expected true in the mode kinova, whose driver goes by order, got false")
         duration("horizon_s", self.horizon_s)
         duration("max_step_rad", self.max_step_rad)
+        if not (np.isfinite(self.lead_s) and self.lead_s >= 0):
+            raise InputError(f"lead_s: expected 0 s or more, got {self.lead_s}")
         if not 0 < self.speed_scale <= 1:
             raise InputError(f"speed_scale: expected more than 0 and at most 1, got {self.speed_scale}")
         if not 0 <= self.margin_rad < np.min(self.arm.upper - self.arm.lower) / 2:
             raise InputError(f"margin_rad: expected less than half of each joint's range, got {self.margin_rad}")
-        self._sent, self._followed = deque(maxlen=_REMEMBERED), deque()
-        self._acceleration = np.zeros(len(self.arm.joints))
+        self.reset()
 
     @cached_property
     def driven(self) -> NDArray[np.intp]:
@@ -121,13 +135,29 @@ class JointCommander:
         return self.arm.upper - self.margin_rad
 
     @cached_property
-    def _approach_s(self) -> float:
-        """How far ahead of a position limit, in s at its speed, a joint is slowed: where it goes if nothing more comes.
+    def _is_named(self) -> NDArray[np.bool_]:
+        """(n,) whether a joint is commanded at all."""
+        return np.isin(self.arm.joint_names, self.names)
 
-        A joint that slows so brakes at its speed over this time, at most, which must keep to its acceleration too.
+    @cached_property
+    def _approach_s(self) -> float:
+        """How far ahead of a place where it must stand, in s at its speed, a joint is slowed."""
+        return self.horizon_s + stopping_time_s(self.arm.max_velocity, self.arm.max_acceleration)
+
+    @cached_property
+    def _averaged_s(self) -> float:
+        """How long the plan is averaged over so that no joint breaks its jerk limit, s.
+
+        At worst the plan speeds up at an average's one end and slows down at its other.
         """
-        braking_s = stopping_time_s(self.arm.max_velocity, self.arm.max_acceleration)
-        return max(self.horizon_s + braking_s / 2, braking_s)
+        return float(np.max(2 * self.arm.max_acceleration / self.arm.max_jerk))
+
+    def reset(self) -> None:
+        """Forget what was sent: the next trajectory starts from rest, where the arm is measured."""
+        self._plan, self._entered_s = None, 0.0
+        self._withheld = self._withholding = np.zeros(len(self.arm.joints))
+        self._withholding_since_s = 0.0
+        self._compared = deque()
 
     def follow(
         self, now_s: float, command: ArrayLike, measured: ArrayLike, parked: ArrayLike, age_s: float = 0.0
@@ -137,13 +167,8 @@ class JointCommander:
         The joints that are not driven go to `parked`, each by itself, so that one that was moved by hand neither jumps
         back nor slows the task.
 
-        The arm may have moved at its limit since it was measured, in any direction, and has `horizon_s` from now to
-        the first point. So that even then it need not be faster than the limit, the speed falls until the point lies no
-        further from `measured` than the limit leads in `horizon_s - age_s`; where that is not positive, the arm stops.
-        It falls as fast as the acceleration allows, and meanwhile the limit leads there in `horizon_s`.
-
         Args:
-            now_s: s, on a steady clock.
+            now_s: s, on a steady clock; the trajectory's times count from it.
             command: (J,) rad/s or rad, in the order of `driven_joints`.
             measured: (n,) rad, all joints, in the arm's order.
             parked: (n,) rad; where the joints that are not driven belong; those of the driven are not used.
@@ -156,26 +181,15 @@ class JointCommander:
         wanted = self._checked("command", command, self.driven_joints)
         if not age_s >= 0:  # true for NaN too
             raise InputError(f"age of the joint state: expected 0 s or more, got {age_s}")
-        if age_s >= self.horizon_s:
-            return self.stop(now_s, here, age_s)
-        start, (last, since_s) = here + self._way(now_s, age_s), self._last(now_s)
-        step_s = min(since_s, STEP_S)  # from rest the arm starts slowly too, however long ago the last command was
-        top_speed = self.speed_scale * self.arm.max_velocity * (1 - age_s / self.horizon_s)
-        goal = goal if self.all_joints else here  # whom nobody commands goes nowhere
-        velocity = np.clip(self._step_to(goal, start) / self.horizon_s, -top_speed, top_speed)
-        velocity[self.driven] = limit_velocity(self._velocity(wanted, start), top_speed[self.driven])
-        velocity = self._within_positions(velocity, start)
-        velocity = self._within_reach(velocity, (start - here) / self.horizon_s, top_speed)
-        velocity = self._within_positions(self._accelerated(velocity, last, step_s), start)
-        motion = self._allowed(start, velocity, last, since_s)
-        self._acceleration = np.clip((motion.velocities[0] - last) / step_s, *(self.arm.max_acceleration * [[-1], [1]]))
-        return self._send(now_s, motion, here)
+        plan, start_s = self._enter(now_s, here, age_s)
+        start, before = plan.at(start_s)
+        asked = self._limited(wanted, goal if self.all_joints else start, start)
+        velocity = self._within_reach(asked, self._ahead(plan, now_s - age_s, here))
+        self._withhold(now_s, asked if start_s == self._entered_s else asked - velocity)
+        return self._send(now_s, start_s, plan, self._allowed(start, before, velocity, here))
 
     def stop(self, now_s: float, measured: ArrayLike, age_s: float = 0.0) -> JointTrajectory:
-        """Return the smooth stop, from where and how fast the arm is by what was sent; at rest, a hold there.
-
-        An arm that did not follow need not be faster than its limit, up to the age of a joint state or two: the first
-        point comes later then.
+        """Return the smooth stop of what was sent; at rest, a hold.
 
         Args:
             now_s: s, on the clock of `follow`.
@@ -186,41 +200,34 @@ class JointCommander:
             InputError: a number that is not finite, or not one a joint.
         """
         here = self._checked("measured", measured)
-        start, velocity = here + self._way(now_s, max(age_s, 0.0)), self._last(now_s)[0]
-        motion = cruise(start, velocity, 0.0, self.arm.max_acceleration)
-        needed_s = np.max(np.abs(motion.positions[0] - here) / self.arm.max_velocity)
-        later_s = float(np.clip(needed_s - motion.ends_s[0], 0.0, STEP_S))
-        self._acceleration = np.zeros_like(here)
-        return self._send(now_s, motion, here, later_s, max(age_s, 0.0))
+        plan, start_s = self._enter(now_s, here, max(age_s, 0.0))
+        self._withhold(now_s, np.zeros_like(here))
+        start, before = plan.at(start_s)
+        return self._send(now_s, start_s, plan, cruise(start, before, before, 0.0, self.arm.max_acceleration))
 
-    def does_not_follow(self, now_s: float, measured: ArrayLike, age_s: float) -> float:
-        """Return how much further, at most, a joint was sent than it was measured to go in the last second, rad.
+    def tracking_error(self, now_s: float, measured: ArrayLike, age_s: float) -> float:
+        """Return how much further, at most, a joint was commanded than it was measured to go in the last second, rad.
 
-        To be asked at every joint state: a blocked arm, and joint states that stand still, tell so.
+        To be asked at every joint state: a blocked arm, and joint states that stand still, show here. The plan waits
+        for such an arm; what it would have gone by then counts as commanded.
 
         Raises:
             InputError: a number that is not finite, or not one a joint.
         """
         here = self._checked("measured", measured)
-        self._followed.append((now_s, here, self._place(now_s - age_s)))
-        while now_s - self._followed[0][0] > _FOLLOWED_S:
-            self._followed.popleft()
-        _, first_here, first_place = self._followed[0]
-        error = self._step_to(here, first_here) - self._step_to(self._followed[-1][2], first_place)
+        if self._plan is None:
+            return 0.0
+        commanded = self._plan.at(now_s - age_s)[0] + self._withheld_until(now_s)
+        self._compared.append((now_s, here, commanded))
+        while now_s - self._compared[0][0] > _COMPARED_S:
+            self._compared.popleft()
+        _, first_here, first_commanded = self._compared[0]
+        error = (self._step_to(here, first_here) - (commanded - first_commanded))[self._is_named]
         return float(np.max(np.abs(error)))
 
-    @property
-    def motion(self) -> Motion:
-        """What was sent last; its start says nothing.
-
-        Raises:
-            IndexError: nothing was sent yet.
-        """
-        return self._sent[-1][1]
-
-    def forget_way(self) -> None:
-        """Compare no way from before with what comes: somebody else moves the arm, or nobody."""
-        self._followed.clear()
+    def reset_tracking(self) -> None:
+        """Compare nothing from before with what comes: somebody else moves the arm, or nobody."""
+        self._compared.clear()
 
     def is_small(self, command: ArrayLike, measured: ArrayLike, speed: float) -> bool:
         """Return whether `command` asks every driven joint for less than `speed` rad/s: the task's end.
@@ -231,28 +238,90 @@ class JointCommander:
         here, wanted = self._checked("measured", measured), self._checked("command", command, self.driven_joints)
         return bool(np.max(np.abs(self._velocity(wanted, here))) < speed)
 
+    # Where the plan is, and where the arm is by it.
+
+    def _enter(self, now_s: float, here: Array, age_s: float) -> tuple[Plan, float]:
+        """Return the plan, and when a motion may take over from it.
+
+        At the start, where the arm does not follow, and from rest, a controller may be elsewhere than the plan: it gets
+        the time to go there at no more than its speed.
+        """
+        plan = self._plan
+        if plan is None:
+            plan, apart = Plan(now_s, here), np.zeros_like(here)
+        elif self.mode == KINOVA:  # it integrates velocities, so the plan is where the arm is
+            self._move(plan, -self._ahead(plan, now_s - age_s, here))
+            self._plan, self._entered_s = plan, now_s
+            return plan, now_s
+        else:
+            self._move(plan, np.where(self._is_named, 0.0, -self._ahead(plan, now_s - age_s, here)))
+            apart = self._ahead(plan, now_s, here)
+            if self._is_lost(plan, now_s - age_s, now_s, here):
+                self._move(plan, -self._ahead(plan, now_s - age_s, here))
+                plan = Plan(now_s, here)
+            elif now_s < plan.end_s + _LOST_S:
+                return plan, max(now_s + max(self.lead_s, _FIRST_S), self._entered_s)
+        self._plan = plan
+        self._entered_s = now_s + max(self.lead_s, _ENTER_S, float(np.max(np.abs(apart) / self.arm.max_velocity)))
+        return plan, self._entered_s
+
+    def _ahead(self, plan: Plan, time_s: float, here: Array) -> Array:
+        """Return how far the plan was ahead of the arm then, (n,) rad, a continuous joint the short way round."""
+        return self._step_to(plan.at(time_s)[0], here)
+
+    def _move(self, plan: Plan, offset: Array) -> None:
+        """Move the plan to where the arm is, which commands nothing."""
+        plan.shift(offset)
+        self._withheld = self._withheld - offset
+
+    def _is_lost(self, plan: Plan, measured_s: float, now_s: float, here: Array) -> bool:
+        """Return whether the arm is nowhere near where the plan was shortly before it was measured, nor since."""
+        times = np.linspace(measured_s - _LOST_S - self._averaged_s, now_s, _LOOKS)
+        recent, now = plan.at(times)[0], plan.at(measured_s)[0]
+        measured = now - self._step_to(now, here)  # in the plan's turns
+        outside = np.maximum(recent.min(axis=0) - measured, measured - recent.max(axis=0))
+        return bool(np.any(outside > _AT_REST_RAD))
+
+    def _withhold(self, now_s: float, rate: Array) -> None:
+        """Note how much slower than asked for the plan goes from now on, (n,) rad/s."""
+        self._withheld = self._withheld_until(now_s)
+        self._withholding, self._withholding_since_s = rate, now_s
+
+    def _withheld_until(self, now_s: float) -> Array:
+        return self._withheld + self._withholding * min(now_s - self._withholding_since_s, self.horizon_s)
+
+    # What a command may be.
+
+    def _limited(self, command: Array, goal: Array, start: Array) -> Array:
+        """Return the velocities (n,) rad/s that lead where the command asks, within speed and position limits."""
+        top_speed = self.speed_scale * self.arm.max_velocity
+        velocity = np.clip(self._step_to(goal, start) / self._approach_s, -top_speed, top_speed)
+        velocity[self.driven] = limit_velocity(self._velocity(command, start), top_speed[self.driven])
+        return self._within_positions(velocity, start)
+
     def _velocity(self, command: Array, here: Array) -> Array:
         if self.task == VELOCITIES:
             return command
         target = here.copy()
         target[self.driven] = command
         reachable = np.clip(target, self.lower, self.upper)
-        return (self._step_to(reachable, here) / self.horizon_s)[self.driven]
+        return (self._step_to(reachable, here) / self._approach_s)[self.driven]
 
     def _step_to(self, target: Array, here: Array) -> Array:
         return step_to(target, here, self.arm.is_continuous)
 
-    def _within_reach(self, velocity: Array, ahead: Array, top_speed: Array) -> Array:
-        """Slow down what, with the way that the arm is `ahead` of its measured pose, leads further than the top speed.
+    def _within_positions(self, velocity: Array, here: Array) -> Array:
+        """Slow each joint by itself towards its limits; one beyond a limit may not go further out."""
+        up, down = np.maximum(self.upper - here, 0.0), np.maximum(here - self.lower, 0.0)
+        return np.clip(velocity, -down / self._approach_s, up / self._approach_s)
+
+    def _within_reach(self, velocity: Array, ahead: Array) -> Array:
+        """Slow the plan where the arm lags by more than a servo does, down to none at twice as much.
 
         The driven joints by one factor.
-
-        Args:
-            velocity: (n,) rad/s.
-            ahead: (n,) rad/s, that way as a speed over the horizon.
-            top_speed: (n,) rad/s.
         """
-        room = np.maximum(top_speed - np.sign(velocity) * ahead, 0.0)
+        lag = np.sign(velocity) * ahead / (self.arm.max_velocity * _LAG_S)
+        room = self.speed_scale * self.arm.max_velocity * np.clip(2 - lag, 0.0, 1.0)
         slowed = np.clip(velocity, -room, room)
         driven = self.driven
         fastest = np.abs(velocity[driven])
@@ -260,77 +329,43 @@ class JointCommander:
         slowed[driven] = velocity[driven] * shares.min()
         return slowed
 
-    def _within_positions(self, velocity: Array, here: Array) -> Array:
-        """Slow each joint by itself towards its limits; one beyond a limit may not go further out."""
-        up, down = np.maximum(self.upper - here, 0.0), np.maximum(here - self.lower, 0.0)
-        return np.clip(velocity, -down / self._approach_s, up / self._approach_s)
+    def _allowed(self, start: Array, before: Array, velocity: Array, here: Array) -> Motion:
+        """Return the motion at `velocity`, or at as large a share of it as limits, fence and largest step allow.
 
-    def _last(self, now_s: float) -> tuple[Array, float]:
-        """Return how fast the arm is (n,) rad/s by what was sent, and how long ago that was, s."""
-        if not self._sent:
-            return np.zeros(len(self.arm.joints)), STEP_S
-        sent_s, motion = self._sent[-1]
-        return motion.at(now_s - sent_s)[1], max(now_s - sent_s, _SHORTEST_S)
-
-    def _place(self, time_s: float) -> Array:
-        """Return where what was sent leads until then (n,) rad, from anywhere: differences alone mean something."""
-        for sent_s, motion in reversed(self._sent):
-            if sent_s <= time_s:
-                return motion.at(time_s - sent_s)[0]
-        return self._sent[0][1].start if self._sent else np.zeros(len(self.arm.joints))
-
-    def _way(self, now_s: float, age_s: float) -> Array:
-        """Return how far the arm was sent in the last `age_s` (n,) rad."""
-        return self._place(now_s) - self._place(now_s - age_s)
-
-    def _accelerated(self, velocity: Array, last: Array, step_s: float) -> Array:
-        """Shorten the change of velocity to what acceleration and jerk allow: the driven joints by one factor.
-
-        By jerk, a change is also no larger than can be brought down to none by the time the velocity is reached.
+        No share is the smooth stop, whose way is part of what was allowed before.
         """
-        largest = self.arm.max_acceleration * step_s
-        changed = last + np.clip(velocity - last, -largest, largest)
-        driven, jerk = self.driven, self.arm.max_jerk[self.driven]
-        wanted, before = velocity[driven], last[driven]
-        slope = np.where(np.isinf(jerk), 0.0, jerk) * step_s / 2
-        by_end = (np.sqrt(slope**2 + 4 * slope * np.abs(wanted - before) / step_s) - slope) * step_s
-        by_end = np.where(np.isinf(jerk), np.inf, np.maximum(by_end, _NO_CHANGE))
-        change = limit_change(wanted, before, np.minimum(largest[driven], by_end)) - before
-        smooth = limit_change(change / step_s, self._acceleration[driven], jerk * step_s) * step_s
-        ends = np.sort([np.zeros_like(smooth), wanted - before], axis=0)  # never past what is wanted, nor away from it
-        changed[driven] = before + np.clip(smooth, *ends)
-        return changed
-
-    def _allowed(self, start: Array, velocity: Array, last: Array, since_s: float) -> Motion:
-        """Return the motion at `velocity`, or as near to it as fence and largest step allow.
-
-        The other end is the smooth stop, as far as it would have come in the time since the last command: its way is
-        part of what was allowed then.
-        """
-        motion = self._cruise(start, velocity)
-        if self._is_allowed(motion, start):
+        motion = self._cruise(start, before, velocity)
+        if self._is_allowed(motion, here):
             return motion
-        braking_s = stopping_time_s(last, self.arm.max_acceleration)
-        slower = last * max(0.0, 1 - since_s / braking_s) if braking_s else last
-        stopping = self._within_positions(slower, start)
-        best, share, part = self._cruise(start, stopping), 0.0, 1.0
+        best, share, part = self._cruise(start, before, 0.0 * velocity), 0.0, 1.0
         for _ in range(_HALVINGS):
             part /= 2
-            tried = self._cruise(start, stopping + (share + part) * (velocity - stopping))
-            if self._is_allowed(tried, start):
+            tried = self._cruise(start, before, (share + part) * velocity)
+            if self._is_allowed(tried, here):
                 best, share = tried, share + part
         return best
 
-    def _cruise(self, start: Array, velocity: Array) -> Motion:
-        return cruise(start, velocity, self.horizon_s, self.arm.max_acceleration)
+    def _cruise(self, start: Array, before: Array, velocity: Array) -> Motion:
+        """Return the motion to `velocity`; passive joints change their speed as far as the driven ones' time allows."""
+        largest, driven = self.arm.max_acceleration, self.driven
+        change_s = stopping_time_s((velocity - before)[driven], largest[driven])
+        change = np.clip(velocity - before, *(largest * max(change_s, _CHANGE_S) * [[-1], [1]]))
+        return cruise(start, before, before + change, self.horizon_s, largest, change_s)
 
-    def _is_allowed(self, motion: Motion, start: Array) -> bool:
-        if np.any(np.abs(motion.positions - start) > self.max_step_rad):
+    def _is_allowed(self, motion: Motion, here: Array) -> bool:
+        knots = motion.times_s
+        times = np.concatenate([np.linspace(knots[k], knots[k + 1], 5)[1:] for k in range(len(knots) - 1)])
+        positions, start = motion.at(times)[0], motion.start
+        measured = start - self._step_to(start, here)  # in the plan's turns
+        if np.any(np.abs(positions - measured) > self.max_step_rad):
+            return False
+        if np.any(positions < np.minimum(self.lower, start) - _TOUCHED_RAD):
+            return False
+        if np.any(positions > np.maximum(self.upper, start) + _TOUCHED_RAD):
             return False
         if self.fence is None:
             return True
-        between = start + np.array([[0.0], [0.25], [0.5], [0.75]]) * (motion.positions[0] - start)
-        now_m, *outside_m = self.fence.outside_m(np.vstack([between, motion.positions]))
+        now_m, *outside_m = self.fence.outside_m(np.vstack([start, positions]))
         return bool(max(outside_m) <= now_m + _TOUCHED_M)
 
     def _checked(self, what: str, values: ArrayLike, joints: tuple[str, ...] = ()) -> Array:
@@ -340,27 +375,45 @@ class JointCommander:
             raise InputError(f"{what}: expected one value for each of {list(names)}, got shape {array.shape}")
         return array
 
-    def _send(
-        self, now_s: float, motion: Motion, here: Array, later_s: float = 0.0, age_s: float = 0.0
-    ) -> JointTrajectory:
-        """Return the motion as a trajectory, no point further out than the limits or where a joint is already.
+    # What is sent.
 
-        Nor is the first further than the arm can have got to in `age_s` and until then.
-        """
-        self._sent.append((now_s, dataclasses.replace(motion, start=self._place(now_s))))
-        reach_s = age_s + max(self.horizon_s, STEP_S + later_s)
-        reach = np.minimum(self.max_step_rad, self.arm.max_velocity * reach_s)
-        lowest = np.maximum(np.minimum(self.lower, here), here - self.max_step_rad)
-        highest = np.minimum(np.maximum(self.upper, here), here + self.max_step_rad)
-        positions, ends_s = np.clip(motion.positions, lowest, highest), motion.ends_s + later_s
-        positions[0] = np.clip(positions[0], here - reach, here + reach)
-        if self.mode == JTC:
-            chosen = positions if self.all_joints else positions[:, self.driven]
-            return JointTrajectory(self.names, chosen, ends_s)
+    def _send(self, now_s: float, start_s: float, plan: Plan, motion: Motion) -> JointTrajectory:
+        plan.extend(start_s, motion)
+        if self.mode == KINOVA:
+            return self._as_velocities(now_s, plan)
+        times = self._times(max(self._entered_s - now_s, _FIRST_S), start_s - now_s, motion)
+        positions = self._sent(plan, now_s, times)
+        return JointTrajectory(self.names, positions if self.all_joints else positions[:, self.driven], times)
+
+    def _times(self, first_s: float, starts_s: float, motion: Motion) -> Array:
+        """Return the times (P,) s of the points: before the motion starts, while it lasts, while it is averaged."""
+        before = np.arange(_SAMPLE_S, starts_s, _SAMPLE_S)
+        after = starts_s + motion.sample_times(_SAMPLE_S)
+        if self._averaged_s:
+            after = starts_s + np.arange(0.0, motion.lasts_s + self._averaged_s + _SAMPLE_S, _SAMPLE_S)
+        times = np.round(np.concatenate([[first_s], before, [starts_s], after]), _DECIMALS)
+        return np.unique(times[times >= times[0]])
+
+    def _sent(self, plan: Plan, now_s: float, times_s: Array) -> Array:
+        """Return the positions (P, n) rad at `times_s` (P,) from now: the plan's, or their average."""
+        if not self._averaged_s:
+            return plan.at(now_s + times_s)[0]
+        count = int(np.ceil(self._averaged_s / _SAMPLE_S))
+        grid_s = self._averaged_s / count * np.arange(-count - 1, times_s[-1] / self._averaged_s * count + 2)
+        planned = plan.at(now_s + grid_s)[0]
+        summed = np.cumsum((planned[1:] + planned[:-1]) / 2, axis=0)
+        averaged = (summed[count:] - summed[:-count]) / count
+        return np.stack([np.interp(times_s, grid_s[count + 1 :], column) for column in averaged.T], axis=1)
+
+    def _as_velocities(self, now_s: float, plan: Plan) -> JointTrajectory:
+        steps = max(int(np.ceil((plan.end_s + self._averaged_s - now_s) / _KINOVA_STEP_S - 1e-9)), 1)
+        times = _KINOVA_STEP_S * np.arange(steps + 1, dtype=np.float64)
+        positions = self._sent(plan, now_s, times)
+        velocities = np.diff(positions, axis=0) / _KINOVA_STEP_S
         # Zeros at the end, so that the driver is told to stand; twice, for one version of it repeats the last but one.
         return JointTrajectory(
             self.names,
-            np.vstack([positions, positions[-1:], positions[-1:]]),
-            np.append(ends_s, ends_s[-1] + STEP_S * np.array([1, 2])),
-            np.vstack([motion.velocities, np.zeros((2, len(here)))]),
+            np.vstack([positions[1:], positions[-1:], positions[-1:]]),
+            np.append(times[1:], times[-1] + _KINOVA_STEP_S * np.array([1, 2])),
+            np.vstack([velocities, np.zeros((2, len(self.arm.joints)))]),
         )

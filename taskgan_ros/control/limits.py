@@ -68,23 +68,6 @@ def limit_velocity(velocity: ArrayLike, max_velocity: ArrayLike) -> Array:
     return slowed
 
 
-def limit_change(wanted: ArrayLike, last: ArrayLike, largest: ArrayLike) -> Array:
-    """Shorten the way from one velocity to the next by one factor, so that no joint changes by more than it may.
-
-    Args:
-        wanted: (J,) rad/s.
-        last: (J,) rad/s.
-        largest: (J,) rad/s, positive.
-
-    Returns:
-        (J,) rad/s, on the straight line between the two.
-    """
-    before, limit = np.asarray(last, np.float64), np.asarray(largest, np.float64)
-    change = np.asarray(wanted, np.float64) - before
-    shortened: Array = before + change / np.max(np.abs(change) / limit, initial=1.0)
-    return shortened
-
-
 def integrate(
     q: ArrayLike,
     velocity: ArrayLike,

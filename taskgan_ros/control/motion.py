@@ -1,4 +1,4 @@
-"""A motion that ends at rest: constant velocities, one after the other, the last ones a smooth stop."""
+"""A motion that ends at rest: its speed changes evenly, so that no acceleration is above its limit."""
 
 from __future__ import annotations
 
@@ -6,69 +6,85 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
-STEP_S = 0.05  # of a stop, between two velocities; also the most that a command may change the velocity for
+_SAME = 1e-12  # rad/s; rounding of two equal speeds
 
 
 @dataclass(frozen=True)
 class Motion:
-    """Velocities of n joints over time; after the last one the arm is at rest.
-
-    From one velocity to the next, and from the last to rest, no joint changes by more than the acceleration that the
-    motion was made with allows in STEP_S.
+    """Velocities of n joints over time, straight from one knot to the next; after the last one, zero, the arm rests.
 
     Attributes:
         start: (n,) rad, where it begins.
-        velocities: (P, n) rad/s, P >= 1.
-        ends_s: (P,) s from the beginning, when each velocity ends; positive, increasing.
+        times_s: (K,) s from the beginning; the first is 0, they never decrease.
+        velocities: (K, n) rad/s at those times; the last is zero.
     """
 
     start: Array
+    times_s: Array
     velocities: Array
-    ends_s: Array
 
     @cached_property
     def positions(self) -> Array:
-        """(P, n) rad, where each velocity leads."""
-        lasts_s = np.diff(self.ends_s, prepend=0.0)
-        positions: Array = self.start + np.cumsum(self.velocities * lasts_s[:, None], axis=0)
-        return positions
+        """(K, n) rad at the knots."""
+        means = (self.velocities[1:] + self.velocities[:-1]) / 2
+        ways = np.cumsum(means * np.diff(self.times_s)[:, None], axis=0)
+        return np.vstack([self.start, self.start + ways])
 
-    def at(self, time_s: float) -> tuple[Array, Array]:
-        """Return where the arm is (n,) rad, and how fast (n,) rad/s, so long after the beginning."""
-        place = int(np.searchsorted(self.ends_s, time_s, side="right"))
-        if place == len(self.ends_s):
-            return self.positions[-1], np.zeros_like(self.start)
-        left_s = self.ends_s[place] - max(time_s, 0.0)
-        return self.positions[place] - self.velocities[place] * left_s, self.velocities[place]
+    @property
+    def lasts_s(self) -> float:
+        """How long it takes to come to rest, s."""
+        return float(self.times_s[-1])
+
+    def at(self, times_s: ArrayLike) -> tuple[Array, Array]:
+        """Return the positions (..., n) rad and velocities (..., n) rad/s at `times_s` (...) from the beginning."""
+        times = np.clip(times_s, 0.0, self.lasts_s)
+        before = np.clip(np.searchsorted(self.times_s, times, side="right") - 1, 0, len(self.times_s) - 2)
+        passed_s, whole_s = times - self.times_s[before], np.diff(self.times_s)[before]
+        share = np.divide(passed_s, whole_s, out=np.ones_like(passed_s), where=whole_s > 0)[..., None]
+        velocities = self.velocities[before] + share * (self.velocities[before + 1] - self.velocities[before])
+        means = (self.velocities[before] + velocities) / 2
+        return self.positions[before] + means * passed_s[..., None], velocities
+
+    def sample_times(self, step_s: float) -> Array:
+        """Return times (P,) s after the beginning, up to the end, at most `step_s` apart wherever the speed changes."""
+        pieces = []
+        for k, changes in enumerate(np.any(np.abs(np.diff(self.velocities, axis=0)) > _SAME, axis=1)):
+            first_s, last_s = self.times_s[k : k + 2]
+            steps = max(int(np.ceil((last_s - first_s) / step_s - 1e-9)), 1) if changes else 1
+            pieces.append(np.linspace(first_s, last_s, steps + 1)[1:])
+        times = np.concatenate(pieces)
+        return times[np.diff(times, prepend=0.0) > 0]
 
 
-def cruise(start: Array, velocity: Array, for_s: float, max_acceleration: Array) -> Motion:
-    """Return a motion at one velocity and then a smooth stop: what an arm does that hears nothing more.
+def cruise(
+    start: Array, before: Array, velocity: Array, for_s: float, max_acceleration: Array, change_s: float = 0.0
+) -> Motion:
+    """Return a motion that goes over to one velocity, keeps it and stops: what an arm does that hears nothing more.
+
+    All joints change together, on a straight line from one velocity to the other, so the slowest to change decides.
 
     Args:
         start: (n,) rad.
+        before: (n,) rad/s, the velocity there.
         velocity: (n,) rad/s.
-        for_s: s, how long the velocity lasts; 0 stops at once.
-        max_acceleration: (n,) rad/s², which the stop keeps to, all joints ending together on a straight line.
+        for_s: s until the stop begins, however far the change has come; 0 stops at once.
+        max_acceleration: (n,) rad/s².
+        change_s: s that the change takes at least.
     """
-    braking = _braking(velocity, max_acceleration)
-    ends_s: Array = for_s + STEP_S * np.arange(1, len(braking) + 1, dtype=np.float64)
-    if for_s > 0 or not len(braking):
-        braking, ends_s = np.vstack([velocity, braking]), np.append(for_s or STEP_S, ends_s)
-    return Motion(start, braking, ends_s)
+    change_s = max(change_s, _needed_s(velocity - before, max_acceleration))
+    reached = velocity if change_s <= for_s else before + (velocity - before) * (for_s / change_s)
+    times = np.array([0.0, min(change_s, for_s), for_s, for_s + stopping_time_s(reached, max_acceleration)])
+    return Motion(start, times, np.stack([before, reached, reached, np.zeros_like(before)]))
 
 
 def stopping_time_s(velocity: Array, max_acceleration: Array) -> float:
-    """Return how long the smooth stop from `velocity` (n,) rad/s takes, s."""
-    return STEP_S * len(_braking(velocity, max_acceleration))
+    """Return how long the stop from `velocity` (n,) rad/s takes, s."""
+    return _needed_s(velocity, max_acceleration)
 
 
-def _braking(velocity: Array, max_acceleration: Array) -> Array:
-    """Return the velocities (K, n) of a stop: those of a constant deceleration in the middle of each step."""
-    steps = int(np.ceil(np.max(np.abs(velocity) / max_acceleration) / STEP_S - 1e-9))
-    shares = 1 - (np.arange(steps) + 0.5) / max(steps, 1)
-    return shares[:, None] * velocity
+def _needed_s(change: Array, max_acceleration: Array) -> float:
+    return float(np.max(np.abs(change) / max_acceleration))

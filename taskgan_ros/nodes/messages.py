@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections.abc import Mapping, Sequence
 
@@ -9,6 +10,7 @@ import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from numpy.typing import NDArray
+from rclpy.clock import Clock
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Header
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
@@ -18,6 +20,8 @@ from taskgan_ros.control.trajectory import JointTrajectory
 from taskgan_ros.sim.controller import Point, Trajectory
 
 Array = NDArray[np.float64]
+
+_READS, _AT_ONCE_S = 3, 1e-4  # two clocks are read within some microseconds unless a thread comes between
 
 
 def image_message(rgb: NDArray[np.uint8], header: Header) -> Image:
@@ -35,8 +39,8 @@ def joint_state_message(stamp: Time, names: Sequence[str], positions: Array, vel
     return message
 
 
-def trajectory_message(trajectory: JointTrajectory) -> JointTrajectoryMessage:
-    """Return the trajectory as a message that starts on arrival: stamp 0; any other may be past by then."""
+def trajectory_message(trajectory: JointTrajectory, start_s: float) -> JointTrajectoryMessage:
+    """Return the trajectory as a message that starts at `start_s` on the ROS clock; at 0, on arrival."""
     positions, velocities = trajectory.positions, trajectory.velocities
     points = [
         JointTrajectoryPoint(
@@ -46,7 +50,9 @@ def trajectory_message(trajectory: JointTrajectory) -> JointTrajectoryMessage:
         )
         for k, time_s in enumerate(trajectory.time_from_start_s)
     ]
-    return JointTrajectoryMessage(joint_names=list(trajectory.names), points=points)
+    return JointTrajectoryMessage(
+        header=Header(stamp=time_message(start_s)), joint_names=list(trajectory.names), points=points
+    )
 
 
 def read_trajectory(message: JointTrajectoryMessage, clock_ahead_s: float = 0.0) -> Trajectory:
@@ -82,6 +88,21 @@ def diagnostics_message(
 def seconds(message: Time | Duration) -> float:
     """Return a time or a duration in s."""
     return float(message.sec + message.nanosec * 1e-9)
+
+
+def both_clocks(clock: Clock) -> tuple[float, float]:
+    """Return one moment on the steady clock and on `clock`, in s: read again where another thread came between."""
+    for _ in range(_READS):
+        before_s, clock_s, after_s = time.monotonic(), clock.now().nanoseconds * 1e-9, time.monotonic()
+        if after_s - before_s < _AT_ONCE_S:
+            break
+    return (before_s + after_s) / 2, clock_s
+
+
+def time_message(seconds: float) -> Time:
+    """Return `seconds` as a message, to the nanosecond."""
+    whole, nanoseconds = divmod(round(seconds * 1e9), 1_000_000_000)
+    return Time(sec=whole, nanosec=nanoseconds)
 
 
 def duration_message(seconds: float) -> Duration:

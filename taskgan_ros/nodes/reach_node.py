@@ -30,12 +30,20 @@ from std_msgs.msg import Float64, Header, String
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
 
-from taskgan_ros.control.commander import JointCommander
+from taskgan_ros.control.arm_clock import ArmClock
+from taskgan_ros.control.commander import JTC, JointCommander
 from taskgan_ros.control.fence import make_fence
 from taskgan_ros.control.supervisor import Action, Source, State, Supervisor
 from taskgan_ros.control.trajectory import JointTrajectory
 from taskgan_ros.errors import InputError
-from taskgan_ros.nodes.messages import diagnostics_message, image_message, seconds, trajectory_message
+from taskgan_ros.nodes.controllers import Controllers
+from taskgan_ros.nodes.messages import (
+    both_clocks,
+    diagnostics_message,
+    image_message,
+    seconds,
+    trajectory_message,
+)
 from taskgan_ros.nodes.newest import NewestOnly
 from taskgan_ros.nodes.parameters import declare, read
 from taskgan_ros.nodes.process import Stop, finish, run
@@ -90,6 +98,7 @@ class ReachNode(LifecycleNode):
         self._joint_stamp: Time | None = None
         self._scores: Scores | None = None
         self._activated_s = 0.0
+        self._arm_clock = ArmClock()
         self._image_stamp_s = -math.inf
         declare(self, ReachParameters, refuse=self._refuse_change, changed=self._change)
         self._lock = threading.Lock()
@@ -130,7 +139,8 @@ class ReachNode(LifecycleNode):
         with self._lock:
             self._counters = Counters(time.monotonic())
             self._state = "active"
-            self._commander.forget_way()
+            self._commander.reset()
+            self._arm_clock = ArmClock()
             self._joint_stamp = None
             self._scores = None
             if self._guard:
@@ -139,6 +149,8 @@ class ReachNode(LifecycleNode):
             self._supervisor.activate(self._activated_s)
             self._watchdog.reset()
             self._report()
+        self._controllers.forget()
+        self._controllers.ask()
         return SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -190,6 +202,7 @@ class ReachNode(LifecycleNode):
             task=bundle.card.task,
             mode=wanted.command_mode,
             horizon_s=wanted.horizon_s,
+            lead_s=wanted.lead_s,
             all_joints=wanted.all_joints,
             margin_rad=wanted.margin_rad,
             max_step_rad=wanted.max_step_rad,
@@ -247,6 +260,7 @@ class ReachNode(LifecycleNode):
         volatile = QoSProfile(depth=1, durability=DurabilityPolicy.VOLATILE)
         options = overriding(self, self.resolve_topic_name(TRAJECTORY_TOPIC), "publisher")
         self._trajectories = self._advertise(JointTrajectoryMessage, TRAJECTORY_TOPIC, volatile, options)
+        self._controllers = Controllers(self, self._trajectories.topic_name)
         self._translations = self._advertise(Image, "~/translated_image", QoSProfile(depth=1))
         self._latencies = self._advertise(Float64, "~/latency", QoSProfile(depth=10))
         self._keep(self.destroy_service, self.create_service(SetBool, "~/hold", self._hold))
@@ -283,6 +297,7 @@ class ReachNode(LifecycleNode):
             self._worker.stop(_WORKER_S)
             self._worker = None
             del self._policy
+            self._controllers.forget()
         for destroy, entity in self._entities:
             destroy(entity)
         self._entities = []
@@ -367,13 +382,14 @@ class ReachNode(LifecycleNode):
         return seconds(self.get_clock().now().to_msg()) - stamp_s if stamp_s else None
 
     def _receive_joint_state(self, message: JointState) -> None:
-        now_s = time.monotonic()
+        now_s, stamp_age_s = time.monotonic(), self._stamp_age_s(message)
         self._counters.joint_states.tick(now_s)
         with self._lock:
             if self._is_repeated(message):
                 self._supervisor.refuse_joint_state("expected a stamp of its own, got the one before again")
                 return
-            age_s, limit_s = max(self._stamp_age_s(message) or 0.0, 0.0), self._settings.joint_state_timeout_s
+            self._arm_clock.receive(now_s, stamp_age_s)
+            age_s, limit_s = max(stamp_age_s or 0.0, 0.0), self._settings.joint_state_timeout_s
             if age_s > limit_s:  # it has waited on the way, and the arm has gone on
                 why = "was this computer or the network busy, or do the clocks of arm and node differ (image_age_s)?"
                 self._supervisor.refuse_joint_state(
@@ -381,7 +397,7 @@ class ReachNode(LifecycleNode):
                 )
                 return
             self._act(self._supervisor.receive_joint_state(now_s - age_s, message.name, message.position))
-            self._act(self._check_way(now_s))
+            self._act(self._check_tracking(now_s))
             self._report()
 
     def _stamp_age_s(self, message: Image | CompressedImage | JointState) -> float | None:
@@ -395,17 +411,20 @@ class ReachNode(LifecycleNode):
         before, self._joint_stamp = self._joint_stamp, message.header.stamp
         return before == self._joint_stamp
 
-    def _check_way(self, now_s: float) -> Action:
+    def _check_tracking(self, now_s: float) -> Action:
         """Stop an arm that does not go where it is sent: blocked, or its joint states stand still."""
         supervisor = self._supervisor
         if supervisor.state is not State.RUNNING or supervisor.measured is None:
-            self._commander.forget_way()
+            self._commander.reset_tracking()
             return Action.NOTHING
-        error = self._commander.does_not_follow(now_s, supervisor.measured, supervisor.joint_state_age_s(now_s))
+        error = self._commander.tracking_error(now_s, supervisor.measured, supervisor.joint_state_age_s(now_s))
         if error <= self._settings.follow_tolerance_rad:
             return Action.NOTHING
-        reason = f"expected the arm to go where it is sent, got {error:.3f} rad of difference within a second"
-        return supervisor.receive_fault(Source.ARM, reason)
+        reason = (
+            f"expected the arm to go where it is sent, got {error:.3f} rad of difference within a second: is it "
+            "blocked or slower than its arm file says, does its controller run, do its joint states stand still?"
+        )
+        return supervisor.receive_fault(Source.ARM, "; ".join([reason, *self._controllers.missing()]))
 
     def _hold(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         with self._lock:
@@ -514,17 +533,24 @@ class ReachNode(LifecycleNode):
         measured, parked = self._supervisor.measured, self._supervisor.parked
         if measured is None:
             return
-        now_s = time.monotonic()
+        now_s, ros_s = both_clocks(self.get_clock())
         age_s = self._supervisor.joint_state_age_s(now_s)
         if action is Action.COMMAND and command is not None and parked is not None:
-            self._send(self._commander.follow(now_s, command, measured, parked, age_s))
+            self._send(self._commander.follow(now_s, command, measured, parked, age_s), ros_s)
             self._counters.commands.tick(now_s)
         elif action is Action.HOLD:
-            self._send(self._commander.stop(now_s, measured, age_s))
+            self._send(self._commander.stop(now_s, measured, age_s), ros_s)
             self._counters.holds += 1
 
-    def _send(self, trajectory: JointTrajectory) -> None:
-        self._trajectories.publish(trajectory_message(trajectory))
+    def _send(self, trajectory: JointTrajectory, ros_s: float) -> None:
+        """Send what starts now, at `ros_s`; on arrival where the arm may have another clock."""
+        self._trajectories.publish(trajectory_message(trajectory, 0.0 if self._stamp_problem() else ros_s))
+
+    def _stamp_problem(self) -> str:
+        """Return why trajectories have no stamp, or nothing."""
+        if self._settings.command_mode != JTC or not self._settings.stamp_trajectories:
+            return "command_mode and stamp_trajectories say so"
+        return self._arm_clock.objection()
 
     def _note_latency(self, frame: Frame, now_s: float) -> None:
         self._counters.processing.add(now_s - frame.arrived_s)
@@ -578,6 +604,10 @@ class ReachNode(LifecycleNode):
             return notices
         if self._settings.guard == WARN and (objection := self._objection(self._scores)):
             notices.append(f"image unlike training: {objection}")
+        self._controllers.ask()
+        if missing := self._controllers.missing():
+            self.get_logger().warning("\n".join(missing), throttle_duration_sec=_REPEAT_S)
+            notices += missing
         if rivals := self._rivals():
             text = f"{self._trajectories.topic_name}: expected this node alone to command the arm, got {rivals} too"
             self.get_logger().warning(text, throttle_duration_sec=_REPEAT_S)
@@ -627,6 +657,7 @@ class ReachNode(LifecycleNode):
             "guard": self._settings.guard if self._guard else OFF,
             **{f"guard_{name}": value for name, value in scores.items()},
             "image_publishers": self.count_publishers(self._images.topic_name),
+            "trajectory_stamps": f"0: {problem}" if (problem := self._stamp_problem()) else "now",
             "trajectory_subscribers": self._trajectories.get_subscription_count(),
             "bundle": self._policy.card.name,
             "provider": self._policy.providers[0],

@@ -44,6 +44,15 @@ class ReachParameters:
     horizon_s: float = parameter(
         0.2, "how long a command lasts without a next one, before a smooth stop, s", minimum=0.01, maximum=5.0
     )
+    lead_s: float = parameter(
+        0.02,
+        "how long after it is sent a command takes effect: until its controller has it, s",
+        minimum=0.0,
+        maximum=0.5,
+    )
+    stamp_trajectories: bool = parameter(
+        True, "say when a trajectory starts, where the stamps of joint states show that the arm has this clock"
+    )
     speed_scale: float = parameter(
         1.0, "share of the arm file's speeds that is used", minimum=0.01, maximum=1.0, live=True
     )

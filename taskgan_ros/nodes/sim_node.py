@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from array import array
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,15 +21,17 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64, Header
 from std_srvs.srv import Trigger
-from trajectory_msgs.msg import JointTrajectory
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from taskgan_ros.errors import InputError
 from taskgan_ros.nodes.messages import (
+    both_clocks,
     diagnostics_message,
+    duration_message,
     image_message,
     joint_state_message,
     read_trajectory,
-    seconds,
+    time_message,
 )
 from taskgan_ros.nodes.metrics import Rate
 from taskgan_ros.nodes.parameters import declare, parameter, read
@@ -36,7 +39,7 @@ from taskgan_ros.nodes.process import Stop, finish, run
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.sim.episode import Episode, sample_test_episode
-from taskgan_ros.sim.robot import SimulatedRobot, Snapshot
+from taskgan_ros.sim.robot import Drive, SimulatedRobot, Snapshot
 from taskgan_ros.sim.scene import load_scene
 
 # Relative, and the same as reach_node's, so that the two meet without remapping.
@@ -63,7 +66,12 @@ class SimParameters:
     auto_start: bool = parameter(False, "start the next episode when one has run for episode_s")
     episode_s: float = parameter(10.0, "length of an episode with auto_start, s", minimum=0.1, maximum=1e5)
     settle_s: float = parameter(0.3, "how long after a start trajectories are ignored, s", minimum=0.0, maximum=60.0)
+    servo_lag_s: float = parameter(0.03, "how far the arm's servos lag behind commands, s", minimum=0.0, maximum=1.0)
+    controller_rate_hz: float = parameter(100.0, "updates of the controller a second", minimum=10.0, maximum=1000.0)
     allow_partial_joints_goal: bool = parameter(False, "accept trajectories for some of the joints")
+    interpolate_from_desired_state: bool = parameter(
+        True, "start a trajectory from what was commanded last; false, from where the arm was measured"
+    )
 
 
 class SimNode(Node):
@@ -81,8 +89,14 @@ class SimNode(Node):
         self._settings = wanted = read(self, SimParameters)
         self._scene, self._domain = load_scene(wanted.scene), load_domain(wanted.domain)
         self._lock = threading.Lock()
-        first, partial = self._episode(wanted.first_episode), wanted.allow_partial_joints_goal
-        self._robot = SimulatedRobot(self._scene, first, time.monotonic(), wanted.settle_s, partial)
+        drive = Drive(
+            wanted.servo_lag_s,
+            wanted.controller_rate_hz,
+            wanted.allow_partial_joints_goal,
+            wanted.interpolate_from_desired_state,
+        )
+        first = self._episode(wanted.first_episode)
+        self._robot = SimulatedRobot(self._scene, first, time.monotonic(), wanted.settle_s, drive)
         self._next_episode = wanted.first_episode + int(wanted.auto_start)
         self._accepted = self._rejected = self._ignored = 0
         self._last_rejection = ""
@@ -103,6 +117,7 @@ class SimNode(Node):
         self._images = self.create_publisher(Image, IMAGE_TOPIC, newest)
         self._joint_states = self.create_publisher(JointState, JOINT_STATES_TOPIC, 10)
         self._distances = self.create_publisher(Float64, "~/distance", 10)
+        self._commanded = self.create_publisher(JointTrajectory, "~/commanded", 100)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_subscription(JointTrajectory, TRAJECTORY_TOPIC, self._command, 1)
         self.create_service(Trigger, "~/start_episode", self._start_episode)
@@ -122,7 +137,8 @@ class SimNode(Node):
     def _observe(self) -> tuple[Snapshot, Time]:
         """Move the robot on to now; return where it is, and the ROS time of that."""
         with self._lock:
-            return self._robot.step(time.monotonic()), self.get_clock().now().to_msg()
+            steady_s, ros_s = both_clocks(self.get_clock())
+            return self._robot.step(steady_s), time_message(ros_s)
 
     # In the executor's thread.
 
@@ -134,11 +150,10 @@ class SimNode(Node):
         return response
 
     def _command(self, message: JointTrajectory) -> None:
-        now_s = time.monotonic()
-        ahead_s = seconds(self.get_clock().now().to_msg()) - now_s
         try:
             with self._lock:
-                taken = self._robot.command(read_trajectory(message, ahead_s), now_s)
+                now_s = time.monotonic()  # under the lock, so that the robot has not moved on
+                taken = self._robot.command(read_trajectory(message, self._ahead_s()), now_s)
         except InputError as error:
             self._rejected += 1
             self._last_rejection = str(error)
@@ -151,9 +166,33 @@ class SimNode(Node):
         now, stamp = self._observe()
         names = self._scene.arm.joint_names
         self._joint_states.publish(joint_state_message(stamp, names, now.state.joint_pos, now.velocities))
+        self._publish_commanded()
         if self._settings.auto_start and now.time_s >= self._settings.episode_s:
             self.get_logger().info(f"episode {now.episode.index}: ended with {now.distance_m:.3f} m to go")
             self._start_next()
+
+    def _publish_commanded(self) -> None:
+        """Publish what the controller has commanded at each update since the last time, at the time of that update."""
+        with self._lock:
+            commanded = self._robot.take_commanded()
+        if not commanded or not self._commanded.get_subscription_count():
+            return
+        first_s = commanded[0].time_from_start_s
+        points = [
+            JointTrajectoryPoint(
+                positions=array("d", point.positions),
+                time_from_start=duration_message(point.time_from_start_s - first_s),
+            )
+            for point in commanded
+        ]
+        stamp = time_message(first_s + self._ahead_s())
+        names = list(self._scene.arm.joint_names)
+        self._commanded.publish(JointTrajectory(header=Header(stamp=stamp), joint_names=names, points=points))
+
+    def _ahead_s(self) -> float:
+        """Return how far the ROS clock is ahead of the robot's."""
+        steady_s, ros_s = both_clocks(self.get_clock())
+        return ros_s - steady_s
 
     def _publish_diagnostics(self) -> None:
         now, stamp = self._observe()

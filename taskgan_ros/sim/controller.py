@@ -1,8 +1,8 @@
 """A joint trajectory controller that accepts, rejects and interpolates as ros2_control's does.
 
-What it follows: `joint_trajectory_controller` of ros2_controllers for ROS 2 Jazzy with its default parameters,
-positions commanded, positions and velocities measured. What that one lets through, this one lets through: NaN,
-positions beyond the limits, a joint named twice, a point at time 0.
+What it follows: `joint_trajectory_controller` of ros2_controllers for ROS 2 Jazzy with its default parameters but for
+those of `JointTrajectoryController`, positions commanded, positions and velocities measured. What that one lets
+through, this one lets through: NaN, positions beyond the limits, a joint named twice, a point at time 0.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
+from numpy.polynomial.polynomial import polyder, polyval
 from numpy.typing import ArrayLike, NDArray
 
 from taskgan_ros.errors import InputError
@@ -63,6 +64,10 @@ class JointTrajectoryController:
     """Executes the newest accepted trajectory; holds the last point after it, or the pose it was reset to.
 
     All times are seconds of one clock that the caller chooses. It is not thread-safe.
+
+    Attributes:
+        commanded: the last update's command: when that was, and positions (n,) rad, velocities (n,) rad/s and
+            accelerations (n,) rad/s² that belong one update later.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class JointTrajectoryController:
         positions: ArrayLike,
         continuous: ArrayLike | None = None,
         allow_partial_joints_goal: bool = False,
+        interpolate_from_desired_state: bool = False,
     ) -> None:
         """Hold at `positions`.
 
@@ -79,15 +85,18 @@ class JointTrajectoryController:
             positions: (n,) rad.
             continuous: (n,) bool: joints that go to a first point the short way round; None for none.
             allow_partial_joints_goal: accept trajectories for some of the joints; the others stay.
+            interpolate_from_desired_state: go to a trajectory's first point from what was commanded last, and not
+                from where the arm was measured.
         """
         self.joint_names = tuple(joint_names)
-        self._partial = allow_partial_joints_goal
+        self._partial, self._from_desired = allow_partial_joints_goal, interpolate_from_desired_state
         self._continuous = np.zeros(len(self.joint_names), bool) if continuous is None else np.asarray(continuous)
         self.reset(positions)
 
     def reset(self, positions: ArrayLike) -> None:
         """Forget every trajectory and hold at `positions` (n,) rad."""
-        self._setpoint = np.array(positions, dtype=np.float64)
+        still = np.zeros(len(self.joint_names))
+        self.commanded = Point(-np.inf, np.array(positions, dtype=np.float64), still, still)
         self._pending: Trajectory | None = None
         self._points: tuple[Point, ...] = ()  # the running trajectory, its times on the controller's clock
 
@@ -104,17 +113,28 @@ class JointTrajectoryController:
             _check_sizes(number, point, len(trajectory.joint_names))
         self._pending = trajectory
 
-    def take_up(self, now_s: float, positions: ArrayLike, velocities: ArrayLike) -> None:
-        """Start what was accepted since the last call, if anything, from the measured state.
+    def update(self, now_s: float, period_s: float, positions: ArrayLike, velocities: ArrayLike) -> Array:
+        """Return the command of one update, (n,) rad: where to be when the next one comes.
 
         Args:
-            now_s: s; the start of a trajectory that says 0.
+            now_s: s; the start of a trajectory that was accepted since the last update and says 0.
+            period_s: s between two updates.
             positions: (n,) rad measured.
             velocities: (n,) rad/s measured.
         """
-        if self._pending is None:
-            return
-        trajectory, self._pending = self._pending, None
+        if self._pending is not None:
+            here, speed = np.array(positions, np.float64), np.array(velocities, np.float64)
+            self._take_up(self._pending, now_s, Point(now_s, here, speed, np.zeros_like(here)))
+            self._pending = None
+        self.commanded = replace(self.sample(now_s + period_s), time_from_start_s=now_s)
+        return self.commanded.positions
+
+    def _take_up(self, trajectory: Trajectory, now_s: float, measured: Point) -> None:
+        """Start a trajectory: what the arm is told goes on, or starts where it was measured.
+
+        What was commanded at the last update belongs to this one. The real controller gives it the time of the last
+        one all the same, so that the first step towards a first point that is further away is twice as long.
+        """
         start_s = trajectory.start_s or now_s
         points = [
             replace(
@@ -123,19 +143,20 @@ class JointTrajectoryController:
             )
             for point in trajectory.points
         ]
-        here = self._unwound(np.asarray(positions, np.float64), points[0].positions)
-        unmeasured = np.zeros_like(here) if points[0].accelerations.size else _nothing()
-        self._points = (Point(now_s, here, np.array(velocities, np.float64), unmeasured), *points)
+        before = self.commanded if self._from_desired else measured
+        if not np.isfinite(before.time_from_start_s):  # no update yet
+            before = replace(before, time_from_start_s=now_s)
+        here = self._unwound(before.positions, points[0].positions)
+        self._points = (replace(before, positions=here), *points)
 
-    def sample(self, now_s: float) -> Array:
-        """Return the positions (n,) rad to be at now."""
+    def sample(self, now_s: float) -> Point:
+        """Return where to be at `now_s`, and how fast."""
         for before, after in pairwise(self._points):
             if now_s < after.time_from_start_s:
-                self._setpoint = interpolate(before, after, now_s)
-                return self._setpoint
-        if self._points:
-            self._setpoint = self._points[-1].positions
-        return self._setpoint
+                return interpolate(before, after, now_s)
+        still = np.zeros(len(self.joint_names))
+        last = self._points[-1].positions if self._points else self.commanded.positions
+        return Point(now_s, last, still, still)
 
     def _check_names(self, trajectory: Trajectory) -> None:
         names, own = trajectory.joint_names, list(self.joint_names)
@@ -163,7 +184,7 @@ class JointTrajectoryController:
         still = np.zeros(len(self.joint_names))
         return Point(
             point.time_from_start_s,
-            spread(point.positions, self._setpoint),
+            spread(point.positions, self.commanded.positions),
             spread(point.velocities, still),
             spread(point.accelerations, still),
         )
@@ -174,30 +195,31 @@ class JointTrajectoryController:
         return positions + np.where(self._continuous & np.isfinite(turns), turns, 0.0) * 2 * np.pi
 
 
-def interpolate(before: Point, after: Point, now_s: float) -> Array:
-    """Return the positions (J,) rad at `now_s` between two points whose times are on the same clock.
+def interpolate(before: Point, after: Point, now_s: float) -> Point:
+    """Return where to be at `now_s` between two points whose times are on the same clock, how fast, and so on.
 
     A straight line; the cubic that meets both ends' velocities where both have them; the quintic that meets their
     accelerations too where both have those.
     """
     whole_s = after.time_from_start_s - before.time_from_start_s
-    u = (now_s - before.time_from_start_s) / whole_s
+    share, powers = (now_s - before.time_from_start_s) / whole_s, _powers(before, after, whole_s)
+    derivatives = [np.asarray(polyval(share, polyder(powers, m)) / whole_s**m) for m in range(3)]
+    return Point(now_s, *derivatives)
+
+
+def _powers(before: Point, after: Point, whole_s: float) -> Array:
+    """Return the coefficients (K, J) of the curve's positions in powers of the share of the time that has passed."""
+    start, step = before.positions, after.positions - before.positions
     if not (before.velocities.size and after.velocities.size):
-        return before.positions + (after.positions - before.positions) * u
+        return np.stack([start, step])
     v0, v1 = before.velocities * whole_s, after.velocities * whole_s
-    step = after.positions - before.positions
     if not (before.accelerations.size and after.accelerations.size):
-        cubic = v0 * (u - 2 * u**2 + u**3) + step * (3 * u**2 - 2 * u**3) + v1 * (u**3 - u**2)
-        return np.asarray(before.positions + cubic)
-    a0, a1 = before.accelerations * whole_s**2, after.accelerations * whole_s**2
-    quintic = (
-        v0 * (u - 6 * u**3 + 8 * u**4 - 3 * u**5)
-        + a0 * (u**2 - 3 * u**3 + 3 * u**4 - u**5) / 2
-        + step * (10 * u**3 - 15 * u**4 + 6 * u**5)
-        + v1 * (-4 * u**3 + 7 * u**4 - 3 * u**5)
-        + a1 * (u**3 - 2 * u**4 + u**5) / 2
-    )
-    return np.asarray(before.positions + quintic)
+        return np.stack([start, v0, 3 * step - 2 * v0 - v1, v0 + v1 - 2 * step])
+    a0, a1 = before.accelerations * whole_s**2 / 2, after.accelerations * whole_s**2 / 2
+    third = 10 * step - 6 * v0 - 4 * v1 - 3 * a0 + a1
+    fourth = -15 * step + 8 * v0 + 7 * v1 + 3 * a0 - 2 * a1
+    fifth = 6 * step - 3 * (v0 + v1) - a0 + a1
+    return np.stack([start, v0, a0, third, fourth, fifth])
 
 
 def _check_end(trajectory: Trajectory, now_s: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +10,14 @@ from numpy.typing import NDArray
 
 from taskgan_ros.arm.arm import Arm
 from taskgan_ros.control.limits import step_to
-from taskgan_ros.sim.controller import JointTrajectoryController, Trajectory
+from taskgan_ros.sim.controller import JointTrajectoryController, Point, Trajectory
 from taskgan_ros.sim.episode import CellState, Episode, goal_distance
 from taskgan_ros.sim.scene import Scene
 
 Array = NDArray[np.float64]
+
+_KEPT = 10_000  # commands that nobody has taken
+_ROUNDING = 1e-6  # of an update's time, which may come out just below a whole number of periods
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,28 @@ class Snapshot:
     distance_m: float
 
 
+@dataclass(frozen=True)
+class Drive:
+    """What stands between a trajectory and the arm: a controller, and servos that lag behind its commands.
+
+    Attributes:
+        servo_lag_s: s, the time constant of each joint's first-order lag; 0 for none.
+        update_rate_hz: of the controller.
+        allow_partial_joints_goal, interpolate_from_desired_state: as the parameters of ros2_control's
+            JointTrajectoryController.
+    """
+
+    servo_lag_s: float = 0.03
+    update_rate_hz: float = 100.0
+    allow_partial_joints_goal: bool = False
+    interpolate_from_desired_state: bool = True
+
+    @property
+    def period_s(self) -> float:
+        """Between two updates, s."""
+        return 1 / self.update_rate_hz
+
+
 class SimulatedRobot:
     """An arm with position-controlled joints behind a `JointTrajectoryController`, in a cell with a cube.
 
@@ -42,18 +68,17 @@ class SimulatedRobot:
     """
 
     def __init__(
-        self,
-        scene: Scene,
-        episode: Episode,
-        now_s: float,
-        settle_s: float = 0.3,
-        allow_partial_joints_goal: bool = False,
+        self, scene: Scene, episode: Episode, now_s: float, settle_s: float = 0.3, drive: Drive | None = None
     ) -> None:
         """Stand at the start of `episode`; `settle_s` after every start, trajectories are ignored."""
-        self._scene, self._settle_s = scene, settle_s
+        self._scene, self._settle_s, self._drive = scene, settle_s, drive or Drive()
         arm = scene.arm
         self._controller = JointTrajectoryController(
-            arm.joint_names, episode.state.joint_pos, arm.is_continuous, allow_partial_joints_goal
+            arm.joint_names,
+            episode.state.joint_pos,
+            arm.is_continuous,
+            self._drive.allow_partial_joints_goal,
+            self._drive.interpolate_from_desired_state,
         )
         self.start(episode, now_s)
 
@@ -63,10 +88,11 @@ class SimulatedRobot:
         That is a jump which no arm can make, so nothing made for the pose before it may be executed: the running
         trajectory is dropped, and what arrives within `settle_s` too.
         """
-        self._episode, self._started_s, self._stepped_s = episode, now_s, now_s
+        self._episode, self._started_s, self._updated_s = episode, now_s, now_s
         self._positions = episode.state.joint_pos.copy()
         self._velocities = np.zeros_like(self._positions)
         self._controller.reset(self._positions)
+        self._commanded: deque[Point] = deque(maxlen=_KEPT)
 
     def command(self, trajectory: Trajectory, now_s: float) -> bool:
         """Hand a trajectory to the controller; return False where it is ignored because an episode just started.
@@ -76,33 +102,44 @@ class SimulatedRobot:
         """
         if now_s < self._started_s + self._settle_s:
             return False
+        self.step(now_s)  # what came before it was without it
         self._controller.accept(trajectory, now_s)
         return True
 
     def step(self, now_s: float) -> Snapshot:
-        """Move on to now, and take up a trajectory that has come since."""
-        dt_s = now_s - self._stepped_s
-        if dt_s > 0:
-            reached = follow(self._scene.arm, self._positions, self._controller.sample(now_s), dt_s)
-            self._velocities = (reached - self._positions) / dt_s
-            self._positions, self._stepped_s = reached, now_s
-        self._controller.take_up(now_s, self._positions, self._velocities)
-        state = self._episode.state.moved_to(self._positions.copy())
-        return Snapshot(
-            self._episode,
-            now_s - self._started_s,
-            state,
-            self._velocities.copy(),
-            goal_distance(self._scene, state),
-        )
+        """Move on to now, with all updates of the controller until then."""
+        period_s = self._drive.period_s
+        for _ in range(int((now_s - self._updated_s) / period_s + _ROUNDING)):
+            self._positions, self._velocities = self._moved(period_s)
+            self._updated_s += period_s
+            self._controller.update(self._updated_s, period_s, self._positions, self._velocities)
+            self._commanded.append(self._controller.commanded)
+        positions, velocities = self._moved(now_s - self._updated_s)
+        state = self._episode.state.moved_to(positions)
+        return Snapshot(self._episode, now_s - self._started_s, state, velocities, goal_distance(self._scene, state))
+
+    def take_commanded(self) -> list[Point]:
+        """Return what the controller commanded at each update since the last call: when, and where to be one later."""
+        commanded = list(self._commanded)
+        self._commanded.clear()
+        return commanded
+
+    def _moved(self, dt_s: float) -> tuple[Array, Array]:
+        """Return where the motors are `dt_s` after the last update (n,) rad, and how fast (n,) rad/s."""
+        if dt_s <= 0:
+            return self._positions.copy(), self._velocities.copy()
+        setpoint = self._controller.commanded.positions
+        reached = follow(self._scene.arm, self._positions, setpoint, dt_s, self._drive.servo_lag_s)
+        return reached, (reached - self._positions) / dt_s
 
 
-def follow(arm: Arm, positions: Array, setpoint: Array, dt_s: float) -> Array:
+def follow(arm: Arm, positions: Array, setpoint: Array, dt_s: float, lag_s: float = 0.0) -> Array:
     """Return where the motors are after `dt_s` on their way to `setpoint`, all (n,) rad.
 
-    Each joint is as fast as it can be and stops at its limits; a continuous one goes the short way round. A
-    setpoint that is not finite moves nothing.
+    Each joint goes there with the time constant `lag_s`, no faster than it can, and stops at its limits; a continuous
+    one goes the short way round. A setpoint that is not finite moves nothing.
     """
     step = step_to(np.where(np.isfinite(setpoint), setpoint, positions), positions, arm.is_continuous)
+    share = 1 - np.exp(-dt_s / lag_s) if lag_s else 1.0
     furthest = arm.max_velocity * dt_s
-    return np.clip(positions + np.clip(step, -furthest, furthest), arm.lower, arm.upper)
+    return np.clip(positions + np.clip(share * step, -furthest, furthest), arm.lower, arm.upper)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from taskgan_ros.arm.arm import Arm, load_arm
 from taskgan_ros.arm.kinematics import tip_position
-from taskgan_ros.control.commander import ANGLES, JTC, KINOVA, VELOCITIES, JointCommander
+from taskgan_ros.control.commander import ANGLES, KINOVA, VELOCITIES, JointCommander
 from taskgan_ros.control.fence import make_fence
 from taskgan_ros.control.trajectory import JointTrajectory
 from taskgan_ros.errors import InputError
@@ -25,214 +25,269 @@ N = len(ARM.joints)
 DRIVEN = (ARM.joint_names[2], ARM.joint_names[0])  # not in the arm's order: names decide, not places
 PLACES = [2, 0]
 HOME = np.array(ARM.home)
-LOW, HIGH = np.maximum(ARM.lower, -7.0), np.minimum(ARM.upper, 7.0)
 PERIOD_S = 0.05  # between two commands
+GRID_S = 0.002  # of what is looked at
+WINDOW = 5  # times GRID_S: 10 ms
 TOLERANCE = 1e-9
 
-commands = arrays(np.float64, (2,), elements=st.floats(-1e6, 1e6))
-configurations = st.builds(
-    lambda share: np.clip(LOW + share * (HIGH - LOW), LOW, HIGH),
-    arrays(np.float64, (N,), elements=st.floats(0, 1)),
-)
-commanders = st.builds(
-    JointCommander,
-    st.just(ARM),
-    st.just(DRIVEN),
-    task=st.sampled_from([VELOCITIES, ANGLES]),
-    mode=st.sampled_from([JTC, KINOVA]),
-    horizon_s=st.floats(0.05, 1.0),
-    margin_rad=st.floats(0, 0.2),
-    max_step_rad=st.floats(0.05, 1.0),
-    speed_scale=st.floats(0.1, 1.0),
-    fence=st.sampled_from([None, make_fence(ARM, [-0.3, -0.5, 0.1, 0.3, 0.5, 0.8])]),
-)
+
+def make_arm(max_velocity: float, max_acceleration: float, max_jerk: float | None = None) -> Arm:
+    """Return the Mico's chain with other motors; every second joint is twice as fast."""
+    joints = tuple(
+        dataclasses.replace(
+            joint, max_velocity=max_velocity * (1 + k % 2), max_acceleration=max_acceleration, max_jerk=max_jerk
+        )
+        for k, joint in enumerate(ARM.joints)
+    )
+    return dataclasses.replace(ARM, joints=joints)
 
 
-def velocities(trajectory: JointTrajectory, measured: Array) -> Array:
-    """Return (P + 1, J) rad/s: how fast each stretch is, and rest."""
-    lasts_s = np.diff(trajectory.time_from_start_s, prepend=0.0)
-    steps = np.diff(trajectory.positions, axis=0, prepend=measured[None])
-    return np.vstack([steps / lasts_s[:, None], np.zeros(steps.shape[1])])
+class Servo:
+    """An arm behind a controller that takes up trajectories when they were meant, and whose motors lag.
 
+    Attributes:
+        now_s: s.
+        pose: (n,) rad, where the arm is.
+        commanded: what the controller commanded, every GRID_S, from the start on.
+    """
 
-class IdealArm:
-    """An arm that does what it is told, at once."""
+    def __init__(self, commander: JointCommander, start: Array = HOME, lag_s: float = 0.0) -> None:
+        self.commander, self.now_s, self.pose, self._lag_s = commander, 0.0, start.copy(), lag_s
+        self.commanded, self.poses = [start.copy()], [start.copy()]
+        self._times, self._points = np.zeros(1), start[None].copy()
 
-    def __init__(self, commander: JointCommander, start: Array = HOME) -> None:
-        self.commander, self.now_s, self.pose = commander, 0.0, start.copy()
-        self._trajectory: JointTrajectory | None = None
-        self._since_s = 0.0
-        self._start = start
+    def follow(self, command: Any, parked: Array = HOME, age_s: float = 0.0) -> JointTrajectory:
+        return self._take(self.commander.follow(self.now_s, command, self.measured(age_s), parked, age_s))
 
-    def follow(self, command: Any, parked: Array = HOME) -> JointTrajectory:
-        return self._take(self.commander.follow(self.now_s, command, self.pose, parked))
+    def stop(self, age_s: float = 0.0) -> JointTrajectory:
+        return self._take(self.commander.stop(self.now_s, self.measured(age_s), age_s))
 
-    def stop(self) -> JointTrajectory:
-        return self._take(self.commander.stop(self.now_s, self.pose))
+    def measured(self, age_s: float) -> Array:
+        return self.poses[-1 - min(round(age_s / GRID_S), len(self.poses) - 1)]
 
     def _take(self, trajectory: JointTrajectory) -> JointTrajectory:
-        self._trajectory, self._since_s, self._start = trajectory, self.now_s, self.pose
+        self._times = np.append(self.now_s, self.now_s + trajectory.time_from_start_s)
+        self._points = np.vstack([self.commanded[-1], trajectory.positions])
         return trajectory
 
     def wait(self, time_s: float = PERIOD_S) -> None:
-        self.now_s += time_s
-        assert self._trajectory is not None
-        times = np.append(0.0, self._trajectory.time_from_start_s)
-        points = np.vstack([self._start, self._trajectory.positions])
-        now_s = self.now_s - self._since_s
-        self.pose = np.array([np.interp(now_s, times, column) for column in points.T])
+        for _ in range(round(time_s / GRID_S)):
+            self.now_s += GRID_S
+            command = np.array([np.interp(self.now_s, self._times, column) for column in self._points.T])
+            share = 1 - math.exp(-GRID_S / self._lag_s) if self._lag_s else 1.0
+            self.pose = self.pose + share * (command - self.pose)
+            self.commanded.append(command)
+            self.poses.append(self.pose)
 
-    def run(self, command: Any, count: int) -> JointTrajectory:
+    def run(self, command: Any, count: int, age_s: float = 0.0) -> JointTrajectory:
         for _ in range(count):
-            trajectory = self.follow(command)
+            trajectory = self.follow(command, age_s=age_s)
             self.wait()
         return trajectory
 
+    def speeds(self) -> Array:
+        """Return the command's (T, n) rad/s, each over 10 ms."""
+        commanded = np.array(self.commanded)
+        return (commanded[WINDOW:] - commanded[:-WINDOW]) / (WINDOW * GRID_S)
 
-@settings(max_examples=300)
-@given(commanders, st.lists(st.tuples(commands, st.floats(0.001, 0.3)), min_size=1, max_size=8), configurations)
-def test_an_arm_that_follows_never_leaves_any_limit(
-    commander: JointCommander, sent: list[tuple[Array, float]], start: Array
+    def accelerations(self) -> Array:
+        """Return the command's (T, n) rad/s², each over 10 ms."""
+        speeds = self.speeds()
+        return (speeds[WINDOW:] - speeds[:-WINDOW]) / (WINDOW * GRID_S)
+
+
+def velocities_of(trajectory: JointTrajectory) -> Array:
+    """Return its (P, n) rad/s, which it must have."""
+    assert trajectory.velocities is not None
+    return trajectory.velocities
+
+
+def ends(low: float, high: float) -> st.SearchStrategy[float]:
+    """Return numbers of a range, its ends often."""
+    return st.sampled_from([low, high]) | st.floats(low, high)
+
+
+arms = st.builds(make_arm, ends(0.2, 6.0), ends(0.5, 30.0), st.none())
+commands = arrays(np.float64, (2,), elements=st.floats(-1e6, 1e6) | st.floats(-1, 1))
+commanders = st.builds(
+    JointCommander,
+    arms,
+    st.just(DRIVEN),
+    task=st.sampled_from([VELOCITIES, ANGLES]),
+    horizon_s=ends(0.01, 5.0),
+    lead_s=ends(0.0, 0.5),
+    margin_rad=ends(0.0, 1.0),
+    max_step_rad=ends(0.01, 3.0),
+    speed_scale=ends(0.01, 1.0),
+    fence=st.sampled_from([None, make_fence(ARM, [-0.3, -0.5, 0.1, 0.3, 0.5, 0.8])]),
+)
+starts = arrays(np.float64, (N,), elements=st.floats(0, 1))
+
+
+def place(commander: JointCommander, share: Array) -> Array:
+    """Return a pose within the position limits, continuous joints within two turns."""
+    low, high = np.maximum(commander.lower, -7.0), np.minimum(commander.upper, 7.0)
+    return np.clip(low + share * (high - low), low, high)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    commanders,
+    st.lists(st.tuples(st.none() | commands, ends(0.02, 0.3)), min_size=1, max_size=8),
+    starts,
+    ends(0.0, 0.08),
+    ends(0.01, 0.125),
+)
+def test_what_a_controller_makes_of_it_keeps_every_limit(
+    commander: JointCommander, sent: list[tuple[Array | None, float]], share: Array, lag_s: float, age_s: float
 ) -> None:
-    inside = np.clip(start, commander.lower, commander.upper)
-    fence, arm = commander.fence, IdealArm(commander, inside)
-    last, before_s = np.zeros(N), 0.05
-    for command, wait_s in [*sent, (None, 0.05)]:
-        outside_m = 0.0 if fence is None else float(fence.outside_m(arm.pose))
-        trajectory = arm.stop() if command is None else arm.follow(command, inside)
-        speeds = velocities(trajectory, arm.pose)
+    start = place(commander, share)
+    servo, arm = Servo(commander, start, lag_s), commander.arm
+    for command, wait_s in [*sent, (None, 2.0)]:
+        trajectory = servo.stop(age_s) if command is None else servo.follow(command, start, age_s)
         assert np.isfinite(trajectory.positions).all()
-        assert trajectory.velocities is None or not trajectory.velocities[-1].any()
-        assert np.all(np.abs(speeds) <= ARM.max_velocity + TOLERANCE)
-        assert np.all(trajectory.positions >= np.minimum(commander.lower, arm.pose) - TOLERANCE)
-        assert np.all(trajectory.positions <= np.maximum(commander.upper, arm.pose) + TOLERANCE)
-        assert np.all(np.abs(trajectory.positions - arm.pose) <= commander.max_step_rad + TOLERANCE)
-        if fence is not None and outside_m == 0:
-            assert np.max(fence.outside_m(trajectory.positions)) <= 0.002
-        allowed_s = np.full((len(speeds), 1), 0.05)  # between two velocities of a motion
-        if command is not None:
-            allowed_s[0] = min(before_s, 0.05)  # since the last command
-        before, after = np.vstack([last, speeds])[:-1], speeds
-        slower = (np.abs(after) <= np.abs(before)) & (after * before >= 0)
-        allowed_s = np.where(slower & (np.arange(len(speeds)) == 0)[:, None], max(before_s, 0.05), allowed_s)
-        assert np.all(np.abs(after - before) <= ARM.max_acceleration * allowed_s + 1e-6)
-        arm.wait(wait_s)
-        before_s = wait_s
-        since_s = arm.now_s - arm._since_s  # not wait_s: at the end of a velocity, rounding decides which it is
-        place = int(np.searchsorted(trajectory.time_from_start_s, since_s, side="right"))
-        last = speeds[min(place, len(speeds) - 1)]
+        servo.wait(wait_s)
+    commanded = np.array(servo.commanded)
+    assert np.all(np.abs(servo.speeds()) <= arm.max_velocity * (1 + 1e-6))
+    assert np.all(np.abs(servo.accelerations()) <= 1.1 * arm.max_acceleration)
+    assert np.all(commanded >= commander.lower - 1e-6)
+    assert np.all(commanded <= commander.upper + 1e-6)
+    if commander.fence is not None and not commander.fence.outside_m(start):
+        assert np.max(commander.fence.outside_m(commanded)) <= 0.002
 
 
-@settings(max_examples=300)
-@given(commanders, commands, configurations, configurations, st.floats(0, 2))
-def test_from_wherever_the_arm_may_be_since_it_was_measured_no_joint_must_break_its_limit(
-    commander: JointCommander, command: Array, measured: Array, parked: Array, age_share: float
+@settings(max_examples=100, deadline=None)
+@given(commanders, st.lists(commands, min_size=1, max_size=12), starts)
+def test_no_joint_is_sent_further_than_the_largest_step_from_where_it_was_measured(
+    commander: JointCommander, sent: list[Array], share: Array
 ) -> None:
-    age_s = age_share * commander.horizon_s
-    trajectory = commander.follow(7.0, command, measured, parked, age_s)
-    since = ARM.max_velocity * min(age_s, commander.horizon_s)
-    if trajectory.time_from_start_s[0] == pytest.approx(commander.horizon_s):
-        first = np.abs(trajectory.positions[0] - measured)
-        assert np.all(first + since <= ARM.max_velocity * commander.horizon_s + TOLERANCE)
+    servo = Servo(commander, place(commander, share))
+    for command in sent:
+        trajectory = servo.follow(command, servo.pose)
+        # An arm without a lag is behind the plan by what the message's lead is.
+        ahead = np.abs(trajectory.positions - servo.pose)
+        assert np.all(ahead <= commander.max_step_rad + TOLERANCE)
+        servo.wait()
 
 
-def test_the_velocity_that_was_asked_for_is_reached_by_name_and_kept() -> None:
-    arm = IdealArm(JointCommander(ARM, DRIVEN))
-    arm.run([0.1, -0.3], 5)
-    before = arm.pose.copy()
-    arm.run([0.1, -0.3], 4)
-    np.testing.assert_allclose((arm.pose - before)[PLACES], [0.02, -0.06], atol=1e-9)
+@settings(max_examples=50, deadline=None)
+@given(st.builds(make_arm, ends(0.2, 6.0), ends(0.5, 30.0), ends(5.0, 500.0)), st.lists(commands, max_size=6))
+def test_a_jerk_limit_holds_for_commands_and_stops(arm: Arm, sent: list[Array]) -> None:
+    servo = Servo(JointCommander(arm, DRIVEN))
+    for command in sent:
+        servo.follow(command)
+        servo.wait()
+    servo.stop()
+    servo.wait(2.0)
+    places, window = np.array(servo.commanded), 2 * WINDOW
+    third = (
+        places[3 * window :]
+        - 3 * places[2 * window : -window]
+        + 3 * places[window : -2 * window]
+        - places[: -3 * window]
+    )
+    jerks = third / (window * GRID_S) ** 3
+    between_points = 2 * arm.max_acceleration  # straight over 4 ms, which shows in differences over 20 ms
+    assert np.all(np.abs(jerks) <= arm.max_jerk + between_points)
+    assert np.all(np.abs(servo.accelerations()) <= 1.1 * arm.max_acceleration)
+
+
+@pytest.mark.parametrize("lag_s", [0.0, 0.02, 0.08])
+@pytest.mark.parametrize("age_s", [0.0, 0.02, 0.1])
+def test_the_velocity_that_was_asked_for_is_reached_by_name_and_kept(lag_s: float, age_s: float) -> None:
+    servo = Servo(JointCommander(ARM, DRIVEN), lag_s=lag_s)
+    servo.run([0.1, -0.3], 20, age_s)
+    before = servo.pose.copy()
+    servo.run([0.1, -0.3], 10, age_s)
+    np.testing.assert_allclose((servo.pose - before)[PLACES], [0.05, -0.15], atol=1e-4)
+
+
+def test_a_command_never_goes_back_although_the_arm_lags() -> None:
+    servo = Servo(JointCommander(ARM, DRIVEN), lag_s=0.08)
+    servo.run([0.3, -0.6], 30, age_s=0.05)
+    steps = np.diff(np.array(servo.commanded)[:, PLACES], axis=0)
+    assert np.all(steps * [1, -1] >= -TOLERANCE)
 
 
 def test_a_velocity_that_is_too_fast_keeps_its_direction() -> None:
-    arm = IdealArm(JointCommander(ARM, DRIVEN))
-    arm.run([1.0, -2.0], 8)
-    before = arm.pose.copy()
-    arm.run([1.0, -2.0], 1)
-    np.testing.assert_allclose((arm.pose - before)[PLACES], [0.0157, -0.0314], atol=1e-9)
+    servo = Servo(JointCommander(ARM, DRIVEN))
+    servo.run([1.0, -2.0], 8)
+    np.testing.assert_allclose(servo.speeds()[:, PLACES][-1], [0.314, -0.628], atol=1e-9)
 
 
-def test_an_old_joint_state_slows_all_driven_joints_by_one_factor() -> None:
-    arm = IdealArm(JointCommander(ARM, DRIVEN))
-    arm.run([1.0, -2.0], 8)
-    measured = arm.pose.copy()
-    arm.run([1.0, -2.0], 1)
-    arm.commander.follow(arm.now_s, [1.0, -2.0], measured, HOME, age_s=0.05)
-    speeds = arm.commander.motion.velocities[0, PLACES]
-    assert -0.628 < speeds[1] < -0.4
-    assert speeds[0] == pytest.approx(-speeds[1] / 2)
-
-
-def test_speed_grows_with_the_acceleration_and_in_the_commands_direction() -> None:
-    arm = IdealArm(JointCommander(ARM, DRIVEN))
-    seen = [velocities(arm.follow([0.3, -0.6]), arm.pose)[0, PLACES]]
-    arm.wait()
-    seen.append(velocities(arm.follow([0.3, -0.6]), arm.pose)[0, PLACES])
-    np.testing.assert_allclose(seen, [[0.1, -0.2], [0.2, -0.4]], atol=1e-9)
+def test_speed_changes_at_the_limits_acceleration_and_in_the_commands_direction() -> None:
+    servo = Servo(JointCommander(ARM, DRIVEN))
+    servo.run([0.3, -0.6], 6)
+    accelerations, speeds = servo.accelerations()[:, PLACES], servo.speeds()[:, PLACES]
+    assert np.max(np.abs(accelerations)) == pytest.approx(4.0, rel=0.05)
+    moving = np.abs(speeds[:, 1]) > 0.01
+    np.testing.assert_allclose(speeds[moving, 0] / speeds[moving, 1], -0.5, atol=1e-6)
 
 
 def test_without_a_next_trajectory_the_arm_stops_smoothly_by_itself() -> None:
-    arm = IdealArm(JointCommander(ARM, DRIVEN))
-    arm.run([0.3, -0.6], 6)
-    speeds = velocities(arm.follow([0.3, -0.6]), arm.pose)
-    assert np.all(np.diff(np.abs(speeds[:, 0])) <= 0)
-    assert np.max(np.abs(np.diff(speeds, axis=0))) <= 4.0 * 0.05 + 1e-9
-    arm.wait(10)
-    rest = arm.pose
-    arm.wait(10)
-    np.testing.assert_array_equal(arm.pose, rest)
+    servo = Servo(JointCommander(ARM, DRIVEN))
+    servo.run([0.3, -0.6], 6)
+    seen = len(servo.commanded)
+    servo.wait(10)
+    assert np.max(np.abs(servo.accelerations())) <= 4.0 * 1.1
+    assert np.all(np.diff(np.abs(servo.speeds()[seen:, 0])) <= TOLERANCE)
+    rest = servo.pose
+    servo.wait(10)
+    np.testing.assert_array_equal(servo.pose, rest)
 
 
 def test_a_stop_is_smooth_and_takes_no_longer_than_it_must() -> None:
-    arm = IdealArm(JointCommander(ARM, DRIVEN))
-    arm.run([0.3, -0.6], 6)
-    trajectory = arm.stop()
-    assert trajectory.time_from_start_s[-1] == pytest.approx(0.15)  # 0.6 rad/s at 4 rad/s²
-    np.testing.assert_allclose(velocities(trajectory, arm.pose)[:, 0], [-0.5, -0.3, -0.1, 0], atol=1e-9)
+    servo = Servo(JointCommander(ARM, DRIVEN))
+    servo.run([0.3, -0.6], 6)
+    trajectory = servo.stop()
+    assert trajectory.time_from_start_s[-1] == pytest.approx(0.02 + 0.15)  # the lead; 0.6 rad/s at 4 rad/s²
+    servo.wait(0.5)
+    assert np.max(np.abs(servo.accelerations())) <= 4.0 * 1.1
 
 
-@pytest.mark.parametrize(("speed", "age_s"), [(0.4, 0.1), (0.6, 0.25)])
-def test_a_stop_goes_on_from_where_the_arm_must_be_when_joint_states_are_old(speed: float, age_s: float) -> None:
-    commander = JointCommander(ARM, DRIVEN)
-    arm = IdealArm(commander)
-    arm.run([0.0, -speed], 6)
-    arm.follow([0.0, -speed])
-    measured = arm.pose.copy()
-    arm.wait(age_s)
-    trajectory = commander.stop(arm.now_s, measured, age_s)
-    assert trajectory.positions[0, 0] < arm.pose[0]  # on, not back
-    unmoved = commander.stop(arm.now_s + 9, measured, age_s=0.0)
-    reach = ARM.max_velocity * 0.05
-    assert np.all(np.abs(unmoved.positions - measured) <= reach + TOLERANCE)  # whatever was sent
+@pytest.mark.parametrize("age_s", [0.1, 0.25])
+def test_a_stop_goes_on_from_the_plan_when_joint_states_are_old(age_s: float) -> None:
+    servo = Servo(JointCommander(ARM, DRIVEN), lag_s=0.05)
+    servo.run([0.0, -0.6], 10)
+    servo.stop(age_s)
+    servo.wait(0.5)
+    assert np.max(np.abs(servo.accelerations())) <= 4.0 * 1.1
+    assert np.all(np.diff(np.array(servo.commanded)[:, 0]) <= TOLERANCE)
+
+
+@pytest.mark.parametrize(("speed", "acceleration"), [(math.pi, 5.0), (3.0, 10.0), (0.628, 4.0)])
+@pytest.mark.parametrize("age_s", [0.02, 0.06, 0.125])
+@pytest.mark.parametrize("max_step_rad", [0.1, 0.5])
+def test_the_stop_at_a_trajectorys_end_is_whole(
+    speed: float, acceleration: float, age_s: float, max_step_rad: float
+) -> None:
+    servo = Servo(JointCommander(make_arm(speed, acceleration), DRIVEN, max_step_rad=max_step_rad), lag_s=0.03)
+    servo.run([9.0, -9.0], 12, age_s)
+    servo.wait(2.0)
+    assert np.max(np.abs(servo.accelerations())) <= 1.1 * acceleration
+    assert np.max(np.abs(servo.speeds())) > 0.05  # it moved at all
 
 
 def test_a_joint_slows_before_its_limit_and_rests_at_the_margin() -> None:
-    commander = JointCommander(ARM, DRIVEN, margin_rad=0.05)
     start = HOME.copy()
     start[2] = ARM.upper[2] - 0.25
-    arm = IdealArm(commander, start)
-    positions = []
-    for _ in range(80):
-        arm.run([0.6, 0.0], 1)
-        positions.append(arm.pose[2])
-    steps = np.diff(positions)
-    assert positions[-1] == pytest.approx(ARM.upper[2] - 0.05, abs=0.002)
-    assert np.all(np.diff(steps[steps.argmax() :]) <= TOLERANCE)
+    servo = Servo(JointCommander(ARM, DRIVEN, margin_rad=0.05), start)
+    servo.run([0.6, 0.0], 80)
+    assert servo.pose[2] == pytest.approx(ARM.upper[2] - 0.05, abs=0.002)
+    assert np.all(np.diff(np.array(servo.commanded)[:, 2]) >= -TOLERANCE)
 
 
 def test_the_tip_slows_before_the_fence_and_stays_inside_and_can_leave_it() -> None:
     here_m = tip_position(ARM, HOME)
     box = [-2, -2, here_m[2] - 0.05, 2, 2, 2]
-    arm = IdealArm(JointCommander(ARM, (ARM.joint_names[1],), fence=make_fence(ARM, box)))
+    servo = Servo(JointCommander(ARM, (ARM.joint_names[1],), fence=make_fence(ARM, box)))
     down = 1.0 if tip_position(ARM, HOME + 0.1 * np.eye(N)[1])[2] < here_m[2] else -1.0
-    heights = []
-    for _ in range(60):
-        arm.run([down], 1)
-        heights.append(tip_position(ARM, arm.pose)[2])
+    servo.run([down], 60)
+    heights = tip_position(ARM, np.array(servo.commanded))[:, 2]
     assert min(heights) >= box[2] - 1e-4
     assert heights[-1] == pytest.approx(box[2], abs=0.01)
-    arm.run([-down], 10)
-    assert tip_position(ARM, arm.pose)[2] > box[2] + 0.02
+    servo.run([-down], 10)
+    assert tip_position(ARM, servo.pose)[2] > box[2] + 0.02
 
 
 def test_a_fence_that_the_arm_is_outside_of_lets_it_come_back_only() -> None:
@@ -241,142 +296,187 @@ def test_a_fence_that_the_arm_is_outside_of_lets_it_come_back_only() -> None:
     assert fence is not None
     up = 1.0 if tip_position(ARM, HOME + 0.1 * np.eye(N)[1])[2] > here_m[2] else -1.0
     for direction, moves in ((up, True), (-up, False)):
-        arm = IdealArm(JointCommander(ARM, (ARM.joint_names[1],), fence=fence))
-        arm.run([0.3 * direction], 10)
-        assert bool(abs(arm.pose[1] - HOME[1]) > 0.05) is moves
+        servo = Servo(JointCommander(ARM, (ARM.joint_names[1],), fence=fence))
+        servo.run([0.3 * direction], 10)
+        assert bool(abs(servo.pose[1] - HOME[1]) > 0.05) is moves
 
 
-def test_no_joint_is_sent_further_than_the_largest_step() -> None:
-    arm = IdealArm(JointCommander(ARM, DRIVEN, horizon_s=0.5, max_step_rad=0.1))
-    for _ in range(20):
-        assert np.max(np.abs(arm.follow([0.6, -0.6]).positions - arm.pose)) <= 0.1 + TOLERANCE
-        arm.wait()
-    assert np.linalg.norm(arm.pose - HOME) > 0.1  # but it gets on
-
-
-def test_a_jerk_limit_lets_the_acceleration_grow_step_by_step_and_ends_without_overshoot() -> None:
-    joints = tuple(dataclasses.replace(joint, max_jerk=20.0) for joint in ARM.joints)
-    jerky: Arm = dataclasses.replace(ARM, joints=joints)
-    arm = IdealArm(JointCommander(jerky, DRIVEN))
-    speeds = [0.0]
-    for _ in range(40):
-        speeds.append(velocities(arm.follow([0.5, 0.0]), arm.pose)[0, 2])
-        arm.wait()
-    accelerations = np.diff(speeds) / PERIOD_S
-    assert np.max(np.diff(accelerations, prepend=0.0)) <= 20.0 * PERIOD_S + 1e-6
-    assert max(speeds) <= 0.51  # the steps are not as fine as the jerk
-    assert speeds[-1] == pytest.approx(0.5, abs=0.01)
+def test_a_small_largest_step_lets_the_arm_get_on() -> None:
+    servo = Servo(JointCommander(ARM, DRIVEN, horizon_s=0.5, max_step_rad=0.1), lag_s=0.03)
+    servo.run([0.6, -0.6], 20)
+    assert np.linalg.norm(servo.pose - HOME) > 0.1
 
 
 def test_in_kinovas_mode_velocities_stand_in_the_arms_order_and_end_with_zeros() -> None:
-    arm = IdealArm(JointCommander(ARM, DRIVEN, mode=KINOVA))
-    arm.run([0.1, -0.3], 6)
-    trajectory = arm.follow([0.1, -0.3])
+    commander = JointCommander(ARM, DRIVEN, mode=KINOVA)
+    pose, now_s = HOME.copy(), 0.0
+    for _ in range(8):  # as its driver: at the velocities, whatever the positions are
+        trajectory = commander.follow(now_s, [0.1, -0.3], pose, HOME)
+        velocities = velocities_of(trajectory)
+        pose, now_s = pose + PERIOD_S * velocities[0], now_s + PERIOD_S
     assert trajectory.names == ARM.joint_names
-    assert trajectory.velocities is not None
-    np.testing.assert_allclose(trajectory.velocities[0], [-0.3, 0, 0.1, 0, 0, 0], atol=1e-9)
-    assert not trajectory.velocities[-1].any()
-    still = JointCommander(ARM, DRIVEN, mode=KINOVA).stop(0.0, HOME)
-    assert still.velocities is not None
-    assert not still.velocities.any()
+    np.testing.assert_allclose(velocities[0], [-0.3, 0, 0.1, 0, 0, 0], atol=1e-9)
+    assert np.max(np.abs(np.diff(velocities, axis=0))) <= 4.0 * PERIOD_S + TOLERANCE
+    assert not velocities[-1].any()
+    assert not velocities_of(JointCommander(ARM, DRIVEN, mode=KINOVA).stop(0.0, HOME)).any()
+
+
+def test_in_kinovas_mode_positions_are_kept_although_the_driver_drifts() -> None:
+    commander = JointCommander(ARM, (ARM.joint_names[1],), mode=KINOVA, margin_rad=0.05)
+    pose, now_s = HOME.copy(), 0.0
+    for _ in range(200):
+        velocities = velocities_of(commander.follow(now_s, [0.6], pose, HOME))
+        pose, now_s = pose + 1.1 * PERIOD_S * velocities[0], now_s + PERIOD_S
+    assert pose[1] == pytest.approx(ARM.upper[1] - 0.05, abs=0.01)
 
 
 def test_partial_goals_name_the_driven_joints_alone() -> None:
     commander = JointCommander(ARM, DRIVEN, all_joints=False)
     assert commander.follow(0.0, [0.1, -0.3], HOME, HOME).names == DRIVEN
-    np.testing.assert_array_equal(
-        JointCommander(ARM, DRIVEN, all_joints=False).stop(0.0, HOME).positions, [HOME[PLACES]]
-    )
+    still = JointCommander(ARM, DRIVEN, all_joints=False).stop(0.0, HOME).positions
+    np.testing.assert_array_equal(still, [HOME[PLACES]])
+
+
+def test_a_joint_that_nobody_commands_may_move_elsewhere() -> None:
+    commander = JointCommander(ARM, DRIVEN, all_joints=False)
+    servo = Servo(commander)
+    speeds = []
+    for k in range(20):  # joint 4 is moved by somebody else
+        measured = servo.pose + 0.1 * k * np.eye(N)[3]
+        trajectory = commander.follow(servo.now_s, [0.3, 0.0], measured, HOME)
+        servo._times = np.append(servo.now_s, servo.now_s + trajectory.time_from_start_s)
+        whole = np.tile(servo.commanded[-1], (len(servo._times), 1))
+        whole[1:, PLACES] = trajectory.positions
+        servo._points = whole
+        servo.wait()
+        speeds.append(servo.speeds()[-1, 2])
+    assert speeds[-1] == pytest.approx(0.3)
 
 
 def test_joints_that_are_not_driven_stay_parked_although_they_sag() -> None:
     sagged = HOME - np.array([0, 0.01, 0, 0, 0, 0])
-    arm = IdealArm(JointCommander(ARM, DRIVEN), sagged)
-    arm.run([0.1, -0.3], 40)
-    np.testing.assert_allclose(arm.pose[[1, 3, 4, 5]], HOME[[1, 3, 4, 5]], atol=1e-3)
+    servo = Servo(JointCommander(ARM, DRIVEN), sagged)
+    servo.run([0.1, -0.3], 60)
+    np.testing.assert_allclose(servo.pose[[1, 3, 4, 5]], HOME[[1, 3, 4, 5]], atol=1e-3)
+
+
+def test_an_arm_that_sags_does_not_creep_from_stop_to_stop() -> None:
+    sag = np.array([0, 0.02, 0.03, 0, 0, 0])
+    servo = Servo(JointCommander(ARM, DRIVEN))
+    for _ in range(10):
+        servo.pose = servo.commanded[-1] - sag  # a motor that is too weak for its arm
+        servo.poses.append(servo.pose)
+        servo._take(servo.commander.follow(servo.now_s, [0.0, 0.0], servo.pose, HOME))
+        servo.wait(1.0)
+    assert np.max(np.abs(servo.commanded[-1] - HOME)) <= 0.03 + TOLERANCE
 
 
 def test_a_joint_moved_by_hand_comes_back_and_slows_nobody() -> None:
     pushed = HOME + np.array([0, 1.0, 0, 0, 0, 0])
-    arm = IdealArm(JointCommander(ARM, DRIVEN), pushed)
-    arm.run([0.3, -0.6], 8)
-    before = arm.pose.copy()
-    arm.run([0.3, -0.6], 1)
-    np.testing.assert_allclose((arm.pose - before)[[0, 1, 2]], [-0.03, -0.0314, 0.015], atol=1e-9)
+    servo = Servo(JointCommander(ARM, DRIVEN), pushed)
+    servo.run([0.3, -0.6], 10)
+    np.testing.assert_allclose(servo.speeds()[-1, :3], [-0.6, -0.628, 0.3], atol=1e-9)
 
 
-def test_angles_are_approached_within_the_limits_and_reached() -> None:
+@pytest.mark.parametrize("acceleration", [0.5, 4.0])
+def test_angles_are_approached_within_the_limits_and_reached(acceleration: float) -> None:
     goal = HOME[PLACES] + [0.3, -0.6]
-    arm = IdealArm(JointCommander(ARM, DRIVEN, task=ANGLES))
-    arm.run(goal, 80)
-    np.testing.assert_allclose(arm.pose[PLACES], goal, atol=1e-3)
-    assert arm.commander.is_small(goal, arm.pose, 0.02)
-    assert not arm.commander.is_small(goal + 0.1, arm.pose, 0.02)
+    arm = make_arm(0.628, acceleration)
+    servo = Servo(JointCommander(arm, DRIVEN, task=ANGLES), lag_s=0.03)
+    servo.run(goal, 480)
+    np.testing.assert_allclose(servo.pose[PLACES], goal, atol=1e-3)
+    assert np.max(np.array(servo.commanded)[:, 2]) <= goal[0] + 1e-3  # no overshoot
+    assert servo.commander.is_small(goal, servo.pose, 0.02)
+    assert not servo.commander.is_small(goal + 0.1, servo.pose, 0.02)
 
 
 def test_angles_beyond_a_limit_end_at_the_limit_and_starve_no_other_joint() -> None:
-    arm = IdealArm(JointCommander(ARM, DRIVEN, task=ANGLES))
-    arm.run([100.0, HOME[0] + 0.5], 400)
-    assert arm.pose[2] == pytest.approx(ARM.upper[2], abs=0.002)
-    assert arm.pose[0] == pytest.approx(HOME[0] + 0.5, abs=0.002)
+    servo = Servo(JointCommander(ARM, DRIVEN, task=ANGLES))
+    servo.run([100.0, HOME[0] + 0.5], 300)
+    assert servo.pose[2] == pytest.approx(ARM.upper[2], abs=0.002)
+    assert servo.pose[0] == pytest.approx(HOME[0] + 0.5, abs=0.002)
 
 
 def test_a_continuous_joint_takes_the_short_way_round() -> None:
-    measured = HOME + np.array([4 * math.pi, 0, 0, 0, 0, 0])  # the driver has counted two turns
-    arm = IdealArm(JointCommander(ARM, DRIVEN, task=ANGLES), measured)
-    for _ in range(40):
-        arm.follow([HOME[2], HOME[0] + 0.01], measured)
-        arm.wait()
-    np.testing.assert_allclose(arm.pose - measured, [0.01, 0, 0, 0, 0, 0], atol=1e-3)
+    turned = HOME + np.array([4 * math.pi, 0, 0, 0, 0, 0])  # the driver has counted two turns
+    servo = Servo(JointCommander(ARM, DRIVEN, task=ANGLES), turned)
+    servo.run([HOME[2], HOME[0] + 0.01], 60)
+    np.testing.assert_allclose(servo.pose - turned, [0.01, 0, 0, 0, 0, 0], atol=1e-3)
 
 
-def test_an_arm_whose_joint_states_stop_slows_down_and_never_turns_back() -> None:
+def test_a_driver_that_wraps_its_angles_changes_nothing() -> None:
     commander = JointCommander(ARM, DRIVEN)
-    arm = IdealArm(commander)
-    arm.run([0.6, 0.0], 10)
-    measured, measured_s, places = arm.pose.copy(), arm.now_s, [arm.pose[2]]
-    for _ in range(5):  # the node stops it after 0.25 s
-        arm._take(commander.follow(arm.now_s, [0.6, 0.0], measured, HOME, arm.now_s - measured_s))
-        arm.wait()
-        places.append(arm.pose[2])
-    for _ in range(4):
-        arm._take(commander.stop(arm.now_s, measured, arm.now_s - measured_s))
-        arm.wait()
-        places.append(arm.pose[2])
-    steps = np.diff(places)
-    assert np.all(steps >= -TOLERANCE)
-    assert np.all(steps[1:] <= steps[:-1] + TOLERANCE)
+    start = HOME.copy()
+    start[0] = math.pi - 0.1
+    servo = Servo(commander, start)
+    for _ in range(20):
+        wrapped = np.remainder(servo.pose + math.pi, 2 * math.pi) - math.pi
+        wrapped[1:] = servo.pose[1:]
+        servo._take(commander.follow(servo.now_s, [0.0, 0.5], wrapped, start))
+        servo.wait()
+    assert np.max(np.abs(servo.speeds())) <= 0.5 + TOLERANCE
+    assert servo.pose[0] > math.pi + 0.2
 
 
-@pytest.mark.parametrize("push", [0.05, 0.15, 0.3])
-def test_an_arm_that_is_pushed_is_never_asked_for_more_than_its_top_speed(push: float) -> None:
-    arm = IdealArm(JointCommander(ARM, DRIVEN))
-    arm.run([0.3, -0.3], 8)
-    arm.pose = arm.pose - push * np.array([0.0, 0.0, 1.0, 0.0, 0.0, 0.0])  # against its way
-    for trajectory in (arm.follow([0.3, -0.3]), arm.stop()):
-        assert np.all(np.abs(velocities(trajectory, arm.pose)) <= ARM.max_velocity + TOLERANCE)
+def test_an_arm_whose_joint_states_stop_is_stopped_and_never_turns_back() -> None:
+    servo = Servo(JointCommander(ARM, DRIVEN), lag_s=0.03)
+    servo.run([0.6, 0.0], 10)
+    for k in range(5):  # the node stops it after 0.25 s
+        servo.follow([0.6, 0.0], age_s=PERIOD_S * k)
+        servo.wait()
+    servo.stop(0.25)
+    servo.wait(1.0)
+    assert np.all(np.diff(np.array(servo.commanded)[:, 2]) >= -TOLERANCE)
+    assert np.max(np.abs(servo.accelerations())) <= 4.0 * 1.1
 
 
-def test_a_blocked_arm_and_joint_states_that_stand_still_are_noticed_and_a_lag_is_not() -> None:
-    for share, least, most in ((1.0, 0.0, 0.02), (0.3, 0.0, 0.15), (0.0, 0.4, 0.7)):
-        commander, pose, error = JointCommander(ARM, DRIVEN), HOME.copy(), 0.0
-        for k in range(60):
-            now_s = 0.05 * k
-            error = commander.does_not_follow(now_s, pose, 0.0)
-            goal = commander.follow(now_s, [0.0, -0.6], pose, HOME)
-            way = (goal.positions[0] - pose) * 0.05 / goal.time_from_start_s[0]
-            lag = commander._place(now_s) - commander._place(0.0) - (pose - HOME)
-            pose = pose + (share * (way + lag) if share else 0.0)
-        assert least <= error <= most
+@pytest.mark.parametrize("push", [0.05, 0.15, 0.3, 1.0])
+@pytest.mark.parametrize("is_stop", [True, False])
+def test_an_arm_that_was_pushed_is_asked_for_no_more_than_its_top_speed(push: float, is_stop: bool) -> None:
+    servo = Servo(JointCommander(ARM, DRIVEN))
+    servo.run([0.3, -0.3], 8)
+    pushed = servo.pose - push * np.eye(N)[2]  # against its way
+    for _ in range(20):
+        if is_stop:
+            servo._take(servo.commander.stop(servo.now_s, pushed))
+        else:
+            servo._take(servo.commander.follow(servo.now_s, [0.3, -0.3], pushed, HOME))
+        servo.wait()
+    assert np.max(np.abs(servo.speeds()) / ARM.max_velocity) <= 1 + 1e-5
+    if push > 0.2:  # no lag explains that: the arm is sent on from where it is
+        assert abs(servo.commanded[-1][2] - pushed[2]) < push - 0.05
 
 
-def test_an_arm_that_activity_begins_again_with_goes_on_as_it_moves() -> None:
-    arm = IdealArm(JointCommander(ARM, DRIVEN))
-    arm.run([0.3, -0.6], 8)
-    arm.stop()
-    arm.wait(0.02)
-    speeds = velocities(arm.follow([-0.3, 0.6]), arm.pose)
-    assert speeds[0, 0] < -0.2
+@pytest.mark.parametrize(("share", "least", "most"), [(1.0, 0.0, 0.06), (0.3, 0.25, 1.0), (0.0, 0.45, 0.7)])
+def test_an_arm_that_does_not_follow_is_noticed_and_a_lag_is_not(share: float, least: float, most: float) -> None:
+    servo = Servo(JointCommander(ARM, DRIVEN), lag_s=0.08)
+    pose, error, before = HOME.copy(), 0.0, HOME.copy()
+    for _ in range(60):
+        error = servo.commander.tracking_error(servo.now_s, pose, 0.0)
+        servo._take(servo.commander.follow(servo.now_s, [0.0, -0.6], pose, HOME))
+        servo.wait()
+        pose, before = pose + share * (servo.pose - before), servo.pose
+    assert least <= error <= most
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_the_plan_waits_for_an_arm_that_does_not_follow(share: float) -> None:
+    servo = Servo(JointCommander(ARM, DRIVEN))
+    pose, before = HOME.copy(), HOME.copy()
+    for _ in range(60):
+        servo._take(servo.commander.follow(servo.now_s, [0.0, -0.6], pose, HOME))
+        servo.wait()
+        pose, before = pose + share * (servo.pose - before), servo.pose
+        assert abs(servo.commanded[-1][0] - pose[0]) < 0.3
+
+
+def test_an_arm_that_goes_on_while_it_stops_goes_on_as_it_moves() -> None:
+    servo = Servo(JointCommander(ARM, DRIVEN))
+    servo.run([0.3, -0.6], 8)
+    servo.stop()
+    servo.wait(0.02)
+    servo.run([-0.3, 0.6], 10)
+    assert np.max(np.abs(servo.accelerations())) <= 4.0 * 1.1
 
 
 @given(st.integers(0, 5), st.sampled_from([math.nan, math.inf, -math.inf]))
@@ -415,6 +515,7 @@ def test_another_number_of_values_or_a_negative_age_is_refused() -> None:
         ({"mode": "moveit"}, "mode: expected jtc or kinova, got 'moveit'"),
         ({"mode": KINOVA, "all_joints": False}, "all_joints: expected true in the mode kinova"),
         ({"horizon_s": 0.0}, "horizon_s: expected a positive number"),
+        ({"lead_s": -0.1}, "lead_s: expected 0 s or more, got -0.1"),
         ({"max_step_rad": 0.0}, "max_step_rad: expected a positive number"),
         ({"speed_scale": 1.5}, "speed_scale: expected more than 0 and at most 1, got 1.5"),
         ({"margin_rad": 3.0}, "margin_rad: expected less than half of each joint's range, got 3.0"),

@@ -317,9 +317,11 @@ class Lab:
         return self.trajectories[-1][0]
 
     def _is_stop(self, message: JointTrajectory) -> bool:
-        """Return whether the arm brakes at once, or stands."""
-        speeds = np.abs(speeds_of(message, self.ready))[:, :3].max(axis=1)
-        return bool(message.points[0].time_from_start.nanosec < 0.1e9 and speeds[-2] <= speeds[0])
+        """Return whether the arm brakes at once, or stands: it keeps no speed for a while."""
+        if message.points[0].velocities:
+            speeds = np.abs([point.velocities for point in message.points]).max(axis=1)
+            return bool(np.all(np.diff(speeds) <= 0))
+        return bool(np.max(np.diff(ends_of(message)), initial=0.0) < 0.1)
 
     def close(self) -> None:
         for end in self._feeds:
@@ -349,31 +351,43 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         check_rules(message)
 
 
-def speeds_of(message: JointTrajectory, start: list[float]) -> np.ndarray:
-    """Return (P + 1, n) rad/s: how fast a controller goes to each point from `start`, and then rest."""
-    ends_s = [point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec for point in message.points]
-    way = np.diff([point.positions for point in message.points], axis=0, prepend=np.array([start]))
-    return np.vstack([way / np.diff(ends_s, prepend=0.0)[:, None], np.zeros(way.shape[1])])
+def ends_of(message: JointTrajectory) -> np.ndarray:
+    """Return (P,) s: when each point is reached."""
+    return np.array([point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec for point in message.points])
+
+
+def speeds_of(message: JointTrajectory) -> np.ndarray:
+    """Return (P, n) rad/s: how fast a controller goes from point to point, and then rest."""
+    way = np.diff([point.positions for point in message.points], axis=0)
+    return np.vstack([way / np.diff(ends_of(message))[:, None], np.zeros((1, way.shape[-1] if way.size else 6))])
+
+
+def cruise_of(message: JointTrajectory) -> np.ndarray:
+    """Return (n,) rad/s: the speed that it keeps, on its longest stretch."""
+    return np.asarray(speeds_of(message)[int(np.argmax(np.diff(ends_of(message), append=ends_of(message)[-1])))])
 
 
 def check_rules(message: JointTrajectory) -> None:
     """Check what the controller checks, and what it does not check and should not get."""
-    stamp = message.header.stamp
-    assert (stamp.sec, stamp.nanosec) == (0, 0)
     assert message.points[0].time_from_start.sec + message.points[0].time_from_start.nanosec > 0
     positions = np.array([point.positions for point in message.points])
     assert np.all((ARM.lower <= positions) & (positions <= ARM.upper))
-    # Between two points, and from the last to rest; from where to the first one, only the node knows.
-    changes = np.abs(np.diff(speeds_of(message, positions[0].tolist())[1:], axis=0))
-    assert np.all(changes <= ARM.max_acceleration * 0.05 + 1e-6)
+    # Speeds are those in the middle of a stretch; from where to the first point, only the node knows.
+    lasts_s = np.diff(ends_of(message))[:, None]
+    between_s = (lasts_s + np.vstack([lasts_s[1:], np.zeros((min(len(lasts_s), 1), 1))])) / 2
+    changes = np.abs(np.diff(speeds_of(message), axis=0))
+    assert np.all(changes <= ARM.max_acceleration * between_s * 1.01 + 1e-6)
     if message.points[0].velocities:
         check_kinova(message)
-    else:
-        JointTrajectoryController(ARM.joint_names, READY).accept(read_trajectory(message), now_s=time.time())
+        return
+    assert not any(point.velocities for point in message.points)
+    start_s = message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec
+    JointTrajectoryController(ARM.joint_names, READY).accept(read_trajectory(message), now_s=start_s)
 
 
 def check_kinova(message: JointTrajectory) -> None:
     """Check what Kinova's driver needs: all joints in its order, velocities for each point, zeros at the end."""
+    assert (message.header.stamp.sec, message.header.stamp.nanosec) == (0, 0)
     assert tuple(message.joint_names) == ARM.joint_names
     velocities = np.array([point.velocities for point in message.points])
     assert np.all(np.abs(velocities) <= ARM.max_velocity)

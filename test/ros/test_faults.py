@@ -26,7 +26,6 @@ MakeBundle = Callable[..., Path]
 Wait = Callable[..., None]
 
 ARM = load_arm("mico")
-HORIZON_S = 0.2
 
 
 def older(message: Any, by_s: int = 0, by_ns: int = 0) -> Any:
@@ -103,14 +102,18 @@ def test_the_order_of_joints_in_joint_states_does_not_matter(lab: Lab, make_bund
     assert "held" not in process.text
 
 
-def test_joint_states_that_are_old_by_their_stamps_slow_the_arm(lab: Lab, make_bundle: MakeBundle) -> None:
-    lab.start_reach(make_bundle(velocity=(0.3, 0.0, 0.0)), command_mode="kinova")
-    lab.feed(lab.joint_states, lambda: older(lab.joint_state(), by_ns=150_000_000), rate_hz=50)
+@pytest.mark.parametrize("age_ns", [0, 100_000_000, 210_000_000])
+def test_joint_states_that_come_late_move_the_arm_on_from_where_it_was_sent(
+    lab: Lab, make_bundle: MakeBundle, wait_until: Wait, age_ns: int
+) -> None:
+    lab.start_reach(make_bundle(velocity=(0.1, 0.0, 0.0)))
+    lab.feed(lab.joint_states, lambda: older(lab.joint_state(), by_ns=age_ns), rate_hz=50)
     lab.feed_images()
-    lab.until_commanded()
-    lab.until_commanded()
-    speeds = [message.points[0].velocities[0] for _, message in lab.trajectories]
-    assert 0 < max(speeds) <= ARM.max_velocity[0] * (1 - 0.15 / HORIZON_S) + 1e-6
+    wait_until(lambda: len(lab.trajectories) > 5, "commands")
+    ends = [message.points[-1].positions[0] for _, message in lab.trajectories]
+    assert np.all(np.diff(ends) > 0)
+    is_stamped = age_ns == 0  # by a clock that may be another, nobody can say when a trajectory starts
+    assert all(bool(message.header.stamp.sec) is is_stamped for _, message in lab.trajectories)
 
 
 def test_where_clocks_differ_joint_states_are_taken_as_they_come(lab: Lab, make_bundle: MakeBundle) -> None:
@@ -182,5 +185,4 @@ def test_goes_on_without_a_jump_after_the_process_was_killed_or_stood_still(
     wait_until(lambda: len(lab.trajectories) > count + 2, "commands")
     first = lab.trajectories[count][1]
     here = lab.ready[0] if number == signal.SIGKILL else first.points[-1].positions[0]
-    furthest = ARM.max_acceleration[0] * 0.05 * HORIZON_S
-    assert abs(first.points[0].positions[0] - here) <= furthest + 1e-6
+    assert abs(first.points[0].positions[0] - here) <= 1e-3

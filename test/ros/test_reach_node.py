@@ -37,11 +37,15 @@ Wait = Callable[..., None]
 
 ARM = load_arm("mico")
 MISSING = next(name for name in onnxruntime.get_all_providers() if name not in onnxruntime.get_available_providers())
-HORIZON_S, TIMEOUT_S = 0.2, 0.25
+TIMEOUT_S = 0.25
 
 
-def steps(message: JointTrajectory, ready: list[float]) -> np.ndarray:
-    return np.array(message.points[0].positions) - ready
+def cruise_of(message: JointTrajectory) -> np.ndarray:
+    """Return (n,) rad/s: the speed that it keeps, on its longest stretch."""
+    ends_s = np.array([point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec for point in message.points])
+    k = int(np.argmax(np.diff(ends_s)))
+    way = np.array(message.points[k + 1].positions) - message.points[k].positions
+    return np.asarray(way / (ends_s[k + 1] - ends_s[k]))
 
 
 def test_commands_what_the_policy_says_in_a_form_that_controllers_accept(
@@ -54,11 +58,9 @@ def test_commands_what_the_policy_says_in_a_form_that_controllers_accept(
     lab.until_commanded()  # from rest to the whole speed takes some
     message = lab.trajectories[-1][1]
     assert tuple(message.joint_names) == ARM.joint_names
-    assert message.points[0].time_from_start.nanosec == HORIZON_S * 1e9
-    way_s = steps(message, lab.ready)[:3] / lab.velocity
-    np.testing.assert_allclose(way_s, way_s[0])
-    assert HORIZON_S <= way_s[0] + 1e-9 <= HORIZON_S + 0.1  # from where the arm must be by now, on
-    np.testing.assert_array_equal(steps(message, lab.ready)[3:], 0)
+    np.testing.assert_allclose(cruise_of(message), [*lab.velocity, 0, 0, 0], rtol=0.05)  # the lab's arm stands
+    age_s = time.time() - message.header.stamp.sec - 1e-9 * message.header.stamp.nanosec
+    assert 0 <= age_s < 5, "it says when it starts"
     (image,) = lab.node.get_subscriptions_info_by_topic("/image_raw")
     assert image.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
     (trajectory,) = lab.node.get_publishers_info_by_topic("/joint_trajectory")
@@ -78,21 +80,20 @@ def test_limits_always_apply(lab: Lab, make_bundle: MakeBundle) -> None:
     lab.feed_images()
     lab.until_commanded()
     lab.until_commanded()
-    moved = steps(lab.trajectories[-1][1], lab.ready)
-    furthest = ARM.max_velocity[0] * HORIZON_S
-    assert 0.3 * furthest < moved[0] <= furthest  # less by the age of the joint state
-    assert moved[1] == pytest.approx(0, abs=1e-9)  # it is nearer to its limit than the margin
-    assert moved[2] == pytest.approx(-moved[0] * 2 / 3, rel=0.05)
+    speeds = max((cruise_of(message) for _, message in lab.trajectories), key=lambda speeds: float(speeds[0]))
+    assert 0.3 * ARM.max_velocity[0] < speeds[0] <= ARM.max_velocity[0] * (1 + 1e-6)
+    assert speeds[1] == pytest.approx(0, abs=1e-9)  # it is nearer to its limit than the margin
+    assert speeds[2] == pytest.approx(-speeds[0] * 2 / 3, rel=0.05)
 
 
-def test_the_first_commands_start_slowly(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
+def test_the_first_command_starts_at_rest_where_the_arm_is(lab: Lab, make_bundle: MakeBundle) -> None:
     lab.start_reach(make_bundle(velocity=(0.6, 0.0, 0.0)))
     lab.feed_joint_states()
     lab.feed_images()
-    wait_until(lambda: len(lab.trajectories) > 6, "commands")
-    speeds = [steps(message, lab.ready)[0] / HORIZON_S for _, message in lab.trajectories[:7]]
-    assert speeds[0] <= ARM.max_acceleration[0] * 0.05 + 1e-6
-    assert max(speeds) > 0.4
+    lab.until_commanded()
+    first = lab.trajectories[0][1].points
+    np.testing.assert_allclose(first[0].positions, lab.ready, atol=1e-9)
+    assert abs(first[1].positions[0] - lab.ready[0]) < 1e-4  # after 4 ms
 
 
 def test_in_kinovas_mode_velocities_are_sent_and_end_with_zeros(lab: Lab, make_bundle: MakeBundle) -> None:
@@ -264,7 +265,7 @@ def test_the_speed_may_change_while_it_runs_and_the_mode_may_not(lab: Lab, make_
     lab.feed_images()
     lab.until_commanded()
     lab.until_commanded()
-    assert 0 < steps(lab.trajectories[-1][1], lab.ready)[0] <= 0.1 * ARM.max_velocity[0] * HORIZON_S
+    assert 0 < cruise_of(lab.trajectories[-1][1])[0] <= 0.1 * ARM.max_velocity[0] * (1 + 1e-6)
 
 
 def test_a_frame_flood_is_answered_for_the_newest_frame_only(

@@ -22,7 +22,7 @@ APART_RAD = 0.2  # of every joint, so that a trajectory shows whose joint states
 def test_each_arm_is_commanded_by_its_own_camera_and_from_its_own_joint_states(
     lab: Lab, make_bundle: Callable[..., Path], wait_until: Callable[..., None]
 ) -> None:
-    bundle = make_bundle()
+    bundle = make_bundle(velocity=(0.05, -0.04, 0.03))
     said: dict[str, str] = {}
     lab.listen(DiagnosticArray, "/diagnostics", lambda m: said.update({s.name: s.message for s in m.status}))
     sent: dict[str, list[JointTrajectory]] = {side: [] for side in SIDES}

@@ -32,7 +32,11 @@ def controller() -> JointTrajectoryController:
 def run(controller: JointTrajectoryController, command: Trajectory, velocities: Array = STILL) -> None:
     """Accept and take up at NOW_S, the arm being at START."""
     controller.accept(command, NOW_S)
-    controller.take_up(NOW_S, START, velocities)
+    controller.update(NOW_S, 0.0, START, velocities)
+
+
+def at(controller: JointTrajectoryController, time_s: float) -> Array:
+    return controller.sample(time_s).positions
 
 
 GOAL = point(1.0, 2.0, 2.0, 2.0)
@@ -76,8 +80,8 @@ def test_rejects_with_the_reason_and_goes_on_with_what_ran(controller: JointTraj
     bad, reason = REJECTED[fault]
     with pytest.raises(InputError, match=reason):
         controller.accept(bad, NOW_S)
-    controller.take_up(NOW_S + 0.1, START, STILL)
-    np.testing.assert_allclose(controller.sample(NOW_S + 0.5), (START + GOAL.positions) / 2)
+    controller.update(NOW_S + 0.1, 0.0, START, STILL)
+    np.testing.assert_allclose(at(controller, NOW_S + 0.5), (START + GOAL.positions) / 2)
 
 
 ACCEPTED = {
@@ -94,62 +98,95 @@ ACCEPTED = {
 @pytest.mark.parametrize("what", ACCEPTED)
 def test_accepts_what_the_real_one_accepts(controller: JointTrajectoryController, what: str) -> None:
     run(controller, ACCEPTED[what])
-    assert controller.sample(NOW_S + 0.3).shape == (3,)
+    assert at(controller, NOW_S + 0.3).shape == (3,)
 
 
 def test_goes_straight_without_velocities_and_holds_the_last_point(controller: JointTrajectoryController) -> None:
     run(controller, trajectory(point(1, 2, 2, 2), point(3, 2, 4, 2)))
-    np.testing.assert_allclose(controller.sample(NOW_S), START)
-    np.testing.assert_allclose(controller.sample(NOW_S + 0.25), [1.25, 2, 2.75])
-    np.testing.assert_allclose(controller.sample(NOW_S + 2), [2, 3, 2])
-    np.testing.assert_allclose(controller.sample(NOW_S + 60), [2, 4, 2])
+    np.testing.assert_allclose(at(controller, NOW_S), START)
+    np.testing.assert_allclose(at(controller, NOW_S + 0.25), [1.25, 2, 2.75])
+    np.testing.assert_allclose(at(controller, NOW_S + 2), [2, 3, 2])
+    np.testing.assert_allclose(at(controller, NOW_S + 60), [2, 4, 2])
 
 
 def test_starts_at_the_measured_velocity_when_the_message_has_velocities(controller: JointTrajectoryController) -> None:
     run(controller, trajectory(point(1, 1, 2, 3, velocities=[0, 0, 0])), velocities=np.array([0.8, 0, 0]))
     # The cubic from (1, speed 0.8) to (1, speed 0) in 1 s: 1 + 0.8 (u - 2u² + u³).
-    np.testing.assert_allclose(controller.sample(NOW_S + 0.5), [1.1, 2, 3])
+    np.testing.assert_allclose(at(controller, NOW_S + 0.5), [1.1, 2, 3])
 
 
 def test_orders_by_name(controller: JointTrajectoryController) -> None:
     run(controller, trajectory(point(1, 30, 20, 10), names=JOINTS[::-1]))
-    np.testing.assert_allclose(controller.sample(NOW_S + 1), [10, 20, 30])
+    np.testing.assert_allclose(at(controller, NOW_S + 1), [10, 20, 30])
 
 
 def test_newest_trajectory_replaces_the_running_one(controller: JointTrajectoryController) -> None:
     run(controller, trajectory(GOAL))
-    half_way = controller.sample(NOW_S + 0.5)
+    half_way = at(controller, NOW_S + 0.5)
     controller.accept(trajectory(point(1, *START)), NOW_S + 0.5)
-    controller.take_up(NOW_S + 0.5, half_way, STILL)
-    np.testing.assert_allclose(controller.sample(NOW_S + 1), (half_way + START) / 2)
+    controller.update(NOW_S + 0.5, 0.0, half_way, STILL)
+    np.testing.assert_allclose(at(controller, NOW_S + 1), (half_way + START) / 2)
 
 
 def test_stamp_says_when_it_starts(controller: JointTrajectoryController) -> None:
     run(controller, trajectory(point(1, 2, 2, 2), start_s=NOW_S + 1))
-    np.testing.assert_allclose(controller.sample(NOW_S + 1), [1.5, 2, 2.5])  # two seconds in all, from now
-    np.testing.assert_allclose(controller.sample(NOW_S + 2), [2, 2, 2])
+    np.testing.assert_allclose(at(controller, NOW_S + 1), [1.5, 2, 2.5])  # two seconds in all, from now
+    np.testing.assert_allclose(at(controller, NOW_S + 2), [2, 2, 2])
 
 
 def test_joints_that_are_not_named_stay() -> None:
     controller = JointTrajectoryController(JOINTS, START, allow_partial_joints_goal=True)
     run(controller, trajectory(point(1, 9.0), names=("elbow",)))
-    np.testing.assert_allclose(controller.sample(NOW_S + 1), [1, 9, 3])
+    np.testing.assert_allclose(at(controller, NOW_S + 1), [1, 9, 3])
 
 
 def test_continuous_joints_go_the_short_way_round() -> None:
     controller = JointTrajectoryController(JOINTS, START, continuous=[True, False, False])
     target = START + np.array([2 * np.pi + 0.2, 0.2, 0.2])
     run(controller, trajectory(point(1, *target)))
-    np.testing.assert_allclose(controller.sample(NOW_S), START + np.array([2 * np.pi, 0, 0]))  # one turn on
-    np.testing.assert_allclose(controller.sample(NOW_S + 1), target)
+    np.testing.assert_allclose(at(controller, NOW_S), START + np.array([2 * np.pi, 0, 0]))  # one turn on
+    np.testing.assert_allclose(at(controller, NOW_S + 1), target)
+
+
+DT_S = 0.01
+
+
+def replacements(from_desired: bool, first_s: float) -> Array:
+    """Return the commands (3,) rad around a replacement of a motion of 0.8 rad/s by itself, the arm 0.1 rad behind."""
+    controller = JointTrajectoryController(("joint",), [0.0], interpolate_from_desired_state=from_desired)
+    commands = []
+    for k in range(20):
+        now_s, here = NOW_S + k * DT_S, np.array([0.8 * (k * DT_S) - 0.1])
+        if k % 10 == 0:
+            done = 0.8 * k * DT_S
+            way = trajectory(point(first_s, done + 0.8 * first_s), point(1.0, done + 0.8), names=("joint",))
+            controller.accept(way, now_s)
+        commands.append(controller.update(now_s, DT_S, here, np.zeros(1))[0])
+    return np.array(commands[9:12])
+
+
+def test_a_lagging_arm_is_set_back_at_a_replacement_by_default_as_the_real_one_is() -> None:
+    before, after, _ = replacements(from_desired=False, first_s=0.2)
+    assert after < before - 0.03
+
+
+def test_from_the_desired_state_a_replacement_takes_a_double_step_as_the_real_one_does() -> None:
+    steps = np.diff(replacements(from_desired=True, first_s=0.2))
+    np.testing.assert_allclose(steps / (0.8 * DT_S), [2 * 0.2 / 0.21, 0.2 / 0.21], rtol=1e-6)
+
+
+@pytest.mark.parametrize("from_desired", [True, False])
+def test_a_first_point_within_an_update_makes_the_start_mean_nothing(from_desired: bool) -> None:
+    steps = np.diff(replacements(from_desired, first_s=0.001))
+    np.testing.assert_allclose(steps, 0.8 * DT_S, rtol=1e-6)
 
 
 def test_reset_drops_what_ran_and_what_was_to_come(controller: JointTrajectoryController) -> None:
     run(controller, trajectory(GOAL))
     controller.accept(trajectory(GOAL), NOW_S)
     controller.reset(STILL)
-    controller.take_up(NOW_S + 1, START, STILL)
-    np.testing.assert_array_equal(controller.sample(NOW_S + 2), STILL)
+    controller.update(NOW_S + 1, 0.0, START, STILL)
+    np.testing.assert_array_equal(at(controller, NOW_S + 2), STILL)
 
 
 numbers = st.lists(st.floats(-3, 3), min_size=2, max_size=2)
@@ -170,7 +207,7 @@ def test_polynomials_meet_both_ends(
     for order in (3, 5):
         before, after = ends(order == 5)
         for end, side in ((before, 1), (after, -1)):
-            q = [interpolate(before, after, end.time_from_start_s + side * k * h)[0] for k in range(3)]
+            q = [interpolate(before, after, end.time_from_start_s + side * k * h).positions[0] for k in range(3)]
             assert q[0] == pytest.approx(end.positions[0], abs=1e-9 * scale)
             speed = side * (-3 * q[0] + 4 * q[1] - q[2]) / (2 * h)
             assert speed == pytest.approx(end.velocities[0], abs=1e-5 * scale / whole_s)

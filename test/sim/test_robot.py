@@ -5,7 +5,7 @@ import pytest
 
 from taskgan_ros.sim.controller import Point, Trajectory
 from taskgan_ros.sim.episode import Episode, goal_distance, sample_test_episode
-from taskgan_ros.sim.robot import SimulatedRobot, Snapshot, follow
+from taskgan_ros.sim.robot import Drive, SimulatedRobot, Snapshot, follow
 from taskgan_ros.sim.scene import Scene, load_scene
 
 NOW_S = 100.0
@@ -23,7 +23,7 @@ def episode(scene: Scene) -> Episode:
 
 @pytest.fixture
 def robot(scene: Scene, episode: Episode) -> SimulatedRobot:
-    return SimulatedRobot(scene, episode, NOW_S, settle_s=0.3)
+    return SimulatedRobot(scene, episode, NOW_S, 0.3, Drive(servo_lag_s=0.0, interpolate_from_desired_state=False))
 
 
 def go_to(scene: Scene, positions: np.ndarray, time_s: float) -> Trajectory:
@@ -48,6 +48,19 @@ def test_executes_a_trajectory_at_its_speed(scene: Scene, episode: Episode, robo
     np.testing.assert_allclose(end.velocities, 0, atol=1e-9)
     assert end.distance_m == pytest.approx(goal_distance(scene, end.state))
     assert end.time_s == pytest.approx(1.66)
+
+
+def test_a_servo_lags_behind_what_is_commanded(scene: Scene, episode: Episode) -> None:
+    robot = SimulatedRobot(scene, episode, NOW_S, 0.3, Drive(servo_lag_s=0.05, update_rate_hz=250.0))
+    start_s, step = NOW_S + 1, np.array([0.4, 0, 0, 0, 0, 0])
+    robot.command(go_to(scene, episode.state.joint_pos + step, 1.0), start_s)
+    run(robot, start_s, 0.5)
+    commanded = robot.take_commanded()
+    assert np.diff([point.time_from_start_s for point in commanded]) == pytest.approx(0.004)
+    behind = commanded[-1].positions - run(robot, start_s + 0.5, 0.0).state.joint_pos
+    assert behind[0] == pytest.approx(0.4 * 0.05, rel=0.1)  # its speed times the lag
+    end = run(robot, start_s + 0.5, 1.5)
+    np.testing.assert_allclose(end.state.joint_pos, episode.state.joint_pos + step, atol=1e-6)
 
 
 def test_start_drops_the_running_trajectory_and_ignores_late_ones(

@@ -1,0 +1,64 @@
+"""What the controllers that trajectories are sent to say of themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rcl_interfaces.msg import ParameterType
+from rcl_interfaces.srv import GetParameters
+from rclpy.node import Node
+
+from taskgan_ros.nodes.qos import full_name
+
+WANTED = "interpolate_from_desired_state"  # of ros2_control's JointTrajectoryController, whose default is false
+
+
+class Controllers:
+    """Asks each node that subscribes to a topic for its parameter `interpolate_from_desired_state`.
+
+    A node that has none is no JointTrajectoryController, and one that does not answer is asked again: neither is a
+    fault.
+    """
+
+    def __init__(self, node: Node, topic: str) -> None:
+        """Ask nobody yet.
+
+        Args:
+            node: asks, and its executor takes the answers.
+            topic: of trajectories, resolved.
+        """
+        self._node, self._topic = node, topic
+        self._asked: dict[str, Any] = {}  # by the node's name: its client
+        self._answers: dict[str, bool | None] = {}  # None: it has no such parameter
+
+    def ask(self) -> None:
+        """Ask those that have not answered; to be called now and then."""
+        for name in {full_name(info) for info in self._node.get_subscriptions_info_by_topic(self._topic)}:
+            if name in self._answers:
+                continue
+            client = self._asked.get(name) or self._node.create_client(GetParameters, f"{name}/get_parameters")
+            self._asked[name] = client
+            if client.service_is_ready():
+                answer = client.call_async(GetParameters.Request(names=[WANTED]))
+                answer.add_done_callback(lambda answer, name=name: self._take(name, answer))
+
+    def forget(self) -> None:
+        """Drop what is known: a parameter may be another by the next time."""
+        for client in self._asked.values():
+            self._node.destroy_client(client)
+        self._asked, self._answers = {}, {}
+
+    def missing(self) -> list[str]:
+        """Return a sentence on each controller whose parameter is false, with the line to add."""
+        return [
+            f"{name}: expected {WANTED}: true, got false: at a start it takes the arm's measured pose for its command; "
+            f"add `{WANTED}: true` to its ros__parameters"
+            for name, is_set in sorted(self._answers.items())
+            if is_set is False
+        ]
+
+    def _take(self, name: str, answer: Any) -> None:
+        values = answer.result().values if answer.exception() is None else []
+        if values:
+            value = values[0]
+            self._answers[name] = value.bool_value if value.type == ParameterType.PARAMETER_BOOL else None
