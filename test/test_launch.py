@@ -105,7 +105,7 @@ def test_defaults_of_arguments_and_yaml_are_those_of_the_node(node: str) -> None
     assert arguments()["auto_start"]["default_value"] == "true"  # so that anybody can watch; the node's own is to wait
     for name, value in file.items():
         expected = list(own[name]) if isinstance(own[name], tuple) else own[name]
-        assert (value, type(value)) == (expected, type(expected)), f"{name}: a double without its point ends the node"
+        assert (value, type(value)) == (expected, type(expected)), name
 
 
 def test_the_guides_file_of_parameters_gives_the_node_what_it_has_and_no_argument() -> None:

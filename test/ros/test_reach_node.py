@@ -576,9 +576,9 @@ def test_a_transition_that_is_not_possible_is_answered(lab: Lab, make_bundle: Ma
 
 
 WRONG_PARAMETERS = {
-    "horizon_s": ("1", "parameter horizon_s: expected float from 0.01 to 5.0, with its point: 10.0, not 10"),
+    "horizon_s": ("long", "parameter horizon_s: expected float from 0.01 to 5.0, got 'long'"),
     "image_timeout_s": ("0.0", "parameter image_timeout_s: expected float from 0.01 to 60.0"),
-    "image_reliability": ("sometimes", "expected one of ['best_effort', 'reliable'], got 'sometimes'"),
+    "image_reliability": ("sometimes", "one of ['best_effort', 'reliable'], got 'sometimes'"),
 }
 
 
