@@ -665,7 +665,7 @@ def main(args: list[str] | None = None) -> None:
     def make(_stop: Stop) -> ReachNode:
         return ReachNode()
 
-    finish(run(make, ReachNode.stop, args))
+    finish(run("reach_node", make, ReachNode.stop, args))
 
 
 if __name__ == "__main__":

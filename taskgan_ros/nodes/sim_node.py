@@ -199,7 +199,7 @@ class SimNode(Node):
 
 def main(args: list[str] | None = None) -> None:
     """Run the node until SIGINT or SIGTERM."""
-    finish(run(SimNode, SimNode.stop, args))
+    finish(run("sim_node", SimNode, SimNode.stop, args))
 
 
 if __name__ == "__main__":
