@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.srv import ChangeState
 from numpy.typing import NDArray
@@ -87,7 +86,6 @@ class ReachNode(LifecycleNode):
         super().__init__("reach_node")
         self._state, self._fault = "unconfigured", ""
         self._is_held = False  # by a person, whom no transition lets go
-        self._joint_stamp: Time | None = None
         self._scores: Scores | None = None
         self._activated_s = 0.0
         self._image_stamp_s = -math.inf
@@ -131,7 +129,6 @@ class ReachNode(LifecycleNode):
             self._counters = Counters(time.monotonic())
             self._state = "active"
             self._commander.forget_way()
-            self._joint_stamp = None
             self._scores = None
             if self._guard:
                 self._guard.forget()
@@ -210,6 +207,7 @@ class ReachNode(LifecycleNode):
             accept_jumps=wanted.accept_jumps,
             settle_s=_SETTLE_S,
             is_held=self._is_held,
+            joint_state_age_s=wanted.horizon_s,
         )
         self._bundle_fov = bundle.camera_fov if wanted.camera_fov else 0.0
         black = np.zeros((1, *bundle.card.image.shape, 3), np.uint8)
@@ -369,31 +367,19 @@ class ReachNode(LifecycleNode):
     def _receive_joint_state(self, message: JointState) -> None:
         now_s = time.monotonic()
         self._counters.joint_states.tick(now_s)
+        age_s = max(self._stamp_age_s(message) or 0.0, 0.0)
         with self._lock:
-            if self._is_repeated(message):
-                self._supervisor.refuse_joint_state("expected a stamp of its own, got the one before again")
-                return
-            age_s, limit_s = max(self._stamp_age_s(message) or 0.0, 0.0), self._settings.joint_state_timeout_s
-            if age_s > limit_s:  # it has waited on the way, and the arm has gone on
-                why = "was this computer or the network busy, or do the clocks of arm and node differ (image_age_s)?"
-                self._supervisor.refuse_joint_state(
-                    f"expected one within {limit_s:g} s, got one {age_s:.3f} s old: {why}"
-                )
-                return
-            self._act(self._supervisor.receive_joint_state(now_s - age_s, message.name, message.position))
+            supervisor, stamp_s = self._supervisor, seconds(message.header.stamp)
+            self._act(supervisor.receive_joint_state(now_s, message.name, message.position, age_s, stamp_s))
+            if supervisor.refused and supervisor.lacks_joint_states(now_s):
+                text = f"ignored a joint state: {supervisor.refused}"
+                self.get_logger().warning(text, throttle_duration_sec=_REPEAT_S)
             self._act(self._check_way(now_s))
             self._report()
 
     def _stamp_age_s(self, message: Image | CompressedImage | JointState) -> float | None:
         """Return how old it is by its stamp; None where stamps say nothing."""
         return self._age_s(message) if self._settings.image_age_s else None
-
-    def _is_repeated(self, message: JointState) -> bool:
-        """Return whether a joint state of the arm, not of a gripper beside it, has the stamp of the one before."""
-        if self._commander.arm.joint_names[0] not in message.name or not seconds(message.header.stamp):
-            return False
-        before, self._joint_stamp = self._joint_stamp, message.header.stamp
-        return before == self._joint_stamp
 
     def _check_way(self, now_s: float) -> Action:
         """Stop an arm that does not go where it is sent: blocked, or its joint states stand still."""

@@ -117,7 +117,7 @@ def test_a_person_holds_the_arm_and_lets_it_go_on(lab: Lab, make_bundle: MakeBun
     lab.feed_images()
     lab.until_commanded()
     answer = lab.call(SetBool, "reach_node/hold", SetBool.Request(data=True))
-    assert (answer.success, answer.message) == (True, "held: held by a person (the service hold)")
+    assert (answer.success, answer.message) == (True, "held: stopped by a person (the service hold)")
     lab.until_held()
     count = len(lab.trajectories)
     time.sleep(0.5)
@@ -125,7 +125,7 @@ def test_a_person_holds_the_arm_and_lets_it_go_on(lab: Lab, make_bundle: MakeBun
     assert lab.call(SetBool, "reach_node/hold", SetBool.Request(data=False)).success
     lab.until_commanded()
     wait_until(lambda: states[-1:] == ["running"], "the state running")
-    assert "held: held by a person (the service hold)" in states
+    assert "held: stopped by a person (the service hold)" in states
 
 
 def test_who_else_commands_the_arm_is_named(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
@@ -230,12 +230,18 @@ def test_an_image_from_before_activation_that_comes_after_it_moves_nothing(
 
 def test_a_joint_state_that_is_repeated_counts_as_none(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
     lab.start_reach(make_bundle())
-    same = lab.joint_state()
-    stop = lab.feed_joint_states()
+    sent = [lab.joint_state()]
+
+    def message() -> JointState:
+        if not is_frozen:
+            sent.append(lab.joint_state())
+        return sent[-1]
+
+    is_frozen = False
+    lab.feed(lab.joint_states, message, rate_hz=50)
     lab.feed_images()
     lab.until_commanded()
-    stop()
-    lab.feed(lab.joint_states, lambda: same, rate_hz=50)
+    is_frozen = True
     lab.until_held()
     wait_until(lambda: "expected a stamp of its own" in str(lab.diagnostics().get("message")), "the reason")
 
@@ -247,7 +253,7 @@ def test_a_persons_hold_outlasts_every_transition(lab: Lab, make_bundle: MakeBun
         assert lab.change(transition)
     lab.feed_joint_states()
     lab.feed_images()
-    wait_until(lambda: "held by a person" in str(lab.diagnostics().get("message")), "who holds it")
+    wait_until(lambda: "stopped by a person" in str(lab.diagnostics().get("message")), "who holds it")
     assert not lab.trajectories
     assert lab.call(SetBool, "reach_node/hold", SetBool.Request(data=False)).success
     lab.until_commanded()
