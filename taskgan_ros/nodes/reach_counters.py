@@ -10,6 +10,7 @@ class Counters:
 
     Attributes:
         images, joint_states, commands: those received, and those sent.
+        joint_state_delay_s: from the stamp of the newest that counted to its arrival.
         latency: image stamp to command published.
         processing: of it, from the image's arrival on.
         inference: of that, the networks alone.
@@ -23,6 +24,7 @@ class Counters:
     def __init__(self, now_s: float) -> None:
         """Start at nothing."""
         self.images, self.joint_states, self.commands = Rate(now_s), Rate(now_s), Rate(now_s)
+        self.joint_state_delay_s = 0.0
         self.latency, self.processing, self.inference = Latency(), Latency(), Latency()
         self.bad_images = self.old_images = self.strange_images = self.dropped_images = self.holds = 0
 
@@ -32,6 +34,7 @@ class Counters:
             "image_rate_hz": self.images.hz(now_s),
             "joint_state_rate_hz": self.joint_states.hz(now_s),
             "command_rate_hz": self.commands.hz(now_s),
+            "joint_state_delay_ms": 1e3 * self.joint_state_delay_s,
             **self.latency.quantiles_ms("latency"),
             **self.processing.quantiles_ms("processing"),
             **self.inference.quantiles_ms("inference"),

@@ -36,9 +36,17 @@ from taskgan_ros.control.trajectory import JointTrajectory
 from taskgan_ros.errors import InputError
 from taskgan_ros.nodes.messages import diagnostics_message, image_message, seconds, trajectory_message
 from taskgan_ros.nodes.newest import NewestOnly
+from taskgan_ros.nodes.notices import (
+    DISCOVERY_S,
+    Notice,
+    find_delay,
+    find_rivals,
+    find_second_camera,
+    find_stopped_clock,
+)
 from taskgan_ros.nodes.parameters import declare, read
 from taskgan_ros.nodes.process import Stop, finish, run
-from taskgan_ros.nodes.qos import Problem, find_problem, full_name, ignored_overrides, overriding
+from taskgan_ros.nodes.qos import find_problem, ignored_overrides, overriding
 from taskgan_ros.nodes.reach_counters import Counters
 from taskgan_ros.nodes.reach_parameters import OFF, STOP, WARN, ReachParameters
 from taskgan_ros.policy.bundle import Bundle, load_bundle
@@ -53,7 +61,6 @@ JOINT_STATES_TOPIC: Final = "joint_states"
 TRAJECTORY_TOPIC: Final = "joint_trajectory"
 
 _WATCHDOG_S = 0.02  # a stop is noticed this much later than the timeouts say
-_DISCOVERY_S = 3.0  # two nodes meet so late without a Fast DDS profile
 _REPEAT_S = 5.0  # between two log lines on the same fault
 _SETTLE_S = 0.5  # of joint states after activate, for a second publisher to be heard too
 _REPLAYED_S = 1.0  # an image so much older than the last, or less, is a replay; more is a clock that was set back
@@ -87,7 +94,7 @@ class ReachNode(LifecycleNode):
         self._state, self._fault = "unconfigured", ""
         self._is_held = False  # by a person, whom no transition lets go
         self._scores: Scores | None = None
-        self._activated_s = 0.0
+        self._activated_s = time.monotonic()  # or started
         self._image_stamp_s = -math.inf
         declare(self, ReachParameters, refuse=self._refuse_change, changed=self._change)
         self._lock = threading.Lock()
@@ -100,6 +107,10 @@ class ReachNode(LifecycleNode):
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._states = self.create_publisher(String, "~/state", latched)
         self.create_timer(1.0, self._publish_diagnostics, clock=self._steady)
+        self.get_logger().info(
+            f"unconfigured: waiting for `ros2 lifecycle set {self.get_fully_qualified_name()} configure` and then "
+            "`... activate`; reach.launch.py does both"
+        )
 
     # Transitions. rclpy hides an exception in one of them, so what a user can cause is logged here.
 
@@ -371,7 +382,9 @@ class ReachNode(LifecycleNode):
         with self._lock:
             supervisor, stamp_s = self._supervisor, seconds(message.header.stamp)
             self._act(supervisor.receive_joint_state(now_s, message.name, message.position, age_s, stamp_s))
-            if supervisor.refused and supervisor.lacks_joint_states(now_s):
+            if not supervisor.refused:
+                self._counters.joint_state_delay_s = age_s
+            elif supervisor.lacks_joint_states(now_s):
                 text = f"ignored a joint state: {supervisor.refused}"
                 self.get_logger().warning(text, throttle_duration_sec=_REPEAT_S)
             self._act(self._check_way(now_s))
@@ -544,7 +557,7 @@ class ReachNode(LifecycleNode):
         return ": ".join(part for part in (supervisor.state.value, supervisor.reason) if part)
 
     def _publish_diagnostics(self) -> None:
-        notices = self._notices()
+        notices = self._shorts()
         with self._lock:
             level, text = self._summary()
             if notices:
@@ -555,44 +568,38 @@ class ReachNode(LifecycleNode):
         stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(diagnostics_message(stamp, name, arm, level, text, values))
 
-    def _notices(self) -> list[str]:
-        """Return, in short, what a user should know although the node goes on; log in full what others can mend."""
-        notices = []
-        if self._worker and self._policy.fallen_back:
-            notices.append(f"{self._policy.providers[0]} in place of {', '.join(self._policy.fallen_back)}")
-        if self._state != "active":
-            return notices
-        if self._settings.guard == WARN and (objection := self._objection(self._scores)):
-            notices.append(f"image unlike training: {objection}")
-        if rivals := self._rivals():
-            text = f"{self._trajectories.topic_name}: expected this node alone to command the arm, got {rivals} too"
+    def _shorts(self) -> list[str]:
+        """Log in full what a user should know although the node goes on; return it in short."""
+        notices = self._notices()
+        if text := "\n".join(notice.text for notice in notices if notice.text):
             self.get_logger().warning(text, throttle_duration_sec=_REPEAT_S)
-            notices.append(f"{rivals} command the arm too")
-        if problems := self._problems():
-            text = "\n".join(problem.text for problem in problems)
-            self.get_logger().warning(text, throttle_duration_sec=_REPEAT_S)
-            notices += [problem.short for problem in problems]
-        return notices
+        return [notice.short for notice in notices]
 
-    def _problems(self) -> list[Problem]:
-        """Return who is not met at the other end of our topics, once there was time to be discovered."""
-        now_s = time.monotonic()
-        if now_s < self._activated_s + _DISCOVERY_S:
-            return []
-        found = (
-            find_problem(self, self._images, is_silent=not self._counters.images.hz(now_s)),
-            find_problem(self, self._joint_states, is_silent=not self._counters.joint_states.hz(now_s)),
-            find_problem(self, self._trajectories),
-        )
-        return [problem for problem in found if problem]
+    def _notices(self) -> list[Notice]:
+        found: list[Notice | None] = []
+        if self._worker and (fallen_back := self._policy.fallen_back):
+            found.append(Notice(f"{self._policy.providers[0]} in place of {', '.join(fallen_back)}"))
+        if self._state == "active":
+            found += self._notices_while_active()
+        found.append(find_stopped_clock(self, time.monotonic() - self._activated_s))
+        return [notice for notice in found if notice]
 
-    def _rivals(self) -> list[str]:
-        """Return the other nodes that publish trajectories for the same controller."""
-        own = self.get_fully_qualified_name()
-        names = [full_name(info) for info in self.get_publishers_info_by_topic(self._trajectories.topic_name)]
-        if own in names:
-            names.remove(own)  # once: a second node of this name is another
-        return sorted(names)
+    def _notices_while_active(self) -> list[Notice | None]:
+        now_s, counters, settings = time.monotonic(), self._counters, self._settings
+        objection = self._objection(self._scores) if settings.guard == WARN else ""
+        found = [
+            Notice(f"image unlike training: {objection}") if objection else None,
+            find_rivals(self, self._trajectories),
+            find_second_camera(self, self._images),
+            find_delay(counters.joint_state_delay_s, settings.horizon_s),
+        ]
+        if now_s > self._activated_s + DISCOVERY_S:  # until then, who is not met may only not be discovered
+            found += [
+                find_problem(self, self._images, is_silent=not counters.images.hz(now_s)),
+                find_problem(self, self._joint_states, is_silent=not counters.joint_states.hz(now_s)),
+                find_problem(self, self._trajectories),
+            ]
+        return found
 
     def _summary(self) -> tuple[bytes, str]:
         """Return level and message: what the node does, or why it does nothing."""

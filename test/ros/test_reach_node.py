@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 import signal
 import time
 from array import array
@@ -17,9 +18,11 @@ import pytest
 import yaml
 from builtin_interfaces.msg import Time
 from lifecycle_msgs.msg import TransitionEvent
+from lifecycle_msgs.srv import GetState
 from PIL import Image as PillowImage
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import GetParameters, SetParameters
+from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64, Header, String
@@ -140,6 +143,46 @@ def test_who_else_commands_the_arm_is_named(lab: Lab, make_bundle: MakeBundle, w
     assert "/joint_trajectory: expected this node alone to command the arm" in process.text
     lab.node.destroy_publisher(publisher)
     wait_until(lambda: lab.diagnostics().get("message") == "running", "no warning any more")
+
+
+def test_a_second_camera_is_named(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
+    process = lab.start_reach(make_bundle())
+    lab.feed_joint_states()
+    lab.feed_images()
+    wait_until(lambda: lab.diagnostics().get("message") == "running", "diagnostics that say so")
+    second = Node("webcam", context=lab.node.context)
+    second.create_publisher(Image, "image_raw", 1)
+    wait_until(
+        lambda: lab.diagnostics().get("message") == "running; ['/test', '/webcam'] publish images on /image_raw", "it"
+    )
+    assert lab.diagnostics()["level"] == 1
+    assert "/image_raw: expected one camera, got ['/test', '/webcam']" in process.text
+    second.destroy_node()
+    wait_until(lambda: lab.diagnostics().get("message") == "running", "no warning any more")
+
+
+def test_joint_states_that_come_late_are_told_to_slow_the_arm(
+    lab: Lab, make_bundle: MakeBundle, wait_until: Wait
+) -> None:
+    lab.start_reach(make_bundle())
+    lab.feed_images()
+
+    def late() -> JointState:
+        message = lab.joint_state()
+        ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec - 150_000_000
+        message.header.stamp = Time(sec=ns // 10**9, nanosec=ns % 10**9)
+        return message
+
+    lab.feed(lab.joint_states, late, rate_hz=50)
+    lab.until_commanded()
+    reason = re.compile(r"running; joint states come 0\.1\d s old, which slows the arm")
+    wait_until(lambda: reason.fullmatch(str(lab.diagnostics().get("message"))), "the reason")
+
+
+def test_it_says_what_it_waits_for(lab: Lab) -> None:
+    process = lab.start("reach_node", arguments=["-r", "__ns:=/left"])
+    assert lab.call(GetState, "left/reach_node/get_state", GetState.Request()).current_state.label == "unconfigured"
+    assert "unconfigured: waiting for `ros2 lifecycle set /left/reach_node configure`" in process.text
 
 
 def test_small_commands_are_an_arrival(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
