@@ -21,6 +21,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from taskgan_ros.errors import InputError
+from taskgan_ros.nodes.parameter_files import check_parameter_file, parameter_files
 
 N = TypeVar("N", bound=Node)
 
@@ -90,7 +91,7 @@ def run(name: str, make_node: Callable[[Stop], N], stop_node: Callable[[N], None
     except _ROS_INPUT_ERRORS as error:
         return _refuse(name, error)
     try:
-        return _run(name, make_node, stop_node, stop)
+        return _run(name, make_node, stop_node, stop, sys.argv if args is None else args)
     finally:
         rclpy.shutdown()
 
@@ -107,11 +108,12 @@ def finish(status: int) -> NoReturn:
     sys.exit(status)
 
 
-def _run(name: str, make_node: Callable[[Stop], N], stop_node: Callable[[N], None], stop: Stop) -> int:
+def _run(name: str, make_node: Callable[[Stop], N], stop_node: Callable[[N], None], stop: Stop, args: list[str]) -> int:
     try:
         node = make_node(stop)
     except (InputError, *_ROS_INPUT_ERRORS) as error:
         return _refuse(name, error)
+    _warn_of_files_for_others(node, args)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     spinner = threading.Thread(target=_spin, args=(executor, stop), name="executor", daemon=True)
@@ -124,6 +126,15 @@ def _run(name: str, make_node: Callable[[Stop], N], stop_node: Callable[[N], Non
     spinner.join(_CALLBACK_S)
     node.destroy_node()
     return EXIT_FAULT if fault else 0
+
+
+def _warn_of_files_for_others(node: Node, args: list[str]) -> None:
+    """Say which parameter files have nothing for this node; `ros2 launch` may give one file to many nodes."""
+    for file in parameter_files(args):
+        try:
+            check_parameter_file(file, node.get_fully_qualified_name())
+        except InputError as error:
+            node.get_logger().warning(f"ignored a parameter file: {error}")
 
 
 def _refuse(name: str, error: Exception) -> int:

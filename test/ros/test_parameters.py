@@ -16,6 +16,7 @@ from rclpy.parameter import Parameter
 
 from taskgan_ros.errors import InputError
 from taskgan_ros.nodes.isolation import own_domain
+from taskgan_ros.nodes.parameter_files import fits
 from taskgan_ros.nodes.parameters import declare, read
 from taskgan_ros.nodes.reach_parameters import ReachParameters
 from taskgan_ros.nodes.sim_node import SimParameters
@@ -35,15 +36,15 @@ def node(tmp_path: Path) -> Iterator[Callable[..., Node]]:
     contexts: list[Context] = []
     with own_domain() as domain_id:
 
-        def make(*overrides: str, text: str = "") -> Node:
+        def make(*overrides: str, text: str = "", entry: str = "/**/reach_node", namespace: str = "/") -> Node:
             words = [word for override in overrides for word in ("-p", override)]
             if text:
                 file = tmp_path / "parameters.yaml"
-                file.write_text("/**/reach_node:\n  ros__parameters:\n" + text)
+                file.write_text(f"{entry}:\n  ros__parameters:\n" + text)
                 words += ["--params-file", str(file)]
             contexts.append(Context())
             rclpy.init(args=["--ros-args", *words], context=contexts[-1], domain_id=domain_id)
-            return Node("reach_node", context=contexts[-1])
+            return Node("reach_node", namespace=namespace, context=contexts[-1])
 
         yield make
         for context in contexts:
@@ -97,3 +98,18 @@ def test_another_type_is_refused_with_what_was_expected_and_what_came(node: Make
     with pytest.raises(InputError) as refused:
         declared(node(override))
     assert str(refused.value) == reason
+
+
+ENTRIES = [
+    *("/**", "/*", "/*/*", "/a/*", "/a/**", "/**/a/*", "/b/**", "/**/b/**", "/a"),
+    *("reach_node", "/reach_node", "/reach", "/Reach_node", "a/reach_node", "/a/reach_node", "/a/b/reach_node/x"),
+    *("/**/reach_node", "/*/reach_node", "/a/**/reach_node", "/a/*/reach_node", "/*/b/reach_node"),
+]
+
+
+@pytest.mark.parametrize("namespace", ["/", "/a", "/a/b"])
+def test_it_is_known_for_whom_an_entry_of_a_file_is(node: Make, namespace: str) -> None:
+    for entry in ENTRIES:
+        made = node(text="    speed_scale: 0.5", entry=entry, namespace=namespace)
+        name = made.get_fully_qualified_name()
+        assert fits(entry, name) == ("speed_scale" in made._parameter_overrides), (entry, name)

@@ -656,6 +656,13 @@ def test_parameters_come_from_the_shipped_yaml_in_any_namespace(
     assert lab.call(GetParameters, "left/reach_node/get_parameters", request).values[0].double_value == 0.125
 
 
+def test_a_parameter_file_for_another_node_is_named(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("/reach: {ros__parameters: {speed_scale: 0.2}}")
+    process = lab.start("reach_node", arguments=["--params-file", str(tmp_path / "mine.yaml")])
+    assert lab.state == "unconfigured"
+    assert "mine.yaml: expected parameters for /reach_node, as under /**/reach_node, got ['/reach']" in process.text
+
+
 def test_the_translation_is_published_with_the_cameras_header(
     lab: Lab, make_bundle: MakeBundle, wait_until: Wait
 ) -> None:
