@@ -5,14 +5,17 @@
         image_topic:=/camera/image_raw joint_states_topic:=/joint_states \
         trajectory_topic:=/joint_trajectory_controller/joint_trajectory
 
-End it with Ctrl-C: SIGTERM to `ros2 launch` leaves the nodes running.
+Included in another launch file, it leaves nothing there: arguments and environment are its own. `required:=false`
+lets that one go on without it. End it with Ctrl-C: SIGTERM to `ros2 launch` leaves the nodes running.
 """
 
+import sys
 from difflib import get_close_matches
 from pathlib import Path
 
 from launch.actions import (
     DeclareLaunchArgument,
+    GroupAction,
     IncludeLaunchDescription,
     LogInfo,
     OpaqueFunction,
@@ -22,8 +25,11 @@ from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import FindPackageShare
+from launch_ros.utilities import make_namespace_absolute, prefix_namespace
 
-from launch import LaunchContext, LaunchDescription  # type: ignore[attr-defined]  # mypy takes this folder for it
+from launch import Action, LaunchContext, LaunchDescription  # type: ignore[attr-defined]  # mypy takes this folder for it
+from taskgan_ros.errors import InputError
+from taskgan_ros.nodes.launching import attempt
 
 CONFIG = PathJoinSubstitution([FindPackageShare("taskgan_ros"), "config"])
 FILES = ("reach_params", "sim_params", "fastdds_profile")
@@ -93,24 +99,39 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "fastdds_profile",
         default_value=EnvironmentVariable(PROFILES, default_value=PathJoinSubstitution([CONFIG, "fastdds.xml"])),
-        description="Fast DDS profile of both nodes; the shipped one has room for large images.",
+        description="Fast DDS profile of these nodes; the shipped one has room for large images.",
+    ),
+    DeclareLaunchArgument(
+        "required",
+        default_value="true",
+        choices=["true", "false"],
+        description="Everything that is launched ends when one of these nodes ends, or reach_node cannot be activated "
+        "at first; false logs that as an error, and the rest goes on.",
     ),
 ]
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Start everything; when a node ends or cannot be activated, everything ends."""
-    return LaunchDescription(
-        [
-            *ARGUMENTS,
-            OpaqueFunction(function=warn_of_misspelt_arguments),
-            OpaqueFunction(function=refuse_missing_files),
-            SetEnvironmentVariable(PROFILES, LaunchConfiguration("fastdds_profile")),
-            _include("view.launch.py"),  # first: what it refuses, it refuses before a node runs
-            _include("sim_node.launch.py", condition=IfCondition(LaunchConfiguration("sim"))),
-            _include("reach_node.launch.py"),
-        ]
-    )
+    """Start everything, in a scope of its own."""
+    checks = [OpaqueFunction(function=warn_of_misspelt_arguments)] if _is_run_itself() else []
+    return LaunchDescription([GroupAction([*ARGUMENTS, *checks, attempt(start)])])
+
+
+def start(context: LaunchContext) -> list[Action]:
+    """Return all that is to run.
+
+    Raises:
+        InputError: a file argument is for other nodes, or not YAML.
+        RuntimeError: it names no file.
+    """
+    refuse_missing_files(context)
+    refuse_files_for_others(context)
+    return [
+        SetEnvironmentVariable(PROFILES, LaunchConfiguration("fastdds_profile")),
+        _include("view.launch.py"),  # first: what it refuses, it refuses before a node runs
+        _include("sim_node.launch.py", condition=IfCondition(LaunchConfiguration("sim"))),
+        _include("reach_node.launch.py"),
+    ]
 
 
 def warn_of_misspelt_arguments(context: LaunchContext) -> list[LogInfo]:
@@ -130,6 +151,26 @@ def refuse_missing_files(context: LaunchContext) -> None:
         path = LaunchConfiguration(name).perform(context)
         if path and not Path(path).is_file():
             raise RuntimeError(f"{name}: expected a file, got {path}")
+
+
+def refuse_files_for_others(context: LaunchContext) -> None:
+    """Raise InputError if a parameter file has nothing for its node, which would go on with defaults: at full speed."""
+    # Imported here, because `ros2 launch --show-args` loads this file too.
+    from taskgan_ros.nodes.parameter_files import check_parameter_file
+
+    values = context.launch_configurations
+    namespace = make_namespace_absolute(prefix_namespace(values.get("ros_namespace"), values["namespace"]))
+    wanted = {"reach_params": "reach_node", **({"sim_params": "sim_node"} if values["sim"] == "true" else {})}
+    for argument, node in wanted.items():
+        try:
+            check_parameter_file(Path(values[argument]), f"{namespace.rstrip('/')}/{node}")
+        except InputError as error:
+            raise InputError(f"{argument}: {error}") from error
+
+
+def _is_run_itself() -> bool:
+    """Return whether the command line names this file: included, it does not know whose the arguments are."""
+    return Path(__file__).name in [Path(word).name for word in sys.argv]
 
 
 def _include(file: str, condition: IfCondition | None = None) -> IncludeLaunchDescription:

@@ -1,20 +1,34 @@
 """reach_node, brought to active. Included by reach.launch.py, which declares the arguments."""
 
+from collections.abc import Callable
+
 from launch.actions import EmitEvent, OpaqueFunction, RegisterEventHandler
 from launch.events import matches_action
-from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
-from launch_ros.event_handlers import OnStateTransition
-from launch_ros.events.lifecycle import ChangeState
+from launch_ros.events.lifecycle import ChangeState, StateTransition
 from launch_ros.parameter_descriptions import ParameterValue
 from lifecycle_msgs.msg import Transition
 
-from launch import Action, LaunchContext, LaunchDescription  # type: ignore[attr-defined]  # mypy takes this folder for it
+from launch import (  # type: ignore[attr-defined]  # mypy takes this folder for it
+    Action,
+    EventHandler,
+    LaunchContext,
+    LaunchDescription,
+)
+from taskgan_ros.nodes.launching import attempt, give_up, is_required, on_exit
+
+Proceed = Callable[[LaunchContext], list[Action] | None]
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Start reach_node, configure it, activate it; its end, or a transition that fails, ends the launch."""
+    """Start reach_node, configure it and activate it, once; later transitions are a person's."""
+    return LaunchDescription([attempt(start)])
+
+
+def start(context: LaunchContext) -> list[Action]:
+    """Return the node and its first two transitions; what fails of them, and its end, ends the launch if required."""
+    required = is_required(context)
     node = LifecycleNode(
         package="taskgan_ros",
         executable="reach_node",
@@ -36,50 +50,34 @@ def generate_launch_description() -> LaunchDescription:
         ],
         ros_arguments=["--enclave", "/taskgan_ros/reach_node"],  # config/sros2/; means nothing without security
         output="screen",
-        on_exit=end,
+        on_exit=on_exit("reach_node", required),
     )
-    # launch_ros 0.26, Jazzy's, has no autostart for lifecycle nodes. `start_state` keeps a node inactive that somebody
-    # has deactivated on purpose.
-    activate = OnStateTransition(
-        target_lifecycle_node=node,
-        start_state="configuring",
-        goal_state="inactive",
-        entities=[_change(node, Transition.TRANSITION_ACTIVATE)],
-    )
-    not_configured = OnStateTransition(
-        target_lifecycle_node=node,
-        start_state="configuring",
-        goal_state="unconfigured",
-        entities=_end("reach_node could not be configured; it says why"),
-    )
-    not_activated = OnStateTransition(
-        target_lifecycle_node=node,
-        start_state="activating",
-        goal_state="inactive",
-        entities=_end("reach_node could not be activated; it says why"),
-    )
-    failed = OnStateTransition(
-        target_lifecycle_node=node,
-        goal_state="errorprocessing",
-        entities=_end("a transition of reach_node failed; it says why"),
-    )
-    handlers = [RegisterEventHandler(event) for event in (activate, not_configured, not_activated, failed)]
-    return LaunchDescription([*handlers, node, _change(node, Transition.TRANSITION_CONFIGURE)])
+
+    def activate(context: LaunchContext) -> list[Action]:
+        if context.locals.event.goal_state != "inactive":
+            give_up("reach_node could not be configured; it says why", required)
+            return []
+        return [_after(node, "activating", check), _change(node, Transition.TRANSITION_ACTIVATE)]
+
+    def check(context: LaunchContext) -> None:
+        if context.locals.event.goal_state != "active":
+            give_up("reach_node could not be activated; it says why", required)
+
+    return [_after(node, "configuring", activate), node, _change(node, Transition.TRANSITION_CONFIGURE)]
+
+
+def _after(node: LifecycleNode, passing: str, proceed: Proceed) -> RegisterEventHandler:
+    """Return a handler of the node's next transition alone; `passing` is the state on the way to its goal.
+
+    launch_ros 0.26, Jazzy's, has no autostart for lifecycle nodes.
+    """
+
+    def matches(event: object) -> bool:
+        return isinstance(event, StateTransition) and event.action is node and event.goal_state != passing
+
+    entities = [OpaqueFunction(function=proceed)]
+    return RegisterEventHandler(EventHandler(matcher=matches, entities=entities, handle_once=True))
 
 
 def _change(node: LifecycleNode, transition: int) -> EmitEvent:
     return EmitEvent(event=ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition))
-
-
-def end(event: ProcessExited, context: LaunchContext) -> None:
-    """Raise RuntimeError, which ends the launch with exit code 1, when the node ends, unless all does so already."""
-    if not context.is_shutdown:
-        raise RuntimeError(f"reach_node has ended with exit code {event.returncode}")
-
-
-def _end(reason: str) -> list[Action]:
-    return [OpaqueFunction(function=_fail, args=[reason])]
-
-
-def _fail(_context: LaunchContext, reason: str) -> None:
-    raise RuntimeError(reason)  # the action Shutdown says no reason, and its exit code is 0

@@ -1,44 +1,41 @@
 """The simulated cell as a robot. Included by reach.launch.py, which declares the arguments."""
 
-from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from launch import LaunchContext, LaunchDescription  # type: ignore[attr-defined]  # mypy takes this folder for it
+from launch import Action, LaunchContext, LaunchDescription  # type: ignore[attr-defined]  # mypy takes this folder for it
+from taskgan_ros.nodes.launching import attempt, is_required, on_exit
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Start sim_node; its end ends the launch."""
-    return LaunchDescription(
-        [
-            Node(
-                package="taskgan_ros",
-                executable="sim_node",
-                name="sim_node",
-                namespace=LaunchConfiguration("namespace"),
-                parameters=[
-                    LaunchConfiguration("sim_params"),
-                    {
-                        # Typed, or YAML's rules would make a number of a domain that is called 7.
-                        "domain": ParameterValue(LaunchConfiguration("domain"), value_type=str),
-                        "auto_start": ParameterValue(LaunchConfiguration("auto_start"), value_type=bool),
-                    },
-                ],
-                remappings=[
-                    ("image_raw", LaunchConfiguration("image_topic")),
-                    ("joint_states", LaunchConfiguration("joint_states_topic")),
-                    ("joint_trajectory", LaunchConfiguration("trajectory_topic")),
-                ],
-                ros_arguments=["--enclave", "/taskgan_ros/sim_node"],  # config/sros2/; means nothing without security
-                output="screen",
-                on_exit=end,
-            )
-        ]
-    )
+    """Start sim_node; its end ends the launch, where that requires it."""
+    return LaunchDescription([attempt(start)])
 
 
-def end(event: ProcessExited, context: LaunchContext) -> None:
-    """Raise RuntimeError, which ends the launch with exit code 1, when the node ends, unless all does so already."""
-    if not context.is_shutdown:
-        raise RuntimeError(f"sim_node has ended with exit code {event.returncode}")
+def start(context: LaunchContext) -> list[Action]:
+    """Return the node."""
+    return [
+        Node(
+            package="taskgan_ros",
+            executable="sim_node",
+            name="sim_node",
+            namespace=LaunchConfiguration("namespace"),
+            parameters=[
+                LaunchConfiguration("sim_params"),
+                {
+                    # Typed, or YAML's rules would make a number of a domain that is called 7.
+                    "domain": ParameterValue(LaunchConfiguration("domain"), value_type=str),
+                    "auto_start": ParameterValue(LaunchConfiguration("auto_start"), value_type=bool),
+                },
+            ],
+            remappings=[
+                ("image_raw", LaunchConfiguration("image_topic")),
+                ("joint_states", LaunchConfiguration("joint_states_topic")),
+                ("joint_trajectory", LaunchConfiguration("trajectory_topic")),
+            ],
+            ros_arguments=["--enclave", "/taskgan_ros/sim_node"],  # config/sros2/; means nothing without security
+            output="screen",
+            on_exit=on_exit("sim_node", is_required(context)),
+        )
+    ]

@@ -4,13 +4,13 @@ The end of these programs ends nothing else: a robot does not wait for whoever l
 """
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
-from launch.actions import OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext, LaunchDescription  # type: ignore[attr-defined]  # mypy takes this folder for it
+from taskgan_ros.nodes.launching import attempt
 
 NAMESPACE = LaunchConfiguration("namespace")
 RVIZ_CONFIG = PathJoinSubstitution([FindPackageShare("taskgan_ros"), "config", "rviz", "reach.rviz"])
@@ -18,7 +18,7 @@ RVIZ_CONFIG = PathJoinSubstitution([FindPackageShare("taskgan_ros"), "config", "
 
 def generate_launch_description() -> LaunchDescription:
     """Start robot_state_publisher and RViz, each if it is wanted."""
-    return LaunchDescription([OpaqueFunction(function=describe), OpaqueFunction(function=show)])
+    return LaunchDescription([attempt(describe), attempt(show)])
 
 
 def describe(context: LaunchContext) -> list[Node]:

@@ -77,7 +77,7 @@ def test_every_argument_is_described_and_every_configuration_declared() -> None:
     for name, argument in arguments().items():
         assert argument["description"], name
     used = {literal(call[""]) for name in FILES for call in calls(tree(name), "LaunchConfiguration")}
-    assert used - {None} == set(arguments())  # None: one that a variable names
+    assert used - {None} | {"required"} == set(arguments())  # None: one that a variable names
 
 
 @pytest.mark.parametrize("node", NODES)
@@ -105,7 +105,7 @@ def test_defaults_of_arguments_and_yaml_are_those_of_the_node(node: str) -> None
     assert arguments()["auto_start"]["default_value"] == "true"  # so that anybody can watch; the node's own is to wait
     for name, value in file.items():
         expected = list(own[name]) if isinstance(own[name], tuple) else own[name]
-        assert (value, type(value)) == (expected, type(expected)), f"{name}: a double without its point ends the node"
+        assert (value, type(value)) == (expected, type(expected)), name
 
 
 def test_the_guides_file_of_parameters_gives_the_node_what_it_has_and_no_argument() -> None:
@@ -233,6 +233,49 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"reach_params: expected a file, got .*none.yaml"):
         load("reach").refuse_missing_files(context_with(**files))
     load("reach").refuse_missing_files(context_with(**{**files, "reach_params": __file__}))
+
+
+@pytest.mark.parametrize(
+    ("namespace", "pushed", "entry", "is_fine"),
+    [
+        ("", None, "/reach_node", True),
+        ("", None, "/reach", False),
+        ("left", None, "/reach_node", False),
+        ("left", None, "/left/reach_node", True),
+        ("left", "/cell", "/left/reach_node", False),
+        ("left", "/cell", "/cell/left/reach_node", True),
+        ("/left", "/cell", "/left/reach_node", True),
+    ],
+)
+def test_a_parameter_file_for_another_node_is_refused(
+    namespace: str, pushed: str | None, entry: str, is_fine: bool, tmp_path: Path
+) -> None:
+    pytest.importorskip("launch_ros", reason="launch_ros is in a ROS 2 installation only")
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"{entry}: {{ros__parameters: {{speed_scale: 0.2}}}}")
+    values = {"namespace": namespace, "sim": "false", "reach_params": str(file), "sim_params": str(file)}
+    context = context_with(**values, **({"ros_namespace": pushed} if pushed else {}))
+    if is_fine:
+        load("reach").refuse_files_for_others(context)
+        context.launch_configurations["sim"] = "true"
+    name = "sim_node" if is_fine else "reach_node"
+    expected = (
+        rf"{name[:-5]}_params: .*mine.yaml: expected parameters for .*/{name}, as under /\*\*/{name}, got \['{entry}"
+    )
+    with pytest.raises(InputError, match=expected):
+        load("reach").refuse_files_for_others(context)
+
+
+def test_what_is_refused_ends_the_launch_only_if_that_requires_it() -> None:
+    pytest.importorskip("launch_ros", reason="launch_ros is in a ROS 2 installation only")
+    from taskgan_ros.nodes.launching import attempt
+
+    def refuse(_context: Any) -> None:
+        raise InputError("expected a file")
+
+    with pytest.raises(RuntimeError, match="expected a file"):
+        attempt(refuse).execute(context_with(required="true"))
+    assert attempt(refuse).execute(context_with(required="false")) is None
 
 
 @pytest.mark.parametrize(

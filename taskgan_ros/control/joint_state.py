@@ -25,15 +25,16 @@ def configuration(
         (n,) rad, finite.
 
     Raises:
-        InputError: a joint missing or given twice, not one position a name, or a position that is not finite.
+        InputError: a wanted joint missing or given twice, not one position a name, or a position that is not finite.
     """
     if len(names) != len(positions):
         counts = f"{len(names)} names and {len(positions)} positions"
         raise InputError(f"joint state: expected one position a name, got {counts}")
+    wanted = set(joint_names)
     place = {name: index for index, name in enumerate(names)}
     missing = [name for name in joint_names if name not in place]
     if missing:
         raise InputError(f"joint state: expected {list(joint_names)}, got {list(names)}: missing {missing}")
-    if len(place) < len(names):
+    if sum(name in wanted for name in names) > len(wanted):
         raise InputError(f"joint state: expected each joint once, got {list(names)}")
     return finite("joint state", [positions[place[name]] for name in joint_names])

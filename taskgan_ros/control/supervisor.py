@@ -21,7 +21,7 @@ from taskgan_ros.errors import InputError
 Array = NDArray[np.float64]
 
 
-_BY_PERSON = "held by a person (the service hold)"
+_BY_PERSON = "stopped by a person (the service hold)"  # "held" is the state's word
 
 
 class State(enum.Enum):
@@ -76,6 +76,7 @@ class Supervisor:
         measured: (n,) rad, the newest good joint state, in the order of `joint_names`; None before the first
             after `activate`.
         is_in_doubt: whether the newest joint state was a jump, so that the arm may not be where `measured` says.
+        refused: why the newest joint state counts as none; empty where it counts.
         has_arrived: whether the commands have become small and not large since, through holds too.
         parked: (n,) rad, the first good joint state after `activate`: where joints that are not driven
             belong.
@@ -140,7 +141,9 @@ class Supervisor:
         self._continuity, self._accept_jumps = Continuity(max_velocity, is_continuous), accept_jumps
         self._settle_s, self._steady_since_s, self._settling_s = settle_s, math.inf, -math.inf
         self._is_held_by_person = is_held
-        self._activated_s = -math.inf
+        self._stamp_s = 0.0  # of the last joint state that went on from the one before
+        self.refused = ""
+        self._activated_s = self._told_s = -math.inf
         self._heard_s: dict[Source, float] = {}
         self._refusals: dict[Source, str] = {}
 
@@ -152,6 +155,7 @@ class Supervisor:
         self.measured = self.parked = None  # a hold at a pose from before would be a jump
         self._heard_s.clear()
         self._refusals.clear()
+        self._stamp_s, self.refused = 0.0, ""
         self._continuity.forget()
         self._steady_since_s, self._settling_s = math.inf, -math.inf
         self.tick(now_s)
@@ -179,24 +183,31 @@ class Supervisor:
         self._refusals[Source.IMAGES] = why
 
     def receive_joint_state(
-        self, measured_s: float, names: Sequence[str], positions: Sequence[float] | Array
-    ) -> Action:
-        """Take a joint state; one that is not finite or lacks a joint counts as none, and `reason` says so.
+        self, now_s: float, names: Sequence[str], positions: Sequence[float] | Array, age_s: float = 0.0,
+        stamp_s: float = 0.0,
+    ) -> Action:  # fmt: skip
+        """Take a joint state; one that does not tell where the arm is counts as none, and `reason` says so.
 
-        One far beyond the limits is a fault, unless inactive; one from before `activate` is ignored.
+        One far beyond the limits is a fault, unless inactive; one from before `activate` is ignored. Only one that
+        counts uses its stamp up: drivers send several messages with one stamp.
 
         Args:
-            measured_s: s, when the arm was there; when the message came, where nothing better is known.
+            now_s: s, when it came.
             names: in any order; further joints than the arm's are ignored.
             positions: rad, one a name.
+            age_s: s, how long before that the arm was there, where that is known.
+            stamp_s: s, its stamp; 0 is none.
         """
+        self.refused, measured_s = "", now_s - age_s
         if measured_s < self._activated_s and self.state is not State.INACTIVE:
-            self.refuse_joint_state("expected one from after activate, got one from before")
+            self._refuse_joint_state("expected one from after activate, got one from before")
             return Action.NOTHING
         try:
             measured = configuration(self._joint_names, names, positions)
+            self._check_stamp(age_s, stamp_s)
         except InputError as error:
-            self.refuse_joint_state(str(error))
+            is_another_arms = set(names).isdisjoint(self._joint_names)
+            self._refuse_joint_state(str(error), unless_known=is_another_arms)
             return Action.NOTHING
         if self._is_beyond(measured):
             return self._stop_for_limits(measured)
@@ -204,21 +215,40 @@ class Supervisor:
         self.is_in_doubt = bool(strays) and not self._is_believed(strays)
         if self.is_in_doubt:
             return self._judge_jump(measured, strays)
+        self._stamp_s, self._told_s = stamp_s, measured_s
         if strays:
             self._continuity.accept(measured_s, measured)
             self._steady_since_s = math.inf
-        if not self._is_settled(measured_s):
-            return Action.NOTHING
+        if self._is_settled(measured_s):
+            self._believe(measured_s, measured)
+        return Action.NOTHING
+
+    def _believe(self, measured_s: float, measured: Array) -> None:
         self.measured = measured
         self._refusals.pop(Source.JOINT_STATES, None)
         self._heard_s[Source.JOINT_STATES] = measured_s
         if self.parked is None and self.state is not State.INACTIVE:
-            self.parked = self.measured
-        return Action.NOTHING
+            self.parked = measured
 
-    def refuse_joint_state(self, why: str) -> None:
-        """Note a joint state that may not be used: it counts as none, and `reason` says so."""
-        self._refusals[Source.JOINT_STATES] = why
+    def _check_stamp(self, age_s: float, stamp_s: float) -> None:
+        if stamp_s and stamp_s == self._stamp_s:
+            raise InputError("expected a stamp of its own, got the one before again")
+        limit_s = self._timeouts[Source.JOINT_STATES]
+        if age_s > limit_s:  # it has waited on the way, and the arm has gone on
+            limit = f"{limit_s:g} s (joint_state_timeout_s)"
+            why = "was this computer or the network busy, or do the clocks of arm and node differ (image_age_s)?"
+            raise InputError(f"expected one within {limit}, got one {age_s:.3f} s old: {why}")
+
+    def _refuse_joint_state(self, why: str, unless_known: bool = False) -> None:
+        """Note why the newest joint state counts as none; a gripper's hides no reason that is the arm's own."""
+        self.refused = why
+        if not (unless_known and Source.JOINT_STATES in self._refusals):
+            self._refusals[Source.JOINT_STATES] = why
+
+    def lacks_joint_states(self, now_s: float) -> bool:
+        """Return whether, while active, no joint state has told where the arm is within the timeout."""
+        since_s = max(self._activated_s, self._told_s)
+        return self.state is not State.INACTIVE and now_s - since_s > self._timeouts[Source.JOINT_STATES]
 
     def _is_settled(self, measured_s: float) -> bool:
         """Return whether one arm alone has spoken for long enough since `activate`, or was believed already."""
@@ -238,7 +268,7 @@ class Supervisor:
         """Refuse a joint state that the arm cannot have got to: followed once, its pose would be the arm's."""
         self._steady_since_s = math.inf
         way = np.round(self._continuity.way(measured), 3).tolist()
-        self.refuse_joint_state(f"expected one near the last, got a jump of {way} rad: is there a second publisher?")
+        self._refuse_joint_state(f"expected one near the last, got a jump of {way} rad: is there a second publisher?")
         is_watched = self.state not in (State.INACTIVE, State.FAULT)
         count = self._continuity.intrusions  # a second publisher's may have the arm's own between them
         if count < _BELIEVED or self._accept_jumps or not is_watched:

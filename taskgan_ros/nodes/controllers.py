@@ -8,7 +8,7 @@ from rcl_interfaces.msg import ParameterType
 from rcl_interfaces.srv import GetParameters
 from rclpy.node import Node
 
-from taskgan_ros.nodes.qos import full_name
+from taskgan_ros.nodes.notices import full_name
 
 WANTED = "interpolate_from_desired_state"  # of ros2_control's JointTrajectoryController, whose default is false
 

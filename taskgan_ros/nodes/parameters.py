@@ -16,6 +16,8 @@ from taskgan_ros.errors import InputError
 
 T = TypeVar("T")
 
+_YAML_WORDS = {False: ("off", "no", "false"), True: ("on", "yes", "true")}  # what YAML 1.1 reads as a bool
+
 
 def parameter(
     default: Any,
@@ -45,6 +47,9 @@ def declare(
 ) -> None:
     """Declare every field of the dataclass `kind` as a parameter of `node`; warn of overrides of other names.
 
+    A value that YAML has read as another type than was meant counts as meant: `off` is a word and 1 a float where such
+    are expected.
+
     Args:
         node: overrides from its command line and YAML files are taken.
         kind: its fields are made by `parameter`.
@@ -63,17 +68,21 @@ def declare(
         reasons = [f"{', '.join(fixed)}: {reason}"] if reason else [t for p in parameters if (t := _fault(kind, p))]
         return SetParametersResult(successful=not reasons, reason="; ".join(reasons))
 
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    node.add_pre_set_parameters_callback(lambda parameters: [_as_meant(fields, p) for p in parameters])
     node.add_on_set_parameters_callback(check)
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+    overrides = node._parameter_overrides  # rclpy has no public way to them
+    overrides.update({name: _as_meant(fields, override) for name, override in overrides.items()})
+    for field in fields.values():
         default = list(field.default) if isinstance(field.default, tuple) else field.default
         try:
             node.declare_parameter(field.name, default, _descriptor(field, read_only=refuse is None))
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-            raise InputError(_explain(field, error)) from error
+            raise InputError(_explain(field, overrides[field.name].value)) from error
     declared = True
     if changed:
         node.add_post_set_parameters_callback(lambda _: changed())
-    for text in _unknown(node._parameter_overrides, node._parameters):  # rclpy has no public way to either
+    for text in _unknown(overrides, node._parameters):
         node.get_logger().warning(text)
 
 
@@ -99,6 +108,29 @@ def _descriptor(field: dataclasses.Field[Any], *, read_only: bool) -> ParameterD
     return descriptor
 
 
+def _as_meant(fields: dict[str, dataclasses.Field[Any]], given: Parameter) -> Parameter:
+    if given.name not in fields:
+        return given
+    value = _meant(fields[given.name], given.value)
+    return given if value is given.value else Parameter(given.name, value=value)
+
+
+def _meant(field: dataclasses.Field[Any], value: Any) -> Any:
+    """Return a field's value as the type of its default, where YAML has lost nothing; otherwise `value` itself."""
+    default = field.default
+    if type(default) is float and type(value) is int:
+        return float(value)
+    if isinstance(default, tuple) and type(default[0]) is float and _are_integers(value):
+        return [float(number) for number in value]
+    if isinstance(value, bool):
+        return next((word for word in _YAML_WORDS[value] if word in field.metadata["choices"]), value)
+    return value
+
+
+def _are_integers(value: Any) -> bool:
+    return not isinstance(value, str) and isinstance(value, Sequence) and all(type(item) is int for item in value)
+
+
 def _fault(kind: type, candidate: Parameter) -> str:
     choices = {field.name: field.metadata["choices"] for field in dataclasses.fields(kind)}
     allowed = choices.get(candidate.name)
@@ -120,13 +152,14 @@ def _unknown(given: Iterable[str], declared: Iterable[str]) -> list[str]:
     return sentences
 
 
-def _explain(field: dataclasses.Field[Any], error: Exception) -> str:
-    about, kind = field.metadata, type(field.default).__name__
-    expected = f"expected {'list' if kind == 'tuple' else kind}"
+def _explain(field: dataclasses.Field[Any], value: Any) -> str:
+    about, default = field.metadata, field.default
+    kind = f"list of {type(default[0]).__name__}" if isinstance(default, tuple) else type(default).__name__
+    expected = f"expected {kind}"
     if about["minimum"] is not None:
         expected += f" from {about['minimum']} to {about['maximum']}"
-    if kind == "float" and isinstance(error, InvalidParameterTypeException):
-        expected += ", with its point: 10.0, not 10"
     if about["choices"]:
         expected += f", one of {list(about['choices'])}"
-    return f"parameter {field.name}: {expected}; got: {error}"
+    elif kind == "str":
+        expected += ", in quotes where YAML reads another type"
+    return f"parameter {field.name}: {expected}, got {value!r}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from typing import Final
 
 from rcl_interfaces.msg import SetParametersResult
@@ -14,17 +13,11 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+from taskgan_ros.nodes.notices import Notice, full_name
+
 _POLICIES: Final = (QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY, QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH)
 
 _VERBS = ("subscribes to", "publishes")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Why an endpoint of ours meets nobody, or not everybody: in short, and with both sides' names and QoS."""
-
-    short: str
-    text: str
 
 
 def overriding(node: Node, topic: str, kind: str) -> QoSOverridingOptions:
@@ -48,18 +41,13 @@ def _refuse_old_motion(qos: QoSProfile) -> SetParametersResult:
     return SetParametersResult(successful=is_volatile, reason="" if is_volatile else why)
 
 
-def full_name(endpoint: TopicEndpointInfo) -> str:
-    """Return the fully qualified name of an endpoint's node."""
-    return f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"
-
-
 def ignored_overrides(node: Node) -> list[str]:
     """Return the QoS overrides that nothing has asked for, misspelt ones mostly; rclpy ignores them silently."""
     given = [name for name in node._parameter_overrides if name.startswith("qos_overrides.")]
     return [name for name in given if not node.has_parameter(name)]
 
 
-def find_problem(node: Node, own: Publisher | Subscription, is_silent: bool = False) -> Problem | None:
+def find_problem(node: Node, own: Publisher | Subscription, is_silent: bool = False) -> Notice | None:
     """Return why `own` reaches nobody, or not everybody, as far as the graph is discovered.
 
     Args:
@@ -78,15 +66,15 @@ def find_problem(node: Node, own: Publisher | Subscription, is_silent: bool = Fa
     start = f"{topic}: {full_name(mine)} {verb} it ({_describe(mine.qos_profile)})"
     if not others:
         hint = _hint(node, mine.topic_type, is_subscription)
-        return Problem(f"nobody {other_verb} {topic}", f"{start}, but nobody {other_verb} it; {hint}")
+        return Notice(f"nobody {other_verb} {topic}", f"{start}, but nobody {other_verb} it; {hint}")
     pairs = [(other, (other, mine) if is_subscription else (mine, other)) for other in others]
     misfits = [(other, why) for other, pair in pairs if (why := _misfit(*pair))]
     if misfits:
         short = f"{topic}: QoS or type of {', '.join(full_name(other) for other, _ in misfits)} does not fit"
-        return Problem(short, f"{start}, but {'; '.join(f'{_introduce(other)}: {why}' for other, why in misfits)}")
+        return Notice(short, f"{start}, but {'; '.join(f'{_introduce(other)}: {why}' for other, why in misfits)}")
     if is_silent:
         short = f"nothing comes from {', '.join(map(full_name, others))}"
-        return Problem(short, f"{start}, but nothing comes from {', '.join(map(_introduce, others))}, which fits")
+        return Notice(short, f"{start}, but nothing comes from {', '.join(map(_introduce, others))}, which fits")
     return None
 
 

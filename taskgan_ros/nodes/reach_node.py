@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.srv import ChangeState
 from numpy.typing import NDArray
@@ -45,9 +44,17 @@ from taskgan_ros.nodes.messages import (
     trajectory_message,
 )
 from taskgan_ros.nodes.newest import NewestOnly
+from taskgan_ros.nodes.notices import (
+    DISCOVERY_S,
+    Notice,
+    find_rivals,
+    find_second_camera,
+    find_stopped_clock,
+    find_uneven,
+)
 from taskgan_ros.nodes.parameters import declare, read
 from taskgan_ros.nodes.process import Stop, finish, run
-from taskgan_ros.nodes.qos import Problem, find_problem, full_name, ignored_overrides, overriding
+from taskgan_ros.nodes.qos import find_problem, ignored_overrides, overriding
 from taskgan_ros.nodes.reach_counters import Counters
 from taskgan_ros.nodes.reach_parameters import OFF, STOP, WARN, ReachParameters
 from taskgan_ros.policy.bundle import Bundle, load_bundle
@@ -62,7 +69,6 @@ JOINT_STATES_TOPIC: Final = "joint_states"
 TRAJECTORY_TOPIC: Final = "joint_trajectory"
 
 _WATCHDOG_S = 0.02  # a stop is noticed this much later than the timeouts say
-_DISCOVERY_S = 3.0  # two nodes meet so late without a Fast DDS profile
 _REPEAT_S = 5.0  # between two log lines on the same fault
 _SETTLE_S = 0.5  # of joint states after activate, for a second publisher to be heard too
 _REPLAYED_S = 1.0  # an image so much older than the last, or less, is a replay; more is a clock that was set back
@@ -95,9 +101,8 @@ class ReachNode(LifecycleNode):
         super().__init__("reach_node")
         self._state, self._fault = "unconfigured", ""
         self._is_held = False  # by a person, whom no transition lets go
-        self._joint_stamp: Time | None = None
         self._scores: Scores | None = None
-        self._activated_s = 0.0
+        self._activated_s = time.monotonic()  # or started
         self._arm_clock = ArmClock()
         self._image_stamp_s = -math.inf
         declare(self, ReachParameters, refuse=self._refuse_change, changed=self._change)
@@ -111,6 +116,10 @@ class ReachNode(LifecycleNode):
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._states = self.create_publisher(String, "~/state", latched)
         self.create_timer(1.0, self._publish_diagnostics, clock=self._steady)
+        self.get_logger().info(
+            f"unconfigured: waiting for `ros2 lifecycle set {self.get_fully_qualified_name()} configure` and then "
+            "`... activate`; reach.launch.py does both"
+        )
 
     # Transitions. rclpy hides an exception in one of them, so what a user can cause is logged here.
 
@@ -141,7 +150,6 @@ class ReachNode(LifecycleNode):
             self._state = "active"
             self._commander.reset()
             self._arm_clock = ArmClock()
-            self._joint_stamp = None
             self._scores = None
             if self._guard:
                 self._guard.forget()
@@ -384,32 +392,21 @@ class ReachNode(LifecycleNode):
     def _receive_joint_state(self, message: JointState) -> None:
         now_s, stamp_age_s = time.monotonic(), self._stamp_age_s(message)
         self._counters.joint_states.tick(now_s)
+        age_s = max(stamp_age_s or 0.0, 0.0)
         with self._lock:
-            if self._is_repeated(message):
-                self._supervisor.refuse_joint_state("expected a stamp of its own, got the one before again")
-                return
-            self._arm_clock.receive(now_s, stamp_age_s)
-            age_s, limit_s = max(stamp_age_s or 0.0, 0.0), self._settings.joint_state_timeout_s
-            if age_s > limit_s:  # it has waited on the way, and the arm has gone on
-                why = "was this computer or the network busy, or do the clocks of arm and node differ (image_age_s)?"
-                self._supervisor.refuse_joint_state(
-                    f"expected one within {limit_s:g} s, got one {age_s:.3f} s old: {why}"
-                )
-                return
-            self._act(self._supervisor.receive_joint_state(now_s - age_s, message.name, message.position))
+            supervisor, stamp_s = self._supervisor, seconds(message.header.stamp)
+            self._act(supervisor.receive_joint_state(now_s, message.name, message.position, age_s, stamp_s))
+            if not supervisor.refused:
+                self._arm_clock.receive(now_s, stamp_age_s)
+            elif supervisor.lacks_joint_states(now_s):
+                text = f"ignored a joint state: {supervisor.refused}"
+                self.get_logger().warning(text, throttle_duration_sec=_REPEAT_S)
             self._act(self._check_tracking(now_s))
             self._report()
 
     def _stamp_age_s(self, message: Image | CompressedImage | JointState) -> float | None:
         """Return how old it is by its stamp; None where stamps say nothing."""
         return self._age_s(message) if self._settings.image_age_s else None
-
-    def _is_repeated(self, message: JointState) -> bool:
-        """Return whether a joint state of the arm, not of a gripper beside it, has the stamp of the one before."""
-        if self._commander.arm.joint_names[0] not in message.name or not seconds(message.header.stamp):
-            return False
-        before, self._joint_stamp = self._joint_stamp, message.header.stamp
-        return before == self._joint_stamp
 
     def _check_tracking(self, now_s: float) -> Action:
         """Stop an arm that does not go where it is sent: blocked, or its joint states stand still."""
@@ -544,13 +541,14 @@ class ReachNode(LifecycleNode):
 
     def _send(self, trajectory: JointTrajectory, ros_s: float) -> None:
         """Send what starts now, at `ros_s`; on arrival where the arm may have another clock."""
-        self._trajectories.publish(trajectory_message(trajectory, 0.0 if self._stamp_problem() else ros_s))
+        self._trajectories.publish(trajectory_message(trajectory, ros_s if self._is_stamped() else 0.0))
 
-    def _stamp_problem(self) -> str:
-        """Return why trajectories have no stamp, or nothing."""
-        if self._settings.command_mode != JTC or not self._settings.stamp_trajectories:
-            return "command_mode and stamp_trajectories say so"
-        return self._arm_clock.objection()
+    def _is_stamped(self) -> bool:
+        return self._wants_stamps and not self._arm_clock.objection()
+
+    @property
+    def _wants_stamps(self) -> bool:
+        return self._settings.stamp_trajectories and self._settings.command_mode == JTC
 
     def _note_latency(self, frame: Frame, now_s: float) -> None:
         self._counters.processing.add(now_s - frame.arrived_s)
@@ -584,7 +582,9 @@ class ReachNode(LifecycleNode):
         return ": ".join(part for part in (supervisor.state.value, supervisor.reason) if part)
 
     def _publish_diagnostics(self) -> None:
-        notices = self._notices()
+        if self._state == "active":
+            self._controllers.ask()
+        notices = self._shorts()
         with self._lock:
             level, text = self._summary()
             if notices:
@@ -595,48 +595,40 @@ class ReachNode(LifecycleNode):
         stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(diagnostics_message(stamp, name, arm, level, text, values))
 
-    def _notices(self) -> list[str]:
-        """Return, in short, what a user should know although the node goes on; log in full what others can mend."""
-        notices = []
-        if self._worker and self._policy.fallen_back:
-            notices.append(f"{self._policy.providers[0]} in place of {', '.join(self._policy.fallen_back)}")
-        if self._state != "active":
-            return notices
-        if self._settings.guard == WARN and (objection := self._objection(self._scores)):
-            notices.append(f"image unlike training: {objection}")
-        self._controllers.ask()
-        if missing := self._controllers.missing():
-            self.get_logger().warning("\n".join(missing), throttle_duration_sec=_REPEAT_S)
-            notices += missing
-        if rivals := self._rivals():
-            text = f"{self._trajectories.topic_name}: expected this node alone to command the arm, got {rivals} too"
+    def _shorts(self) -> list[str]:
+        """Log in full what a user should know although the node goes on; return it in short."""
+        notices = self._notices()
+        if text := "\n".join(notice.text for notice in notices if notice.text):
             self.get_logger().warning(text, throttle_duration_sec=_REPEAT_S)
-            notices.append(f"{rivals} command the arm too")
-        if problems := self._problems():
-            text = "\n".join(problem.text for problem in problems)
-            self.get_logger().warning(text, throttle_duration_sec=_REPEAT_S)
-            notices += [problem.short for problem in problems]
-        return notices
+        return [notice.short for notice in notices]
 
-    def _problems(self) -> list[Problem]:
-        """Return who is not met at the other end of our topics, once there was time to be discovered."""
-        now_s = time.monotonic()
-        if now_s < self._activated_s + _DISCOVERY_S:
-            return []
-        found = (
-            find_problem(self, self._images, is_silent=not self._counters.images.hz(now_s)),
-            find_problem(self, self._joint_states, is_silent=not self._counters.joint_states.hz(now_s)),
-            find_problem(self, self._trajectories),
-        )
-        return [problem for problem in found if problem]
+    def _notices(self) -> list[Notice]:
+        found: list[Notice | None] = []
+        if self._worker and (fallen_back := self._policy.fallen_back):
+            found.append(Notice(f"{self._policy.providers[0]} in place of {', '.join(fallen_back)}"))
+        if self._state == "active":
+            found += self._notices_while_active()
+        found.append(find_stopped_clock(self, time.monotonic() - self._activated_s))
+        return [notice for notice in found if notice]
 
-    def _rivals(self) -> list[str]:
-        """Return the other nodes that publish trajectories for the same controller."""
-        own = self.get_fully_qualified_name()
-        names = [full_name(info) for info in self.get_publishers_info_by_topic(self._trajectories.topic_name)]
-        if own in names:
-            names.remove(own)  # once: a second node of this name is another
-        return sorted(names)
+    def _notices_while_active(self) -> list[Notice | None]:
+        now_s, counters, settings = time.monotonic(), self._counters, self._settings
+        objection = self._objection(self._scores) if settings.guard == WARN else ""
+        is_heard = self._supervisor.measured is not None
+        found = [
+            Notice(f"image unlike training: {objection}") if objection else None,
+            find_rivals(self, self._trajectories),
+            find_second_camera(self, self._images),
+            find_uneven(self._arm_clock.objection() if self._wants_stamps and is_heard else ""),
+            *(Notice(text, text) for text in self._controllers.missing()),
+        ]
+        if now_s > self._activated_s + DISCOVERY_S:  # until then, who is not met may only not be discovered
+            found += [
+                find_problem(self, self._images, is_silent=not counters.images.hz(now_s)),
+                find_problem(self, self._joint_states, is_silent=not counters.joint_states.hz(now_s)),
+                find_problem(self, self._trajectories),
+            ]
+        return found
 
     def _summary(self) -> tuple[bytes, str]:
         """Return level and message: what the node does, or why it does nothing."""
@@ -657,7 +649,9 @@ class ReachNode(LifecycleNode):
             "guard": self._settings.guard if self._guard else OFF,
             **{f"guard_{name}": value for name, value in scores.items()},
             "image_publishers": self.count_publishers(self._images.topic_name),
-            "trajectory_stamps": f"0: {problem}" if (problem := self._stamp_problem()) else "now",
+            "trajectories_start": "on arrival"
+            if self._arm_clock.objection() or not self._wants_stamps
+            else "as stamped",
             "trajectory_subscribers": self._trajectories.get_subscription_count(),
             "bundle": self._policy.card.name,
             "provider": self._policy.providers[0],
@@ -696,7 +690,7 @@ def main(args: list[str] | None = None) -> None:
     def make(_stop: Stop) -> ReachNode:
         return ReachNode()
 
-    finish(run(make, ReachNode.stop, args))
+    finish(run("reach_node", make, ReachNode.stop, args))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from taskgan_ros.nodes.messages import (
     time_message,
 )
 from taskgan_ros.nodes.metrics import Rate
+from taskgan_ros.nodes.notices import find_stopped_clock
 from taskgan_ros.nodes.parameters import declare, parameter, read
 from taskgan_ros.nodes.process import Stop, finish, run
 from taskgan_ros.sim.cell import Cell
@@ -85,7 +86,7 @@ class SimNode(Node):
         """
         super().__init__("sim_node")
         declare(self, SimParameters)
-        self._stop_process = stop
+        self._stop_process, self._started_s = stop, time.monotonic()
         self._settings = wanted = read(self, SimParameters)
         self._scene, self._domain = load_scene(wanted.scene), load_domain(wanted.domain)
         self._lock = threading.Lock()
@@ -119,10 +120,22 @@ class SimNode(Node):
         self._distances = self.create_publisher(Float64, "~/distance", 10)
         self._commanded = self.create_publisher(JointTrajectory, "~/commanded", 100)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_subscription(JointTrajectory, TRAJECTORY_TOPIC, self._command, 1)
+        trajectories = self.create_subscription(JointTrajectory, TRAJECTORY_TOPIC, self._command, 1)
         self.create_service(Trigger, "~/start_episode", self._start_episode)
         self.create_timer(period_s, self._tick, clock=steady)
         self.create_timer(1.0, self._publish_diagnostics, clock=steady)
+        self._introduce(trajectories.topic_name)
+
+    def _introduce(self, trajectory_topic: str) -> None:
+        wanted, start = self._settings, self.resolve_service_name("~/start_episode")
+        self.get_logger().info(
+            f"{self._scene.arm.name} in {wanted.domain}: publishes {self._images.topic_name} ({wanted.image_width}x"
+            f"{wanted.image_height}, {wanted.camera_rate_hz:g} Hz) and {self._joint_states.topic_name} "
+            f"({wanted.joint_state_rate_hz:g} Hz), moves as {trajectory_topic} says"
+        )
+        by_itself = f"a new episode starts every {wanted.episode_s:g} s"
+        by_hand = f"a new episode waits for `ros2 service call {start} std_srvs/srv/Trigger`"
+        self.get_logger().info(by_itself if wanted.auto_start else by_hand)
 
     def _episode(self, index: int) -> Episode:
         return sample_test_episode(self._scene, self._settings.seed, index)
@@ -206,6 +219,8 @@ class SimNode(Node):
             "ignored_while_settling": self._ignored,
             "last_rejection": self._last_rejection,
         }
+        if notice := find_stopped_clock(self, time.monotonic() - self._started_s):
+            self.get_logger().warning(notice.text, throttle_duration_sec=_REPEAT_S)
         level = DiagnosticStatus.WARN if self._rejected else DiagnosticStatus.OK
         text = f"rejected {self._rejected}, the last: {self._last_rejection}" if self._rejected else "running"
         name = f"{self.get_fully_qualified_name().lstrip('/')}: cell"
@@ -238,7 +253,7 @@ class SimNode(Node):
 
 def main(args: list[str] | None = None) -> None:
     """Run the node until SIGINT or SIGTERM."""
-    finish(run(SimNode, SimNode.stop, args))
+    finish(run("sim_node", SimNode, SimNode.stop, args))
 
 
 if __name__ == "__main__":

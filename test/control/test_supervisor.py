@@ -155,6 +155,62 @@ def test_a_joint_state_stop_holds_and_says_why(running: Supervisor) -> None:
     assert frame(running, 11.0) is COMMAND
 
 
+def test_another_arms_joint_state_hides_no_reason_of_the_arms_own(running: Supervisor) -> None:
+    running.receive_joint_state(10.2, NAMES, [math.nan, 0.0])
+    running.receive_joint_state(10.21, ["finger"], [0.0])
+    running.receive_image(10.21)
+    assert running.tick(10.22) is HOLD
+    assert "the last was refused: joint state: expected finite numbers" in running.reason
+    assert "missing ['shoulder', 'elbow']" in running.refused
+
+
+TELLS_NOTHING: dict[str, tuple[list[str], list[float]]] = {
+    "velocities alone": ([*NAMES], []),
+    "one joint": (["shoulder"], [0.1]),
+    "another arm's": (["finger"], [0.1]),
+    "not finite": ([*NAMES], [0.1, math.inf]),
+    "a jump": ([*NAMES], [2.0, 2.0]),
+}
+
+
+@pytest.mark.parametrize("first", TELLS_NOTHING)
+def test_a_joint_state_that_counts_as_none_does_not_use_up_its_stamp(first: str) -> None:
+    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0])
+    supervisor.activate(0.0)
+    assert frame(supervisor, 0.1) is COMMAND
+    supervisor.receive_joint_state(0.2, *TELLS_NOTHING[first], stamp_s=7.0)
+    assert supervisor.refused
+    supervisor.receive_joint_state(0.2, NAMES, GOOD, stamp_s=7.0)
+    assert (supervisor.refused, supervisor.joint_state_age_s(0.2)) == ("", 0.0)
+    supervisor.receive_joint_state(0.3, NAMES, GOOD, stamp_s=7.0)
+    assert supervisor.refused == "expected a stamp of its own, got the one before again"
+    supervisor.receive_joint_state(0.3, NAMES, GOOD)  # without a stamp
+    assert supervisor.joint_state_age_s(0.3) == 0.0
+
+
+def test_a_joint_state_too_old_to_move_by_counts_as_none_and_says_so() -> None:
+    supervisor = Supervisor(NAMES, joint_state_timeout_s=0.2)
+    supervisor.activate(0.0)
+    supervisor.receive_joint_state(1.0, NAMES, GOOD, age_s=0.21)
+    supervisor.tick(1.0)
+    limit = "0.2 s (joint_state_timeout_s)"
+    assert (
+        f"no joint states yet; the last was refused: expected one within {limit}, got one 0.210 s" in supervisor.reason
+    )
+    supervisor.receive_joint_state(1.0, NAMES, GOOD, age_s=0.19)
+    assert supervisor.joint_state_age_s(1.0) == pytest.approx(0.19)
+
+
+def test_it_knows_whether_a_joint_state_is_missed() -> None:
+    supervisor = Supervisor(NAMES, joint_state_timeout_s=0.25, settle_s=0.5)
+    assert not supervisor.lacks_joint_states(9.0)  # nobody waits for one
+    supervisor.activate(10.0)
+    assert [supervisor.lacks_joint_states(now_s) for now_s in (10.2, 10.3)] == [False, True]
+    supervisor.receive_joint_state(10.4, NAMES, GOOD)  # not settled yet, but it tells
+    supervisor.receive_joint_state(10.6, ["finger"], [0.0])
+    assert [supervisor.lacks_joint_states(now_s) for now_s in (10.6, 10.7)] == [False, True]
+
+
 def test_a_joint_state_that_is_not_finite_is_not_taken(running: Supervisor) -> None:
     running.receive_joint_state(10.1, NAMES, [math.nan, 0.0])
     np.testing.assert_array_equal(running.measured, GOOD)
@@ -505,7 +561,7 @@ def test_a_person_holds_and_lets_go_on(running: Supervisor) -> None:
     assert running.hold(True, 10.05) is HOLD
     assert (running.state, running.blocked_by) == (State.HELD, (Source.PERSON,))
     assert frame(running, 10.1) is NOTHING
-    assert running.reason == "held by a person (the service hold)"
+    assert running.reason == "stopped by a person (the service hold)"
     running.deactivate()
     running.activate(11.0)
     assert frame(running, 11.0) is NOTHING  # the person has not let go

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -94,3 +96,62 @@ def test_a_node_ends_it_with_a_reason() -> None:
     stop = Stop()
     threading.Timer(0.01, stop, args=["the camera failed"]).start()
     assert stop.wait() == "the camera failed"
+
+
+STARTS = """
+import sys
+from rclpy.exceptions import InvalidTopicNameException
+from taskgan_ros.errors import InputError
+from taskgan_ros.nodes.process import run
+
+def make(stop):
+    raise {error}
+
+sys.exit(run("cell", make, None, None))
+"""
+
+
+def refusal(error: str, *words: str) -> list[str]:
+    """Return the fatal lines of a node that cannot be made; check that there is nothing else but rcl's own line."""
+    script = [sys.executable, "-c", STARTS.format(error=error), "--ros-args", *words]
+    done = subprocess.run(script, timeout=60, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    lines = [line for line in done.stderr.splitlines() if "[rcl]: Failed to parse global arguments" not in line]
+    assert all(re.fullmatch(r"\[FATAL\] \[[0-9.]+\] \[cell\]: .*", line) for line in lines), done.stderr
+    return [line.split("[cell]: ")[1] for line in lines]
+
+
+def test_why_there_is_no_node_is_logged_with_a_level_a_line_a_fault() -> None:
+    assert refusal("InputError('scene: got x\\ndomain: got y')") == ["scene: got x", "domain: got y"]
+    (line,) = refusal("InvalidTopicNameException('a b', 'must not contain a space', 1)")
+    assert line.startswith("refused by ROS: Invalid topic name: must not contain a space: 'a b'")
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["-r", "image_raw:=1st"], "refused by ROS: Couldn't parse remap rule: '-r image_raw:=1st'"),
+        (["-p", "guard"], "refused by ROS: Couldn't parse parameter override rule: '-p guard'. Error: Expected lexeme"),
+        (["--param-file", "x"], "expected ROS arguments, got unknown ones: ['--param-file', 'x']"),
+    ],
+)
+def test_arguments_that_ros_cannot_read_are_one_line(words: list[str], reason: str) -> None:
+    (line,) = refusal("AssertionError", *words)
+    assert line.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("/**:\n  ros__parameters:\n    a: [1\n", "Error parsing a event near line"),
+        ("/**:\n  speed_scale: 0.2\n", "Cannot have a value before ros__parameters at line 2"),
+        ("/**:\n  ros__parameters:\n    a: [1, 0.5]\n", "in one list, write all numbers with a point or none"),
+    ],
+)
+def test_a_parameter_file_that_ros_cannot_read_is_one_line(text: str, reason: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    (line,) = refusal("AssertionError", "--params-file", str(file))
+    assert line.startswith(f"refused by ROS: Couldn't parse params file: '--params-file {file}'. Error: ")
+    assert reason in line
+    assert "arguments.c" not in line

@@ -70,15 +70,21 @@ def test_an_images_age_is_judged_by_the_simulations_clock(
     lab.feed(lab.images, clock.image, rate_hz=20)
     lab.until_commanded()
     wait_until(lambda: lab.diagnostics().get("message") == "running", "diagnostics that say so")
+    assert "on /clock" not in process.text
     assert abs(float(lab.diagnostics()["latency_p50_ms"])) < 500  # by this clock too, which ticks only
 
 
 def test_without_a_clock_nothing_moves(lab: Lab, make_bundle: Callable[..., Path], wait_until: Wait) -> None:
-    lab.start_reach(make_bundle(), use_sim_time=True)
+    process = lab.start_reach(make_bundle(), use_sim_time=True)
+    cell = lab.start("sim_node", domain="source", use_sim_time=True, arguments=["-r", "__ns:=/elsewhere"])
     lab.feed_joint_states()
     lab.feed_images()
     wait_until(lambda: old_images(lab) > 2, "refused images")
     assert not lab.trajectories
+    wait_until(lambda: "; use_sim_time without /clock" in str(lab.diagnostics()["message"]), "the reason")
+    reason = "use_sim_time: expected the time on /clock, but nobody publishes it"
+    assert reason in process.text
+    wait_until(lambda: reason in cell.text, "the reason in the cell's log")
 
 
 @pytest.mark.parametrize("jumps_s", [(1000.0, -50.0, 0.0), (-50.0, 1000.0, -99.9, 0.0)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import signal
 import time
 from array import array
@@ -44,6 +45,11 @@ def not_a_number(message: JointState) -> JointState:
     return JointState(header=message.header, name=message.name, position=array("d", [*message.position[:-1], math.nan]))
 
 
+def renamed(message: JointState) -> JointState:
+    names = [f"left_{name}" for name in message.name]
+    return JointState(header=message.header, name=names, position=message.position)
+
+
 def reordered(message: JointState) -> JointState:
     return JointState(header=message.header, name=message.name[::-1], position=message.position[::-1])
 
@@ -73,7 +79,7 @@ def said(lab: Lab) -> str:
 JOINT_STATES = {
     "missing ['m1n6s200_joint_1']": without_a_joint,
     "expected finite numbers": not_a_number,
-    "expected one within 0.25 s, got one 2.": lambda message: older(message, by_s=2),
+    "expected one within 0.25 s (joint_state_timeout_s), got one 2.": lambda message: older(message, by_s=2),
 }
 
 
@@ -114,6 +120,47 @@ def test_joint_states_that_come_late_move_the_arm_on_from_where_it_was_sent(
     assert np.all(np.diff(ends) > 0)
     is_stamped = age_ns == 0  # by a clock that may be another, nobody can say when a trajectory starts
     assert all(bool(message.header.stamp.sec) is is_stamped for _, message in lab.trajectories)
+
+
+def test_joint_states_too_old_to_move_by_are_the_reason_why_the_arm_stands(
+    lab: Lab, make_bundle: MakeBundle, wait_until: Wait
+) -> None:
+    process = lab.start_reach(make_bundle())
+    lab.feed(lab.joint_states, lambda: older(lab.joint_state(), by_ns=300_000_000), rate_hz=50)
+    lab.feed_images()
+    why = "expected one within 0.25 s (joint_state_timeout_s), got one 0.3"
+    wait_until(lambda: f"waiting: no joint states yet; the last was refused: {why}" in said(lab), "the reason")
+    assert lab.diagnostics()["level"] == 1
+    assert f"[WARN] ignored a joint state: {why}" in re.sub(r" \[[0-9.]+\] \[reach_node\]:", "", process.text)
+    assert not lab.trajectories
+
+
+def test_joint_states_under_other_names_are_named_at_once(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
+    process = lab.start_reach(make_bundle())
+    lab.feed_images()
+    lab.feed(lab.joint_states, lambda: renamed(lab.joint_state()), rate_hz=50)
+    names, others = list(ARM.joint_names), [f"left_{name}" for name in ARM.joint_names]
+    wait_until(lambda: f"ignored a joint state: joint state: expected {names}, got {others}" in process.text, "names")
+
+
+def test_a_grippers_joint_states_are_no_matter(lab: Lab, make_bundle: MakeBundle) -> None:
+    process = lab.start_reach(make_bundle())
+    lab.feed_images()
+    stamps = itertools.count()
+
+    def message() -> JointState:
+        """Return one of the arm or of its gripper, in turns, two with each stamp."""
+        state = lab.joint_state()
+        if next(stamps) % 2:
+            state.header.stamp = gripper.header.stamp
+            return state
+        gripper.header.stamp = state.header.stamp
+        return gripper
+
+    gripper = JointState(name=["finger", "", ""], position=[0.0, 0.0, 0.0])
+    lab.feed(lab.joint_states, message, rate_hz=100)
+    lab.until_commanded()
+    assert "ignored" not in process.text
 
 
 def test_where_clocks_differ_joint_states_are_taken_as_they_come(lab: Lab, make_bundle: MakeBundle) -> None:

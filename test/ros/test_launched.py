@@ -6,8 +6,10 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -16,7 +18,8 @@ pytest.importorskip("launch_ros", reason="launch_ros is in a ROS 2 installation 
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 
-from taskgan_ros.nodes.isolation import own_domain
+if TYPE_CHECKING:
+    from test.ros.conftest import Lab
 
 WaitUntil = Callable[..., None]
 
@@ -26,14 +29,15 @@ START_S, END_S = 60.0, 30.0  # each takes a second or two on an idle machine
 class Launch:
     """A running `ros2 launch taskgan_ros reach.launch.py`."""
 
-    def __init__(self, folder: Path, domain_id: int, *arguments: str) -> None:
+    def __init__(self, folder: Path, domain_id: int, *arguments: str, file: str = "") -> None:
+        named = [file] if file else ["taskgan_ros", "reach.launch.py"]
         self._printed = folder / "printed.txt"
         environment = {**os.environ, "ROS_DOMAIN_ID": str(domain_id), "ROS_LOG_DIR": str(folder)}
-        with self._printed.open("w") as file:
+        with self._printed.open("w") as printed:
             self._popen = subprocess.Popen(
-                ["ros2", "launch", "taskgan_ros", "reach.launch.py", *arguments],
+                ["ros2", "launch", *named, *arguments],
                 env=environment,
-                stdout=file,
+                stdout=printed,
                 stderr=subprocess.STDOUT,
             )
 
@@ -43,8 +47,15 @@ class Launch:
 
     def nodes(self) -> dict[str, psutil.Process]:
         """Return the running nodes by the names of their executables."""
-        children = psutil.Process(self._popen.pid).children()
-        return {Path(word).name: child for child in children for word in child.cmdline() if "lib/taskgan_ros/" in word}
+        return {
+            Path(word).name: child
+            for child in self.children()
+            for word in child.cmdline()
+            if "lib/taskgan_ros/" in word
+        }
+
+    def children(self) -> list[psutil.Process]:
+        return [child for child in psutil.Process(self._popen.pid).children() if child.is_running()]
 
     def interrupt(self) -> None:
         self._popen.send_signal(signal.SIGINT)
@@ -59,7 +70,7 @@ class Launch:
 
 
 @pytest.fixture
-def launch(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
+def launch(tmp_path: Path, lab: Lab) -> Iterator[Callable[..., Launch]]:
     """Return a function that launches; whatever a test does, all is ended after it."""
     try:
         get_package_prefix("taskgan_ros")
@@ -68,15 +79,14 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
     if not shutil.which("ros2"):
         pytest.skip("the command ros2 is not installed")
     started: list[Launch] = []
-    with own_domain() as domain_id:
 
-        def start(*arguments: str) -> Launch:
-            started.append(Launch(tmp_path, domain_id, *arguments))
-            return started[-1]
+    def start(*arguments: str, file: str = "") -> Launch:
+        started.append(Launch(tmp_path, lab.domain_id, *arguments, file=file))
+        return started[-1]
 
-        yield start
-        for launched in started:
-            launched.kill()
+    yield start
+    for launched in started:
+        launched.kill()
 
 
 def test_it_runs_and_ends_with_ctrl_c(launch: Callable[..., Launch], wait_until: WaitUntil) -> None:
@@ -108,3 +118,72 @@ def test_what_cannot_be_configured_ends_it_with_an_error(launch: Callable[..., L
     assert running.wait() == 1, running.printed
     assert "cannot configure: bundle: expected a folder or one of" in running.printed
     assert "reach_node could not be configured" in running.printed
+
+
+def test_only_its_own_configure_activates_or_ends_it(
+    lab: Lab, launch: Callable[..., Launch], wait_until: WaitUntil
+) -> None:
+    running = launch("sim:=false")
+    wait_until(lambda: "[reach_node]: waiting: no joint states yet" in running.printed, "an active node", START_S)
+    assert lab.change("deactivate")
+    assert lab.change("cleanup")
+    assert lab.set_parameter("bundle", "nowhere") == ""
+    assert not lab.change("configure")
+    assert lab.set_parameter("bundle", "reach_target_wood") == ""
+    assert lab.change("configure")
+    time.sleep(1)
+    assert lab.state == "inactive"
+    assert "could not be" not in running.printed
+
+
+def test_a_parameter_file_for_another_node_ends_it_before_a_node_runs(
+    launch: Callable[..., Launch], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.yaml").write_text("/reach: {ros__parameters: {speed_scale: 0.2}}")
+    running = launch(f"reach_params:={tmp_path / 'mine.yaml'}")
+    assert running.wait() == 1, running.printed
+    assert "expected parameters for /reach_node, as under /**/reach_node, got ['/reach']" in running.printed
+    assert "process started" not in running.printed
+
+
+BRINGUP = """
+import os
+from launch.actions import ExecuteProcess, IncludeLaunchDescription, OpaqueFunction
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_ros.substitutions import FindPackageShare
+from launch import LaunchDescription
+
+def show(context):
+    kept = {name for name in ("FASTRTPS_DEFAULT_PROFILES_FILE",) if name in os.environ}
+    print("left:", sorted({*context.launch_configurations} - {*GIVEN, "imagetopic"}), sorted(kept), flush=True)
+
+GIVEN = {"bundle": "nowhere", "sim": "false", "required": "REQUIRED"}
+
+def generate_launch_description():
+    os.environ.pop("FASTRTPS_DEFAULT_PROFILES_FILE", None)
+    file = [FindPackageShare("taskgan_ros"), "/launch/reach.launch.py"]
+    return LaunchDescription([
+        IncludeLaunchDescription(PythonLaunchDescriptionSource(file), launch_arguments=GIVEN.items()),
+        OpaqueFunction(function=show),
+        ExecuteProcess(cmd=["sleep", "600"], name="driver"),
+    ])
+"""
+
+
+@pytest.mark.parametrize("required", ["true", "false"])
+def test_included_it_leaves_nothing_and_ends_the_rest_only_if_that_is_wanted(
+    required: str, lab: Lab, launch: Callable[..., Launch], wait_until: WaitUntil, tmp_path: Path
+) -> None:
+    file = tmp_path / "bringup.launch.py"
+    file.write_text(BRINGUP.replace("REQUIRED", required))
+    running = launch("imagetopic:=theirs", file=str(file))
+    if required == "true":
+        assert running.wait() == 1, running.printed
+    else:
+        wait_until(lambda: "[ERROR] [taskgan_ros]: reach_node could not be" in running.printed, "the reason", START_S)
+        assert lab.set_parameter("bundle", "reach_target_wood") == ""
+        assert lab.change("configure")
+        assert len(running.children()) == 2
+    assert "reach_node could not be configured; it says why" in running.printed
+    assert "left: [] []" in running.printed
+    assert "there is no argument" not in running.printed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 import signal
 import time
 from array import array
@@ -17,9 +18,11 @@ import pytest
 import yaml
 from builtin_interfaces.msg import Time
 from lifecycle_msgs.msg import TransitionEvent
+from lifecycle_msgs.srv import GetState
 from PIL import Image as PillowImage
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import GetParameters, SetParameters
+from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64, Header, String
@@ -118,7 +121,7 @@ def test_a_person_holds_the_arm_and_lets_it_go_on(lab: Lab, make_bundle: MakeBun
     lab.feed_images()
     lab.until_commanded()
     answer = lab.call(SetBool, "reach_node/hold", SetBool.Request(data=True))
-    assert (answer.success, answer.message) == (True, "held: held by a person (the service hold)")
+    assert (answer.success, answer.message) == (True, "held: stopped by a person (the service hold)")
     lab.until_held()
     count = len(lab.trajectories)
     time.sleep(0.5)
@@ -126,7 +129,7 @@ def test_a_person_holds_the_arm_and_lets_it_go_on(lab: Lab, make_bundle: MakeBun
     assert lab.call(SetBool, "reach_node/hold", SetBool.Request(data=False)).success
     lab.until_commanded()
     wait_until(lambda: states[-1:] == ["running"], "the state running")
-    assert "held: held by a person (the service hold)" in states
+    assert "held: stopped by a person (the service hold)" in states
 
 
 def test_who_else_commands_the_arm_is_named(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
@@ -141,6 +144,46 @@ def test_who_else_commands_the_arm_is_named(lab: Lab, make_bundle: MakeBundle, w
     assert "/joint_trajectory: expected this node alone to command the arm" in process.text
     lab.node.destroy_publisher(publisher)
     wait_until(lambda: lab.diagnostics().get("message") == "running", "no warning any more")
+
+
+def test_a_second_camera_is_named(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
+    process = lab.start_reach(make_bundle())
+    lab.feed_joint_states()
+    lab.feed_images()
+    wait_until(lambda: lab.diagnostics().get("message") == "running", "diagnostics that say so")
+    second = Node("webcam", context=lab.node.context)
+    second.create_publisher(Image, "image_raw", 1)
+    wait_until(
+        lambda: lab.diagnostics().get("message") == "running; ['/test', '/webcam'] publish images on /image_raw", "it"
+    )
+    assert lab.diagnostics()["level"] == 1
+    assert "/image_raw: expected one camera, got ['/test', '/webcam']" in process.text
+    second.destroy_node()
+    wait_until(lambda: lab.diagnostics().get("message") == "running", "no warning any more")
+
+
+def test_joint_states_that_come_late_are_told_to_slow_the_arm(
+    lab: Lab, make_bundle: MakeBundle, wait_until: Wait
+) -> None:
+    lab.start_reach(make_bundle())
+    lab.feed_images()
+
+    def late() -> JointState:
+        message = lab.joint_state()
+        ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec - 150_000_000
+        message.header.stamp = Time(sec=ns // 10**9, nanosec=ns % 10**9)
+        return message
+
+    lab.feed(lab.joint_states, late, rate_hz=50)
+    lab.until_commanded()
+    reason = re.compile(r"running; joint states come 0\.1\d s old, which slows the arm")
+    wait_until(lambda: reason.fullmatch(str(lab.diagnostics().get("message"))), "the reason")
+
+
+def test_it_says_what_it_waits_for(lab: Lab) -> None:
+    process = lab.start("reach_node", arguments=["-r", "__ns:=/left"])
+    assert lab.call(GetState, "left/reach_node/get_state", GetState.Request()).current_state.label == "unconfigured"
+    assert "unconfigured: waiting for `ros2 lifecycle set /left/reach_node configure`" in process.text
 
 
 def test_small_commands_are_an_arrival(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
@@ -231,12 +274,18 @@ def test_an_image_from_before_activation_that_comes_after_it_moves_nothing(
 
 def test_a_joint_state_that_is_repeated_counts_as_none(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
     lab.start_reach(make_bundle())
-    same = lab.joint_state()
-    stop = lab.feed_joint_states()
+    sent = [lab.joint_state()]
+
+    def message() -> JointState:
+        if not is_frozen:
+            sent.append(lab.joint_state())
+        return sent[-1]
+
+    is_frozen = False
+    lab.feed(lab.joint_states, message, rate_hz=50)
     lab.feed_images()
     lab.until_commanded()
-    stop()
-    lab.feed(lab.joint_states, lambda: same, rate_hz=50)
+    is_frozen = True
     lab.until_held()
     wait_until(lambda: "expected a stamp of its own" in str(lab.diagnostics().get("message")), "the reason")
 
@@ -248,7 +297,7 @@ def test_a_persons_hold_outlasts_every_transition(lab: Lab, make_bundle: MakeBun
         assert lab.change(transition)
     lab.feed_joint_states()
     lab.feed_images()
-    wait_until(lambda: "held by a person" in str(lab.diagnostics().get("message")), "who holds it")
+    wait_until(lambda: "stopped by a person" in str(lab.diagnostics().get("message")), "who holds it")
     assert not lab.trajectories
     assert lab.call(SetBool, "reach_node/hold", SetBool.Request(data=False)).success
     lab.until_commanded()
@@ -577,9 +626,9 @@ def test_a_transition_that_is_not_possible_is_answered(lab: Lab, make_bundle: Ma
 
 
 WRONG_PARAMETERS = {
-    "horizon_s": ("1", "parameter horizon_s: expected float from 0.01 to 5.0, with its point: 10.0, not 10"),
+    "horizon_s": ("long", "parameter horizon_s: expected float from 0.01 to 5.0, got 'long'"),
     "image_timeout_s": ("0.0", "parameter image_timeout_s: expected float from 0.01 to 60.0"),
-    "image_reliability": ("sometimes", "expected one of ['best_effort', 'reliable'], got 'sometimes'"),
+    "image_reliability": ("sometimes", "one of ['best_effort', 'reliable'], got 'sometimes'"),
 }
 
 
@@ -606,6 +655,13 @@ def test_parameters_come_from_the_shipped_yaml_in_any_namespace(
     )
     request = GetParameters.Request(names=["horizon_s"])
     assert lab.call(GetParameters, "left/reach_node/get_parameters", request).values[0].double_value == 0.125
+
+
+def test_a_parameter_file_for_another_node_is_named(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("/reach: {ros__parameters: {speed_scale: 0.2}}")
+    process = lab.start("reach_node", arguments=["--params-file", str(tmp_path / "mine.yaml")])
+    assert lab.state == "unconfigured"
+    assert "mine.yaml: expected parameters for /reach_node, as under /**/reach_node, got ['/reach']" in process.text
 
 
 def test_the_translation_is_published_with_the_cameras_header(

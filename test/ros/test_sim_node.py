@@ -69,6 +69,8 @@ class Robot:
 
 def test_episodes_are_those_of_their_seed_and_number(lab: Lab, wait_until: Wait) -> None:
     robot = Robot(lab, wait_until, seed=5, first_episode=3)
+    assert "mico in source: publishes /image_raw (48x32, 20 Hz) and /joint_states (50 Hz)" in robot.process.text
+    assert "`ros2 service call /sim_node/start_episode std_srvs/srv/Trigger`" in robot.process.text
     for index in (3, 4):
         expected = sample_test_episode(SCENE, seed=5, index=index)
         answer = robot.start_episode()

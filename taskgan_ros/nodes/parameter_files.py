@@ -1,0 +1,58 @@
+"""For which nodes a ROS parameter file has something: ROS ignores, silently, what is for another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+from taskgan_ros.config import read_yaml
+from taskgan_ros.errors import InputError
+
+_PARAMETERS: Final = "ros__parameters"
+_WILDCARDS: Final = {"*": "/[^/]+", "**": "(/[^/]+)*"}  # one part of a name, and any number
+
+
+def check_parameter_file(path: Path, node: str) -> None:
+    """Check that a parameter file has something for a node.
+
+    Args:
+        path: the YAML file.
+        node: its fully qualified name.
+
+    Raises:
+        InputError: not YAML, or all of it is for other nodes.
+    """
+    names = sorted(_names(read_yaml(path)))
+    if not any(fits(name, node) for name in names):
+        got = names or f"none: no `{_PARAMETERS}:` stands under the name of a node"
+        raise InputError(f"{path}: expected parameters for {node}, as under /**{node[node.rindex('/') :]}, got {got}")
+
+
+def fits(name: str, node: str) -> bool:
+    """Return whether ROS gives a node the parameters under `name`, which may have wildcards.
+
+    Args:
+        name: of an entry in a parameter file, such as `/**/reach_node`; fully qualified.
+        node: the node's fully qualified name.
+    """
+    parts = name.removeprefix("/").split("/")
+    return re.fullmatch("".join(_WILDCARDS.get(part, "/" + re.escape(part)) for part in parts), node) is not None
+
+
+def parameter_files(arguments: Sequence[str]) -> list[Path]:
+    """Return the parameter files that a node is given on its command line."""
+    return [Path(path) for option, path in pairwise(arguments) if option == "--params-file"]
+
+
+def _names(values: Any, name: str = "") -> Iterator[str]:
+    """Yield the fully qualified names of a file's entries; namespaces may be levels of the file."""
+    if not isinstance(values, dict):
+        return
+    for key, value in values.items():
+        if key == _PARAMETERS:
+            yield name
+        else:
+            yield from _names(value, f"{name}/{str(key).removeprefix('/')}")
