@@ -97,7 +97,6 @@ class Supervisor:
         accept_jumps: bool = False,
         settle_s: float = 0.0,
         is_held: bool = False,
-        joint_state_age_s: float = math.inf,
     ) -> None:
         """Start inactive.
 
@@ -118,8 +117,6 @@ class Supervisor:
             settle_s: s after `activate` that joint states must go on from each other before they count: where two
                 publishers speak, the first that is heard need not be the arm's.
             is_held: whether a person holds the arm already.
-            joint_state_age_s: s; a joint state that is older when it comes, or older than joint_state_timeout_s, counts
-                as none. By one that is older than the commander's horizon nothing moves.
 
         Raises:
             InputError: a timeout that is not a positive number.
@@ -144,7 +141,6 @@ class Supervisor:
         self._continuity, self._accept_jumps = Continuity(max_velocity, is_continuous), accept_jumps
         self._settle_s, self._steady_since_s, self._settling_s = settle_s, math.inf, -math.inf
         self._is_held_by_person = is_held
-        self._oldest_s = min(joint_state_age_s, joint_state_timeout_s)
         self._stamp_s = 0.0  # of the last joint state that went on from the one before
         self.refused = ""
         self._activated_s = self._told_s = -math.inf
@@ -237,10 +233,10 @@ class Supervisor:
     def _check_stamp(self, age_s: float, stamp_s: float) -> None:
         if stamp_s and stamp_s == self._stamp_s:
             raise InputError("expected a stamp of its own, got the one before again")
-        if age_s > self._oldest_s:  # it has waited on the way, and the arm has gone on
-            limit = f"{self._oldest_s:g} s (horizon_s, joint_state_timeout_s)"
+        limit_s = self._timeouts[Source.JOINT_STATES]
+        if age_s > limit_s:  # it has waited on the way, and the arm has gone on
             why = "was this computer or the network busy, or do the clocks of arm and node differ (image_age_s)?"
-            raise InputError(f"expected one within {limit}, got one {age_s:.3f} s old: {why}")
+            raise InputError(f"expected one within {limit_s:g} s, got one {age_s:.3f} s old: {why}")
 
     def _refuse_joint_state(self, why: str, unless_known: bool = False) -> None:
         """Note why the newest joint state counts as none; a gripper's hides no reason that is the arm's own."""

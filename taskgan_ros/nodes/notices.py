@@ -53,16 +53,18 @@ def find_stopped_clock(node: Node, waited_s: float) -> Notice | None:
 
 
 def find_delay(joint_state_delay_s: float, horizon_s: float) -> Notice | None:
-    """Return how old joint states are when they come, if that slows the arm to less than half.
+    """Return how old joint states are when they come, if that slows the arm to less than half, or stops it.
 
     Args:
         joint_state_delay_s: s, from its stamp to its arrival.
-        horizon_s: s, how long a command lasts.
+        horizon_s: s, how long a command lasts; by a joint state as old nothing moves.
     """
     if joint_state_delay_s <= horizon_s / 2:
         return None
-    short = f"joint states come {joint_state_delay_s:.2f} s old, which slows the arm"
-    return Notice(short, f"{short}; older than {horizon_s:g} s (horizon_s), it stands: do the clocks differ?")
+    effect = "which slows the arm" if joint_state_delay_s < horizon_s else "too old to move by"
+    short = f"joint states come {joint_state_delay_s:.2f} s old, {effect}"
+    why = "is the arm's computer or the network slow, or do the clocks differ?"
+    return Notice(short, f"{short}: the arm stands from {horizon_s:g} s on (horizon_s); {why}")
 
 
 def _publishers(node: Node, topic: str) -> list[str]:

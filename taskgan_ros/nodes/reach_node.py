@@ -218,7 +218,6 @@ class ReachNode(LifecycleNode):
             accept_jumps=wanted.accept_jumps,
             settle_s=_SETTLE_S,
             is_held=self._is_held,
-            joint_state_age_s=wanted.horizon_s,
         )
         self._bundle_fov = bundle.camera_fov if wanted.camera_fov else 0.0
         black = np.zeros((1, *bundle.card.image.shape, 3), np.uint8)
