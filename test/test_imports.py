@@ -21,7 +21,8 @@ sys.meta_path.insert(0, Refuse())
 for room in {rooms!r}:
     package = importlib.import_module(room)
     for module in pkgutil.walk_packages(getattr(package, "__path__", []), room + "."):
-        importlib.import_module(module.name)
+        if module.name != "taskgan_ros.nodes.launching":  # it is for launch files, which a whole ROS 2 alone runs
+            importlib.import_module(module.name)
 """
 
 

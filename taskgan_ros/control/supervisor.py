@@ -235,9 +235,8 @@ class Supervisor:
             raise InputError("expected a stamp of its own, got the one before again")
         limit_s = self._timeouts[Source.JOINT_STATES]
         if age_s > limit_s:  # it has waited on the way, and the arm has gone on
-            limit = f"{limit_s:g} s (joint_state_timeout_s)"
             why = "was this computer or the network busy, or do the clocks of arm and node differ (image_age_s)?"
-            raise InputError(f"expected one within {limit}, got one {age_s:.3f} s old: {why}")
+            raise InputError(f"expected one within {limit_s:g} s, got one {age_s:.3f} s old: {why}")
 
     def _refuse_joint_state(self, why: str, unless_known: bool = False) -> None:
         """Note why the newest joint state counts as none; a gripper's hides no reason that is the arm's own."""
