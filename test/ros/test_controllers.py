@@ -1,0 +1,69 @@
+"""What the node asks the controllers behind its topic, on real DDS."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is needed")
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from trajectory_msgs.msg import JointTrajectory
+
+Lab = Any
+
+WANTED = "interpolate_from_desired_state"
+
+
+@contextmanager
+def controller(lab: Lab, **parameters: bool) -> Iterator[None]:
+    """Be a node that listens to trajectories, with these parameters."""
+    context = Context()
+    rclpy.init(context=context, domain_id=lab.domain_id)
+    node, executor = Node("arm_controller", namespace="/left", context=context), SingleThreadedExecutor(context=context)
+    for name, value in parameters.items():
+        node.declare_parameter(name, value)
+    node.create_subscription(JointTrajectory, "/joint_trajectory", lambda _: None, 1)
+    executor.add_node(node)
+    spinner = threading.Thread(target=executor.spin, daemon=True)
+    spinner.start()
+    yield
+    executor.shutdown()
+    spinner.join(5)
+    node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+def test_a_controller_that_starts_where_the_arm_was_measured_is_named_with_the_line_to_add(
+    lab: Lab, make_bundle: Callable[..., Path], wait_until: Callable[..., None]
+) -> None:
+    with controller(lab, **{WANTED: False}):
+        process = lab.start_reach(make_bundle(), follow_tolerance_rad=0.05)
+        named = f"/left/arm_controller: expected {WANTED}: true, got false"
+        wait_until(lambda: named in process.text, "its name in the log")
+        assert f"add `{WANTED}: true` to its ros__parameters" in process.text
+        wait_until(lambda: named in str(lab.diagnostics().get("message")), "its name in the diagnostics")
+        lab.feed_joint_states()  # the lab's arm stands, which is a fault here
+        lab.feed_images()
+        wait_until(lambda: str(lab.diagnostics().get("message")).startswith("fault: expected the arm to go"), "a fault")
+        assert named in str(lab.diagnostics()["reason"])
+
+
+@pytest.mark.parametrize("parameters", [{WANTED: True}, {}])
+def test_a_controller_that_has_it_and_one_that_knows_no_such_thing_are_no_matter(
+    lab: Lab, make_bundle: Callable[..., Path], wait_until: Callable[..., None], parameters: dict[str, bool]
+) -> None:
+    with controller(lab, **parameters):
+        process = lab.start_reach(make_bundle())
+        lab.feed_joint_states()
+        lab.feed_images()
+        wait_until(lambda: lab.diagnostics().get("message") == "running", "a node that runs, and no warning")
+        assert WANTED not in process.text
