@@ -6,6 +6,7 @@ from typing import Any
 
 from rcl_interfaces.msg import ParameterType
 from rcl_interfaces.srv import GetParameters
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
 from taskgan_ros.nodes.notices import full_name
@@ -36,15 +37,24 @@ class Controllers:
         for name in {full_name(info) for info in self._node.get_subscriptions_info_by_topic(self._topic)}:
             if name in self._answers:
                 continue
-            client = self._asked.get(name) or self._node.create_client(GetParameters, f"{name}/get_parameters")
-            self._asked[name] = client
-            if client.service_is_ready():
-                answer = client.call_async(GetParameters.Request(names=[WANTED]))
+            if name not in self._asked:
+                self._asked[name] = self._client(name)
+            if self._asked[name] is None:
+                self._answers[name] = None
+            elif self._asked[name].service_is_ready():
+                answer = self._asked[name].call_async(GetParameters.Request(names=[WANTED]))
                 answer.add_done_callback(lambda answer, name=name: self._take(name, answer))
+
+    def _client(self, name: str) -> Any:
+        """Return who asks the node `name`; None where a SROS 2 policy does not let it."""
+        try:
+            return self._node.create_client(GetParameters, f"{name}/get_parameters")
+        except rclpy_implementation.RCLError:
+            return None
 
     def forget(self) -> None:
         """Drop what is known: a parameter may be another by the next time."""
-        for client in self._asked.values():
+        for client in filter(None, self._asked.values()):
             self._node.destroy_client(client)
         self._asked, self._answers = {}, {}
 

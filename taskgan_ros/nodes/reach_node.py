@@ -104,6 +104,7 @@ class ReachNode(LifecycleNode):
         self._scores: Scores | None = None
         self._activated_s = time.monotonic()  # or started
         self._arm_clock = ArmClock()
+        self._logged_s: dict[str, float] = {}  # when, by a notice in short
         self._image_stamp_s = -math.inf
         declare(self, ReachParameters, refuse=self._refuse_change, changed=self._change)
         self._lock = threading.Lock()
@@ -596,10 +597,12 @@ class ReachNode(LifecycleNode):
         self._diagnostics.publish(diagnostics_message(stamp, name, arm, level, text, values))
 
     def _shorts(self) -> list[str]:
-        """Log in full what a user should know although the node goes on; return it in short."""
-        notices = self._notices()
-        if text := "\n".join(notice.text for notice in notices if notice.text):
-            self.get_logger().warning(text, throttle_duration_sec=_REPEAT_S)
+        """Log in full what a user should know although the node goes on, each now and then; return it in short."""
+        notices, now_s = self._notices(), time.monotonic()
+        due = [n for n in notices if n.text and now_s - self._logged_s.get(n.short, -math.inf) >= _REPEAT_S]
+        if due:
+            self.get_logger().warning("\n".join(notice.text for notice in due))
+            self._logged_s |= {notice.short: now_s for notice in due}
         return [notice.short for notice in notices]
 
     def _notices(self) -> list[Notice]:
