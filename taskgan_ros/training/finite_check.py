@@ -35,7 +35,6 @@ _PASSING = frozenset(
         "Unsqueeze",
     ]
 )
-_BOUNDED = frozenset({"Clip", "Sigmoid", "Tanh"})  # finite whatever goes in
 
 
 def add_finite_check(model: ModelProto) -> ModelProto:
@@ -92,8 +91,7 @@ class _Check:
     def _hidden(self) -> list[str]:
         """Return the activations that go into operators which may hide that they are not finite."""
         names = [name for node in self._graph.node if not self._passes(node) for name in node.input]
-        bounded = {name for node in self._graph.node if node.op_type in _BOUNDED for name in node.output}
-        return [name for name in names if name in self._shapes and name not in bounded]
+        return [name for name in names if name in self._shapes]
 
     def _passes(self, node: NodeProto) -> bool:
         return node.op_type in _PASSING or (node.op_type == "Div" and node.input[1] in self._weights)

@@ -125,7 +125,6 @@ def test_an_activation_that_is_not_finite_is_seen_wherever_it_is(
 ) -> None:
     shapes = activations(graphs[POLICY])
     assert len(shapes) > 40
-    del shapes["clamp"]  # the last operator that could make another value finite has been passed
     policy = graphs[POLICY]
     assert [name for name, shape in shapes.items() if not is_seen(with_activation(policy, name, shape, value))] == []
 
