@@ -34,6 +34,9 @@ _FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2})  # Huffman codes: baseline, exten
 _OTHER_FRAMES: Final = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN: Final = 0xDA
 _COEFFICIENTS: Final = 64  # of a block
+# Webcams leave a few bytes behind the last block of pixels. More of them are pixels that a gap has put out of place.
+_LEFT_OVER: Final = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+_MAX_LEFT_OVER: Final = 8
 _LONGEST_NAME: Final = 40  # of a string that a message's sender chose, in a line of the log
 
 
@@ -92,11 +95,23 @@ def _decode_jpeg(file: bytes) -> Image:
         raise InputError(f"image: expected a whole JPEG, got {len(file)} bytes for {width}x{height} pixels")
     _check_scans(file)
     if colours == "Gray":
-        return simplejpeg.decode_jpeg(file, "GRAY")[..., 0]
+        return _decode_scans(file, "GRAY")[..., 0]
     if colours in ("CMYK", "YCCK"):
-        inks = simplejpeg.decode_jpeg(file, "CMYK").astype(np.uint16)  # of which 255 is none, as Adobe writes them
+        inks = _decode_scans(file, "CMYK").astype(np.uint16)  # of which 255 is none, as Adobe writes them
         return (inks[..., :3] * inks[..., 3:] // 255).astype(np.uint8)
-    return simplejpeg.decode_jpeg(file, "RGB")
+    return _decode_scans(file, "RGB")
+
+
+def _decode_scans(file: bytes, colours: str) -> Image:
+    """Return (H, W, C) of a JPEG without a gap."""
+    try:
+        return simplejpeg.decode_jpeg(file, colours)
+    except ValueError as error:
+        left_over = _LEFT_OVER.search(str(error))
+        if not left_over or int(left_over[1]) > _MAX_LEFT_OVER:
+            raise
+        end = file.rfind(_END["JPEG"])
+        return simplejpeg.decode_jpeg(file[: end - int(left_over[1])] + file[end:], colours)
 
 
 def _check_scans(file: bytes) -> None:

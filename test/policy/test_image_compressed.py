@@ -137,6 +137,17 @@ def test_a_camera_that_pads_its_files_is_understood() -> None:
     np.testing.assert_array_equal(padded.to_rgb(), read_compressed("", JPEG).to_rgb())
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_a_camera_that_leaves_a_few_bytes_behind_its_pixels_is_understood(mode: str) -> None:
+    jpeg = file(PICTURE, "JPEG", mode)
+    left_over = np.random.default_rng(0).integers(0, 255, 200, np.uint8).tobytes()
+    for count in range(1, 9):
+        image = read_compressed("", jpeg[:-2] + left_over[:count] + b"\xff\xd9" + bytes(count % 2))
+        np.testing.assert_array_equal(image.to_rgb(), read_compressed("", jpeg).to_rgb())
+    with pytest.raises(InputError, match="extraneous bytes before marker 0xd9"):
+        read_compressed("", jpeg[:-2] + left_over + b"\xff\xd9")
+
+
 def test_a_turned_camera_is_not_turned_back() -> None:
     exif = Pillow.Exif()
     exif[0x0112] = 6  # to be shown turned by 90 degrees
