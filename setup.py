@@ -17,6 +17,7 @@ RUN_TIME = [
     "pydantic>=2",
     "PyYAML",
     "rich",
+    "simplejpeg",  # tells a damaged JPEG, as neither OpenCV nor Pillow do
     "tqdm",
     "tyro",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import array
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import cv2
@@ -142,11 +142,11 @@ def _noise(rng: Rng) -> Image:
 # sensor_msgs/CompressedImage
 
 
-def _file(rng: Rng, extension: str) -> bytes:
-    height, width = _size(rng)
+def _file(rng: Rng, extension: str, options: Sequence[int] = (), size: tuple[int, int] | None = None) -> bytes:
+    height, width = size or _size(rng)
     small = rng.integers(0, 256, (height // 8 + 2, width // 8 + 2, 3), dtype=np.uint8)
     pixels = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
-    return cv2.imencode(extension, pixels)[1].tobytes()
+    return cv2.imencode(extension, pixels, options)[1].tobytes()
 
 
 def _compressed(data: bytes, format: str) -> CompressedImage:
@@ -172,10 +172,16 @@ def _truncated_png(rng: Rng) -> CompressedImage:
 
 
 def _gapped_jpeg(rng: Rng) -> CompressedImage:
-    """A JPEG that lacks the last part of its pixels, but has its end."""
-    file = _file(rng, ".jpg")
-    scan = file.index(b"\xff\xda") + 20
-    return _jpeg(file[: rng.integers(scan, scan + (len(file) - scan) // 2)] + b"\xff\xd9")
+    """A JPEG of any coding that lacks a fifth of its pixels or more, in the middle or to the end, but has its end.
+
+    A JPEG has no checksum: one that lacks a few bytes within a block is an image.
+    """
+    options = [cv2.IMWRITE_JPEG_PROGRESSIVE, int(rng.integers(2)), cv2.IMWRITE_JPEG_RST_INTERVAL, int(rng.integers(4))]
+    file = _file(rng, ".jpg", options, size=(int(rng.integers(48, 97)), int(rng.integers(48, 97))))
+    begin, end = file.index(b"\xff\xda") + 20, len(file) - 2
+    gap = int(rng.uniform(0.2, 0.9) * (end - begin))
+    start = end - gap if rng.random() < 0.5 else int(rng.integers(begin, end - gap))
+    return _jpeg(file[:start] + file[start + gap :])
 
 
 def _flipped(rng: Rng, file: bytes, end: int) -> bytes:

@@ -89,6 +89,13 @@ def _guard(arguments: Sequence[str]) -> None:
     add_guard(_parse(GuardConfig, arguments, "guard"))
 
 
+def _upgrade(arguments: Sequence[str]) -> None:
+    """Make a bundle of this version's format from an older one."""
+    from taskgan_ros.training.upgrade import UpgradeConfig, upgrade
+
+    upgrade(_parse(UpgradeConfig, arguments, "upgrade"))
+
+
 def _reproduce(arguments: Sequence[str]) -> int:
     """Rerun a study of the paper: its cells, tables and figures."""
     from taskgan_ros.experiments.reproduce import ReproduceConfig, reproduce
@@ -105,6 +112,7 @@ VERBS: dict[tuple[str, ...], Verb] = {
     ("refine",): _refine,
     ("export",): _export,
     ("guard",): _guard,
+    ("upgrade",): _upgrade,
     ("evaluate",): _evaluate,
     ("reproduce",): _reproduce,
 }

@@ -234,11 +234,9 @@ class ReachNode(LifecycleNode):
             is_held=self._is_held,
         )
         self._bundle_fov = bundle.camera_fov if wanted.camera_fov else 0.0
-        black = np.zeros((1, *bundle.card.image.shape, 3), np.uint8)
-        self._policy.act(black)  # the first inference is slow
-        if self._guard:  # one that loads need not run, and an arm that moves is no time to find out
-            self._guard.score(black[0], black[0], np.zeros(len(arm.joints)))
-            self._guard.forget()
+        self._policy.warm_up()
+        if self._guard:
+            self._guard.warm_up()
 
     def _load_guard(self, bundle: Bundle) -> Guard | None:
         if self._settings.guard == OFF:

@@ -29,6 +29,7 @@ GUARD = "guard.onnx"  # bundles from before there was one have none
 
 IMAGE, COMMAND, TRANSLATED = "image", "command", "translated"
 JOINT_POS, SCORES = "joint_pos", "scores"
+FINITE = "finite"  # of each image, whether every value between it and the other outputs is; `training/finite_check.py`
 UNITS = {"joint_velocities": "rad/s", "joint_angles": "rad"}
 
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"  # leads to no other folder
@@ -94,7 +95,7 @@ class BundleCard:
     """What `bundle.yaml` says.
 
     Attributes:
-        format: the layout of the folder.
+        format: the layout of the folder. Graphs of format 1 had no output `finite`.
         name: of the bundle, as `models/` has it.
         task: what the command is.
         arm: a shipped arm, or an arm file among `files`.
@@ -117,7 +118,7 @@ class BundleCard:
         guard: on `guard.onnx`, for a bundle that has one.
     """
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     name: Name
     task: Literal["joint_velocities", "joint_angles"]
     arm: str
@@ -137,6 +138,15 @@ class BundleCard:
     export_max_abs_diff: dict[str, NonNegative] = dataclasses.field(default_factory=dict)
     results: tuple[Result, ...] = ()
     guard: GuardCard | None = None
+
+    @pydantic.field_validator("format", mode="before")
+    @classmethod
+    def _graphs_tell_what_is_not_finite(cls, number: object) -> object:
+        if number == 1:
+            raise ValueError(
+                "expected 2, whose graphs tell when a value is not finite; `taskgan upgrade` makes it of 1"
+            )
+        return number
 
     @pydantic.field_validator("joint_names")
     @classmethod
@@ -212,7 +222,7 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
         got = "a file and no entry" if card.guard is None else "an entry and no file"
         raise InputError(f"{path / CARD}: expected {GUARD} among files and an entry guard, or neither, got {got}")
     for name, expected in card.files.items():
-        data = _read_verified(path / name, expected)
+        data = read_verified(path / name, expected)
         if name in (*GRAPHS, GUARD):
             _check_graph(path / name, read_signature(data, path / name), card)
     _part(path, card, "scene")
@@ -276,7 +286,12 @@ def _find(name_or_path: str | Path) -> Path:
     return path
 
 
-def _read_verified(path: Path, expected: str) -> bytes:
+def read_verified(path: Path, expected: str) -> bytes:
+    """Return the content of a bundle's file.
+
+    Raises:
+        InputError: its SHA-256 is not `expected`, or it cannot be read.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -301,15 +316,15 @@ def _signatures(card: BundleCard) -> dict[str, tuple[tuple[Tensor, ...], tuple[T
     """Return what each graph of a bundle takes and gives."""
     pixels, joints = ("N", *card.image.shape, 3), ("N", len(card.joint_names))
     image, translated = Tensor(IMAGE, "uint8", pixels), Tensor(TRANSLATED, "uint8", pixels)
-    command = Tensor(COMMAND, "float32", joints)
+    command, finite = Tensor(COMMAND, "float32", joints), Tensor(FINITE, "bool", ("N",))
     signatures: dict[str, tuple[tuple[Tensor, ...], tuple[Tensor, ...]]] = {
-        TRANSLATOR: ((image,), (translated,)),
-        TASK_MODEL: ((image,), (command,)),
-        POLICY: ((image,), (command, translated)),
+        TRANSLATOR: ((image,), (translated, finite)),
+        TASK_MODEL: ((image,), (command, finite)),
+        POLICY: ((image,), (command, translated, finite)),
     }
     if card.guard:
         judged = (image, translated, Tensor(JOINT_POS, "float32", joints))
-        signatures[GUARD] = (judged, (Tensor(SCORES, "float32", ("N", len(card.guard.scores))),))
+        signatures[GUARD] = (judged, (Tensor(SCORES, "float32", ("N", len(card.guard.scores))), finite))
     return signatures
 
 

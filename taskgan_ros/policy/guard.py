@@ -61,6 +61,7 @@ class Guard:
         if bundle.card.guard is None:
             raise InputError(f"{bundle.path}: expected a bundle with {GUARD}, got one without: `taskgan guard` adds it")
         self._names = bundle.card.guard.scores
+        self._size, self._joints = bundle.card.image.shape, len(bundle.arm.joints)
         self._driven = [bundle.arm.joint_names.index(name) for name in bundle.card.joint_names]
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1  # half a millisecond of one
@@ -84,6 +85,18 @@ class Guard:
         (scores,) = self._session.run([SCORES], inputs)
         values = dict(zip(self._names, scores[0].astype(float).tolist(), strict=True))
         return Scores({**values, FROZEN: np.inf if self._is_frozen(image, joint_pos) else 0.0})
+
+    def warm_up(self) -> None:
+        """Score a black image: a guard that loads need not run, and an arm that moves is no time to find out.
+
+        Raises:
+            InputError: a score is not finite.
+        """
+        black = np.zeros((*self._size, 3), np.uint8)
+        scores = self.score(black, black, np.zeros(self._joints))
+        self.forget()
+        if not np.isfinite(scores.worst):
+            raise InputError(f"{GUARD}: expected finite scores of a black image, got {scores.values}")
 
     def forget(self) -> None:
         """Compare the next image with none before it."""

@@ -6,10 +6,12 @@ import io
 import re
 import warnings
 from array import array
+from collections.abc import Iterator
 from typing import Final
 
 import cv2
 import numpy as np
+import simplejpeg
 from PIL import Image as Pillow
 
 from taskgan_ros.errors import InputError
@@ -20,17 +22,21 @@ from taskgan_ros.policy.images import ENCODINGS, Image, RawImage, check_size
 MAX_PIXELS: Final = 64_000_000
 
 # A block of samples takes a bit at least, and no more than 128 pixels share one. A file with fewer bytes than its claim
-# needs is refused before a second goes into decoding it.
+# needs is refused before a second goes into decoding it. Each scan of a progressive file takes as long as an image.
 _JPEG_PIXELS_A_BYTE: Final = 1024
+_MAX_JPEG_SCANS: Final = 32
 
 # How each kind begins and ends; cameras may pad what follows.
 _MAGIC: Final = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
 _END: Final = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
-_JPEG_SCAN: Final = b"\xff\xda"
-_JPEG_MARKER: Final = re.compile(rb"\xff+[^\x00\xff]")  # 0xff 0x00 is a byte of pixels
-_FILLER: Final = b"\xaa" * 64  # alternating bits are long codes of large values, whatever the code
-_LAST_FILLER: Final = 32 * _FILLER  # fills the blocks beyond the image's edge, that nobody sees, and goes on
-_RESTARTS: Final = b"".join(bytes([0xFF, 0xD0 + number]) + _LAST_FILLER for number in range(8))
+_JPEG_MARKER: Final = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # 0xff 0x00 is a byte of pixels, the others restarts
+_FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2})  # Huffman codes: baseline, extended and progressive
+_OTHER_FRAMES: Final = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SCAN: Final = 0xDA
+_COEFFICIENTS: Final = 64  # of a block
+# Webcams leave a few bytes behind the last block of pixels. More of them are pixels that a gap has put out of place.
+_LEFT_OVER: Final = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+_MAX_LEFT_OVER: Final = 8
 _LONGEST_NAME: Final = 40  # of a string that a message's sender chose, in a line of the log
 
 
@@ -70,7 +76,7 @@ def read_compressed(format: str, data: bytes | bytearray | memoryview | array[in
             pixels = _decode_jpeg(file) if kind == "JPEG" else _decode_png(file)
         except InputError:
             raise
-        except Exception as error:  # Pillow raises a dozen kinds, its decoders' own among them
+        except Exception as error:  # Pillow raises a dozen kinds, its decoders' own among them; simplejpeg ValueError
             raise InputError(f"image: expected a whole {kind}, got {len(file)} bytes: {error}") from error
     if pixels.ndim == 3:
         return RawImage(pixels, "rgb8")
@@ -83,41 +89,79 @@ def read_compressed(format: str, data: bytes | bytearray | memoryview | array[in
 
 def _decode_jpeg(file: bytes) -> Image:
     """Return (H, W, 3) RGB or (H, W) grey."""
-    image = _open(file, "JPEG")
-    if image.width * image.height > _JPEG_PIXELS_A_BYTE * len(file):
-        raise InputError(f"image: expected a whole JPEG, got {len(file)} bytes for {image.width}x{image.height} pixels")
-    pixels = _pixels(image)
-    if not np.array_equal(pixels, _pixels(_open(_refilled(file), "JPEG"))):
-        raise InputError(f"image: expected a whole JPEG, got {len(file)} bytes with a gap in the pixels")
-    return pixels
+    height, width, colours, _ = simplejpeg.decode_jpeg_header(file)
+    _check_pixels(height, width)
+    if height * width > _JPEG_PIXELS_A_BYTE * len(file):
+        raise InputError(f"image: expected a whole JPEG, got {len(file)} bytes for {width}x{height} pixels")
+    _check_scans(file)
+    if colours == "Gray":
+        return _decode_scans(file, "GRAY")[..., 0]
+    if colours in ("CMYK", "YCCK"):
+        inks = _decode_scans(file, "CMYK").astype(np.uint16)  # of which 255 is none, as Adobe writes them
+        return (inks[..., :3] * inks[..., 3:] // 255).astype(np.uint8)
+    return _decode_scans(file, "RGB")
 
 
-def _refilled(file: bytes) -> bytes:
-    """Return the JPEG with filler before each marker, where its pixels ought to be complete.
+def _decode_scans(file: bytes, colours: str) -> Image:
+    """Return (H, W, C) of a JPEG without a gap."""
+    try:
+        return simplejpeg.decode_jpeg(file, colours)
+    except ValueError as error:
+        left_over = _LEFT_OVER.search(str(error))
+        if not left_over or int(left_over[1]) > _MAX_LEFT_OVER:
+            raise
+        end = file.rfind(_END["JPEG"])
+        return simplejpeg.decode_jpeg(file[: end - int(left_over[1])] + file[end:], colours)
 
-    Where pixels lack there, libjpeg makes up grey ones, and neither OpenCV nor Pillow tells. Filler is skipped
-    where nothing lacks, and becomes other pixels where something does.
-    """
-    start, end = 2, file.rfind(_END["JPEG"])
-    while start < end and not file.startswith(_JPEG_SCAN, start):  # a thumbnail in a segment has scans of its own
-        is_segment = file[start] == 0xFF and file[start + 1] != 0xFF
-        start += 2 + int.from_bytes(file[start + 2 : start + 4], "big") if is_segment else 1
-    start += len(_JPEG_SCAN)
-    scans = _JPEG_MARKER.sub(_FILLER + rb"\g<0>", file[start:end].rstrip(b"\xff"))
-    return file[:start] + scans + _LAST_FILLER + _RESTARTS + file[end:]
+
+def _check_scans(file: bytes) -> None:
+    """Refuse a JPEG without some of its scans, which libjpeg takes for one whose rest is still to come."""
+    missing, scans = np.ones((0, _COEFFICIENTS), bool), 0
+    components: list[int] = []
+    for marker, segment in _segments(file):
+        if marker in _OTHER_FRAMES:
+            raise InputError(f"image: expected a baseline or progressive JPEG, got the frame type 0x{marker:x}")
+        if marker in _FRAMES:
+            components = list(segment[6::3])
+            missing = np.ones((len(components), _COEFFICIENTS), bool)
+        if marker == _SCAN:
+            scans += 1
+            first, last, bits = segment[-3:]
+            for name in segment[1:-3:2]:
+                missing[components.index(name), first : last + 1] = bits & 0x0F  # low bits that a later scan has
+    if missing.any() or not scans:
+        raise InputError(f"image: expected a whole JPEG, got {len(file)} bytes without some of its scans")
+    if scans > _MAX_JPEG_SCANS:
+        raise InputError(f"image: expected a JPEG of at most {_MAX_JPEG_SCANS} scans, got {scans}")
+
+
+def _segments(file: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the marker and the content of each segment of a JPEG, without the pixels."""
+    at = len(_END["JPEG"])
+    while match := _JPEG_MARKER.search(file, at):
+        marker, at = match[1][0], match.end()
+        if marker == _END["JPEG"][1]:
+            return
+        size = int.from_bytes(file[at : at + 2], "big")
+        yield marker, file[at + 2 : at + size]
+        at += size
 
 
 def _decode_png(file: bytes) -> Image:
     """Return (H, W, 3) RGB or (H, W) grey."""
-    _open(file, "PNG").verify()  # checksums, which loading skips; no image can be loaded after it
-    return _pixels(_open(file, "PNG"))
+    _open_png(file).verify()  # checksums, which loading skips; no image can be loaded after it
+    return _pixels(_open_png(file))
 
 
-def _open(file: bytes, kind: str) -> Pillow.Image:
-    image = Pillow.open(io.BytesIO(file), formats=(kind,))
-    if image.width * image.height > MAX_PIXELS:
-        raise InputError(f"image: expected at most {MAX_PIXELS} pixels, got {image.width}x{image.height}")
+def _open_png(file: bytes) -> Pillow.Image:
+    image = Pillow.open(io.BytesIO(file), formats=("PNG",))
+    _check_pixels(image.height, image.width)
     return image
+
+
+def _check_pixels(height: int, width: int) -> None:
+    if height * width > MAX_PIXELS:
+        raise InputError(f"image: expected at most {MAX_PIXELS} pixels, got {width}x{height}")
 
 
 def _pixels(image: Pillow.Image) -> Image:

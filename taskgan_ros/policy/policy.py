@@ -19,14 +19,16 @@ CPU = "CPUExecutionProvider"
 
 Options = Mapping[str, Mapping[str, str]]  # of each provider, the preferred first
 
+_GREY = 128  # no bound of a pixel's range, where networks may be at one of theirs
+
 
 @dataclass(frozen=True)
 class Prediction:
     """What the policy makes of N images.
 
     Attributes:
-        commands: (N, J) in the card's `units` and order of `joint_names`, exactly as the network gave them:
-            not limited, and not finite if the network failed.
+        commands: (N, J) in the card's `units` and order of `joint_names`, exactly as the network gave them: not
+            limited, and NaN for an image if any value between it and its command was not finite.
         translated: (N, H, W, 3) uint8 RGB, F(image); None unless asked for.
     """
 
@@ -83,6 +85,20 @@ class Policy:
     def providers(self) -> tuple[str, ...]:
         """The execution providers in use, the preferred first."""
         return tuple(self._session.get_providers())
+
+    def warm_up(self) -> None:
+        """Take the first inference, which is slow, on a grey image.
+
+        Raises:
+            InputError: its command is not finite.
+        """
+        grey = np.full((1, *self.card.image.shape, 3), _GREY, np.uint8)
+        commands = self.act(grey).commands
+        if not np.isfinite(commands).all():
+            raise InputError(
+                f"bundle {self.card.name}: expected weights and activations that are finite on {self.providers[0]}, "
+                f"got the command {commands[0].tolist()} from a grey image"
+            )
 
     def act(self, images: NDArray[np.uint8], want_translated: bool = False) -> Prediction:
         """Return the commands for `images`, and on demand what the translator made of them.

@@ -22,6 +22,7 @@ from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, loa
 from taskgan_ros.errors import InputError, OutputExistsError
 from taskgan_ros.policy.bundle import (
     COMMAND,
+    FINITE,
     GUARD,
     IMAGE,
     NAME,
@@ -180,7 +181,10 @@ def _compare(name: str, data: bytes, graph: nn.Module, images: Tensor, outputs: 
         expected = graph(images)
     expected = expected if isinstance(expected, tuple) else (expected,)
     differences = {}
-    for output, actual, reference in zip(outputs, session.run(outputs, {IMAGE: images.numpy()}), expected, strict=True):
+    finite, *given = session.run([FINITE, *outputs], {IMAGE: images.numpy()})
+    if not finite.all():
+        raise InputError(f"{name}: expected finite weights and activations, got others on {np.sum(~finite)} images")
+    for output, actual, reference in zip(outputs, given, expected, strict=True):
         difference = np.abs(actual.astype(np.float64) - reference.numpy().astype(np.float64))
         wrong = (difference > 0).mean() > _MAX_SHARE_OF_OTHER_BYTES or difference.max() > 1
         if wrong if output == TRANSLATED else difference.max() > _MAX_COMMAND_DIFFERENCE:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from taskgan_ros.data.dataset import Dataset, check_compatible, load_dataset
 from taskgan_ros.errors import InputError, OutputExistsError
 from taskgan_ros.policy.bundle import (
+    FINITE,
     GUARD,
     IMAGE,
     JOINT_POS,
@@ -311,7 +312,10 @@ def _translator(graph: bytes) -> Translate:
         chunks = []
         with progress_bar("guard: translations", len(images), "images") as advance:
             for k in range(0, len(images), _BATCH):
-                chunks.append(session.run([TRANSLATED], {IMAGE: images[k : k + _BATCH]})[0])
+                translated, finite = session.run([TRANSLATED, FINITE], {IMAGE: images[k : k + _BATCH]})
+                if not finite.all():
+                    raise InputError(f"{TRANSLATOR}: expected finite values, got others on {np.sum(~finite)} images")
+                chunks.append(translated)
                 advance(len(chunks[-1]))
         return np.concatenate(chunks)
 

@@ -12,11 +12,13 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from taskgan_ros.training.finite_check import add_finite_check
+
 OPSET = 18
 
 
 def to_onnx(graph: nn.Module, example: Sequence[Tensor], inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
-    """Return `graph` as an ONNX model whose inputs' first dimension is free.
+    """Return `graph` as an ONNX model whose inputs' first dimension is free, with the output `finite` beside its own.
 
     Args:
         graph: takes tensors with a batch dimension.
@@ -41,7 +43,7 @@ def to_onnx(graph: nn.Module, example: Sequence[Tensor], inputs: Sequence[str], 
             output_names=list(outputs),
             dynamic_shapes=tuple({0: batch} for _ in example),
         )
-        return _without_traces(onnx.load(path))
+        return _without_traces(add_finite_check(onnx.load(path)))
 
 
 def _without_traces(model: onnx.ModelProto) -> bytes:

@@ -26,12 +26,13 @@ TEXT = """
 <ir_version: 8, opset_import: ["" : {opset}]>
 tiny ({image} image) => ({outputs}) {{
     pixels = Cast<to = 1>(image)
-    white = Constant<value = float {{255.0}}>()
+    white = Constant<value = float {{{white}}}>()
     inverted = {translate}
     inverted_bytes = Cast<to = 2>(inverted)
     translated = Identity(inverted_bytes)
     axes = Constant<value = int64[2] {{1, 2}}>()
-    mean = ReduceMean<keepdims = 0>(inverted, axes)
+    levels = Cast<to = 1>(translated)
+    mean = ReduceMean<keepdims = 0>(levels, axes)
     weights = Constant<value = float[3, 2] {{{weights}}}>()
     product = MatMul(mean, weights)
     scale = Constant<value = float {{{scale}}}>()
@@ -44,6 +45,7 @@ tiny ({image} image) => ({outputs}) {{
 def graph() -> Graph:
     """Return a function that gives a tiny graph as bytes, its type strings and names open to mistakes."""
     onnx = pytest.importorskip("onnx", reason="the `training` extra is needed to make ONNX graphs")
+    from taskgan_ros.training.finite_check import add_finite_check
 
     def make(
         *,
@@ -52,6 +54,7 @@ def graph() -> Graph:
         image: str = "uint8[N, 6, 8, 3]",
         opset: int = 18,
         scale: str = "1.0",
+        white: str = "255.0",
     ) -> bytes:
         named = {text.split()[-1] for text in outputs.split(", ") if " " in text.strip()}
         text = TEXT.format(
@@ -62,8 +65,9 @@ def graph() -> Graph:
             command="speed" if "speed" in named else "command",
             weights=", ".join(str(value) for value in WEIGHTS.ravel()),
             scale=scale,
+            white=white,
         )
-        model: bytes = onnx.parser.parse_model(text).SerializeToString()
+        model: bytes = add_finite_check(onnx.parser.parse_model(text)).SerializeToString()
         return model
 
     return make

@@ -95,7 +95,11 @@ def test_a_card_without_a_graph_is_refused(bundle_dir: Path, edit_card: EditCard
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"format": 2}, "format: Input should be 1, got 2"),
+        (
+            {"format": 1},
+            "format: Value error, expected 2, whose graphs tell when a value is not finite; `taskgan upgrade`",
+        ),
+        ({"format": 3}, "format: Input should be 2, got 3"),
         ({"units": "rad"}, "units: Value error, expected rad/s for the task joint_velocities, got 'rad'"),
         ({"task": "joint_angles"}, "units: Value error, expected rad for the task joint_angles, got 'rad/s'"),
         ({"task": "grasp"}, "task: Input should be 'joint_velocities' or 'joint_angles', got 'grasp'"),
@@ -172,7 +176,9 @@ def test_a_graph_of_another_image_size_is_refused(bundle_dir: Path, edit_card: E
 
 def test_a_graph_with_another_number_of_outputs_is_refused(bundle_dir: Path, edit_card: EditCard) -> None:
     edit_card(bundle_dir, joint_names=[f"m1n6s200_joint_{n}" for n in (1, 2, 3)], label_scale=[1, 1, 1])
-    message = "expected outputs command: float32 [N, 3], got command: float32 [N, 2]"
+    message = (
+        "expected outputs command: float32 [N, 3]; finite: bool [N], got command: float32 [N, 2]; finite: bool [N]"
+    )
     assert refusal(bundle_dir).endswith(f"task_model.onnx: {message}")
 
 
@@ -189,11 +195,11 @@ def test_a_graph_with_another_number_of_outputs_is_refused(bundle_dir: Path, edi
         ),
         (
             {"outputs": "float[N, 2] speed, uint8[N, 6, 8, 3] translated"},
-            "expected outputs command: float32 [N, 2]; translated: uint8 [N, 6, 8, 3], got speed: float32",
+            "expected outputs command: float32 [N, 2]; translated: uint8 [N, 6, 8, 3]; finite: bool [N], got speed: ",
         ),
         (
             {"outputs": "float[N, 2] command"},
-            "expected outputs command: float32 [N, 2]; translated: uint8 [N, 6, 8, 3], got command: float32",
+            "expected outputs command: float32 [N, 2]; translated: uint8 [N, 6, 8, 3]; finite: bool [N], got command: ",
         ),
         ({"opset": 20}, "expected opset 18, as bundle.yaml says, got 20"),
     ],

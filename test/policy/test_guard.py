@@ -25,7 +25,7 @@ TEXT = """
 guard (uint8[N, 6, 8, 3] image, uint8[N, 6, 8, 3] translated, float[N, 2] joint_pos) => ({output}) {{
     pixels = Cast<to = 1>(image)
     plain = Cast<to = 1>(translated)
-    hundred = Constant<value = float {{100.0}}>()
+    hundred = Constant<value = float {{{hundred}}}>()
     axes = Constant<value = int64[3] {{1, 2, 3}}>()
     mean = ReduceMean<keepdims = 0>(pixels, axes)
     camera = Div(mean, hundred)
@@ -42,9 +42,13 @@ guard (uint8[N, 6, 8, 3] image, uint8[N, 6, 8, 3] translated, float[N, 2] joint_
 GUARD_CARD = {"scores": ["camera", "pose"], "quantile": 0.999, "images": 9, "held_out": True, "quantiles": {}}
 
 
-def guard_graph(output: str = "float[N, 2] scores") -> bytes:
+def guard_graph(output: str = "float[N, 2] scores", hundred: str = "100.0") -> bytes:
     onnx = pytest.importorskip("onnx", reason="the `training` extra is needed to make ONNX graphs")
-    data: bytes = onnx.parser.parse_model(TEXT.format(output=output)).SerializeToString()
+    from taskgan_ros.training.finite_check import add_finite_check
+
+    data: bytes = add_finite_check(
+        onnx.parser.parse_model(TEXT.format(output=output, hundred=hundred))
+    ).SerializeToString()
     return data
 
 
@@ -92,6 +96,17 @@ def test_what_is_above_the_tolerance_or_no_number_is_objected_to(values: dict[st
     is_bad = is_bad or -math.inf in values.values()  # no distance is
     assert bool(scores.objection(tolerance)) == is_bad
     assert (scores.worst > tolerance) == is_bad
+
+
+def test_a_guard_that_gives_no_number_is_refused_when_it_warms_up(
+    guarded: Bundle, tmp_path: Path, graphs: dict[str, bytes]
+) -> None:
+    guard = Guard(guarded)
+    guard.warm_up()
+    assert guard.score(plain(0), plain(0), np.ones(6)).values["frozen"] == 0, "what warmed it up is no image before"
+    files = {**graphs, GUARD: guard_graph(hundred="nan")}
+    with pytest.raises(InputError, match=r"guard\.onnx: expected finite scores of a black image, got {'camera': nan, "):
+        Guard(write_bundle(tmp_path / "nan", guarded.card, files, "")).warm_up()
 
 
 def test_a_bundle_without_a_guard_says_how_to_get_one(bundle_dir: Path) -> None:

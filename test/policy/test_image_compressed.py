@@ -2,17 +2,21 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import resource
 import tracemalloc
 import warnings
 import zlib
 from array import array
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
@@ -47,6 +51,24 @@ def jpeg_claiming(height: int, width: int, **options: Any) -> bytes:
 
 JPEG, PNG = file(PICTURE, "JPEG", quality=95), file(PICTURE, "PNG")
 PROGRESSIVE = file(PICTURE, "JPEG", progressive=True)
+FRAME = JPEG.index(b"\xff\xc0")
+CODINGS: dict[str, dict[str, Any]] = {
+    "baseline": {},
+    "no subsampling": {"subsampling": 0},
+    "half subsampling": {"subsampling": 1},
+    "restarts within rows": {"restart_marker_blocks": 2},
+    "restarts at rows": {"restart_marker_rows": 1},
+    "progressive": {"progressive": True},
+    "progressive with restarts": {"progressive": True, "restart_marker_rows": 1},
+}
+
+
+def scans_of(jpeg: bytes) -> list[bytes]:
+    """Return a JPEG's scans, each with the tables before it, but for the first."""
+    starts = [match.start() for match in re.finditer(rb"\xff\xda", jpeg)]
+    tables = [jpeg.rfind(b"\xff\xc4", end, start) for end, start in pairwise(starts)]
+    bounds = [starts[0], *(table if table > 0 else start for table, start in zip(tables, starts[1:], strict=True))]
+    return [jpeg[start:end] for start, end in zip(bounds, [*bounds[1:], len(jpeg) - 2], strict=True)]
 
 
 @pytest.mark.parametrize("format", ["png", "rgb8; png compressed bgr8", "bgr8; jpeg compressed bgr8", "", "?;;\0"])
@@ -115,6 +137,17 @@ def test_a_camera_that_pads_its_files_is_understood() -> None:
     np.testing.assert_array_equal(padded.to_rgb(), read_compressed("", JPEG).to_rgb())
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_a_camera_that_leaves_a_few_bytes_behind_its_pixels_is_understood(mode: str) -> None:
+    jpeg = file(PICTURE, "JPEG", mode)
+    left_over = np.random.default_rng(0).integers(0, 255, 200, np.uint8).tobytes()
+    for count in range(1, 9):
+        image = read_compressed("", jpeg[:-2] + left_over[:count] + b"\xff\xd9" + bytes(count % 2))
+        np.testing.assert_array_equal(image.to_rgb(), read_compressed("", jpeg).to_rgb())
+    with pytest.raises(InputError, match="extraneous bytes before marker 0xd9"):
+        read_compressed("", jpeg[:-2] + left_over + b"\xff\xd9")
+
+
 def test_a_turned_camera_is_not_turned_back() -> None:
     exif = Pillow.Exif()
     exif[0x0112] = 6  # to be shown turned by 90 degrees
@@ -131,16 +164,46 @@ def test_a_truncated_file_is_refused_wherever_it_ends(name: str, data: bytes) ->
             read_compressed("", data[:length])
 
 
-@pytest.mark.parametrize("options", [{}, {"restart_marker_blocks": 2}, {"restart_marker_rows": 1}])
-def test_a_truncated_jpeg_is_refused_although_its_end_was_put_behind_it(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("grey", [False, True])
+def test_a_truncated_jpeg_is_refused_although_its_end_was_put_behind_it(coding: str, grey: bool) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
     for pixels in (PICTURE, noise):
-        jpeg = file(pixels, "JPEG", **options)
+        jpeg = file(pixels[..., 0] if grey else pixels, "JPEG", **CODINGS[coding])
         scan = jpeg.index(b"\xff\xda") + 14
         for length in range(scan, len(jpeg) - 4, 5):
             with pytest.raises(InputError, match="image: expected a whole JPEG"):
                 read_compressed("jpeg", jpeg[:length] + b"\xff\xd9")
         assert read_compressed("jpeg", jpeg).encoding == "rgb8"
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(sorted(CODINGS)), st.booleans(), st.integers(0, 2**16), st.floats(0, 1), st.floats(0.2, 0.9)
+)  # fmt: skip
+def test_a_jpeg_with_a_gap_is_refused(coding: str, grey: bool, seed: int, where: float, share: float) -> None:
+    """A gap of a few bytes within one block of pixels can leave a sound file, for a JPEG has no checksum."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 256, (8, 10, 3), np.uint8)
+    pixels = cv2.resize(small, (64 + seed % 32, 48 + seed % 48), interpolation=cv2.INTER_LINEAR)
+    jpeg = file(pixels[..., 0] if grey else pixels, "JPEG", **CODINGS[coding])
+    begin, end = jpeg.index(b"\xff\xda") + 14, len(jpeg) - 2
+    gap = round(share * (end - begin))
+    start = begin + round(where * (end - begin - gap))
+    with pytest.raises(InputError, match="image: expected a"):
+        read_compressed("jpeg", jpeg[:start] + jpeg[start + gap :])
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_progressive_jpeg_that_lacks_a_scan_is_refused(mode: str) -> None:
+    jpeg = file(PICTURE, "JPEG", mode, progressive=True)
+    scans = scans_of(jpeg)
+    head = jpeg[: jpeg.index(scans[0])]
+    assert len(scans) > 5
+    assert read_compressed("jpeg", head + b"".join(scans) + b"\xff\xd9").encoding == "rgb8"
+    for k in range(len(scans)):
+        with pytest.raises(InputError, match="image: expected a whole JPEG"):
+            read_compressed("jpeg", head + b"".join(scans[:k] + scans[k + 1 :]) + b"\xff\xd9")
 
 
 def test_a_truncated_jpeg_is_refused_where_it_ends_in_blocks_beyond_its_edge() -> None:
@@ -179,7 +242,15 @@ REFUSED = {
     "a large PNG": ("", png_claiming(8001, 8000), f"expected at most {MAX_PIXELS} pixels, got 8000x8001"),
     "a huge PNG": ("", png_claiming(2**31 - 1, 2**31 - 1), "expected a whole PNG, got .*"),
     "a large JPEG": ("", jpeg_claiming(8001, 8000), f"expected at most {MAX_PIXELS} pixels, got 8000x8001"),
-    "a huge JPEG": ("", jpeg_claiming(65500, 65500), "expected a whole JPEG, got .*"),
+    "a huge JPEG": ("", jpeg_claiming(65500, 65500), f"expected at most {MAX_PIXELS} pixels, got 65500x65500"),
+    "a JPEG of 12 bits": (
+        "",
+        JPEG[: FRAME + 4] + b"\x0c" + JPEG[FRAME + 5 :],
+        "expected a whole JPEG, .* precision 12",
+    ),
+    "an arithmetic JPEG": ("", JPEG[:FRAME] + b"\xff\xc9" + JPEG[FRAME + 2 :], "or progressive JPEG, .* type 0xc9"),
+    "a lossless JPEG": ("", JPEG[:FRAME] + b"\xff\xc3" + JPEG[FRAME + 2 :], "or progressive JPEG, .* type 0xc3"),
+    "a JPEG of many scans": ("", PROGRESSIVE[:-2] + 32 * scans_of(PROGRESSIVE)[-1] + b"\xff\xd9", "at most 32 scans"),
     "a flat PNG": ("", png_claiming(0, 64), "image: expected"),
     "a flat JPEG": ("", jpeg_claiming(48, 0), "image: expected"),
     "a tiny mosaic": ("bayer_rggb8; png compressed ", file(GREY[:2], "PNG"), "at least 3x3 pixels in bayer_rggb8"),

@@ -60,7 +60,25 @@ def test_a_network_that_fails_is_not_hidden(
     tmp_path: Path, card: BundleCard, graphs: dict[str, bytes], graph: Callable[..., bytes], images: Images
 ) -> None:
     bundle = write_bundle(tmp_path / "nan", card, {**graphs, POLICY: graph(scale="nan")}, "")
-    assert np.isnan(Policy(bundle).act(images).commands).all()
+    policy = Policy(bundle)
+    assert np.isnan(policy.act(images).commands).all()
+    with pytest.raises(
+        InputError, match=r"tiny: expected weights and .* finite on CPU.*, got the command \[nan, nan\]"
+    ):
+        policy.warm_up()
+
+
+def test_a_translation_that_bytes_would_hide_is_not(
+    tmp_path: Path, card: BundleCard, graphs: dict[str, bytes], graph: Callable[..., bytes], images: Images
+) -> None:
+    bundle = write_bundle(tmp_path / "nan", card, {**graphs, POLICY: graph(white="nan")}, "")
+    prediction = Policy(bundle).act(images, want_translated=True)
+    assert np.isnan(prediction.commands).all()  # although f_X took the bytes, which are what the cast made of NaN
+
+
+def test_sound_networks_warm_up(bundle_dir: Path) -> None:
+    for translate in (True, False):
+        Policy(load_bundle(bundle_dir), translate=translate).warm_up()
 
 
 @pytest.mark.parametrize(

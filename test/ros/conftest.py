@@ -111,13 +111,14 @@ GUARD_CARD = {"scores": ["camera", "pose"], "quantile": 0.999, "images": 9, "hel
 def make_bundle(tmp_path: Path) -> Callable[..., Path]:
     """Return a function that writes a tiny bundle; `products` of 1000x1000 matrices make it slow."""
     onnx = pytest.importorskip("onnx", reason="the `training` extra is needed to make ONNX graphs")
+    from taskgan_ros.training.finite_check import add_finite_check
 
     def graph(outputs: str, products: int, velocity: Sequence[float]) -> bytes:
         n = 1000
         work = [f"work{k + 1} = MatMul(work{k}, work0)" for k in range(products)]
         numbers = ", ".join(map(str, velocity))
         text = GRAPH.format(outputs=outputs, n=n, k=products, velocity=numbers, work="\n    ".join(work))
-        data: bytes = onnx.parser.parse_model(text).SerializeToString()
+        data: bytes = add_finite_check(onnx.parser.parse_model(text)).SerializeToString()
         return data
 
     def make(
@@ -136,7 +137,7 @@ def make_bundle(tmp_path: Path) -> Callable[..., Path]:
         if guard:
             card["guard"] = GUARD_CARD
             text = GUARD_GRAPH.replace("int64 {0}", f"int64 {{{guard_joint}}}")
-            files[GUARD] = onnx.parser.parse_model(text).SerializeToString()
+            files[GUARD] = add_finite_check(onnx.parser.parse_model(text)).SerializeToString()
         return write_bundle(tmp_path / name, build(BundleCard, card, origin="test"), files, "# Tiny\n").path
 
     return make

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import signal
 import time
 from array import array
@@ -375,8 +376,11 @@ def test_holds_for_good_when_the_model_fails(lab: Lab, make_bundle: MakeBundle, 
     assert "Traceback" not in process.text
 
 
-def test_holds_for_good_when_the_model_returns_nan(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
-    process = lab.start_reach(make_bundle())
+@pytest.mark.parametrize("guard", ["stop", "warn"])
+def test_holds_for_good_when_the_model_returns_nan(
+    lab: Lab, make_bundle: MakeBundle, wait_until: Wait, guard: str
+) -> None:
+    process = lab.start_reach(make_bundle(guard=True), guard=guard)
     lab.feed_joint_states()
     lab.feed_images()
     lab.until_commanded()
@@ -574,6 +578,15 @@ def test_a_bundle_that_does_not_fit_leaves_it_unconfigured_with_the_reason(
     assert lab.state == "inactive"
     assert "clean up first" in lab.set_parameter("bundle", "another")
     assert "Traceback" not in process.text
+
+
+def test_a_bundle_whose_numbers_are_not_finite_is_refused_before_the_arm_moves(
+    lab: Lab, make_bundle: MakeBundle
+) -> None:
+    process = lab.start("reach_node", bundle=make_bundle(velocity=(0.1, math.nan, 0.1)), guard="warn")
+    assert not lab.change("configure")
+    expected = "cannot configure: bundle tiny: expected weights and activations that are finite on CPUExecutionProvider"
+    assert expected in process.text
 
 
 def test_a_provider_that_does_not_start_is_an_error(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:

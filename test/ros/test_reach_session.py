@@ -104,11 +104,14 @@ def session(tmp_path: Path) -> Iterator[Callable[..., Session]]:
 def make_bundle(tmp_path: Path) -> MakeBundle:
     """Return a function that writes a tiny bundle, whose scene has short episodes; it works, or fails at work."""
     onnx = pytest.importorskip("onnx", reason="the `training` extra is needed to make ONNX graphs")
+    from taskgan_ros.training.finite_check import add_finite_check
+
     scene = yaml.safe_load(resolve("scenes", "reach").read_text())
     (tmp_path / "short.yaml").write_text(yaml.safe_dump({**scene, "steps": STEPS}))
 
     def graph(outputs: str, index: int) -> bytes:
-        data: bytes = onnx.parser.parse_model(GRAPH.format(outputs=outputs, index=index)).SerializeToString()
+        text = GRAPH.format(outputs=outputs, index=index)
+        data: bytes = add_finite_check(onnx.parser.parse_model(text)).SerializeToString()
         return data
 
     def make(*, works: bool = True) -> Path:

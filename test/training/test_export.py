@@ -14,12 +14,13 @@ import onnxruntime
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 
 import taskgan_ros
 from taskgan_ros import cli
 from taskgan_ros.config import resolve
 from taskgan_ros.data.dataset import load_dataset
-from taskgan_ros.policy.bundle import GRAPHS, TASK_MODEL, TRANSLATOR, load_bundle
+from taskgan_ros.policy.bundle import COMMAND, GRAPHS, TASK_MODEL, TRANSLATED, TRANSLATOR, load_bundle
 from taskgan_ros.policy.policy import Policy
 from taskgan_ros.sim.scene import load_scene
 from taskgan_ros.training.networks import to_network, to_uint8
@@ -81,8 +82,8 @@ def test_one_image_gives_what_it_gives_in_a_batch(bundle: Path, target: Path) ->
 def test_the_fused_graph_is_the_two_others_in_a_row(bundle: Path, target: Path) -> None:
     images = load_dataset(target).images[:8]
     sessions = {name: onnxruntime.InferenceSession(bundle / name) for name in (TRANSLATOR, TASK_MODEL)}
-    (translated,) = sessions[TRANSLATOR].run(None, {"image": images})
-    (command,) = sessions[TASK_MODEL].run(None, {"image": translated})
+    (translated,) = sessions[TRANSLATOR].run([TRANSLATED], {"image": images})
+    (command,) = sessions[TASK_MODEL].run([COMMAND], {"image": translated})
     fused = Policy(load_bundle(bundle)).act(images, want_translated=True)
     assert fused.translated is not None
     np.testing.assert_array_equal(fused.translated, translated)
@@ -192,6 +193,20 @@ def test_nothing_of_the_machine_is_in_the_graphs(bundle: Path) -> None:
         data = (bundle / name).read_bytes()
         for trace in (str(Path(taskgan_ros.__file__).parent), str(Path(torch.__file__).parent), "export.py"):
             assert trace.encode() not in data
+
+
+def test_networks_that_are_not_finite_are_refused(
+    export: Export, task_model_run: Path, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoilt = tmp_path / "spoilt"
+    shutil.copytree(task_model_run, spoilt)
+    (weights,) = spoilt.glob("*.safetensors")
+    tensors = load_file(weights)
+    tensors["extractor.2.weight"][0, 0, 0, 0] = -torch.inf  # of which a ReLU makes 0
+    save_file(tensors, weights)
+    assert export("--task-model", spoilt) == 2
+    assert refused(capsys) == "task_model.onnx: expected finite weights and activations, got others on 32 images"
+    assert list(out.parent.iterdir()) == []
 
 
 def test_an_interrupted_export_leaves_nothing(

@@ -1,0 +1,88 @@
+"""A bundle of format 1 as one of format 2: its graphs tell when a value is not finite, its weights stay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from taskgan_ros.config import build, read_yaml
+from taskgan_ros.errors import InputError, OutputExistsError
+from taskgan_ros.policy.bundle import (
+    CARD,
+    GRAPHS,
+    GUARD,
+    IMAGE,
+    JOINT_POS,
+    README,
+    TRANSLATED,
+    Bundle,
+    BundleCard,
+    read_verified,
+    write_bundle,
+)
+from taskgan_ros.progress import print_line
+from taskgan_ros.training.finite_check import add_finite_check
+
+_CHECKED_IMAGES = 8
+
+
+@dataclass(frozen=True)
+class UpgradeConfig:
+    """Make a bundle of this version's format from an older one."""
+
+    bundle: Path
+    """The folder of the older bundle; it stays as it is."""
+    out: Path
+    """Folder for the new one; must not exist."""
+
+
+def upgrade(config: UpgradeConfig) -> Bundle:
+    """Write the new bundle and return it.
+
+    Raises:
+        InputError: no bundle of format 1, a damaged one, an output that exists, or a graph that gives something else.
+    """
+    if config.out.exists():
+        raise OutputExistsError(config.out)
+    path = config.bundle
+    values = read_yaml(path / CARD)
+    found = values.get("format") if isinstance(values, dict) else values
+    if found != 1:
+        raise InputError(f"{path / CARD}: expected format 1, got {found!r}")
+    card = build(BundleCard, {**values, "format": 2}, str(path / CARD))
+    files = {name: read_verified(path / name, sha256) for name, sha256 in card.files.items()}
+    graphs = {name: _with_check(path / name, files[name], card) for name in (*GRAPHS, GUARD) if name in files}
+    pictures = {picture.name: picture.read_bytes() for picture in sorted(path.glob("*.png"))}
+    bundle = write_bundle(config.out, card, files | graphs, (path / README).read_text(encoding="utf-8"), pictures)
+    print_line(f"{config.out}: format 2; the graphs give what those of {path} give, and say when a value is not finite")
+    return bundle
+
+
+def _with_check(path: Path, data: bytes, card: BundleCard) -> bytes:
+    """Return the graph with the output `finite`, if it gives on noise what it gave before, to the last bit."""
+    try:
+        new: bytes = add_finite_check(onnx.load_from_string(data)).SerializeToString(deterministic=True)
+        before, after = (_run(graph, card) for graph in (data, new))
+    except Exception as error:  # onnx and onnxruntime have no base class of errors
+        raise InputError(f"{path}: expected a graph of `taskgan export`, got: {error}") from error
+    changed = [name for name, value in before.items() if not np.array_equal(value, after[name])]
+    if changed:
+        raise InputError(f"{path}: expected finite {changed}, the same with the check and without, got others")
+    return new
+
+
+def _run(graph: bytes, card: BundleCard) -> dict[str, Any]:
+    """Return what a graph gives on noise, by output."""
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (_CHECKED_IMAGES, *card.image.shape, 3), np.uint8)
+    joint_pos = rng.uniform(-np.pi, np.pi, (_CHECKED_IMAGES, len(card.joint_names))).astype(np.float32)
+    inputs = {IMAGE: images, TRANSLATED: images[::-1], JOINT_POS: joint_pos}
+    names = [output.name for output in session.get_outputs()]
+    outputs = session.run(names, {each.name: inputs[each.name] for each in session.get_inputs()})
+    return dict(zip(names, outputs, strict=True))
