@@ -201,7 +201,8 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
 
     Raises:
         InputError: no such bundle; or its card, a file's hash, a graph's opset, inputs or outputs, or the
-            joint names do not fit. The message says where, what was expected and what was found.
+            joint names do not fit; or its own arm or scene is no such file. The message says where, what was expected
+            and what was found.
     """
     path = _find(name_or_path)
     card = load(BundleCard, path / CARD)
@@ -215,7 +216,9 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
         data = _read_verified(path / name, expected)
         if name in (*GRAPHS, GUARD):
             _check_graph(path / name, read_signature(data, path / name), card)
-    _part(path, card, "scene")
+    scene = _part(path, card, "scene")
+    if card.scene in card.files:
+        read_yaml(Path(scene))
     return Bundle(path, card, _load_arm(path, card))
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import resource
 import shlex
 import shutil
@@ -141,6 +142,22 @@ def test_an_arm_and_a_scene_in_the_bundle_are_found_and_verified(
     assert Path(bundle.scene_name) == tmp_path / "own" / "my_scene.yaml"
     (tmp_path / "own" / "my_arm.yaml").write_bytes(arm)
     assert "my_arm.yaml: expected SHA-256 " in refusal("own")
+
+
+def test_a_key_that_stands_twice_is_refused_in_the_card_and_in_the_bundles_own_files(
+    bundle_dir: Path, card: BundleCard, graphs: dict[str, bytes]
+) -> None:
+    path = bundle_dir / "bundle.yaml"
+    path.write_text("lambda_task: 0.0\n" + path.read_text())
+    assert re.search(
+        r"bundle.yaml: line \d+: expected each key once, got 'lambda_task' again, as in line 1", refusal(path.parent)
+    )
+    arm = (share_dir() / "config" / "arms" / "mico.yaml").read_bytes()
+    wide = arm.replace(b"upper: 5.4105", b"upper: 5.4105, upper: 54.105")
+    own_arm, own_scene = dataclasses.replace(card, arm="own.yaml"), dataclasses.replace(card, scene="own.yaml")
+    for own, text in ((own_arm, wide), (own_scene, b"steps: 3\nsteps: 4")):
+        with pytest.raises(InputError, match=r"own.yaml: line \d+: expected each key once"):
+            write_bundle(path.parent / "own", own, {**graphs, "own.yaml": text}, "")
 
 
 @pytest.mark.parametrize("field", ["arm", "scene"])
