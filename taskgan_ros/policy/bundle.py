@@ -15,6 +15,7 @@ import pydantic
 import yaml
 
 from taskgan_ros.arm.arm import Arm, load_arm
+from taskgan_ros.arm.units import NonNegative, Positive, at_most
 from taskgan_ros.config import config_dataclass, expand_home, is_path, load, read_yaml, resolve, share_dir, to_plain
 from taskgan_ros.errors import InputError, OutputExistsError
 from taskgan_ros.policy.graph import Signature, Tensor, read_signature
@@ -35,8 +36,7 @@ NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"  # leads to no other folder
 Name = Annotated[str, pydantic.Field(pattern=NAME)]
 Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, pydantic.Field(gt=0)]
-Positive = Annotated[float, pydantic.Field(gt=0)]
-NonNegative = Annotated[float, pydantic.Field(ge=0)]
+Scale = Annotated[Positive, at_most(10, "rad/s or rad", "degrees")]
 Figure = int | float | str
 
 
@@ -125,7 +125,7 @@ class BundleCard:
     target_domain: str
     joint_names: Annotated[tuple[str, ...], pydantic.Field(min_length=1)]
     units: str
-    label_scale: tuple[Positive, ...]
+    label_scale: tuple[Scale, ...]
     image: ImageFormat
     opset: Count
     lambda_task: NonNegative

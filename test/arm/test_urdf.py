@@ -27,7 +27,7 @@ GREY = {"grey": [0.5, 0.5, 0.5]}
 FEW = settings(max_examples=20, deadline=None)  # each builds and checks an arm
 
 lengths = st.floats(-2, 2)
-positives = st.floats(1e-3, 2)
+positives = st.floats(1e-3, 1)
 vectors = st.tuples(lengths, lengths, lengths)
 angles = st.tuples(*[st.floats(-7, 7)] * 3)
 RANGES: list[dict[str, float]] = [{}, {"lower": -1.0, "upper": 2.5}]

@@ -103,6 +103,10 @@ def test_a_card_without_a_graph_is_refused(bundle_dir: Path, edit_card: EditCard
         ({"label_scale": [0.1]}, "label_scale: Value error, expected 2 values, one for each of joint_names"),
         ({"label_scale": [0.1, float("nan")]}, "label_scale.1: Input should be a finite number"),
         ({"label_scale": [0.1, 0.0]}, "label_scale.1: Input should be greater than 0, got 0.0"),
+        (
+            {"label_scale": [0.1, 19.9]},
+            "label_scale.1: Value error, expected at most 10 rad/s or rad either way, and no degrees",
+        ),
         ({"joint_names": ["m1n6s200_joint_1"] * 2}, "joint_names: Value error, expected each joint once"),
         ({"opset": 17}, "translator.onnx: expected opset 17, as bundle.yaml says, got 18"),
         (
