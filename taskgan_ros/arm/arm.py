@@ -20,6 +20,8 @@ Color = tuple[
     Annotated[float, pydantic.Field(ge=0, le=1)],
 ]
 
+_SHORTEST_M = 1e-6  # an axis that short has no direction that a renderer could tell
+
 
 @config_dataclass
 class Shape:
@@ -46,6 +48,8 @@ class Shape:
         missing = [name for name, value in zip(needed, values, strict=True) if value is None]
         if missing:
             raise ValueError(f"a {self.kind} needs {', '.join(needed)}; missing {', '.join(missing)}")
+        if self.start is not None and self.end is not None and math.dist(self.start, self.end) < _SHORTEST_M:
+            raise ValueError(f"expected a {self.kind} with from and to apart, got {list(self.start)} for both")
         return self
 
 

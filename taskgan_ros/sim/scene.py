@@ -122,6 +122,8 @@ class Stage:
         unknown = [name for name in self.driven_joints if name not in names]
         if unknown:
             raise ValueError(f"expected driven_joints of {list(names)}, got {unknown}")
+        if len(set(self.driven_joints)) < len(self.driven_joints):
+            raise ValueError(f"expected driven_joints that differ, got {list(self.driven_joints)}")
         if len(self.ready) != len(names):
             raise ValueError(f"expected {len(names)} ready angles, got {len(self.ready)}")
         return self

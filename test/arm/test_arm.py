@@ -68,6 +68,14 @@ def test_the_mico_has_the_vendors_limits() -> None:
         ({"base.0.radius": 75}, "base.0.radius: Value error, expected at most 1 m either way, and no mm"),
         ({"base.0.to": [0, 0, 20]}, "base.0.to.2: Value error, expected at most 10 m either way, and no mm"),
         ({"links.5.1.size": [32, 44, 34]}, "links.5.1.size.0: Value error, expected at most 1 m either way, and no mm"),
+        (
+            {"links.0.1.to": [0, 0, -0.075]},
+            "links.0.1: Value error, expected a capsule with from and to apart, got [0.0",
+        ),
+        (
+            {"base.0.to": [0, 0, 0]},
+            "base.0: Value error, expected a cylinder with from and to apart, got [0.0, 0.0, 0.0]",
+        ),
         ({"materials.ring": [0, 0, 255]}, "materials.ring.2: Input should be less than or equal to 1, got 255"),
     ],
 )

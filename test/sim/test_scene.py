@@ -24,6 +24,7 @@ def test_the_shipped_scene_is_the_papers_task() -> None:
         ({"camera": None}, "camera: expected this field, got none"),
         ({"arm": "ur5"}, "arms: expected a file or one of [mico], got 'ur5'"),
         ({"driven_joints": ["elbow"]}, "expected driven_joints of ['m1n6s200_joint_1', "),
+        ({"driven_joints": ["m1n6s200_joint_1"] * 3}, "expected driven_joints that differ, got ['m1n6s200_joint_1', "),
         ({"driven_joints": []}, "driven_joints: Tuple should have at least 1 item"),
         ({"ready": [0.0]}, "expected 6 ready angles, got 1"),
         ({"start.joint_spread": [1.0]}, "expected 3 joint_spread values, got 1"),
