@@ -37,6 +37,7 @@ _TABLE_HALF_M = 8.0  # beyond the horizon that the camera sees
 _SHADOW_MAP_PX = 512  # a texel is 4 mm on the table, under a pixel; 4096 renders ten times slower
 _SLICES = 12  # segments round a cylinder: smooth at 128 pixels, and geometry is what software rendering costs
 _MAX_IMAGE_PX = 2048
+_STRAIGHT = 1e-6  # sine of a camera's angle to the vertical, below which it looks straight down or up
 
 
 def check_image_size(height: int, width: int) -> None:
@@ -202,6 +203,8 @@ def _looking_at(position: Array, target: Array) -> Array:
     """Return the quaternion (w, x, y, z) of a camera (looks along -z, y up) at `position` that looks at `target`."""
     back = (position - target) / np.linalg.norm(position - target)
     right = np.cross([0, 0, 1.0], back)
+    if np.linalg.norm(right) < _STRAIGHT:
+        right = np.cross([0, 1.0, 0], back)
     right /= np.linalg.norm(right)
     rotation = np.column_stack([right, np.cross(back, right), back])
     quaternion = np.zeros(4)

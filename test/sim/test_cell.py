@@ -25,6 +25,7 @@ from taskgan_ros.sim.domain import Domain, load_domain
 from taskgan_ros.sim.episode import CellState, sample_episode, sample_poses, sample_test_episode
 from taskgan_ros.sim.scene import PoseScene, Scene, Stage, load_any_scene, load_scene
 
+YamlFile = Callable[..., Path]
 SCENE = load_scene("reach")
 STATE = sample_episode(SCENE, 0, 0).state
 GUIDE = Path(__file__).parents[2] / "docs" / "domains.md"
@@ -260,6 +261,22 @@ def test_the_camera_sees_every_cube_whole_and_large_enough(plain: Cell) -> None:
 def test_an_image_need_not_be_square() -> None:
     with Cell(SCENE, load_domain("target_b"), (32, 64)) as cell:
         assert cell.render(STATE, cell.sample_look(0, 0)).shape == (32, 64, 3)
+
+
+@pytest.mark.parametrize("aside", [0.0, 1e-12, 1e-4])
+def test_a_camera_that_looks_straight_down_shows_a_map_with_y_up(yaml_file: YamlFile, aside: float) -> None:
+    camera = {"position": [0.0, -0.3, 1.2], "target": [0.0, -0.3 + aside, 0.0], "fov": 0.8}
+    scene = load_scene(yaml_file("scenes", "reach", {"camera": camera}))
+    away = turned(STATE, 2.5).joint_pos  # so that the arm hides nothing
+    with Cell(scene, load_domain("source"), 64) as cell:
+        look = cell.sample_look(0, 0)
+        centres = [
+            np.argwhere(red(cell.render(CellState(away, np.array(xy)), look))).mean(axis=0)
+            for xy in ([-0.1, -0.4], [0.1, -0.4], [-0.1, -0.2])
+        ]
+    (low, left), (_, right), (high, _) = centres
+    assert left < right - 8
+    assert high < low - 8
 
 
 def scene_of(folder: Path, arm: dict[str, Any]) -> Scene:

@@ -55,6 +55,10 @@ def test_the_shipped_scene_is_the_papers_task() -> None:
         ({"threshold_m": 100}, "threshold_m: Value error, expected at most 10 m either way"),
         ({"camera.position": [620, -1020, 800]}, "camera.position.0: Value error, expected at most 10 m either way"),
         ({"camera.target": [0, -210, 190]}, "camera.target.1: Value error, expected at most 10 m either way"),
+        (
+            {"camera.target": [0.62, -1.02, 0.8]},
+            "camera: Value error, expected a target apart from the position, got [0.62",
+        ),
         ({"camera.fov": 45}, "camera.fov: Input should be less than 3, got 45"),
     ],
 )
