@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from taskgan_ros.errors import InputError, OutputExistsError
 
 FORMAT = 1
+LEAST_PX = 24  # a side: below, the discriminator's last norm has one value to go by
+SIDE_PX = 8  # what a side divides by: the largest stride of the shipped recipes' generators
 _UNFINISHED = "unfinished"  # the episode that is being written
 _SPARE_BYTES = 2**20  # for HDF5's own tables
 _COMPRESSION = "lzf"  # a plain render shrinks five times and reads back at memory speed; robomimic reads it too

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from taskgan_ros.data.dataset import DatasetInfo, EpisodeRecord, open_writer
+from taskgan_ros.data.dataset import LEAST_PX, SIDE_PX, DatasetInfo, EpisodeRecord, open_writer
 from taskgan_ros.errors import InputError
 from taskgan_ros.progress import print_line, progress_bar
 from taskgan_ros.sim import expert
@@ -48,7 +48,7 @@ class CollectConfig:
     scene: str = "reach"
     """A shipped scene's name or a YAML file."""
     image_size: int = 128
-    """Pixels a side; 128 is the paper's."""
+    """Pixels a side, 24 or more and divisible by 8; 128 is the paper's."""
     workers: int = os.cpu_count() or 1
     """Processes that render."""
     resume: bool = False
@@ -140,6 +140,11 @@ def describe(config: CollectConfig) -> DatasetInfo:
             check_calibration(load_domain(name).calibration, scene.arm)
     if config.episodes < 1:
         raise InputError(f"expected at least 1 episode, got {config.episodes}")
+    if config.image_size < LEAST_PX or config.image_size % SIDE_PX:
+        raise InputError(
+            f"expected an image_size of {LEAST_PX} pixels or more that divides by {SIDE_PX}, as translators need, "
+            f"got {config.image_size}"
+        )
     check_image_size(config.image_size, config.image_size)
     check_seed_range(config.seed)
     plan(scene, config, 0)
