@@ -80,16 +80,44 @@ def load(cls: type[T], path: Path) -> T:
     return build(cls, read_yaml(path), origin=str(path))
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads YAML as `yaml.safe_load` does, and refuses a key that a mapping has twice: PyYAML takes the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        # Here and not where dicts are made: by then a merge, `<<`, has put keys in that may stand there again.
+        node = super().compose_mapping_node(anchor)
+        lines: dict[Any, int] = {}
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            is_plain = key.tag not in _SPECIAL_KEYS
+            name = self.construct_object(key) if is_plain else key.value  # 1, 0x1 and true are one key of a dict
+            line = key.start_mark.line + 1
+            if name in lines:
+                raise InputError(
+                    f"line {line}: expected each key once, got {key.value!r} again, as in line {lines[name]}"
+                )
+            lines[name] = line
+        return node
+
+
+_SPECIAL_KEYS = ("tag:yaml.org,2002:merge", "tag:yaml.org,2002:value")  # << and =, which no constructor makes
+
+
 def read_yaml(path: Path) -> Any:
     """Return what a YAML file holds, unchecked.
 
     Raises:
-        InputError: no file, or not YAML.
+        InputError: no file, not YAML, or a key that stands twice in one mapping.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: expected a readable YAML file, got: {error}") from error
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        what = ", ".join(filter(None, (error.context, error.problem)))
+        raise InputError(f"{path}: {where}expected a readable YAML file, got: {what}") from error
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: no text, or a 31st of June
+        raise InputError(f"{path}: expected a readable YAML file, got: {' '.join(str(error).split())}") from error
 
 
 def build(cls: type[T], values: Any, origin: str) -> T:

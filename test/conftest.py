@@ -19,7 +19,7 @@ from taskgan_ros.config import resolve
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("LP_NUM_THREADS", "1")
 
-SIZE = 32  # pixels a side: the least that the discriminator takes
+SIZE = 32  # pixels a side
 STEPS = 3  # of an episode, in place of 100
 TRAINING = ("h5py", "onnx", "onnxscript", "safetensors", "tensorboard", "torch")
 NEEDS = {  # by folder or file under test/

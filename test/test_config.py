@@ -6,8 +6,11 @@ from typing import Annotated
 
 import pydantic
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
-from taskgan_ros.config import build, config_dataclass, load, resolve, share_dir, to_plain
+from taskgan_ros.config import build, config_dataclass, load, read_yaml, resolve, share_dir, to_plain
 from taskgan_ros.errors import InputError
 
 
@@ -55,7 +58,9 @@ def refusal(tmp_path: Path, text: str) -> str:
         ("{name: a, lens: {focal_m: 1, tilt: [4, 0]}}", "expected a camera that stands upright, got a tilt of 4.0"),
         ("[a, b]", "expected a mapping of Camera fields, got list"),
         ("", "expected a mapping of Camera fields, got NoneType"),
-        ("{name: a", "expected a readable YAML file, got: "),
+        ("{name: a", "line 1: expected a readable YAML file, got: "),
+        ("name: 2026-06-31", "expected a readable YAML file, got: day "),
+        ("name: a\n---\nname: b", "line 2: expected a readable YAML file, got: expected a single document"),
         ("!!python/object/apply:os.getcwd []", "expected a readable YAML file, got: could not determine a constructor"),
     ],
 )
@@ -63,6 +68,52 @@ def test_a_file_with_a_fault_is_refused_with_the_field_what_was_expected_and_wha
     tmp_path: Path, text: str, message: str
 ) -> None:
     assert message in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: a\nlens: {}\nname: b", "line 3: expected each key once, got 'name' again, as in line 1"),
+        (
+            "name: a\nlens:\n  focal_m: 1\n  focal_m: 2",
+            "line 4: expected each key once, got 'focal_m' again, as in line 3",
+        ),
+        ("[{a: 1, 'a': 2}]", "line 1: expected each key once, got 'a' again"),
+        ("1: a\n0x1: b", "line 2: expected each key once, got '0x1' again, as in line 1"),
+        ("<<: {a: 1}\n<<: {b: 1}", "line 2: expected each key once, got '<<' again, as in line 1"),
+        (
+            "? [a]\n: 1",
+            "line 1: expected a readable YAML file, got: while constructing a mapping, found unhashable key",
+        ),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused_with_its_lines(tmp_path: Path, text: str, message: str) -> None:
+    assert refusal(tmp_path, text).startswith(message)
+
+
+def test_a_merged_key_may_be_given_again(tmp_path: Path) -> None:
+    path = tmp_path / "camera.yaml"
+    path.write_text("o: {a: &a {<<: &b {x: 0, y: 4}, x: 1}}\nc: {<<: *a, x: 3}")
+    assert read_yaml(path) == {"o": {"a": {"x": 1, "y": 4}}, "c": {"x": 3, "y": 4}}
+
+
+keys = st.text("abc", min_size=1, max_size=2)
+trees = st.recursive(
+    st.integers(), lambda inner: st.lists(inner, max_size=2) | st.dictionaries(keys, inner, max_size=3), max_leaves=6
+)
+
+
+@given(st.dictionaries(keys, trees, min_size=1), st.data())
+def test_any_mapping_is_read_and_with_a_key_again_refused(
+    tmp_path_factory: pytest.TempPathFactory, tree: dict[str, object], data: st.DataObject
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "tree.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    assert read_yaml(path) == tree
+    again = data.draw(st.sampled_from(sorted(tree)))
+    path.write_text(yaml.safe_dump(tree) + yaml.safe_dump({again: 0}))
+    with pytest.raises(InputError, match=f"expected each key once, got '{again}' again"):
+        read_yaml(path)
 
 
 def test_every_fault_is_told_at_once(tmp_path: Path) -> None:

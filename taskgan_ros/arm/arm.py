@@ -11,15 +11,16 @@ import numpy as np
 import pydantic
 from numpy.typing import NDArray
 
+from taskgan_ros.arm.units import Acceleration, Angle, HalfSize, Positive, Rotation3, Speed, Vector3
 from taskgan_ros.config import config_dataclass, load, resolve
 
-Vector3 = tuple[float, float, float]
 Color = tuple[
     Annotated[float, pydantic.Field(ge=0, le=1)],
     Annotated[float, pydantic.Field(ge=0, le=1)],
     Annotated[float, pydantic.Field(ge=0, le=1)],
 ]
-Positive = Annotated[float, pydantic.Field(gt=0)]
+
+_SHORTEST_M = 1e-6  # an axis that short has no direction that a renderer could tell
 
 
 @config_dataclass
@@ -35,9 +36,9 @@ class Shape:
     material: str
     start: Annotated[Vector3 | None, pydantic.Field(alias="from")] = None
     end: Annotated[Vector3 | None, pydantic.Field(alias="to")] = None
-    radius: Positive | None = None
+    radius: HalfSize | None = None
     at: Vector3 | None = None
-    size: tuple[Positive, Positive, Positive] | None = None
+    size: tuple[HalfSize, HalfSize, HalfSize] | None = None
 
     @pydantic.model_validator(mode="after")
     def _has_its_dimensions(self) -> Shape:
@@ -47,6 +48,8 @@ class Shape:
         missing = [name for name, value in zip(needed, values, strict=True) if value is None]
         if missing:
             raise ValueError(f"a {self.kind} needs {', '.join(needed)}; missing {', '.join(missing)}")
+        if self.start is not None and self.end is not None and math.dist(self.start, self.end) < _SHORTEST_M:
+            raise ValueError(f"expected a {self.kind} with from and to apart, got {list(self.start)} for both")
         return self
 
 
@@ -65,12 +68,12 @@ class Joint:
 
     name: Annotated[str, pydantic.Field(min_length=1)]
     origin_xyz: Vector3
-    origin_rpy: Vector3
-    max_velocity: Positive
-    max_acceleration: Positive
+    origin_rpy: Rotation3
+    max_velocity: Speed
+    max_acceleration: Acceleration
     max_jerk: Positive | None = None
-    lower: float | None = None
-    upper: float | None = None
+    lower: Angle | None = None
+    upper: Angle | None = None
 
     @pydantic.model_validator(mode="after")
     def _limits_are_a_range(self) -> Joint:
@@ -86,7 +89,7 @@ class Frame:
     """A fixed frame: `xyz` in m, `rpy` in rad."""
 
     xyz: Vector3
-    rpy: Vector3
+    rpy: Rotation3
 
 
 @config_dataclass
@@ -105,7 +108,7 @@ class Arm:
     name: str
     joints: Annotated[tuple[Joint, ...], pydantic.Field(min_length=1)]
     tip: Frame
-    home: tuple[float, ...]
+    home: tuple[Angle, ...]
     materials: dict[str, Color]
     base: tuple[Shape, ...]
     links: tuple[tuple[Shape, ...], ...]

@@ -16,15 +16,25 @@ _KINDS = {
 }
 
 
+_LEAST_INERTIA = 1e-6  # kg and kg m²: MuJoCo takes no moving body without, and a link may have no shapes
+
+
+def own_name(name: str) -> str:
+    """Return what a joint, its body or a material of the arm is called in the model, where no other thing is."""
+    return f"arm/{name}"
+
+
 def add_arm(spec: mujoco.MjSpec, arm: Arm) -> None:
-    """Add the arm to the world: joints by their names, geoms `arm0`, `arm1`, … in the order of `arm.shapes`."""
+    """Add the arm to the world: joints by `own_name`, geoms `arm0`, `arm1`, … in the order of `arm.shapes`."""
+    spec.compiler.boundmass = spec.compiler.boundinertia = _LEAST_INERTIA
     for name, rgb in arm.materials.items():
-        add_material(spec, name, rgb)
+        add_material(spec, own_name(name), rgb)
     count = _add_shapes(spec.worldbody, arm.base, 0)
     body = spec.worldbody
     for joint, shapes in zip(arm.joints, arm.links, strict=True):
-        body = body.add_body(name=joint.name, pos=list(joint.origin_xyz), quat=_quaternion(joint.origin_rpy))
-        body.add_joint(name=joint.name, type=mujoco.mjtJoint.mjJNT_HINGE, axis=[0, 0, 1])
+        name = own_name(joint.name)
+        body = body.add_body(name=name, pos=list(joint.origin_xyz), quat=_quaternion(joint.origin_rpy))
+        body.add_joint(name=name, type=mujoco.mjtJoint.mjJNT_HINGE, axis=[0, 0, 1])
         count = _add_shapes(body, shapes, count)
 
 
@@ -41,7 +51,7 @@ def _quaternion(rpy: tuple[float, float, float]) -> list[float]:
 
 def _add_shapes(body: mujoco.MjsBody, shapes: tuple[Shape, ...], count: int) -> int:
     for shape in shapes:
-        geom = body.add_geom(name=f"arm{count}", type=_KINDS[shape.kind], material=shape.material)
+        geom = body.add_geom(name=f"arm{count}", type=_KINDS[shape.kind], material=own_name(shape.material))
         if shape.start is not None and shape.end is not None and shape.radius is not None:
             geom.fromto, geom.size = [*shape.start, *shape.end], [shape.radius, 0, 0]
         elif shape.at is not None and shape.size is not None:

@@ -10,18 +10,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import h5py
 import numpy as np
+import pydantic
 from numpy.typing import NDArray
 
+from taskgan_ros.config import build
 from taskgan_ros.errors import InputError, OutputExistsError
 
 FORMAT = 1
+_LISTS = ("joint_names", "action_names")
+LEAST_PX = 24  # a side: below, the discriminator's last norm has one value to go by
+SIDE_PX = 8  # what a side divides by: the largest stride of the shipped recipes' generators
 _UNFINISHED = "unfinished"  # the episode that is being written
 _SPARE_BYTES = 2**20  # for HDF5's own tables
 _COMPRESSION = "lzf"  # a plain render shrinks five times and reads back at memory speed; robomimic reads it too
+
+Count = Annotated[int, pydantic.Field(gt=0)]
+_COUNT: pydantic.TypeAdapter[int] = pydantic.TypeAdapter(Count)
 
 
 @dataclass(frozen=True)
@@ -48,11 +56,11 @@ class DatasetInfo:
     paired_domain: str
     joint_names: tuple[str, ...]
     action_names: tuple[str, ...]
-    height: int
-    width: int
+    height: Count
+    width: Count
     seed: int
-    images: int
-    episodes: int
+    images: Count
+    episodes: Count
 
 
 @dataclass(frozen=True)
@@ -251,7 +259,7 @@ def read_info(path: Path) -> DatasetInfo:
     Raises:
         InputError: missing, truncated, or no dataset of ours.
     """
-    with _open(path) as file:
+    with _reading(path) as file:
         return _read_info(file, path)
 
 
@@ -261,19 +269,19 @@ def load_dataset(path: Path) -> Dataset:
     Raises:
         InputError: missing, truncated, or not what its attributes say; the message names the episode and field.
     """
-    with _open(path) as file:
+    with _reading(path) as file:
         info = _read_info(file, path)
         names = [f"demo_{index}" for index in _episodes(file, path)]
         if len(names) != info.episodes:
             raise InputError(f"{path}: expected {info.episodes} episodes, got {len(names)}: the file is not whole")
-        try:
-            return _read_all(file, info, names, path)
-        except (OSError, KeyError) as error:
-            raise InputError(f"{path}: expected a whole HDF5 file, got a damaged one: {error}") from error
+        return _read_all(file, info, names, path)
 
 
 def _read_all(file: h5py.File, info: DatasetInfo, names: list[str], path: Path) -> Dataset:
     """Fill arrays of the whole size episode by episode: the images are in memory once, never twice."""
+    lengths = [_check_episode(file["data"][name], info, f"{path}: {name}") for name in names]
+    if sum(lengths) != info.images:
+        raise InputError(f"{path}: expected {info.images} images, got {sum(lengths)}: the file is not whole")
     image_shape = (info.images, info.height, info.width, 3)
     images = np.empty(image_shape, np.uint8)
     paired = np.empty(image_shape, np.uint8) if info.paired_domain else None
@@ -284,8 +292,6 @@ def _read_all(file: h5py.File, info: DatasetInfo, names: list[str], path: Path) 
     for index, name in enumerate(names):
         record = _read_episode(file["data"][name], info, f"{path}: {name}")
         rows = slice(start, start := start + len(record.images))
-        if start > info.images:
-            break
         images[rows], actions[rows], joint_pos[rows], episode[rows] = (
             record.images,
             record.actions,
@@ -294,8 +300,6 @@ def _read_all(file: h5py.File, info: DatasetInfo, names: list[str], path: Path) 
         )
         if paired is not None and record.paired is not None:
             paired[rows] = record.paired
-    if start != info.images:
-        raise InputError(f"{path}: expected {info.images} images, got another number: the file is not whole")
     return Dataset(info, images, actions, joint_pos, episode, paired)
 
 
@@ -323,19 +327,48 @@ def _open(path: Path, mode: str = "r", locking: bool | None = None) -> h5py.File
         raise InputError(f"{path}: expected a whole HDF5 file, got a truncated or other one: {error}") from error
 
 
+@contextmanager
+def _reading(path: Path) -> Iterator[h5py.File]:
+    """Open a file that other tools may have made; what h5py cannot read of it is an `InputError`."""
+    with _open(path) as file:
+        try:
+            yield file
+        except InputError:
+            raise
+        except MemoryError as error:
+            raise InputError(f"{path}: expected a dataset that fits into memory, got: {error}") from error
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            cause = " ".join(str(error).split())
+            raise InputError(f"{path}: expected a whole HDF5 file, got a damaged one: {cause}") from error
+
+
 def _read_info(file: h5py.File, path: Path) -> DatasetInfo:
-    attributes = file["data"].attrs if "data" in file else {}
-    if attributes.get("format") != FORMAT:
-        raise InputError(f"{path}: expected a taskgan_ros dataset of format {FORMAT}, got {attributes.get('format')}")
-    values = {}
+    attributes = file["data"].attrs if isinstance(file.get("data"), h5py.Group) else {}
+    found = _one(_items(attributes["format"])) if "format" in attributes else None
+    if found != FORMAT:
+        raise InputError(f"{path}: expected a taskgan_ros dataset of format {FORMAT}, got {found}")
+    values: dict[str, Any] = {}
     for field in fields(DatasetInfo):
         if field.name not in attributes:
             raise InputError(f"{path}: expected the attribute {field.name}, got none")
-        value = attributes[field.name]
-        if isinstance(value, np.ndarray):
-            value = tuple(str(item) for item in value)
-        values[field.name] = value.item() if isinstance(value, np.generic) else value
-    return DatasetInfo(**values)
+        items = _items(attributes[field.name])
+        values[field.name] = items if field.name in _LISTS else _one(items)
+    info = build(DatasetInfo, values, f"{path}: data")
+    if not info.action_names or not set(info.action_names) <= set(info.joint_names):
+        names = list(info.joint_names)
+        raise InputError(f"{path}: expected action_names of {names}, got {list(info.action_names)}")
+    return info
+
+
+def _items(value: Any) -> list[Any]:
+    """Return what an attribute holds; a tool may write fixed-length or empty strings, and an array for one value."""
+    if isinstance(value, h5py.Empty):
+        return ["" if value.dtype.kind in "OSU" else None]
+    return [item.rstrip(b" ") if isinstance(item, bytes) else item for item in np.ravel(value).tolist()]
+
+
+def _one(items: list[Any]) -> Any:
+    return items[0] if len(items) == 1 else items
 
 
 def _episodes(file: h5py.File, path: Path) -> list[int]:
@@ -346,23 +379,35 @@ def _episodes(file: h5py.File, path: Path) -> list[int]:
     return sorted(int(name.removeprefix("demo_")) for name in file["data"])
 
 
-def _read_episode(demo: h5py.Group, info: DatasetInfo, origin: str) -> EpisodeRecord:
-    length = int(demo.attrs["num_samples"])
+def _check_episode(demo: h5py.Group, info: DatasetInfo, origin: str) -> int:
+    """Return how many images an episode has, refusing one that is not what the attributes say; reads none of them."""
+    found = _one(_items(demo.attrs["num_samples"]))
+    try:
+        length = _COUNT.validate_python(found)
+    except pydantic.ValidationError as error:
+        raise InputError(f"{origin}: expected num_samples of 1 or more, got {found!r}") from error
     image_shape = (length, info.height, info.width, 3)
-    record = EpisodeRecord(
-        images=_read(demo, "obs/image", image_shape, "uint8", origin),
-        actions=_read(demo, "actions", (length, len(info.action_names)), "float32", origin),
-        joint_pos=_read(demo, "obs/joint_pos", (length, len(info.joint_names)), "float32", origin),
-        paired=_read(demo, "obs/image_paired", image_shape, "uint8", origin) if info.paired_domain else None,
-    )
+    for name in ("obs/image", "obs/image_paired") if info.paired_domain else ("obs/image",):
+        _check_array(demo[name], name, image_shape, "uint8", origin)
+    _check_array(demo["actions"], "actions", (length, len(info.action_names)), "float32", origin)
+    _check_array(demo["obs/joint_pos"], "obs/joint_pos", (length, len(info.joint_names)), "float32", origin)
+    return length
+
+
+def _check_array(found: Any, name: str, shape: tuple[int, ...], dtype: str, origin: str) -> None:
+    """Refuse another shape or type; floats may be of any size."""
+    expected = f"{origin}: expected {name} {shape} {dtype}"
+    if not isinstance(found, h5py.Dataset):
+        raise InputError(f"{expected}, got a group")
+    if found.shape != shape or not (found.dtype == dtype or found.dtype.kind == np.dtype(dtype).kind == "f"):
+        raise InputError(f"{expected}, got {found.shape} {found.dtype}")
+
+
+def _read_episode(demo: h5py.Group, info: DatasetInfo, origin: str) -> EpisodeRecord:
+    with np.errstate(over="ignore"):  # infinite then, and refused
+        actions, joint_pos = (demo[name][()].astype(np.float32) for name in ("actions", "obs/joint_pos"))
+    paired = demo["obs/image_paired"][()] if info.paired_domain else None
+    record = EpisodeRecord(demo["obs/image"][()], actions, joint_pos, paired)
     if not np.isfinite(record.actions).all() or not np.isfinite(record.joint_pos).all():
         raise InputError(f"{origin}: expected finite actions and joint_pos, got others")
     return record
-
-
-def _read(demo: h5py.Group, name: str, shape: tuple[int, ...], dtype: str, origin: str) -> NDArray[Any]:
-    dataset = demo[name]
-    if dataset.shape != shape or dataset.dtype != dtype:
-        raise InputError(f"{origin}: expected {name} {shape} {dtype}, got {dataset.shape} {dataset.dtype}")
-    values: NDArray[Any] = dataset[()]
-    return values

@@ -15,6 +15,7 @@ import pydantic
 import yaml
 
 from taskgan_ros.arm.arm import Arm, load_arm
+from taskgan_ros.arm.units import NonNegative, Positive, at_most
 from taskgan_ros.config import config_dataclass, expand_home, is_path, load, read_yaml, resolve, share_dir, to_plain
 from taskgan_ros.errors import InputError, OutputExistsError
 from taskgan_ros.policy.graph import Signature, Tensor, read_signature
@@ -36,8 +37,7 @@ NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"  # leads to no other folder
 Name = Annotated[str, pydantic.Field(pattern=NAME)]
 Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, pydantic.Field(gt=0)]
-Positive = Annotated[float, pydantic.Field(gt=0)]
-NonNegative = Annotated[float, pydantic.Field(ge=0)]
+Scale = Annotated[Positive, at_most(10, "rad/s or rad", "degrees")]
 Figure = int | float | str
 
 
@@ -126,7 +126,7 @@ class BundleCard:
     target_domain: str
     joint_names: Annotated[tuple[str, ...], pydantic.Field(min_length=1)]
     units: str
-    label_scale: tuple[Positive, ...]
+    label_scale: tuple[Scale, ...]
     image: ImageFormat
     opset: Count
     lambda_task: NonNegative
@@ -211,7 +211,8 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
 
     Raises:
         InputError: no such bundle; or its card, a file's hash, a graph's opset, inputs or outputs, or the
-            joint names do not fit. The message says where, what was expected and what was found.
+            joint names do not fit; or its own arm or scene is no such file. The message says where, what was expected
+            and what was found.
     """
     path = _find(name_or_path)
     card = load(BundleCard, path / CARD)
@@ -225,7 +226,9 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
         data = read_verified(path / name, expected)
         if name in (*GRAPHS, GUARD):
             _check_graph(path / name, read_signature(data, path / name), card)
-    _part(path, card, "scene")
+    scene = _part(path, card, "scene")
+    if card.scene in card.files:
+        read_yaml(Path(scene))
     return Bundle(path, card, _load_arm(path, card))
 
 

@@ -23,7 +23,7 @@ except ModuleNotFoundError:
 except (AttributeError, ImportError) as error:  # PyOpenGL's ways to say that a system library is missing
     raise no_opengl(error) from error
 
-from taskgan_ros.arm.mjcf import add_arm, add_material
+from taskgan_ros.arm.mjcf import add_arm, add_material, own_name
 from taskgan_ros.sim import textures
 from taskgan_ros.sim.domain import Domain, check_calibration
 from taskgan_ros.sim.episode import CellState
@@ -37,6 +37,7 @@ _TABLE_HALF_M = 8.0  # beyond the horizon that the camera sees
 _SHADOW_MAP_PX = 512  # a texel is 4 mm on the table, under a pixel; 4096 renders ten times slower
 _SLICES = 12  # segments round a cylinder: smooth at 128 pixels, and geometry is what software rendering costs
 _MAX_IMAGE_PX = 2048
+_STRAIGHT = 1e-6  # sine of a camera's angle to the vertical, below which it looks straight down or up
 
 
 def check_image_size(height: int, width: int) -> None:
@@ -94,7 +95,7 @@ class Cell:
     def sample_look(self, seed: int, index: int) -> Look:
         """Draw how episode `index` looks; the same (seed, index) always gives the same look."""
         arm = self.scene.arm
-        colors, focus = np.array(list(arm.materials.values())), np.array(self.scene.camera.target)
+        colors, focus = np.reshape(list(arm.materials.values()), (-1, 3)), np.array(self.scene.camera.target)
         return sample_look(self.domain, seed, index, len(self._textures), colors, len(arm.shapes), focus)
 
     def render(self, state: CellState, look: Look, time_s: float = 0.0) -> NDArray[np.uint8]:
@@ -147,15 +148,15 @@ class Cell:
 
     def _find_parts(self) -> None:
         model, arm = self._model, self.scene.arm
-        self._joints = [model.joint(name).qposadr[0] for name in arm.joint_names]
+        self._joints = [model.joint(own_name(name)).qposadr[0] for name in arm.joint_names]
         self._cube = [model.geom("cube").id] if isinstance(self.scene, Scene) else []
         self._cube_size = model.geom_size[self._cube]
         self._table = model.geom("table").id
         model.geom_sameframe[self._table] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE  # else its rotation is not looked at
         self._shapes = [model.geom(f"arm{k}").id for k in range(len(arm.shapes))]
         self._shape_sizes = model.geom_size[self._shapes].copy()
-        self._round = np.array([shape.kind in ("capsule", "cylinder") for shape in arm.shapes])
-        self._materials = [model.material(name).id for name in arm.materials]
+        self._round = np.array([shape.kind in ("capsule", "cylinder") for shape in arm.shapes], bool)
+        self._materials = [model.material(own_name(name)).id for name in arm.materials]
         camera, error = self.scene.camera, self.domain.calibration
         straight = _looking_at(np.array(camera.position), np.array(camera.target))
         self._camera_rotation = _turned(straight, np.array(error.camera_rotation_rad))
@@ -202,6 +203,8 @@ def _looking_at(position: Array, target: Array) -> Array:
     """Return the quaternion (w, x, y, z) of a camera (looks along -z, y up) at `position` that looks at `target`."""
     back = (position - target) / np.linalg.norm(position - target)
     right = np.cross([0, 0, 1.0], back)
+    if np.linalg.norm(right) < _STRAIGHT:
+        right = np.cross([0, 1.0, 0], back)
     right /= np.linalg.norm(right)
     rotation = np.column_stack([right, np.cross(back, right), back])
     quaternion = np.zeros(4)

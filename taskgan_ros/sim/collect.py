@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from taskgan_ros.data.dataset import DatasetInfo, EpisodeRecord, open_writer
+from taskgan_ros.data.dataset import LEAST_PX, SIDE_PX, DatasetInfo, EpisodeRecord, open_writer
 from taskgan_ros.errors import InputError
 from taskgan_ros.progress import print_line, progress_bar
 from taskgan_ros.sim import expert
@@ -26,6 +26,7 @@ from taskgan_ros.sim.scene import PoseScene, Scene, load_any_scene
 Array = NDArray[np.float64]
 
 UNITS = {"joint_velocities": "rad/s", "joint_angles": "rad"}
+_LOOKED_AT = 8  # episodes, whose states must not all look alike
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class CollectConfig:
     scene: str = "reach"
     """A shipped scene's name or a YAML file."""
     image_size: int = 128
-    """Pixels a side; 128 is the paper's."""
+    """Pixels a side, 24 or more and divisible by 8; 128 is the paper's."""
     workers: int = os.cpu_count() or 1
     """Processes that render."""
     resume: bool = False
@@ -61,8 +62,31 @@ class Recorder:
         """Open a cell for each domain."""
         self._scene = load_any_scene(config.scene)
         self._config = config
-        names = [config.domain] + ([config.paired] if config.paired else [])
-        self._cells = [Cell(self._scene, load_domain(name), config.image_size) for name in names]
+        self._domains = [config.domain] + ([config.paired] if config.paired else [])
+        self._cells = [Cell(self._scene, load_domain(name), config.image_size) for name in self._domains]
+
+    def check_sight(self) -> None:
+        """Refuse a domain in which the states of the first episodes all give one picture, but for its noise.
+
+        Raises:
+            InputError: there is such a domain.
+        """
+        for domain, cell in zip(self._domains, self._cells, strict=True):
+            count = min(self._config.episodes, _LOOKED_AT) * self._scene.images_per_episode
+            pictures = self._steady_pictures(cell)
+            first = next(pictures)
+            if count > 1 and all(np.array_equal(first, picture) for picture in pictures):
+                raise InputError(
+                    f"{self._config.scene} in {domain}: expected a camera that sees the arm move, got {count} images "
+                    f"that are all alike, of mean brightness {first.mean():.0f} of 255"
+                )
+
+    def _steady_pictures(self, cell: Cell) -> Iterator[NDArray[np.uint8]]:
+        look = cell.sample_look(self._config.seed, 0)
+        steady = replace(look, sensor=replace(look.sensor, noise=0.0))
+        for index in range(min(self._config.episodes, _LOOKED_AT)):
+            states, _ = plan(self._scene, self._config, index)
+            yield from (cell.render(state, steady) for state in states)
 
     def record(self, index: int) -> EpisodeRecord:
         """Return episode `index` of the configuration's seed."""
@@ -116,6 +140,11 @@ def describe(config: CollectConfig) -> DatasetInfo:
             check_calibration(load_domain(name).calibration, scene.arm)
     if config.episodes < 1:
         raise InputError(f"expected at least 1 episode, got {config.episodes}")
+    if config.image_size < LEAST_PX or config.image_size % SIDE_PX:
+        raise InputError(
+            f"expected an image_size of {LEAST_PX} pixels or more that divides by {SIDE_PX}, as translators need, "
+            f"got {config.image_size}"
+        )
     check_image_size(config.image_size, config.image_size)
     check_seed_range(config.seed)
     plan(scene, config, 0)
@@ -140,7 +169,8 @@ def collect(config: CollectConfig) -> None:
     """Record `config.episodes` episodes to `config.out`.
 
     Raises:
-        InputError: as `describe` and `open_writer`, or a worker was killed; what is done stays for `resume`.
+        InputError: as `describe` and `open_writer`, images that are all alike, or a worker was killed; what is done
+            stays for `resume`.
     """
     info = describe(config)
     with open_writer(config.out, info, config.resume) as writer:
@@ -163,6 +193,7 @@ def _record(config: CollectConfig, index: int) -> EpisodeRecord:
     global _recorder
     if _recorder is None:
         _recorder = Recorder(config)
+        _recorder.check_sight()
     return _recorder.record(index)
 
 
@@ -171,4 +202,5 @@ def _record_all(config: CollectConfig, todo: list[int]) -> Generator[tuple[int, 
         yield from run_parallel(partial(_record, config), todo, config.workers)
         return
     with closing(Recorder(config)) as recorder:
+        recorder.check_sight()
         yield from ((index, recorder.record(index)) for index in todo)

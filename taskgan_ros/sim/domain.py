@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from taskgan_ros.arm.arm import Arm, Color, Vector3
+from taskgan_ros.arm.arm import Arm, Color
+from taskgan_ros.arm.units import Angle, Metres, at_most
 from taskgan_ros.config import config_dataclass, load, resolve
 from taskgan_ros.errors import InputError
 from taskgan_ros.sim import photos
@@ -16,7 +17,9 @@ from taskgan_ros.sim.scene import Bounds, Range
 
 Pattern = Literal["plain", "wood", "checker", "stripes", "blotches", "gradient"]
 Fraction = Annotated[float, pydantic.Field(ge=0, le=1)]
-NonNegative = Annotated[float, pydantic.Field(ge=0)]
+AngleError = Annotated[float, at_most(1, "rad", "degrees")]
+PositionError = Annotated[float, at_most(1, "m", "mm")]
+LampDistance = Annotated[float, pydantic.Field(gt=0), at_most(100, "m", "mm")]  # the sun's, in effect
 Quality = Annotated[int, pydantic.Field(ge=1, le=100)]
 _ONE = (1.0, 1.0)
 _ZERO = (0.0, 0.0)
@@ -52,8 +55,8 @@ class Table(Surface):
 
     patterns: tuple[Pattern, ...] = ()
     photos: tuple[str, ...] = ()
-    scale_m: Range = _ONE
-    rotation: Range = _ZERO
+    scale_m: Bounds[Annotated[Metres, pydantic.Field(gt=0)]] = _ONE
+    rotation: Bounds[Angle] = _ZERO
     contrast: Range = _ONE
 
 
@@ -86,10 +89,10 @@ class Light:
     ambient: Range
     headlight: Range
     lamp: Range = _ZERO
-    azimuth: Range = _ZERO
-    elevation: Range = (1.2, 1.2)
-    distance_m: Range = (2.0, 2.0)
-    sway_m: Range = _ZERO
+    azimuth: Bounds[Angle] = _ZERO
+    elevation: Bounds[Angle] = (1.2, 1.2)
+    distance_m: Bounds[LampDistance] = (2.0, 2.0)
+    sway_m: Bounds[Metres] = _ZERO
     sway_period_s: Annotated[float, pydantic.Field(gt=0)] = 8.0
     tint: Fraction = 0.0
     shadows: bool = False
@@ -132,8 +135,8 @@ class Sensor:
 class CameraError:
     """How far the camera is from where the scene says, as calibration leaves it: standard deviations an episode."""
 
-    position_m: NonNegative = 0.0
-    rotation_rad: NonNegative = 0.0
+    position_m: Annotated[PositionError, pydantic.Field(ge=0)] = 0.0
+    rotation_rad: Annotated[AngleError, pydantic.Field(ge=0)] = 0.0
 
 
 @config_dataclass
@@ -146,9 +149,9 @@ class Calibration:
         joint_rad: the arm really is at its joints' angles and these, one a joint of the arm; none for no error.
     """
 
-    camera_position_m: Vector3 = (0.0, 0.0, 0.0)
-    camera_rotation_rad: Vector3 = (0.0, 0.0, 0.0)
-    joint_rad: tuple[float, ...] = ()
+    camera_position_m: tuple[PositionError, PositionError, PositionError] = (0.0, 0.0, 0.0)
+    camera_rotation_rad: tuple[AngleError, AngleError, AngleError] = (0.0, 0.0, 0.0)
+    joint_rad: tuple[AngleError, ...] = ()
 
 
 @config_dataclass

@@ -174,5 +174,7 @@ def _is_free(arm: Arm, q: Array, clearance: float) -> bool:
 
 def _is_start(scene: Scene, tip: Array) -> bool:
     start, radius, azimuth = scene.start, np.hypot(tip[0], tip[1]), np.arctan2(tip[1], tip[0])
-    values = ((radius, start.radius), (azimuth, start.azimuth), (tip[2], start.height))
-    return all(low <= value <= high for value, (low, high) in values)
+    values = ((radius, start.radius), (tip[2], start.height))
+    lowest, highest = start.azimuth
+    is_there = (azimuth - lowest) % (2 * np.pi) <= highest - lowest
+    return bool(is_there and all(low <= value <= high for value, (low, high) in values))

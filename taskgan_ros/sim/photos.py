@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from taskgan_ros.errors import InputError
 
 _BUNDLED = "skimage:"
 _ENDINGS = (".png", ".jpg")
+_WHITE_16_BIT = 65535
 
 
 def find(name: str, folder: Path) -> Path:
@@ -45,20 +47,38 @@ def _find_bundled(name: str) -> Path:
     return known[name]
 
 
+def _read(path: Path) -> NDArray[np.uint8]:
+    """Return a photo (H, W, 3) uint8 RGB; 16 bits are scaled to 8, and so are floats in [0, 1]."""
+    try:
+        with Image.open(path) as file:
+            is_deep = file.mode[0] in "IF"  # convert() would clip these at 255
+            image = _to_8_bits(np.asarray(file), path) if is_deep else file
+            return np.asarray(image.convert("RGB"))
+    except InputError:
+        raise
+    except Exception as error:  # Pillow raises a dozen kinds, its decoders' own among them
+        raise InputError(f"{path}: expected an image file, got: {error}") from error
+
+
+def _to_8_bits(grey: NDArray[Any], path: Path) -> Image.Image:
+    white = 1 if grey.dtype.kind == "f" else _WHITE_16_BIT
+    lowest, highest = float(grey.min()), float(grey.max())
+    if not 0 <= lowest <= highest <= white:  # false for NaN too
+        raise InputError(
+            f"{path}: expected values of 0 to {white} in a photo of {grey.dtype}, got {lowest} to {highest}"
+        )
+    return Image.fromarray((grey / white * 255).round().astype(np.uint8))
+
+
 def tile(name: str, size_px: int) -> NDArray[np.uint8]:
     """Return a texture (2 size_px, 2 size_px, 3) uint8 RGB: the photo's middle square, mirrored to each side.
 
     Mirrored, because few photographs tile as they are, and a seam would be the strongest line on the table.
 
     Raises:
-        InputError: as `find`, or a file that is no image.
+        InputError: as `find`, or a file that is no image, or of numbers that no brightness is.
     """
-    path = find(name, Path())
-    try:
-        with Image.open(path) as file:
-            image = np.asarray(file.convert("RGB"))
-    except (OSError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: expected an image file, got: {error}") from error
+    image = _read(find(name, Path()))
     side = min(image.shape[:2])
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
     square = cv2.resize(image[top : top + side, left : left + side], (size_px, size_px), interpolation=cv2.INTER_AREA)

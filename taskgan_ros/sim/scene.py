@@ -11,7 +11,8 @@ import numpy as np
 import pydantic
 from numpy.typing import NDArray
 
-from taskgan_ros.arm.arm import Arm, Positive, Vector3, load_arm
+from taskgan_ros.arm.arm import Arm, load_arm
+from taskgan_ros.arm.units import Angle, HalfSize, Metres, Positive, Vector3
 from taskgan_ros.config import build, config_dataclass, expand_home, is_path, read_yaml, resolve
 from taskgan_ros.errors import InputError
 
@@ -34,16 +35,19 @@ Bounds = Annotated[
     tuple[_Number, _Number], pydantic.BeforeValidator(_both_ends), pydantic.AfterValidator(_ordered)
 ]  # [lowest, highest], or one number for both
 Range = Bounds[float]
+_NEAREST_M = 1e-6  # of what a camera looks at: nearer there is no direction
+Radius = Annotated[Metres, pydantic.Field(ge=0)]
+Spread = Annotated[Angle, pydantic.Field(gt=0)]
 
 
 @config_dataclass
 class Cube:
     """The target object: half its edge in m, and where it may lie: polar about the arm's base, m and rad."""
 
-    half_size: Positive
-    radius: Range
-    azimuth: Range
-    yaw: Range
+    half_size: HalfSize
+    radius: Bounds[Radius]
+    azimuth: Bounds[Angle]
+    yaw: Bounds[Angle]
 
 
 @config_dataclass
@@ -58,11 +62,11 @@ class Start:
         clearance: m; no joint and not the tip is ever below it.
     """
 
-    radius: Range
-    azimuth: Range
-    height: Range
-    joint_spread: tuple[Positive, ...]
-    clearance: float
+    radius: Bounds[Radius]
+    azimuth: Bounds[Angle]
+    height: Bounds[Metres]
+    joint_spread: tuple[Spread, ...]
+    clearance: Metres
 
 
 @config_dataclass
@@ -70,16 +74,25 @@ class ScatteredStarts:
     """The share of episodes that start around the goal, and how far, in rad (standard deviation a driven joint)."""
 
     share: Annotated[float, pydantic.Field(ge=0, le=1)]
-    std: Positive
+    std: Spread
 
 
 @config_dataclass
 class Camera:
-    """A fixed pinhole camera: position and the point it looks at in m, vertical field of view in rad."""
+    """A fixed pinhole camera: position and the point it looks at in m, vertical field of view in rad.
+
+    The world's z is up in its picture; y is where it looks straight down or up.
+    """
 
     position: Vector3
     target: Vector3
     fov: Annotated[float, pydantic.Field(gt=0, lt=3)]
+
+    @pydantic.model_validator(mode="after")
+    def _looks_somewhere(self) -> Camera:
+        if math.dist(self.position, self.target) < _NEAREST_M:
+            raise ValueError(f"expected a target apart from the position, got {list(self.position)} for both")
+        return self
 
 
 @config_dataclass
@@ -94,8 +107,8 @@ class Poses:
     """
 
     spread: tuple[Annotated[float, pydantic.Field(gt=0, lt=math.pi)], ...]
-    free: dict[str, Positive] = pydantic.Field(default_factory=dict)
-    clearance: float
+    free: dict[str, Spread] = pydantic.Field(default_factory=dict)
+    clearance: Metres
 
 
 @config_dataclass
@@ -109,7 +122,7 @@ class Stage:
 
     arm_name: Annotated[str, pydantic.Field(alias="arm")]
     driven_joints: Annotated[tuple[str, ...], pydantic.Field(min_length=1)]
-    ready: tuple[float, ...]
+    ready: tuple[Angle, ...]
     step_s: Positive
     camera: Camera
 
@@ -119,6 +132,8 @@ class Stage:
         unknown = [name for name in self.driven_joints if name not in names]
         if unknown:
             raise ValueError(f"expected driven_joints of {list(names)}, got {unknown}")
+        if len(set(self.driven_joints)) < len(self.driven_joints):
+            raise ValueError(f"expected driven_joints that differ, got {list(self.driven_joints)}")
         if len(self.ready) != len(names):
             raise ValueError(f"expected {len(names)} ready angles, got {len(self.ready)}")
         return self
@@ -139,13 +154,13 @@ class Scene(Stage):
     """A cell in which the arm reaches for a cube; `config/scenes/reach.yaml` says what each field is for."""
 
     cube: Cube
-    hover: float
+    hover: Metres
     start: Start
     scattered_starts: ScatteredStarts
     approach_gain: Positive
     steps: Annotated[int, pydantic.Field(gt=0)]
     images_per_episode: Annotated[int, pydantic.Field(ge=2)]
-    threshold_m: Positive
+    threshold_m: Annotated[Metres, pydantic.Field(gt=0)]
 
     @pydantic.model_validator(mode="after")
     def _spreads_every_driven_joint(self) -> Self:

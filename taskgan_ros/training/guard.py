@@ -293,11 +293,15 @@ def _fit_pose(
     """Return the probe, and the scores of the target images, of which `translated` is made."""
     convolutions = _convolutions(task_model)
 
+    source = _some(data.source, _MOST_PLAIN)
+    middle = source.joint_pos[:, joints].mean(axis=0, dtype=np.float64)
+
     def views(dataset: Dataset, images: Images) -> Views:
         features = run_batches(lambda part: convolutions(to_network(part)), images)
-        return Views(features.astype(np.float64), dataset.joint_pos[:, joints].astype(np.float64))
+        angles = dataset.joint_pos[:, joints].astype(np.float64)
+        turns = np.round((middle - angles) / (2 * np.pi))  # a recording may count them otherwise
+        return Views(features.astype(np.float64), angles + 2 * np.pi * turns)
 
-    source = _some(data.source, _MOST_PLAIN)
     plain, seen = views(source, source.images), views(data.target, translated)
     if data.pretrain is None:
         return fit_pose_probe(plain, seen, folds, None)

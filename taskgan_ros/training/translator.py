@@ -20,7 +20,7 @@ from taskgan_ros.training import distributed
 from taskgan_ros.training.bank import Bank, make_bank
 from taskgan_ros.training.lineage import check_domain, translated_domains
 from taskgan_ros.training.loop import Schedule, train
-from taskgan_ros.training.networks import Generator, GeneratorConfig, TaskModel
+from taskgan_ros.training.networks import Discriminator, Generator, GeneratorConfig, TaskModel
 from taskgan_ros.training.recipe import Recipe, load_recipe
 from taskgan_ros.training.run import Count, Run, RunOptions, load_weights, pick_device, read_description
 from taskgan_ros.training.task_model import Learned, first_rows, load_task_model
@@ -102,10 +102,7 @@ def train_translator(config: TranslatorConfig) -> dict[str, float]:
         if dataset is not None:
             check_compatible(learned.data, dataset.info)
     check_domain(f"task_model: {config.task_model}", data.outputs.info.domain, learned.data.domain)
-    stride = config.settings.generator.stride
-    if learned.data.height % stride or learned.data.width % stride:
-        size = f"{learned.data.height}x{learned.data.width}"
-        raise InputError(f"expected images whose sides divide by {stride}, the generator's stride, got {size}")
+    check_image_size(config.settings, *learned.image_size)
     judge = _load_judge(config.judge, learned) if config.judge else None
     banks = _make_banks(config, data, learned, device)
     _check_shares(config.settings)
@@ -116,6 +113,26 @@ def train_translator(config: TranslatorConfig) -> dict[str, float]:
     steps = config.settings.pretrain_steps + config.settings.steps
     schedule = Schedule(steps, config.log_every, config.show_every, config.save_every)
     return train(run, trainer, schedule, config.seed, "translator")
+
+
+def check_image_size(recipe: Recipe, height: int, width: int) -> None:
+    """Refuse images that the recipe's networks cannot take, which are run on shapes alone.
+
+    Raises:
+        InputError: a side that does not divide by the generator's stride, or that is too short.
+    """
+    size, stride = f"{height}x{width}", recipe.generator.stride
+    if height % stride or width % stride:
+        raise InputError(f"expected images whose sides divide by {stride}, the generator's stride, got {size}")
+    with torch.device("meta"):
+        networks = [Generator(recipe.generator)] + ([Discriminator()] if recipe.steps else [])
+        image = torch.zeros(1, 3, height, width)
+        try:
+            for network in networks:
+                network(image)
+        except (RuntimeError, ValueError) as error:
+            cause = str(error).splitlines()[0]
+            raise InputError(f"expected images large enough for the recipe's networks, got {size}: {cause}") from error
 
 
 def _check_shares(recipe: Recipe) -> None:

@@ -43,6 +43,39 @@ def test_the_mico_has_the_vendors_limits() -> None:
             "base.0.kind: Input should be 'capsule', 'cylinder', 'ellipsoid' or 'box', got 'cone'",
         ),
         ({"base.0.radius": None}, "base.0: Value error, a cylinder needs from, to, radius; missing radius"),
+        (
+            {"joints.1.upper": 54.105},
+            "joints.1.upper: Value error, expected at most 12.6 rad either way, and no degrees",
+        ),
+        ({"joints.2.lower": -170}, "joints.2.lower: Value error, expected at most 12.6 rad either way, and no degrees"),
+        (
+            {"joints.0.max_velocity": 36},
+            "max_velocity: Value error, expected at most 25 rad/s either way, and no degrees/s",
+        ),
+        (
+            {"joints.0.max_velocity": 180},
+            "max_velocity: Value error, expected at most 25 rad/s either way, and no degrees/s",
+        ),
+        ({"joints.0.max_acceleration": 229}, "max_acceleration: Value error, expected at most 100 rad/s² either way"),
+        ({"joints.0.origin_rpy": [0, 180, 0]}, "origin_rpy.1: Value error, expected at most 12.6 rad either way"),
+        (
+            {"joints.0.origin_xyz": [0, 0, 156.75]},
+            "origin_xyz.2: Value error, expected at most 10 m either way, and no mm",
+        ),
+        ({"tip.xyz": [0, 0, -160]}, "tip.xyz.2: Value error, expected at most 10 m either way, and no mm"),
+        ({"tip.rpy": [180, 0, 90]}, "tip.rpy.0: Value error, expected at most 12.6 rad either way"),
+        ({"home": [275, 167, 57, 240, 82, 75]}, "home.0: Value error, expected at most 12.6 rad either way"),
+        ({"base.0.radius": 75}, "base.0.radius: Value error, expected at most 1 m either way, and no mm"),
+        ({"base.0.to": [0, 0, 20]}, "base.0.to.2: Value error, expected at most 10 m either way, and no mm"),
+        ({"links.5.1.size": [32, 44, 34]}, "links.5.1.size.0: Value error, expected at most 1 m either way, and no mm"),
+        (
+            {"links.0.1.to": [0, 0, -0.075]},
+            "links.0.1: Value error, expected a capsule with from and to apart, got [0.0",
+        ),
+        (
+            {"base.0.to": [0, 0, 0]},
+            "base.0: Value error, expected a cylinder with from and to apart, got [0.0, 0.0, 0.0]",
+        ),
         ({"materials.ring": [0, 0, 255]}, "materials.ring.2: Input should be less than or equal to 1, got 255"),
     ],
 )

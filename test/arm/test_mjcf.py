@@ -9,7 +9,7 @@ import numpy as np
 
 from taskgan_ros.arm.arm import load_arm
 from taskgan_ros.arm.kinematics import joint_frames, rotation_from_rpy
-from taskgan_ros.arm.mjcf import add_arm
+from taskgan_ros.arm.mjcf import add_arm, own_name
 
 ARM = load_arm("mico")
 
@@ -19,7 +19,7 @@ def test_mujoco_puts_every_joint_where_the_kinematics_do() -> None:
     add_arm(spec, ARM)
     model = spec.compile()
     data = mujoco.MjData(model)
-    joints = [model.joint(name) for name in ARM.joint_names]
+    joints = [model.joint(own_name(name)) for name in ARM.joint_names]
     for q in np.random.default_rng(0).uniform(-np.pi, np.pi, (50, len(ARM.joints))):
         data.qpos[[joint.qposadr[0] for joint in joints]] = q
         mujoco.mj_kinematics(model, data)

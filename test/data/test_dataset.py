@@ -13,6 +13,8 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import taskgan_ros
 from taskgan_ros.data.dataset import (
@@ -340,6 +342,135 @@ def test_a_file_that_is_not_what_it_says_is_refused(path: Path, fault: Callable[
     with h5py.File(path, "a") as file:
         fault(file["data"])
     assert refusal(path).startswith(f"{path}{message}")
+
+
+def as_fixed_length(value: Any) -> Any:
+    return np.array(value, dtype="S24") if isinstance(value, tuple) else np.bytes_(value)
+
+
+def as_padded(value: Any) -> Any:
+    return np.array([f"{item:24}".encode() for item in ((value,) if isinstance(value, str) else value)])
+
+
+def as_double(value: Any) -> Any:
+    return np.float64(value)
+
+
+def as_array(value: Any) -> Any:
+    return np.array([[value]]) if isinstance(value, int) else np.array([value], dtype=h5py.string_dtype())
+
+
+NAMES = ("joint_names", "action_names")
+TEXTS = ("task", "units", "arm", "scene", "domain", "paired_domain")
+NUMBERS = ("format", "height", "width", "seed", "images", "episodes")
+WAYS = [(name, way) for name in TEXTS + NAMES for way in (as_fixed_length, as_padded)]
+WAYS += [(name, way) for name in TEXTS for way in (as_array,)]
+WAYS += [(name, way) for name in NUMBERS for way in (as_double, as_array, np.uint16)]
+
+
+@pytest.mark.parametrize(("name", "way"), WAYS)
+def test_an_attribute_as_another_tool_writes_it_is_taken_for_what_it_is(
+    path: Path, name: str, way: Callable[[Any], Any]
+) -> None:
+    with h5py.File(path, "a") as file:
+        file["data"].attrs[name] = way(1 if name == "format" else getattr(INFO, name))
+        file["data/demo_3"].attrs["num_samples"] = way(LENGTH) if name in NUMBERS else LENGTH
+    assert load_dataset(path).info == read_info(path) == INFO
+
+
+def test_an_empty_attribute_is_an_empty_text_and_one_name_a_list_of_one(tmp_path: Path) -> None:
+    info = dataclasses.replace(INFO, paired_domain="", action_names=("c",), episodes=1, images=LENGTH)
+    one = record(0, paired=False)
+    write_dataset(tmp_path / "data.h5", info, [(0, dataclasses.replace(one, actions=one.actions[:, :1]))])
+    with h5py.File(tmp_path / "data.h5", "a") as file:
+        file["data"].attrs["paired_domain"] = h5py.Empty("S1")
+        file["data"].attrs["action_names"] = np.bytes_("c")
+    assert load_dataset(tmp_path / "data.h5").info == info
+
+
+def test_doubles_are_taken_for_floats(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        demo = file["data/demo_2"]
+        for name, dtype in (("actions", ">f8"), ("obs/joint_pos", "f2")):
+            values = demo[name][()].astype(dtype)
+            del demo[name]
+            demo[name] = values
+    data = load_dataset(path)
+    assert data.actions.dtype == data.joint_pos.dtype == np.float32
+    np.testing.assert_array_equal(data.actions[data.episode == 2], record(2).actions)
+    np.testing.assert_allclose(data.joint_pos[data.episode == 2], record(2).joint_pos, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("height", -SIZE, "data: height: Input should be greater than 0, got -16"),
+        ("episodes", 0, "data: episodes: Input should be greater than 0, got 0"),
+        (
+            "images",
+            48.5,
+            "data: images: Input should be a valid integer, got a number with a fractional part, got 48.5",
+        ),
+        ("images", np.inf, "data: images: Input should be a finite number, got inf"),
+        ("seed", [3, 4], "data: seed: Input should be a valid integer, got [3, 4]"),
+        ("arm", 5, "data: arm: Input should be a valid string, got 5"),
+        ("arm", np.bytes_(b"\xff"), "data: arm: Input should be a valid string, unable to parse raw data"),
+        ("arm", h5py.Empty("f4"), "data: arm: Input should be a valid string, got None"),
+        ("joint_names", [1, 2, 3], "data: joint_names.0: Input should be a valid string, got 1"),
+        ("action_names", ["c", "d"], "expected action_names of ['a', 'b', 'c'], got ['c', 'd']"),
+        ("images", 10**12, f"expected {10**12} images, got 48: the file is not whole"),
+    ],
+)
+def test_an_attribute_that_cannot_be_is_refused(path: Path, name: str, value: Any, message: str) -> None:
+    with h5py.File(path, "a") as file:
+        file["data"].attrs[name] = value
+    assert refusal(path).startswith(f"{path}: {message}")
+
+
+@pytest.mark.parametrize("value", [-LENGTH, 0, 3.5, np.nan, np.inf, "four", [4, 4]])
+def test_a_number_of_samples_that_cannot_be_is_refused(path: Path, value: Any) -> None:
+    with h5py.File(path, "a") as file:
+        file["data/demo_2"].attrs["num_samples"] = value
+    assert refusal(path).startswith(f"{path}: demo_2: expected num_samples of 1 or more, got ")
+
+
+def test_what_is_no_array_or_no_group_is_refused(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        del file["data/demo_2/actions"]
+        file["data/demo_2"].create_group("actions")
+    assert refusal(path) == f"{path}: demo_2: expected actions ({LENGTH}, 2) float32, got a group"
+    with h5py.File(path, "a") as file:
+        del file["data/demo_2"]
+        file["data/demo_2"] = np.zeros(3)
+    assert refusal(path).startswith(f"{path}: expected a whole HDF5 file, got a damaged one: ")
+
+
+odd_values = st.one_of(
+    st.integers(-(2**63), 2**64 - 1),
+    st.floats(),
+    st.booleans(),
+    st.binary(max_size=9).map(np.bytes_),
+    st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=9),
+    st.lists(st.floats(), max_size=3),
+    st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=3),
+    st.sampled_from([h5py.Empty("S1"), h5py.Empty("f4"), np.array([(1, 2.0)], "i4,f8")]),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.sampled_from([field.name for field in dataclasses.fields(DatasetInfo)] + ["num_samples"]), odd_values)
+def test_whatever_an_attribute_is_a_dataset_is_read_or_refused_in_one_line(path: Path, name: str, value: Any) -> None:
+    with h5py.File(path, "a") as file:
+        owner = file["data/demo_1"] if name == "num_samples" else file["data"]
+        before = owner.attrs[name]
+        owner.attrs[name] = value
+    try:
+        assert len(load_dataset(path)) == LENGTH * EPISODES
+    except InputError as error:
+        assert len(str(error).splitlines()) == 1
+    finally:
+        with h5py.File(path, "a") as file:
+            (file["data/demo_1"] if name == "num_samples" else file["data"]).attrs[name] = before
 
 
 # Splitting and mixing

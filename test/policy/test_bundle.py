@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import resource
 import shlex
 import shutil
@@ -106,6 +107,10 @@ def test_a_card_without_a_graph_is_refused(bundle_dir: Path, edit_card: EditCard
         ({"label_scale": [0.1]}, "label_scale: Value error, expected 2 values, one for each of joint_names"),
         ({"label_scale": [0.1, float("nan")]}, "label_scale.1: Input should be a finite number"),
         ({"label_scale": [0.1, 0.0]}, "label_scale.1: Input should be greater than 0, got 0.0"),
+        (
+            {"label_scale": [0.1, 19.9]},
+            "label_scale.1: Value error, expected at most 10 rad/s or rad either way, and no degrees",
+        ),
         ({"joint_names": ["m1n6s200_joint_1"] * 2}, "joint_names: Value error, expected each joint once"),
         ({"opset": 17}, "translator.onnx: expected opset 17, as bundle.yaml says, got 18"),
         (
@@ -145,6 +150,22 @@ def test_an_arm_and_a_scene_in_the_bundle_are_found_and_verified(
     assert Path(bundle.scene_name) == tmp_path / "own" / "my_scene.yaml"
     (tmp_path / "own" / "my_arm.yaml").write_bytes(arm)
     assert "my_arm.yaml: expected SHA-256 " in refusal("own")
+
+
+def test_a_key_that_stands_twice_is_refused_in_the_card_and_in_the_bundles_own_files(
+    bundle_dir: Path, card: BundleCard, graphs: dict[str, bytes]
+) -> None:
+    path = bundle_dir / "bundle.yaml"
+    path.write_text("lambda_task: 0.0\n" + path.read_text())
+    assert re.search(
+        r"bundle.yaml: line \d+: expected each key once, got 'lambda_task' again, as in line 1", refusal(path.parent)
+    )
+    arm = (share_dir() / "config" / "arms" / "mico.yaml").read_bytes()
+    wide = arm.replace(b"upper: 5.4105", b"upper: 5.4105, upper: 54.105")
+    own_arm, own_scene = dataclasses.replace(card, arm="own.yaml"), dataclasses.replace(card, scene="own.yaml")
+    for own, text in ((own_arm, wide), (own_scene, b"steps: 3\nsteps: 4")):
+        with pytest.raises(InputError, match=r"own.yaml: line \d+: expected each key once"):
+            write_bundle(path.parent / "own", own, {**graphs, "own.yaml": text}, "")
 
 
 @pytest.mark.parametrize("field", ["arm", "scene"])

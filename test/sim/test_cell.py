@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,15 +15,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 
-from taskgan_ros.config import build, share_dir
+from taskgan_ros.config import build, resolve, share_dir
 from taskgan_ros.errors import InputError
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import Domain, load_domain
 from taskgan_ros.sim.episode import CellState, sample_episode, sample_poses, sample_test_episode
-from taskgan_ros.sim.scene import PoseScene, Stage, load_any_scene, load_scene
+from taskgan_ros.sim.scene import PoseScene, Scene, Stage, load_any_scene, load_scene
 
+YamlFile = Callable[..., Path]
 SCENE = load_scene("reach")
 STATE = sample_episode(SCENE, 0, 0).state
 GUIDE = Path(__file__).parents[2] / "docs" / "domains.md"
@@ -258,6 +261,55 @@ def test_the_camera_sees_every_cube_whole_and_large_enough(plain: Cell) -> None:
 def test_an_image_need_not_be_square() -> None:
     with Cell(SCENE, load_domain("target_b"), (32, 64)) as cell:
         assert cell.render(STATE, cell.sample_look(0, 0)).shape == (32, 64, 3)
+
+
+@pytest.mark.parametrize("aside", [0.0, 1e-12, 1e-4])
+def test_a_camera_that_looks_straight_down_shows_a_map_with_y_up(yaml_file: YamlFile, aside: float) -> None:
+    camera = {"position": [0.0, -0.3, 1.2], "target": [0.0, -0.3 + aside, 0.0], "fov": 0.8}
+    scene = load_scene(yaml_file("scenes", "reach", {"camera": camera}))
+    away = turned(STATE, 2.5).joint_pos  # so that the arm hides nothing
+    with Cell(scene, load_domain("source"), 64) as cell:
+        look = cell.sample_look(0, 0)
+        centres = [
+            np.argwhere(red(cell.render(CellState(away, np.array(xy)), look))).mean(axis=0)
+            for xy in ([-0.1, -0.4], [0.1, -0.4], [-0.1, -0.2])
+        ]
+    (low, left), (_, right), (high, _) = centres
+    assert left < right - 8
+    assert high < low - 8
+
+
+def scene_of(folder: Path, arm: dict[str, Any]) -> Scene:
+    """Return the shipped scene with another arm, which has as many joints."""
+    (folder / "arm.yaml").write_text(yaml.safe_dump(arm))
+    scene = yaml.safe_load(resolve("scenes", "reach").read_text())
+    driven = [joint["name"] for joint in arm["joints"][:3]]
+    (folder / "scene.yaml").write_text(yaml.safe_dump({**scene, "arm": "./arm.yaml", "driven_joints": driven}))
+    return load_scene(folder / "scene.yaml")
+
+
+def test_an_arms_names_may_be_those_of_the_cell(tmp_path: Path) -> None:
+    text = resolve("arms", "mico").read_text()
+    for k, name in enumerate(("cube", "world", "table", "camera", "lamp", "arm0")):
+        text = text.replace(f"m1n6s200_joint_{k + 1}", name)
+    for name, other in {"carbon": "table", "ring": "cube", "shell": "table0", "finger": "arm/cube"}.items():
+        text = re.sub(rf"\b{name}(:|,)", rf"{other}\1", text)
+    scene, domain = scene_of(tmp_path, yaml.safe_load(text)), changed("table.scale_m", [0.3, 0.3])
+    assert scene.driven_joints == ("cube", "world", "table")
+    with Cell(scene, domain, 64) as cell, Cell(SCENE, domain, 64) as usual:
+        np.testing.assert_array_equal(picture(cell), picture(usual))
+
+
+def test_a_link_may_have_no_shapes_or_tiny_ones_and_an_arm_none(tmp_path: Path) -> None:
+    arm = yaml.safe_load(resolve("arms", "mico").read_text())
+    tiny = {"kind": "box", "material": "ring", "at": [0, 0, 0], "size": [1e-9, 1e-9, 1e-9]}
+    bare, fine = ({**arm, "links": [*arm["links"][:3], link, [], []]} for link in ([], [tiny]))
+    pictures = []
+    for shown in (bare, fine, {**arm, "base": [], "links": [[]] * 6, "materials": {}}):
+        with Cell(scene_of(tmp_path, shown), changed(), 64) as cell:
+            pictures.append(picture(cell))
+    assert abs(pictures[0] - pictures[1]).mean() < 0.01
+    assert abs(pictures[0] - pictures[2]).mean() > 1
 
 
 @pytest.mark.parametrize("size", [8, 4096])

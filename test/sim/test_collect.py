@@ -213,7 +213,9 @@ def test_ctrl_c_leaves_what_resume_completes(
         (["--paired", "marble"], "domains: expected a file or one of [randomized, real_standin, source, "),
         (["--scene", "kitchen"], "scenes: expected a file or one of [poses, reach], got 'kitchen'"),
         (["--episodes", "0"], "expected at least 1 episode, got 0"),
-        (["--image-size", "8"], "expected an image of 16 to 2048 pixels a side, got 8x8"),
+        (["--image-size", "16"], "expected an image_size of 24 pixels or more that divides by 8, as translators need"),
+        (["--image-size", "100"], "expected an image_size of 24 pixels or more that divides by 8, as translators need"),
+        (["--image-size", "4096"], "expected an image of 16 to 2048 pixels a side, got 4096x4096"),
         (["--seed", "-1"], f"expected a seed of 0 to {2**63 - 1}, got -1"),
         (["--seed", str(2**63)], f"expected a seed of 0 to {2**63 - 1}, got {2**63}"),
     ],
@@ -237,6 +239,42 @@ def test_a_scene_without_an_episode_is_refused_before_anything_starts(
     message = "scene: expected a reachable cube within (3.0, 4.0) m, got none in 200 draws"
     assert capsys.readouterr().err == f"taskgan: {message}\n"
     assert not (tmp_path / "new").exists()
+
+
+UP = {"camera.target": [0.6, -1.0, 3.0]}  # past the arm
+
+
+@pytest.mark.parametrize(
+    ("scene", "name", "domain", "workers"),
+    [
+        (UP, "source", {}, "1"),
+        (UP, "target_wood", {}, "2"),  # its noise differs, and its lamp moves
+        ({}, "source", {"light.ambient": 0, "light.headlight": 0}, "1"),
+        ({}, "source", {"sensor.gain": 0}, "1"),
+    ],
+)
+def test_images_that_are_all_alike_are_refused_and_leave_nothing(
+    scene: dict[str, object],
+    name: str,
+    domain: dict[str, object],
+    workers: str,
+    yaml_file: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mine, look = yaml_file("scenes", "reach", scene), yaml_file("domains", name, domain)
+    out = tmp_path / "out" / "never.h5"
+    options = ["--scene", str(mine), "--domain", str(look), "--episodes", "2", "--workers", workers]
+    assert collect(out, *options) == 2
+    refused = f"{mine} in {look}: expected a camera that sees the arm move, got 32 images that are all alike, of mean"
+    assert refused in capsys.readouterr().err
+    assert list(out.parent.iterdir()) == []
+
+
+def test_one_image_need_not_differ_from_another(yaml_file: Callable[..., Path], tmp_path: Path) -> None:
+    scene = yaml_file("scenes", "poses", {"images_per_episode": 1})
+    options = ["--scene", str(scene), "--task", "joint_angles", "--episodes", "1", "--workers", "1"]
+    assert collect(tmp_path / "one.h5", *options) == 0
 
 
 def test_the_summary_is_one_line_however_narrow_the_terminal(

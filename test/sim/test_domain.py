@@ -41,6 +41,31 @@ GUIDE = Path(__file__).parents[2] / "docs" / "domains.md"
             {"calibration.camera_position_m": 0.01},
             "calibration.camera_position_m: Input should be a valid tuple, got 0.01",
         ),
+        (
+            {"light.azimuth": [-150, -11]},
+            "light.azimuth.0: Value error, expected at most 12.6 rad either way, and no degrees",
+        ),
+        ({"light.elevation": 75}, "light.elevation.0: Value error, expected at most 12.6 rad either way"),
+        ({"light.distance_m": [1600, 2400]}, "light.distance_m.0: Value error, expected at most 100 m either way"),
+        ({"light.distance_m": 0}, "light.distance_m.0: Input should be greater than 0"),
+        ({"light.sway_m": [200, 500]}, "light.sway_m.0: Value error, expected at most 10 m either way, and no mm"),
+        ({"table.scale_m": [0, 1]}, "table.scale_m.0: Input should be greater than 0"),
+        ({"table.scale_m": [700, 950]}, "table.scale_m.0: Value error, expected at most 10 m either way"),
+        ({"table.rotation": 90}, "table.rotation.0: Value error, expected at most 12.6 rad either way"),
+        ({"camera_error.position_m": 10}, "camera_error.position_m: Value error, expected at most 1 m either way"),
+        ({"camera_error.rotation_rad": 2}, "camera_error.rotation_rad: Value error, expected at most 1 rad either way"),
+        (
+            {"calibration.camera_position_m": [6, 0, 7]},
+            "calibration.camera_position_m.0: Value error, expected at most 1 m",
+        ),
+        (
+            {"calibration.camera_rotation_rad": [2, 0, 0]},
+            "calibration.camera_rotation_rad.0: Value error, expected at mo",
+        ),
+        (
+            {"calibration.joint_rad": [1.3, -1.5]},
+            "calibration.joint_rad.0: Value error, expected at most 1 rad either way",
+        ),
         ({"sensor.noise": [0, float("inf")]}, "sensor.noise.1: Input should be a finite number, got inf"),
     ],
 )

@@ -112,6 +112,32 @@ def test_no_start_of_an_evaluation_is_scattered() -> None:
     assert (begin < SCENE.threshold_m).mean() < 0.1
 
 
+def turned_scene(yaml_file: YamlFile, angle: float, counted: float = 0.0) -> Scene:
+    """Return the shipped scene turned about the base, its azimuths counted from another zero."""
+    azimuths = {part: np.array(getattr(SCENE, part).azimuth) + angle + counted for part in ("cube", "start")}
+    ready = [SCENE.ready[0] - angle, *SCENE.ready[1:]]  # the first axis points down
+    fields = {f"{part}.azimuth": azimuth.tolist() for part, azimuth in azimuths.items()}
+    return load_scene(yaml_file("scenes", "reach", {"ready": ready, **fields}))
+
+
+@pytest.mark.parametrize("counted", [-2 * np.pi, 0.0, 2 * np.pi])
+@pytest.mark.parametrize("angle", [-np.pi / 2, np.pi])
+def test_a_turned_scene_has_the_same_episodes_turned(yaml_file: YamlFile, angle: float, counted: float) -> None:
+    scene = turned_scene(yaml_file, angle, counted)
+    for index in range(20):
+        usual, turned = sample_test_episode(SCENE, 1, index), sample_test_episode(scene, 1, index)
+        difference = turned.state.joint_pos - usual.state.joint_pos
+        np.testing.assert_allclose(difference, [-angle, 0, 0, 0, 0, 0], atol=1e-9)
+
+
+@pytest.mark.parametrize("ring", [[0.0, 6.2832], [-3.1416, 3.1416], [-6.3, 6.3]])
+def test_a_whole_ring_holds_every_start(yaml_file: YamlFile, ring: list[float]) -> None:
+    scene = load_scene(yaml_file("scenes", "reach", {"start.azimuth": ring}))
+    tips = [tip_position(SCENE.arm, sample_test_episode(scene, 1, index).state.joint_pos) for index in range(60)]
+    azimuths = [np.arctan2(y, x) for x, y, _ in tips]
+    assert min(azimuths) < SCENE.start.azimuth[0] or max(azimuths) > SCENE.start.azimuth[1]
+
+
 def test_a_scene_without_a_free_start_is_refused(yaml_file: YamlFile) -> None:
     high = load_scene(yaml_file("scenes", "reach", {"start.height": [3.0, 4.0]}))
     with pytest.raises(InputError, match=r"scene: expected a free start within Start\(.*, got none in 2000 draws"):

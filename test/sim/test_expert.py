@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -55,6 +57,18 @@ def test_a_velocity_label_is_the_way_to_the_solution_with_the_distance_as_its_l1
             np.testing.assert_allclose(np.abs(label).sum(), SCENE.approach_gain * distance, rtol=1e-9)
             way = (episode.solution - state.joint_pos)[SCENE.driven]
             np.testing.assert_allclose(label / np.linalg.norm(label), way / np.linalg.norm(way), atol=1e-9)
+
+
+def test_a_continuous_joint_takes_the_short_way_round() -> None:
+    episode = EPISODES[0]
+    turn = 2 * np.pi * np.array([1, 0, 0, 0, 0, 0])
+    usual = np.array([state.joint_pos for state in expert.path(SCENE, episode)])
+    for turned in (episode.state.joint_pos + turn, episode.state.joint_pos - turn):
+        elsewhere = dataclasses.replace(episode, state=episode.state.moved_to(turned))
+        path = np.array([state.joint_pos for state in expert.path(SCENE, elsewhere)])
+        np.testing.assert_allclose(np.diff(path, axis=0), np.diff(usual, axis=0), atol=1e-12)
+        label = expert.velocity_label(SCENE, elsewhere.state, episode.solution)
+        np.testing.assert_allclose(label, expert.velocity_label(SCENE, episode.state, episode.solution), atol=1e-12)
 
 
 def test_an_angle_label_is_the_configuration_of_the_driven_joints() -> None:

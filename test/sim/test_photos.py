@@ -3,9 +3,11 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from taskgan_ros.errors import InputError
@@ -70,6 +72,49 @@ def test_photos_join_the_patterns(photo: Path, yaml_file: Callable[..., Path]) -
         shown = [cell.sample_look(0, index).texture for index in range(200)]
     assert set(shown) == {None, 0, 1, 2, 3, 4}
     assert 0.2 < shown.count(None) / 200 < 0.46  # one of three kinds
+
+
+RAMP = np.linspace(0, 1, 200)[None].repeat(200, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("deep.png", (RAMP * 65535).astype(np.uint16)),
+        ("deep.tif", (RAMP * 65535).astype(np.uint16)),
+        ("deep.pgm", (RAMP * 65535).astype(np.uint16)),
+        ("wide.tif", (RAMP * 65535).astype(np.int32)),
+        ("float.tif", RAMP.astype(np.float32)),
+    ],
+)
+def test_a_photo_of_more_bits_is_as_bright_as_one_of_8(tmp_path: Path, name: str, values: NDArray[Any]) -> None:
+    Image.fromarray((RAMP * 255).astype(np.uint8)).save(tmp_path / "plain.png")
+    Image.fromarray(values).save(tmp_path / name)
+    deep, plain = (photos.tile(str(tmp_path / name), 64).astype(int) for name in (name, "plain.png"))
+    assert abs(deep - plain).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ((RAMP * 255).astype(np.float32), "values of 0 to 1 in a photo of float32, got 0.0 to 255.0"),
+        (-RAMP.astype(np.float32), "values of 0 to 1 in a photo of float32, got -1.0 to "),
+        (np.full((8, 8), np.nan, np.float32), "values of 0 to 1 in a photo of float32, got nan to nan"),
+        ((RAMP * 2**30).astype(np.int32), "values of 0 to 65535 in a photo of int32, got 0.0 to 1073741824.0"),
+    ],
+)
+def test_a_photo_of_other_numbers_is_refused(tmp_path: Path, values: NDArray[Any], told: str) -> None:
+    Image.fromarray(values).save(tmp_path / "odd.tif")
+    with pytest.raises(InputError, match=f"odd.tif: expected {told}"):
+        photos.tile(str(tmp_path / "odd.tif"), 64)
+
+
+def test_a_damaged_photo_is_refused(photo: Path) -> None:
+    data = photo.read_bytes()
+    for damaged in (data[: len(data) // 2], data[:45] + b"\0\xff" * 20 + data[85:]):
+        photo.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"floor.png: expected an image file, got: "):
+            photos.tile(str(photo), 64)
 
 
 @pytest.mark.parametrize(

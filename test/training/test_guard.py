@@ -137,6 +137,20 @@ def test_an_arm_that_never_moved_makes_a_guard(bundle: Path, source: Path, many:
     assert all(np.isfinite(list(found.values())).all() for found in card.quantiles.values())
 
 
+def test_a_recording_that_counts_turns_otherwise_makes_the_same_guard(bundle: Path, source: Path, many: Path) -> None:
+    data = load_dataset(many)
+    wrapped = dataclasses.replace(data, joint_pos=np.remainder(data.joint_pos + np.pi, 2 * np.pi) - np.pi)
+    assert (wrapped.joint_pos < 0).any()
+    assert (abs(wrapped.joint_pos - data.joint_pos) > 6).any()
+    network = TaskModel(len(data.info.action_names), (data.info.height, data.info.width))
+    cards = [
+        fit_guard(network, (bundle / TRANSLATOR).read_bytes(), GuardData(load_dataset(source), dataset))[1]
+        for dataset in (data, wrapped)
+    ]
+    for score, found in cards[0].quantiles.items():
+        assert cards[1].quantiles[score] == pytest.approx(found, rel=1e-2)
+
+
 def test_what_does_not_fit_is_refused_and_leaves_nothing(
     bundle: Path, source: Path, target: Path, many: Path, collected: Collected, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from taskgan_ros.config import share_dir
+from taskgan_ros.data.dataset import LEAST_PX, SIDE_PX
 from taskgan_ros.errors import InputError
 from taskgan_ros.training.networks import GeneratorConfig
 from taskgan_ros.training.recipe import Recipe, load_recipe
-from taskgan_ros.training.translator import parse_translator
+from taskgan_ros.training.translator import check_image_size, parse_translator
 
 NEEDED = ["--source", "s.h5", "--target", "t.h5", "--task-model", "f", "--out", "o"]
 
@@ -21,6 +22,15 @@ def test_every_shipped_recipe_loads() -> None:
     for name in names:
         recipe = load_recipe(name)
         assert recipe.steps + recipe.pretrain_steps > 0
+
+
+def test_what_is_collected_is_large_enough_for_every_recipe() -> None:
+    for name in [path.stem for path in (share_dir() / "config" / "recipes").glob("*.yaml")]:
+        recipe = load_recipe(name)
+        check_image_size(recipe, LEAST_PX, LEAST_PX + SIDE_PX)
+        if recipe.steps:
+            with pytest.raises(InputError, match=r"expected images (large enough|whose sides divide)"):
+                check_image_size(recipe, LEAST_PX - SIDE_PX, LEAST_PX - SIDE_PX)
 
 
 def test_the_papers_recipe_has_nothing_past_the_paper() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import signal
@@ -16,7 +17,7 @@ import yaml
 from PIL import Image
 
 from taskgan_ros import cli
-from taskgan_ros.data.dataset import load_dataset
+from taskgan_ros.data.dataset import EpisodeRecord, load_dataset, open_writer
 from taskgan_ros.training.adversary import Adversary
 from taskgan_ros.training.lineage import data_seeds, translated_domains
 from taskgan_ros.training.networks import to_network
@@ -445,6 +446,41 @@ def test_a_dataset_of_another_image_size_is_refused(
     run = train("run", "--target", collected("target_a", "--paired", "source", size=48, episodes=1), status=2)
     assert refused(capsys) == "datasets do not fit: expected height 32 as in source, got 48 in target_a"
     assert not run.exists()
+
+
+def shrunk(dataset: Path, out: Path) -> Path:
+    """Write a dataset again with images of 16 pixels a side, as no collection makes them."""
+    data = load_dataset(dataset)
+    with open_writer(out, dataclasses.replace(data.info, height=16, width=16)) as writer:
+        for k in range(data.info.episodes):
+            rows = data.episode == k
+            paired = None if data.paired is None else data.paired[rows, ::2, ::2]
+            images = data.images[rows, ::2, ::2]
+            writer.add(k, EpisodeRecord(images, data.actions[rows], data.joint_pos[rows], paired))
+    return out
+
+
+def test_images_too_small_for_a_network_are_refused_before_pre_training(
+    train: Train, source: Path, target: Path, randomized: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = [shrunk(path, tmp_path / f"{k}.h5") for k, path in enumerate((source, target, randomized))]
+    model = tmp_path / "model"
+    words = ["train", "task-model", "--dataset", small[0], "--out", model, "--steps", 1, "--device", "cpu"]
+    assert cli.run([str(word) for word in words]) == 0
+    data = dict(zip(("--source", "--target", "--pretrain", "--task-model"), (*small, model), strict=True))
+    options = [word for pair in data.items() for word in pair]
+    assert not train("run", *options, status=2).exists()
+    assert refused(capsys).startswith(
+        "expected images large enough for the recipe's networks, got 16x16: Expected more"
+    )
+    assert train(
+        "alone", *options, "--recipe", "rcan", "--target", "None", "--steps", 0, "--pretrain-steps", 1
+    ).exists()
+    deep = ["--generator.widths", *[4] * 4]
+    assert not train("deep", *options, "--steps", 0, "--pretrain-steps", 1, *deep, status=2).exists()
+    assert refused(capsys).startswith(
+        "expected images large enough for the recipe's networks, got 16x16: Expected more"
+    )
 
 
 def test_a_task_model_of_another_domain_is_refused(

@@ -1,0 +1,30 @@
+"""The quantities in our files, with their units: what can only be degrees or millimetres is refused."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import pydantic
+
+
+def at_most(largest: float, unit: str, mistaken: str) -> pydantic.AfterValidator:
+    """Return what refuses numbers further from 0 than `largest`, which must be in `mistaken` and not in `unit`."""
+
+    def check(value: float) -> float:
+        if abs(value) > largest:
+            raise ValueError(f"expected at most {largest:g} {unit} either way, and no {mistaken}")
+        return value
+
+    return pydantic.AfterValidator(check)
+
+
+Positive = Annotated[float, pydantic.Field(gt=0)]
+NonNegative = Annotated[float, pydantic.Field(ge=0)]
+
+Angle = Annotated[float, at_most(12.6, "rad", "degrees")]  # two turns; what turns further has no limits
+Speed = Annotated[Positive, at_most(25, "rad/s", "degrees/s")]  # small industrial arms reach 20
+Acceleration = Annotated[Positive, at_most(100, "rad/s²", "degrees/s²")]
+Metres = Annotated[float, at_most(10, "m", "mm")]
+HalfSize = Annotated[Positive, at_most(1, "m", "mm")]  # of a part of the arm, or of what it reaches for
+Vector3 = tuple[Metres, Metres, Metres]
+Rotation3 = tuple[Angle, Angle, Angle]
