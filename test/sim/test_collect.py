@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import taskgan_ros
 from taskgan_ros import cli
 from taskgan_ros.config import resolve
 from taskgan_ros.data.dataset import Dataset, load_dataset, partial_path
@@ -164,6 +165,17 @@ def test_workers_die_with_a_command_that_is_killed(tmp_path: Path, start_collect
     process.kill()
     process.communicate(timeout=60)
     assert_no_worker_is_left(process.pid)
+
+
+def test_workers_import_nothing_from_the_folder_that_the_command_is_called_in(tmp_path: Path) -> None:
+    for name in ("pickle", "random", "signal", "socket"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the user's own file was imported')")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "taskgan").write_text("from taskgan_ros.cli import main\nif __name__ == '__main__': main()")
+    command = [sys.executable, "bin/taskgan", *COLLECT, "--workers", "2"]
+    environment = os.environ | {"PYTHONPATH": str(Path(taskgan_ros.__file__).parents[1])}
+    done = subprocess.run([*command, "--out", "data.h5"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_killed_worker_costs_no_finished_episode(tmp_path: Path, whole: Path, start_collecting: Start) -> None:
