@@ -23,7 +23,8 @@ from report import Row, report
 
 from taskgan_ros.config import share_dir
 from taskgan_ros.errors import InputError
-from taskgan_ros.nodes.isolation import SessionError, environment, interruptible, own_domain
+from taskgan_ros.interrupts import deferred
+from taskgan_ros.nodes.isolation import SessionError, environment, own_domain
 from taskgan_ros.progress import print_line, progress_bar
 
 _IN_JSON_ALONE = ("n", "worst halted ms", "state and reason", "goes on", "worst goes on ms")  # a terminal is narrow
@@ -104,7 +105,7 @@ def main(config: Config) -> None:
         tempfile.TemporaryDirectory() as folder,
         own_domain() as domain_id,
         environment(ros_environment(domain_id)),
-        interruptible() as check_interrupt,
+        deferred() as check_interrupt,
     ):
         listed = make_faults(Path(folder), config.bundle)
         faults, shown = chosen(listed, config.only), pictured(listed) if config.picture else []

@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 from report import Row, report
 from std_msgs.msg import UInt64
 
-from taskgan_ros.nodes.isolation import ProcessEnded, interruptible
+from taskgan_ros.interrupts import deferred
+from taskgan_ros.nodes.isolation import ProcessEnded
 from taskgan_ros.policy.bundle import load_bundle
 from taskgan_ros.progress import progress_bar
 
@@ -214,7 +215,7 @@ def plot(path: Path, samples: Sequence[Sample]) -> None:
 
 def main(config: Config) -> None:
     """Run it and report."""
-    with tempfile.TemporaryDirectory() as folder, interruptible() as check_interrupt:
+    with tempfile.TemporaryDirectory() as folder, deferred() as check_interrupt:
         film = Path(folder) / "film.npz"
         print(f"rendering {config.episodes} expert paths")
         step_rad = SHARE_OF_TOP_SPEED * ARM.max_velocity.min() / config.rate_hz

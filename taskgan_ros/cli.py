@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import tyro
 
-from taskgan_ros import progress
+from taskgan_ros import interrupts, streams
 from taskgan_ros.errors import InputError
 
 Verb = Callable[[Sequence[str]], int | None]
@@ -134,13 +130,24 @@ def _find(arguments: Sequence[str]) -> tuple[Verb, Sequence[str]]:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit status: 0 done, 2 bad input, 130 interrupted by Ctrl-C or SIGTERM."""
+    """Run one command and return its exit status: 0 done, 2 bad input, 130 interrupted by Ctrl-C, SIGTERM or SIGHUP.
+
+    What cannot be printed costs no result, and changes no status where the results are in files.
+    """
+    with streams.never_failing():
+        status = _run(arguments)
+        if fault := streams.fault():
+            print(f"taskgan: standard output: expected to print there, got: {fault}", file=sys.stderr)
+        return status
+
+
+def _run(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] in ("-h", "--help"):
         print(_usage())
         return 0
     try:
         verb, rest = _find(arguments)
-        with _interruptible():
+        with interrupts.raised():
             return verb(rest) or 0
     except (InputError, FloatingPointError, OSError) as error:  # the others: training diverged, a disk or a permission
         _tell(error, str(error))
@@ -157,30 +164,6 @@ def _tell(error: BaseException, what: str) -> None:
     print("; ".join([f"taskgan: {what}", *getattr(error, "__notes__", [])]), file=sys.stderr)
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does, so that everything is cleaned up; only a main thread can.
-
-    Python drops an exception that a handler raises while a destructor runs, so the progress bar raises it again.
-    """
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        what = "interrupted" if number == signal.SIGINT else f"interrupted by {signal.Signals(number).name}"
-        progress.note_interrupt(what)
-        raise KeyboardInterrupt(what)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        progress.forget_interrupt()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _missing(error: ModuleNotFoundError) -> int:
     root = (error.name or "").split(".")[0]
     if root == "taskgan_ros":
@@ -195,6 +178,7 @@ def _missing(error: ModuleNotFoundError) -> int:
 
 def main() -> None:
     """Run `taskgan` with the process's arguments."""
+    streams.open_standard()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TextIO
 
 from rich.console import Console
 from tqdm import tqdm
 
-_interrupts: list[str] = []  # that came and may have been dropped
-
-
-def note_interrupt(what: str) -> None:
-    """Let the next step of a progress bar raise KeyboardInterrupt, should the one raised now be dropped."""
-    _interrupts.append(what)
-
-
-def forget_interrupt() -> None:
-    """Take back what was noted."""
-    _interrupts.clear()
+_BAR_S = 0.5  # between two looks of a bar
+_FIRST_LINE_S, _LATER_LINE_S = 1.0, 60.0  # between two lines of a log: soon that it works, and short after a night
+_LINE = "{desc}: {n_fmt}/{total_fmt}{unit} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 
 
 @contextmanager
 def progress_bar(what: str, total: int, unit: str, done: int = 0) -> Iterator[Callable[..., None]]:
-    """Show a bar; the yielded `advance(n, **figures)` moves it and shows figures behind it."""
-    with tqdm(total=total, desc=what, unit=f" {unit}", initial=done, mininterval=0.5, smoothing=0.05) as bar:
+    """Show a bar, or a line now and then where no terminal shows one.
+
+    Yields:
+        `advance(n, **figures)`, which moves it and shows figures behind it.
+    """
+    live = sys.stderr.isatty()
+    look: dict[str, Any] = {"mininterval": _BAR_S, "smoothing": 0.05}
+    if not live:
+        look = {"mininterval": _FIRST_LINE_S, "miniters": 1, "file": _Lines(sys.stderr), "bar_format": _LINE}
+    with tqdm(total=total, desc=what, unit=f" {unit}", initial=done, **look) as bar:
 
         def advance(count: int, **figures: float) -> None:
-            if _interrupts:
-                raise KeyboardInterrupt(_interrupts[0])
             if figures:
                 bar.set_postfix({name: f"{value:.4g}" for name, value in figures.items()}, refresh=False)
-            bar.update(count)
+            if bar.update(count) and not live:
+                bar.mininterval = min(2 * bar.mininterval, _LATER_LINE_S)
 
         yield advance
 
@@ -39,3 +40,15 @@ def progress_bar(what: str, total: int, unit: str, done: int = 0) -> Iterator[Ca
 def print_line(text: str) -> None:
     """Print a summary as one line, however narrow the terminal, and also where a pipe or a file takes it."""
     Console().print(text, soft_wrap=True, markup=False, emoji=False)
+
+
+class _Lines:
+    """What tqdm draws over and over, as lines one below the other."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.flush, self.encoding = stream.flush, stream.encoding
+
+    def write(self, drawn: str) -> None:
+        if line := drawn.strip():
+            self._stream.write(f"{line}\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ from taskgan_ros.config import resolve
 # Work of this size is done before a second thread has woken up. Set before the first import that reads it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("LP_NUM_THREADS", "1")
+
+# A script's `&` starts the suite with Ctrl-C ignored, and all that it starts. Tests are about what a terminal starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SIZE = 32  # pixels a side
 STEPS = 3  # of an episode, in place of 100

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import tempfile
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from taskgan_ros.config import build
 from taskgan_ros.errors import InputError, OutputExistsError
+from taskgan_ros.files import check_free, lock
 
 FORMAT = 1
 _LISTS = ("joint_names", "action_names")
@@ -135,8 +135,7 @@ def open_writer(out: Path, info: DatasetInfo, resume: bool = False) -> Iterator[
         InputError: `out` cannot be written, the disk is full, another process writes `out`, or a partial file is there
             that must not be lost: no `resume`, or another dataset's.
     """
-    if out.exists():
-        raise OutputExistsError(out)
+    check_free(out)
     partial = partial_path(out)
     with _lock(partial, out):
         file = _open_partial(partial, info, resume)
@@ -159,8 +158,7 @@ def _lock(partial: Path, out: Path) -> BinaryIO:
     busy = f"{out}: expected no other command that writes it, but one is running and holds {partial}"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        file = partial.open("ab")
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file = lock(partial)
     except BlockingIOError as error:
         raise InputError(busy) from error
     except OSError as error:
@@ -323,6 +321,8 @@ def _open(path: Path, mode: str = "r", locking: bool | None = None) -> h5py.File
         raise InputError(f"{path}: expected a dataset file, got none")
     try:
         return h5py.File(path, mode, locking=locking)
+    except BlockingIOError as error:
+        raise InputError(f"{path}: expected no other program that writes it, but one holds its lock") from error
     except OSError as error:
         raise InputError(f"{path}: expected a whole HDF5 file, got a truncated or other one: {error}") from error
 

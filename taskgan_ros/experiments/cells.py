@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -23,9 +22,10 @@ from taskgan_ros.config import build, expand_home, is_path, load, read_yaml, res
 from taskgan_ros.data.dataset import Dataset, load_dataset, partial_path
 from taskgan_ros.errors import InputError
 from taskgan_ros.experiments.results import read_json
+from taskgan_ros.files import lock, write_text
 from taskgan_ros.sim import photos
 from taskgan_ros.sim.domain import Domain
-from taskgan_ros.training.run import CONFIG, pick_device, write_text
+from taskgan_ros.training.run import CONFIG, pick_device
 
 _DONE, _SECONDS, _LOCK = "done.json", "seconds", "lock"
 _BUNDLED = "skimage:"  # photos that are fixed by the version of scikit-image
@@ -273,12 +273,12 @@ def _hardware(device: str) -> str:
 @contextmanager
 def _locked(path: Path) -> Iterator[bool]:
     """Yield whether the lock is ours; the system frees it when a process ends, however it ends."""
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
+    try:
+        held = lock(path)
+    except BlockingIOError:
+        yield False
+        return
+    with held:
         yield True
 
 

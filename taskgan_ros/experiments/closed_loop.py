@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from taskgan_ros.config import config_dataclass, short_name
 from taskgan_ros.errors import InputError
 from taskgan_ros.experiments.models import load_policy
+from taskgan_ros.files import whole
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.distance_plot import dress_distances
 from taskgan_ros.sim.domain import load_domain
@@ -122,4 +123,5 @@ def _plot(path: Path, distances_m: Array, scene: Scene, title: str) -> None:
     axes = figure.subplots()
     axes.plot(scene.step_s * np.arange(scene.steps + 1), distances_m.T, color="#009e73", alpha=0.4, linewidth=1)
     dress_distances(axes, scene.threshold_m, title)
-    figure.savefig(path)
+    with whole(path, "the plot") as partial:
+        figure.savefig(partial)

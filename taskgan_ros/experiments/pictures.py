@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from taskgan_ros.files import whole
+
 Pixels = NDArray[np.uint8]
 
 SYMMETRY = "symmetry.png"
@@ -36,7 +38,8 @@ def write_translations(folder: Path, images: Pixels, translated: Pixels, truth: 
         "superimposed": both.astype(np.uint8),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    _draw_grid(columns).save(folder / TRANSLATIONS, quality=88)
+    with whole(folder / TRANSLATIONS, "the translations") as partial:
+        _draw_grid(columns).save(partial, quality=88)
 
 
 def _draw_grid(columns: dict[str, Pixels]) -> Image.Image:

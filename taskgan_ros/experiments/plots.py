@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from taskgan_ros.experiments.summary import Arrivals
+from taskgan_ros.files import whole
 
 Array = NDArray[np.float64]
 
@@ -42,7 +43,8 @@ def plot_success(path: Path, groups: Mapping[str, Mapping[str, Arrivals | None]]
     axes.set_xticks(range(len(groups)), list(groups))
     axes.set(ylabel="success (%)", ylim=(0, 103), xlim=(-0.5, len(groups) - 0.5))
     figure.legend(loc="outside lower center", ncols=4, frameon=False)
-    figure.savefig(path)
+    with whole(path, "the plot") as partial:
+        figure.savefig(partial)
 
 
 def plot_weights(
@@ -79,7 +81,8 @@ def plot_weights(
     if success:
         panels[-1].set(ylabel="success (%)", ylim=(0, 103))
     panels[0].set(ylabel="judge's error", yscale="log")
-    figure.savefig(path)
+    with whole(path, "the plot") as partial:
+        figure.savefig(partial)
 
 
 def _percent(bars: Sequence[Arrivals]) -> tuple[Array, Array]:
@@ -108,7 +111,8 @@ def plot_angles(path: Path, series: Mapping[str, Mapping[int, float]], levels: M
     axes.set_yscale("log")
     axes.set(xlabel="target images", ylabel="L2 (turns²)")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.savefig(path)
+    with whole(path, "the plot") as partial:
+        figure.savefig(partial)
 
 
 def _figure(panels: int) -> tuple[Figure, Sequence[Any]]:

@@ -12,6 +12,7 @@ from PIL import Image
 from taskgan_ros.config import config_dataclass
 from taskgan_ros.errors import InputError
 from taskgan_ros.experiments.pictures import SYMMETRY
+from taskgan_ros.files import whole
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.sim.episode import CellState, sample_poses
@@ -58,7 +59,8 @@ def measure_symmetry(config: SymmetryConfig) -> dict[str, Any]:
         images = np.array([_turned(cell, state, joint) for state in states], np.float32) / 255
     config.out.mkdir(parents=True, exist_ok=True)
     rows = [np.concatenate(list(turned), axis=1) for turned in images[:_SHOWN]]
-    Image.fromarray((np.concatenate(rows) * 255).astype(np.uint8)).save(config.out / SYMMETRY)
+    with whole(config.out / SYMMETRY, "the images") as partial:
+        Image.fromarray((np.concatenate(rows) * 255).astype(np.uint8)).save(partial)
     another = np.abs(images[1:, 0] - images[:-1, 0]).mean()
     changes = [float(np.abs(images[:, k] - images[:, 0]).mean() / another) for k in range(1, len(_TURNS_DEG))]
     return {f"difference_{degrees}": change for degrees, change in zip(_TURNS_DEG[1:], changes, strict=True)}

@@ -9,14 +9,14 @@ import random
 import signal
 import socket
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from taskgan_ros import interrupts
+
 _GRACE_S = 10.0  # a node that is asked to end holds the arm first, and waits for what it is at
 _POLL_S = 0.02
 _TAIL_LINES = 20
@@ -27,8 +27,6 @@ _LAST_DOMAIN_ID = 101  # the ports of higher ones are also handed out to outgoin
 _PORT_BASE, _PORTS_PER_DOMAIN, _PORT_OFFSETS = 7400, 250, (0, 1, *range(10, 30))
 
 _libc = ctypes.CDLL(None, use_errno=True)
-
-Handler = Callable[[int, FrameType | None], object]
 
 
 class SessionError(RuntimeError):
@@ -103,7 +101,7 @@ class ChildProcesses:
         Returns:
             The names of those that had to be killed.
         """
-        with handled(_STOP_SIGNALS, lambda *_: self.send(signal.SIGKILL)):
+        with interrupts.handled(interrupts.stop_signals(), lambda *_: self.send(signal.SIGKILL)):
             self.send(signal.SIGINT)
             deadline = time.monotonic() + grace_s
             while self._running() and time.monotonic() < deadline:
@@ -127,44 +125,6 @@ class ChildProcesses:
 
     def _running(self) -> tuple[str, ...]:
         return tuple(child.name for child in self._children if child.process.poll() is None)
-
-
-@contextlib.contextmanager
-def handled(numbers: Sequence[signal.Signals], handler: Handler) -> Iterator[None]:
-    """Let `handler` take the signals within the block; outside the main thread, where none arrive, do nothing."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = [(number, signal.signal(number, handler)) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, previous in before:
-            signal.signal(number, previous)
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[Callable[[], None]]:
-    """Let SIGINT, SIGTERM and SIGHUP end the block in good order.
-
-    Python drops, with a traceback, what a signal's handler raises in a destructor or in a callback from C, and the
-    signal would be lost. So the first is only noted; a second one, of whoever cannot wait, raises at once.
-
-    Yields:
-        A function that raises KeyboardInterrupt if a signal has come; to be called many times a second.
-    """
-    asked: list[str] = []
-
-    def check() -> None:
-        if asked:
-            raise KeyboardInterrupt(asked[0])
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        check()
-        asked.append("" if number == signal.SIGINT else signal.Signals(number).name)
-
-    with handled(_STOP_SIGNALS, interrupt):
-        yield check
 
 
 @contextlib.contextmanager
@@ -207,7 +167,8 @@ def _set_environment(changes: Mapping[str, str | None]) -> None:
 
 
 def _die_with(parent: int) -> None:
-    """Run in the child before it becomes the program, which keeps the setting."""
+    """Run in the child before it becomes the program, which keeps the settings."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a script's `&` has it ignored, and we end the program by it
     # SIGKILL, not SIGTERM: DDS leaves half a megabyte of shared memory behind, but no process can hang.
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it was too late

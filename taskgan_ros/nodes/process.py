@@ -20,12 +20,12 @@ from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from taskgan_ros import interrupts
 from taskgan_ros.errors import InputError
 from taskgan_ros.nodes.parameter_files import check_parameter_file, parameter_files
 
 N = TypeVar("N", bound=Node)
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _LOOK_S = 0.05  # for signals that came to another thread
 _CALLBACK_S = 10.0  # to wait for the callback that is under way; loading a policy takes seconds
 
@@ -70,7 +70,7 @@ class Stop:
 
 
 def run(name: str, make_node: Callable[[Stop], N], stop_node: Callable[[N], None], args: list[str] | None) -> int:
-    """Make a node, spin it until SIGINT, SIGTERM or a fault, stop it; return the process's exit status.
+    """Make a node, spin it until a stop signal or a fault, stop it; return the process's exit status.
 
     rclpy's own signal handlers shut the context down at once, and a hold could no longer be sent. So the
     signals are ours, and the executor spins in a thread: Python runs signal handlers in the main one, which
@@ -84,7 +84,7 @@ def run(name: str, make_node: Callable[[Stop], N], stop_node: Callable[[N], None
         args: of the process; None takes those of the command line.
     """
     stop = Stop()
-    for number in _SIGNALS:
+    for number in interrupts.stop_signals():
         signal.signal(number, lambda *_: stop())
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
@@ -98,12 +98,14 @@ def run(name: str, make_node: Callable[[Stop], N], stop_node: Callable[[N], None
 
 def finish(status: int) -> NoReturn:
     """End the process, even where a thread is still at something that cannot be interrupted, as an inference."""
-    for number in _SIGNALS:  # as it ends, Python gives its handlers up, and the second of two signals would kill it
+    # As it ends, Python gives its handlers up, and the second of two signals would kill it.
+    for number in interrupts.stop_signals():
         signal.signal(number, signal.SIG_IGN)
     others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
     if others:  # Python would pull the interpreter from under a daemon: abort, status -6; and wait for any other
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # a log on a full disk
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
 

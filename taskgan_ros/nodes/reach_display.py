@@ -150,7 +150,7 @@ def print_summary(console: Console, figures: dict[str, Any], files: list[tuple[P
     console.print()
     console.print(table, highlight=False)
     console.print()
-    width = max(len(str(path)) for path, _ in files)
+    width = max((len(str(path)) for path, _ in files), default=0)
     for path, what in files:
         console.print(Text(f"{path!s:{width}}   ").append(what, "dim"), soft_wrap=True)
 

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from taskgan_ros.files import whole, write_bytes, write_text
 from taskgan_ros.sim.distance_plot import dress_distances
 from taskgan_ros.sim.evaluate import EvaluateConfig, summarise
 from taskgan_ros.sim.scene import Scene
@@ -131,7 +132,7 @@ def figures(episodes: Sequence[Episode], scene: Scene, asked: EvaluateConfig, co
 
 def write_figures(path: Path, values: dict[str, Any]) -> None:
     """Write the figures as JSON."""
-    path.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
 
 
 def write_plot(path: Path, episodes: Sequence[Episode], threshold_m: float, title: str) -> None:
@@ -147,7 +148,8 @@ def write_plot(path: Path, episodes: Sequence[Episode], threshold_m: float, titl
                 f" {episode.index + 1}", (episode.times_s[-1], episode.final_distance_m), color=color, va="center"
             )
     dress_distances(axes, threshold_m, title)
-    figure.savefig(path)
+    with whole(path, "the plot") as partial:
+        figure.savefig(partial)
 
 
 def write_animation(path: Path, episodes: Sequence[Episode], threshold_m: float) -> None:
@@ -163,7 +165,7 @@ def write_animation(path: Path, episodes: Sequence[Episode], threshold_m: float)
     while len(data) > _GIF_MAX_BYTES and share > fewest:
         share *= 0.97 * _GIF_MAX_BYTES / len(data)
         data = _encode(films, threshold_m, share)
-    path.write_bytes(data)
+    write_bytes(path, data)
 
 
 def _encode(films: Sequence[Episode], threshold_m: float, share: float) -> bytes:

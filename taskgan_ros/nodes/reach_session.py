@@ -9,8 +9,8 @@ import sys
 import time
 from bisect import bisect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,8 +21,10 @@ from rich.console import Console
 from rich.text import Text
 
 import taskgan_ros
+from taskgan_ros import interrupts
 from taskgan_ros.config import resolve
 from taskgan_ros.errors import InputError, OutputExistsError
+from taskgan_ros.files import check_free, write_text
 from taskgan_ros.nodes import isolation, reach_report
 from taskgan_ros.nodes.isolation import ChildProcesses, ProcessEnded, SessionError
 from taskgan_ros.nodes.reach_display import Display, Progress, print_summary
@@ -71,8 +73,8 @@ class _Plan:
     config: ReachConfig
     bundle: Bundle
     scene: Scene
-    out: Path
     parameters: dict[str, dict[str, Any]]  # by node
+    out: Path = Path()  # once it is made
 
     @property
     def length_s(self) -> float:
@@ -92,30 +94,28 @@ def reach(config: ReachConfig) -> int:
         InputError: as `evaluate` does, before anything is started.
         KeyboardInterrupt: on SIGINT, SIGTERM or SIGHUP; no process is left.
     """
-    plan = _prepare(config)
+    prepared = _prepare(config)
     import taskgan_ros.nodes.reach_driver  # noqa: F401  # ROS is missing: say so before anything is made
 
     console = Console()
     done: list[Episode] = []
-    _make_folder(plan.out)
+    plan = replace(prepared, out=_make_folder(config.out) if config.out else _make_dated_folder())
     try:
-        with isolation.interruptible() as check_interrupt:
+        with interrupts.deferred() as check_interrupt:
             _run(plan, console, done, check_interrupt)
-            check_interrupt()
         _report(plan, console, done)
     except SessionError as error:
         print(f"taskgan: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
-        what = str(error) or "interrupted"
         ran = f"after {len(done)} of {config.episodes} episodes"
-        raise KeyboardInterrupt(f"{what} {ran}; the nodes have ended, their logs are in {plan.out}") from None
+        raise KeyboardInterrupt(f"{error} {ran}; the nodes have ended, their logs are in {plan.out}") from None
     return 0
 
 
 def _prepare(config: ReachConfig) -> _Plan:
-    if config.out is not None and os.path.lexists(config.out):
-        raise OutputExistsError(config.out)
+    if config.out is not None:
+        check_free(config.out)
     if config.episodes < 1:
         raise InputError(f"expected at least 1 episode, got {config.episodes}")
     if not 0 <= config.seed <= _MAX_SEED:
@@ -137,22 +137,26 @@ def _prepare(config: ReachConfig) -> _Plan:
         },
         "reach_node": {"bundle": str(bundle.path.absolute()), "guard": config.guard},
     }
-    return _Plan(config, bundle, scene, config.out or _fresh_folder(), parameters)
+    return _Plan(config, bundle, scene, parameters)
 
 
-def _fresh_folder() -> Path:
+def _make_dated_folder() -> Path:
+    """Make a folder that nobody has, not even a session that starts in the same second."""
     name = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    names = itertools.chain([name], (f"{name}_{k}" for k in itertools.count(2)))
-    return next(path for name in names if not (path := RESULTS_DIR / name).exists())
+    for dated in itertools.chain([name], (f"{name}_{k}" for k in itertools.count(2))):
+        with suppress(OutputExistsError):
+            return _make_folder(RESULTS_DIR / dated)
+    raise AssertionError("the names never end")
 
 
-def _make_folder(path: Path) -> None:
+def _make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True)
     except FileExistsError as error:
         raise OutputExistsError(path) from error
     except OSError as error:
         raise InputError(f"{path}: expected to make this folder, got: {error.strerror}") from error
+    return path
 
 
 def _run(plan: _Plan, console: Console, done: list[Episode], check_interrupt: Callable[[], None]) -> None:
@@ -269,15 +273,16 @@ def _report(plan: _Plan, console: Console, episodes: Sequence[Episode]) -> None:
         with console.status("drawing"):
             reach_report.write_animation(files[1][0], episodes, scene.threshold_m)
             reach_report.write_plot(files[2][0], episodes, scene.threshold_m, title)
-    except OSError as error:
-        raise SessionError(f"{plan.out}: expected to write the results there, got: {error.strerror}") from error
-    print_summary(console, figures, [(path, what) for path, what in files if path.exists()])
+    except InputError as error:
+        raise SessionError(str(error)) from error
+    finally:  # the figures are shown even where they cannot be written
+        print_summary(console, figures, [(path, what) for path, what in files if path.exists()])
 
 
 def _command(out: Path, name: str, parameters: dict[str, Any]) -> list[str]:
     """Write the node's parameters, which a command line would take for other types, and return its command."""
     file = out / f"{name}.yaml"
-    file.write_text(yaml.safe_dump({name: {"ros__parameters": parameters}}), encoding="utf-8")
+    write_text(file, yaml.safe_dump({name: {"ros__parameters": parameters}}))
     arguments = ["--ros-args", "--disable-external-lib-logs", "--params-file", str(file)]
     return [sys.executable, "-m", f"taskgan_ros.nodes.{name}", *arguments]
 
@@ -296,5 +301,6 @@ def _ros_environment(domain_id: int) -> dict[str, str | None]:
         "ROS_STATIC_PEERS": None,
         "ROS_DISCOVERY_SERVER": None,
         "RCUTILS_COLORIZED_OUTPUT": "0",
+        "PYTHONSAFEPATH": "1",  # or the nodes would import what lies in the working directory
         "PYTHONUNBUFFERED": "1",
     }

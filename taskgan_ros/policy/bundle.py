@@ -17,7 +17,8 @@ import yaml
 from taskgan_ros.arm.arm import Arm, load_arm
 from taskgan_ros.arm.units import NonNegative, Positive, at_most
 from taskgan_ros.config import config_dataclass, expand_home, is_path, load, read_yaml, resolve, share_dir, to_plain
-from taskgan_ros.errors import InputError, OutputExistsError
+from taskgan_ros.errors import InputError
+from taskgan_ros.files import check_free
 from taskgan_ros.policy.graph import Signature, Tensor, read_signature
 
 CARD = "bundle.yaml"
@@ -255,8 +256,7 @@ def write_bundle(
         OutputExistsError: `out` exists.
         InputError: it would not load again, or cannot be written, the disk being full for instance.
     """
-    if os.path.lexists(out):
-        raise OutputExistsError(out)
+    check_free(out)
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     plain = to_plain(dataclasses.replace(card, files=hashes))
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)

@@ -15,13 +15,15 @@ from taskgan_ros.errors import InputError, no_opengl
 
 # MuJoCo reads this once, at its import; a user's own choice stands.
 if sys.platform == "linux":
-    os.environ.setdefault("MUJOCO_GL", "egl")
+    os.environ["MUJOCO_GL"] = os.environ.get("MUJOCO_GL") or "egl"  # MuJoCo takes an empty one for a window's
 try:
     import mujoco
 except ModuleNotFoundError:
     raise
 except (AttributeError, ImportError) as error:  # PyOpenGL's ways to say that a system library is missing
     raise no_opengl(error) from error
+except RuntimeError as error:
+    raise InputError(f"MUJOCO_GL: expected egl, osmesa or glfw, got {os.environ['MUJOCO_GL']!r}") from error
 
 from taskgan_ros.arm.mjcf import add_arm, add_material, own_name
 from taskgan_ros.sim import textures

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from taskgan_ros import interrupts
 from taskgan_ros.data.dataset import LEAST_PX, SIDE_PX, DatasetInfo, EpisodeRecord, open_writer
 from taskgan_ros.errors import InputError
 from taskgan_ros.progress import print_line, progress_bar
@@ -20,7 +21,7 @@ from taskgan_ros.sim import expert
 from taskgan_ros.sim.cell import Cell, check_image_size
 from taskgan_ros.sim.domain import check_calibration, load_domain
 from taskgan_ros.sim.episode import CellState, check_seed_range, sample_episode, sample_poses
-from taskgan_ros.sim.pool import run_parallel
+from taskgan_ros.sim.pool import check_workers, run_parallel
 from taskgan_ros.sim.scene import PoseScene, Scene, load_any_scene
 
 Array = NDArray[np.float64]
@@ -101,7 +102,11 @@ class Recorder:
 
     def _film(self, cell: Cell, states: list[CellState], index: int) -> NDArray[np.uint8]:
         look, step_s = cell.sample_look(self._config.seed, index), self._scene.step_s
-        return np.stack([cell.render(state, look, k * step_s) for k, state in enumerate(states)])
+        images = []
+        for k, state in enumerate(states):
+            interrupts.check()
+            images.append(cell.render(state, look, k * step_s))
+        return np.stack(images)
 
     def close(self) -> None:
         """Close the cells."""
@@ -140,6 +145,7 @@ def describe(config: CollectConfig) -> DatasetInfo:
             check_calibration(load_domain(name).calibration, scene.arm)
     if config.episodes < 1:
         raise InputError(f"expected at least 1 episode, got {config.episodes}")
+    check_workers(config.workers)
     if config.image_size < LEAST_PX or config.image_size % SIDE_PX:
         raise InputError(
             f"expected an image_size of {LEAST_PX} pixels or more that divides by {SIDE_PX}, as translators need, "
@@ -171,8 +177,15 @@ def collect(config: CollectConfig) -> None:
     Raises:
         InputError: as `describe` and `open_writer`, images that are all alike, or a worker was killed; what is done
             stays for `resume`.
+        KeyboardInterrupt: on Ctrl-C, SIGTERM or SIGHUP; likewise.
     """
     info = describe(config)
+    with interrupts.deferred():
+        _record_missing(config, info)
+        print_line(f"{config.out}: {info.images} images of {config.domain}, {config.out.stat().st_size / 1e6:.0f} MB")
+
+
+def _record_missing(config: CollectConfig, info: DatasetInfo) -> None:
     with open_writer(config.out, info, config.resume) as writer:
         done = writer.done
         todo = [index for index in range(config.episodes) if index not in done]
@@ -183,7 +196,7 @@ def collect(config: CollectConfig) -> None:
             for index, record in records:
                 writer.add(index, record)
                 advance(1)
-    print_line(f"{config.out}: {info.images} images of {config.domain}, {config.out.stat().st_size / 1e6:.0f} MB")
+                interrupts.check()
 
 
 _recorder: Recorder | None = None  # one a worker process: a GL context cannot be sent to it

@@ -15,16 +15,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from taskgan_ros import interrupts
 from taskgan_ros.control.limits import integrate
-from taskgan_ros.errors import InputError, OutputExistsError
+from taskgan_ros.errors import InputError
+from taskgan_ros.files import check_free, whole
 from taskgan_ros.policy.bundle import Bundle, BundleCard, load_bundle
 from taskgan_ros.policy.policy import Policy
 from taskgan_ros.progress import print_line, progress_bar
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.sim.episode import check_seed_range, goal_distance, sample_test_episode
-from taskgan_ros.sim.pool import run_parallel
+from taskgan_ros.sim.pool import check_workers, run_parallel
 from taskgan_ros.sim.scene import Scene, load_scene
+from taskgan_ros.streams import check_shown
 
 TEST_SEED = 1000  # training data is collected with small seeds
 _LOCKSTEP = 10  # episodes that step together, one batch a step; enough to fill a core
@@ -57,10 +60,11 @@ def evaluate(config: EvaluateConfig) -> dict[str, object]:
 
     Raises:
         InputError: unknown names, a bundle for another arm or task, a seed that trained it, an output that exists or
-            cannot be written, a worker that was killed.
+            cannot be written, no worker or one that was killed, figures that are neither written nor shown.
     """
-    if config.json and config.json.exists():
-        raise OutputExistsError(config.json)
+    if config.json:
+        check_free(config.json)
+    check_workers(config.workers)
     bundle = load_bundle(config.bundle)
     load_domain(config.domain)  # checked here, loaded again by each worker
     scene = load_scene(bundle.scene_name)
@@ -73,14 +77,19 @@ def evaluate(config: EvaluateConfig) -> dict[str, object]:
     if config.json:
         _check_place(config.json)
     run = partial(_run_chunk, config)
-    distances = run_episodes(run, config.episodes, scene, max(1, config.workers), f"evaluate in {config.domain}")
+    distances = run_episodes(run, config.episodes, scene, config.workers, f"evaluate in {config.domain}")
     figures = summarise(distances, scene, config)
-    print_line(
-        f"{config.bundle} in {config.domain}: {figures['success_rate']:.0%} of {config.episodes} episodes, "
-        f"final distance {figures['final_distance_mean_m']:.3f} ± {figures['final_distance_std_m']:.3f} m"
-    )
-    if config.json:
-        _write_whole(config.json, json.dumps(figures, indent=2) + "\n")
+    try:
+        if config.json:
+            with whole(config.json, "the figures above") as file:
+                file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    finally:  # they are shown even where they cannot be written
+        print_line(
+            f"{config.bundle} in {config.domain}: {figures['success_rate']:.0%} of {config.episodes} episodes, "
+            f"final distance {figures['final_distance_mean_m']:.3f} ± {figures['final_distance_std_m']:.3f} m"
+        )
+    if not config.json:
+        check_shown("the figures")
     return figures
 
 
@@ -123,11 +132,13 @@ def run_episodes(
 
     Raises:
         InputError: a worker that was killed.
+        KeyboardInterrupt: on Ctrl-C, SIGTERM or SIGHUP.
     """
     chunks = [range(k, min(k + _LOCKSTEP, episodes)) for k in range(0, episodes, _LOCKSTEP)]
     here = ((chunk, run_chunk(chunk)) for chunk in chunks)
     ended: dict[range, NDArray[np.float64]] = {}
     with (
+        interrupts.deferred(),
         progress_bar(title, episodes, "episodes") as advance,
         closing(run_parallel(run_chunk, chunks, workers) if workers > 1 else here) as results,
     ):
@@ -155,6 +166,7 @@ def rollout(scene: Scene, cell: Cell, act: Act, seed: int, indices: range) -> ND
     looks = [cell.sample_look(seed, index) for index in indices]
     distances = [[goal_distance(scene, state) for state in states]]
     for step in range(scene.steps):
+        interrupts.check()
         time_s = step * scene.step_s
         images = np.stack([cell.render(state, look, time_s) for state, look in zip(states, looks, strict=True)])
         measured = np.stack([state.joint_pos for state in states])
@@ -206,17 +218,6 @@ def _check_place(path: Path) -> None:
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise InputError(f"{path}: expected a place to write the figures to, got: {error}") from error
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file that is there whole or not at all."""
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as beside:
-            file = Path(beside) / path.name
-            file.write_text(text, encoding="utf-8")
-            file.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: expected to write the figures above there, got: {error}") from error
 
 
 def _run_chunk(config: EvaluateConfig, indices: range) -> NDArray[np.float64]:

@@ -9,17 +9,26 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
+from taskgan_ros import interrupts
 from taskgan_ros.errors import InputError
 
+_LOOK_S = 0.05  # for signals, while workers work
 _PR_SET_PDEATHSIG = 1
 _KILLED = "expected every worker to live, but one was killed; if memory is short, take fewer --workers"
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+
+def check_workers(count: int) -> None:
+    """Refuse less than one worker."""
+    if count < 1:
+        raise InputError(f"workers: expected at least 1, got {count}")
 
 
 def run_parallel(
@@ -37,10 +46,14 @@ def run_parallel(
 
     Raises:
         InputError: a worker was killed.
+        KeyboardInterrupt: a signal came that `interrupts.deferred` has noted.
         Exception: what `work` raises.
     """
     # Mesa's software renderer starts a thread a core in each process; side by side they only wait for each other.
     os.environ.setdefault("LP_NUM_THREADS", "1")
+    os.environ.setdefault("PYTHONSAFEPATH", "1")  # Python would look for modules in the working directory first
+    with interrupts.blocked():  # the first process would start it, and Python lets signals through to that process
+        resource_tracker.ensure_running()
     context = multiprocessing.get_context("spawn")
     waiting = iter(jobs)
     busy: dict[Connection, Job] = {}
@@ -49,12 +62,13 @@ def run_parallel(
         for _, job in zip(range(count), waiting, strict=False):
             ours, its = context.Pipe()
             processes.append(context.Process(target=_serve, args=(work, its, os.getpid()), daemon=True))
-            with _without_interrupts():
+            with interrupts.blocked():
                 processes[-1].start()
             its.close()  # so that a worker's end is the end of its pipe
             _give(ours, job, busy)
         while busy:
-            for pipe in wait(list(busy)):
+            interrupts.check()
+            for pipe in wait(list(busy), _LOOK_S):
                 assert isinstance(pipe, Connection)
                 job, result = busy.pop(pipe), _take(pipe)
                 for another in waiting:
@@ -66,19 +80,6 @@ def run_parallel(
             process.kill()  # it has nothing to save
         for process in processes:
             process.join()
-
-
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Hold SIGINT back: a process started meanwhile never gets it, even while it imports; this one does afterwards.
-
-    A terminal's Ctrl-C goes to all of them, and the parent says what follows.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _give(pipe: Connection, job: Job, busy: dict[Connection, Job]) -> None:

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 import taskgan_ros
 from taskgan_ros.config import build, is_path, read_yaml, short_name
 from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset, read_info
-from taskgan_ros.errors import InputError, OutputExistsError
+from taskgan_ros.errors import InputError
+from taskgan_ros.files import check_free
 from taskgan_ros.policy.bundle import (
     COMMAND,
     FINITE,
@@ -121,8 +122,7 @@ def export(config: ExportConfig) -> Bundle:
     Raises:
         InputError: runs or files that do not fit, an output that exists, a full disk, a graph that differs from torch.
     """
-    if config.out.exists():
-        raise OutputExistsError(config.out)
+    check_free(config.out)
     if not re.fullmatch(NAME, config.out.name):
         raise InputError(
             f"{config.out}: expected a folder's name of letters, digits, _ - and ., got {config.out.name!r}"

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from taskgan_ros.data.dataset import Dataset, check_compatible, load_dataset
-from taskgan_ros.errors import InputError, OutputExistsError
+from taskgan_ros.errors import InputError
+from taskgan_ros.files import check_free
 from taskgan_ros.policy.bundle import (
     FINITE,
     GUARD,
@@ -81,8 +82,7 @@ def add_guard(config: GuardConfig) -> Bundle:
     Raises:
         InputError: files that do not fit, an output that exists, too few images, a bundle of other networks.
     """
-    if config.out.exists():
-        raise OutputExistsError(config.out)
+    check_free(config.out)
     bundle = load_bundle(config.bundle)
     if config.out.name != bundle.card.name:
         raise InputError(f"{config.out}: expected a folder named as the bundle, {bundle.card.name}, got another name")

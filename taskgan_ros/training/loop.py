@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from taskgan_ros import interrupts
 from taskgan_ros.progress import print_line, progress_bar
 from taskgan_ros.training import distributed
 from taskgan_ros.training.run import Run
@@ -53,7 +52,7 @@ class Schedule:
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM: the run was saved and can be resumed."""
+    """Ctrl-C, SIGTERM or SIGHUP: the run was saved and can be resumed."""
 
 
 def train(run: Run, trainer: Trainer, schedule: Schedule, seed: int, what: str) -> dict[str, float]:
@@ -67,13 +66,23 @@ def train(run: Run, trainer: Trainer, schedule: Schedule, seed: int, what: str) 
         FloatingPointError: a loss is not finite; the last checkpoint stays.
     """
     run.restore(trainer)
+    # torchrun passes on what a terminal has already sent to its processes, and kills those that go on.
+    with interrupts.deferred(patient=distributed.world_size() > 1):
+        figures = _take_steps(run, trainer, schedule, seed, what) or distributed.first(trainer.validate)
+        if distributed.is_first():
+            print_line(f"{run.path}: " + ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+    return figures
+
+
+def _take_steps(run: Run, trainer: Trainer, schedule: Schedule, seed: int, what: str) -> dict[str, float]:
+    """Take the steps that are left, and return the last validation's figures; none where no step was left."""
     figures: dict[str, float] = {}
-    with _stop_signal() as stopped, _bar(what, schedule.steps, run.step) as advance:
+    with _bar(what, schedule.steps, run.step) as advance:
         for step in range(run.step, schedule.steps):
             torch.manual_seed(_step_seed(seed, step))
             losses = trainer.train_step(step)
             done = step + 1
-            last, stop = done == schedule.steps, distributed.any_of(bool(stopped))
+            last, stop = done == schedule.steps, distributed.any_of(interrupts.requested())
             save = done % schedule.save_every == 0 or last or stop
             shown = _finite(distributed.mean(losses), done) if save or done % schedule.log_every == 0 else {}
             if shown:
@@ -85,15 +94,7 @@ def train(run: Run, trainer: Trainer, schedule: Schedule, seed: int, what: str) 
                 distributed.first(run.save, done, trainer)
             advance(1)
             if stop and not last:
-                distributed.first(run.close)
-                raise Interrupted(
-                    f"stopped after step {done} of {schedule.steps}; go on with the same command and --resume"
-                )
-    if not figures:
-        figures = distributed.first(trainer.validate)
-    distributed.first(run.close)
-    if distributed.is_first():
-        print_line(f"{run.path}: " + ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+                raise Interrupted(f"stopped after step {done} of {schedule.steps}")
     return figures
 
 
@@ -120,26 +121,3 @@ def _finite(losses: dict[str, float], step: int) -> dict[str, float]:
 
 def _step_seed(seed: int, step: int) -> int:
     return (seed * 1_000_003 + step) % 2**63  # a prime apart, so that neighbouring seeds share no step
-
-
-@contextmanager
-def _stop_signal() -> Iterator[list[int]]:
-    """Yield a list that a SIGINT or SIGTERM puts itself on; a second one is not held back.
-
-    But under torchrun: it passes on what a terminal has already sent to its processes, and kills those that go on.
-    """
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        if distributed.world_size() == 1:
-            signal.signal(number, previous[signal.Signals(number)])
-
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in previous:
-        signal.signal(number, note)
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

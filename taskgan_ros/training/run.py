@@ -7,8 +7,11 @@ import json
 import math
 import platform
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 import pydantic
 import torch
@@ -18,8 +21,10 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 import taskgan_ros
+from taskgan_ros import interrupts
 from taskgan_ros.config import config_dataclass, load, to_plain
-from taskgan_ros.errors import InputError, OutputExistsError
+from taskgan_ros.errors import InputError
+from taskgan_ros.files import check_free, lock, remove_partials, whole, write_bytes, write_text
 from taskgan_ros.training import distributed
 
 Count = Annotated[int, pydantic.Field(ge=1)]
@@ -58,6 +63,34 @@ class Description:
     config: dict[str, Any]
 
 
+@contextmanager
+def open_run(kind: str, config: RunOptions) -> Iterator[Run]:
+    """Open a run's folder, and close it after the block; an interrupt then says how to go on.
+
+    Raises:
+        InputError: as `Run`.
+    """
+    threading.excepthook = _report_fault
+    try:
+        with interrupts.deferred():  # a folder is made whole
+            run = Run(kind, config)
+        try:
+            yield run
+        finally:
+            run.close()
+    except KeyboardInterrupt as error:
+        error.add_note("go on with the same command and --resume")
+        raise
+    finally:
+        threading.excepthook = threading.__excepthook__
+
+
+def _report_fault(fault: threading.ExceptHookArgs) -> None:
+    """Print what ended a thread, unless it is TensorBoard's writer on a full disk, whose error `Run` raises again."""
+    if not (isinstance(fault.exc_value, OSError) and type(fault.thread).__name__ == "_AsyncWriterThread"):
+        threading.__excepthook__(fault)
+
+
 class Run:
     """One training run's folder, open for writing; of several processes, the first alone touches it.
 
@@ -71,10 +104,13 @@ class Run:
 
         Raises:
             OutputExistsError: it exists and resuming was not asked for.
-            InputError: nothing to resume there, or it was started with another configuration.
+            InputError: nothing to resume there, it was started with another configuration, or another command trains
+                it.
         """
         self.path, self.step = config.out, 0
         self._state: dict[str, Any] | None = None
+        self._board: SummaryWriter | None = None
+        self._lock: BinaryIO | None = None
         distributed.agree()  # all inputs are checked before anything is made
         if distributed.is_first():
             self._open(kind, config)
@@ -84,18 +120,21 @@ class Run:
         plain = {name: value for name, value in to_plain(config).items() if name not in ("out", "resume", "device")}
         if config.resume:
             self._check_same(kind, plain)
+            self._lock = _lock(path)
+            remove_partials(path)
             self._state = load_checkpoint(path) if (path / CHECKPOINT).exists() else None  # stopped before the first
-        elif path.exists():
-            raise OutputExistsError(path)
         else:
+            check_free(path)
             path.mkdir(parents=True)
             versions = {"taskgan_version": taskgan_ros.__version__, "torch": str(torch.__version__)}
             described = Description(kind=kind, **versions, config=plain)
             write_text(path / CONFIG, yaml.safe_dump(to_plain(described), sort_keys=False))
+            self._lock = _lock(path)
         if self._state:
             self.step = self._state["step"]
         self._drop_later_metrics()
-        self._board = SummaryWriter(str(path / "tensorboard"), purge_step=self.step)
+        with self._writing("TensorBoard's curves"):
+            self._board = SummaryWriter(str(path / "tensorboard"), purge_step=self.step)
 
     def restore(self, trainer: Any) -> None:
         """Give `trainer` the state of the checkpoint; nothing in a new run. All processes get the first's."""
@@ -108,10 +147,11 @@ class Run:
 
     def log(self, step: int, figures: dict[str, float]) -> None:
         """Append figures to `metrics.jsonl` and TensorBoard."""
-        with (self.path / METRICS).open("a", encoding="utf-8") as file:
+        with self._writing(METRICS), (self.path / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **figures}) + "\n")
-        for name, value in figures.items():
-            self._board.add_scalar(name, value, step)
+        with self._writing("TensorBoard's curves") as board:
+            for name, value in figures.items():
+                board.add_scalar(name, value, step)
 
     def show(self, step: int, name: str, image: Tensor) -> None:
         """Save a picture (3, H, W) in [0, 1] to `images/` and TensorBoard."""
@@ -120,19 +160,36 @@ class Run:
         folder = self.path / "images"
         folder.mkdir(exist_ok=True)
         pixels = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-        Image.fromarray(pixels).save(folder / f"{name}_{step:06d}.png")
-        self._board.add_image(name, image, step)
+        with whole(folder / f"{name}_{step:06d}.png") as partial:
+            Image.fromarray(pixels).save(partial)
+        with self._writing("TensorBoard's pictures") as board:
+            board.add_image(name, image, step)
 
     def save(self, step: int, trainer: Any) -> None:
         """Write checkpoint and weights, each whole or not at all."""
         save_atomically(self.path / CHECKPOINT, {"step": step, "trainer": trainer.state_dict()})
         for name, network in trainer.networks().items():
             save_weights(self.path / f"{name}.safetensors", network)
-        self._board.flush()
+        with self._writing("TensorBoard's curves") as board:
+            board.flush()
 
     def close(self) -> None:
-        """Close TensorBoard's file."""
-        self._board.close()
+        """Close what is open, and let another command train the run."""
+        if self._board:
+            with suppress(OSError):  # a full disk; `save` has said so
+                self._board.close()
+        if self._lock:
+            self._lock.close()
+
+    @contextmanager
+    def _writing(self, what: str) -> Iterator[Any]:
+        """Yield TensorBoard's writer, which writes in a thread and says later why it could not."""
+        try:
+            yield self._board
+        except OSError as error:
+            raise InputError(
+                f"{self.path}: expected to write {what} there, got: {error}; the last checkpoint is whole"
+            ) from error
 
     def _check_same(self, kind: str, plain: dict[str, Any]) -> None:
         described = read_description(self.path)
@@ -152,6 +209,16 @@ class Run:
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
             kept = [line for line in lines if _step_of(line) <= self.step]
             write_text(path, "".join(line + "\n" for line in kept))
+
+
+def _lock(path: Path) -> BinaryIO:
+    """Return a file of the run that is locked for us alone until it is closed."""
+    try:
+        return lock(path / CONFIG)
+    except BlockingIOError as error:
+        raise InputError(f"{path}: expected no other command that trains this run, but one is running") from error
+    except OSError as error:
+        raise InputError(f"{path}: expected a run to write to, got: {error}") from error
 
 
 def _step_of(line: str) -> float:
@@ -223,29 +290,6 @@ def load_weights(path: Path, network: nn.Module) -> None:
         network.load_state_dict(load_file(path))
     except Exception as error:  # safetensors and torch raise types of their own
         raise InputError(f"{path}: expected weights of {type(network).__name__}, got others: {error}") from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all; errors as `write_bytes`."""
-    write_bytes(path, text.encode("utf-8"))
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file, whole or not at all.
-
-    Raises:
-        InputError: it cannot be written, the disk being full for instance; what was there stays.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        size = len(data) / 1e6
-        raise InputError(
-            f"{path}: expected to write {size:.1f} MB there, got: {error}; what was there is whole"
-        ) from error
 
 
 def pick_device(name: str) -> torch.device:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from taskgan_ros.config import config_dataclass, load, to_plain
 from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset
 from taskgan_ros.errors import InputError
+from taskgan_ros.files import write_text
 from taskgan_ros.training import distributed
 from taskgan_ros.training.augment import photometric
 from taskgan_ros.training.bank import Bank, label_scale, make_bank
@@ -25,13 +26,12 @@ from taskgan_ros.training.networks import TaskModel, to_uint8
 from taskgan_ros.training.objectives import mmd_loss, task_loss
 from taskgan_ros.training.run import (
     Count,
-    Run,
     RunOptions,
     Share,
     load_weights,
+    open_run,
     pick_device,
     read_description,
-    write_text,
 )
 
 WEIGHTS = "task_model"
@@ -254,14 +254,14 @@ def train_task_model(config: TaskModelConfig) -> dict[str, float]:
     training, held_out = split.banks(config.images, scale, device)
     others = _load_others(config, dataset.info, scale, device)
     distributed.check_shares(batch_size=config.batch_size)
-    run = Run("task_model", config)
-    write_learned(run.path, Learned(data=dataset.info, label_scale=tuple(scale.tolist()), images=len(training)))
-    torch.manual_seed(config.seed)
-    network = begun[0] if begun else TaskModel(len(scale), (dataset.info.height, dataset.info.width))
-    network = network.to(device)
-    arguments = network, [(training, config.batch_size)], {"error": held_out}, config, config.steps
-    trainer = AdaptingTrainer(others, *arguments) if others is not None else TaskModelTrainer(*arguments)
-    return train(run, trainer, schedule_of(config), config.seed, "task model")
+    with open_run("task_model", config) as run:
+        write_learned(run.path, Learned(data=dataset.info, label_scale=tuple(scale.tolist()), images=len(training)))
+        torch.manual_seed(config.seed)
+        network = begun[0] if begun else TaskModel(len(scale), (dataset.info.height, dataset.info.width))
+        network = network.to(device)
+        arguments = network, [(training, config.batch_size)], {"error": held_out}, config, config.steps
+        trainer = AdaptingTrainer(others, *arguments) if others is not None else TaskModelTrainer(*arguments)
+        return train(run, trainer, schedule_of(config), config.seed, "task model")
 
 
 def _load_others(
@@ -304,19 +304,19 @@ def refine(config: RefineConfig) -> dict[str, float]:
     training, validation = split.banks(config.target_images, learned.scale, device)
     count = max(1, round(config.batch_size * config.translated_share))
     distributed.check_shares(translated_images=count, source_images=config.batch_size - count)
-    run = Run("refine", config)
-    write_learned(run.path, learned)
-    torch.manual_seed(config.seed)
-    translated = translate_bank(translator, training, config.augment, config.variants)
-    plain = make_bank(source, learned.scale, device)
-    banks = [(translated, count)] + ([(plain, config.batch_size - count)] if count < config.batch_size else [])
-    every_episode = np.arange(0, len(plain), _SOURCE_STRIDE)
-    held_out = {
-        "translated_error": translate_bank(translator, validation),
-        "source_error": plain.take(every_episode),
-    }
-    trainer = TaskModelTrainer(network.to(device), banks, held_out, config, config.steps)
-    return train(run, trainer, schedule_of(config), config.seed, "refine")
+    with open_run("refine", config) as run:
+        write_learned(run.path, learned)
+        torch.manual_seed(config.seed)
+        translated = translate_bank(translator, training, config.augment, config.variants)
+        plain = make_bank(source, learned.scale, device)
+        banks = [(translated, count)] + ([(plain, config.batch_size - count)] if count < config.batch_size else [])
+        every_episode = np.arange(0, len(plain), _SOURCE_STRIDE)
+        held_out = {
+            "translated_error": translate_bank(translator, validation),
+            "source_error": plain.take(every_episode),
+        }
+        trainer = TaskModelTrainer(network.to(device), banks, held_out, config, config.steps)
+        return train(run, trainer, schedule_of(config), config.seed, "refine")
 
 
 @dataclass(frozen=True)

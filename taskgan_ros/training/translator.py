@@ -22,7 +22,7 @@ from taskgan_ros.training.lineage import check_domain, translated_domains
 from taskgan_ros.training.loop import Schedule, train
 from taskgan_ros.training.networks import Discriminator, Generator, GeneratorConfig, TaskModel
 from taskgan_ros.training.recipe import Recipe, load_recipe
-from taskgan_ros.training.run import Count, Run, RunOptions, load_weights, pick_device, read_description
+from taskgan_ros.training.run import Count, RunOptions, load_weights, open_run, pick_device, read_description
 from taskgan_ros.training.task_model import Learned, first_rows, load_task_model
 from taskgan_ros.training.taskgan import WEIGHTS, Banks, TranslatorTrainer
 
@@ -107,12 +107,12 @@ def train_translator(config: TranslatorConfig) -> dict[str, float]:
     banks = _make_banks(config, data, learned, device)
     _check_shares(config.settings)
 
-    run = Run(KIND, config)
-    torch.manual_seed(config.seed)
-    trainer = TranslatorTrainer(config.settings, banks, task_model, judge, start)
-    steps = config.settings.pretrain_steps + config.settings.steps
-    schedule = Schedule(steps, config.log_every, config.show_every, config.save_every)
-    return train(run, trainer, schedule, config.seed, "translator")
+    with open_run(KIND, config) as run:
+        torch.manual_seed(config.seed)
+        trainer = TranslatorTrainer(config.settings, banks, task_model, judge, start)
+        steps = config.settings.pretrain_steps + config.settings.steps
+        schedule = Schedule(steps, config.log_every, config.show_every, config.save_every)
+        return train(run, trainer, schedule, config.seed, "translator")
 
 
 def check_image_size(recipe: Recipe, height: int, width: int) -> None:

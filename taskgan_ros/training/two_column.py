@@ -22,7 +22,7 @@ from taskgan_ros.training.lineage import check_domain, translated_domains
 from taskgan_ros.training.loop import train
 from taskgan_ros.training.networks import TaskModel
 from taskgan_ros.training.objectives import feature_loss, task_loss
-from taskgan_ros.training.run import Count, Run, RunOptions, pick_device, read_description
+from taskgan_ros.training.run import Count, RunOptions, open_run, pick_device, read_description
 from taskgan_ros.training.task_model import (
     WEIGHTS,
     Learned,
@@ -143,17 +143,17 @@ def train_two_column(config: TwoColumnConfig) -> dict[str, float]:
     counts = [config.batch_size - config.batch_size // 2, config.batch_size // 2] if banks[1:] else [config.batch_size]
     distributed.check_shares(**{f"images of batch_size from dataset {k}": count for k, count in enumerate(counts, 1)})
 
-    run = Run(KIND, config)
-    images = sum(len(bank) for bank in banks)
-    write_learned(run.path, Learned(data=info, label_scale=learned.label_scale, images=images))
-    torch.manual_seed(config.seed)
-    if translator is not None:
-        banks[-1] = _translated_pairs(translator, banks[-1])
-        if config.target is None and config.validation is None:
-            held_out = translate_bank(translator, held_out)
-    columns = TwoColumn(task_model).to(device)
-    trainer = TwoColumnTrainer(columns, list(zip(banks, counts, strict=True)), {"error": held_out}, config)
-    return train(run, trainer, schedule_of(config), config.seed, "two columns")
+    with open_run(KIND, config) as run:
+        images = sum(len(bank) for bank in banks)
+        write_learned(run.path, Learned(data=info, label_scale=learned.label_scale, images=images))
+        torch.manual_seed(config.seed)
+        if translator is not None:
+            banks[-1] = _translated_pairs(translator, banks[-1])
+            if config.target is None and config.validation is None:
+                held_out = translate_bank(translator, held_out)
+        columns = TwoColumn(task_model).to(device)
+        trainer = TwoColumnTrainer(columns, list(zip(banks, counts, strict=True)), {"error": held_out}, config)
+        return train(run, trainer, schedule_of(config), config.seed, "two columns")
 
 
 def _check_options(config: TwoColumnConfig) -> None:

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import taskgan_ros
+from taskgan_ros import files
 from taskgan_ros.data.dataset import (
     Dataset,
     DatasetInfo,
@@ -177,6 +178,14 @@ def test_two_commands_cannot_write_one_dataset(tmp_path: Path, path: Path, resum
     assert first.returncode == 0
     np.testing.assert_array_equal(load_dataset(out).images, load_dataset(path).images)
     assert list(out.parent.iterdir()) == [out]
+
+
+def test_a_file_that_another_program_writes_is_named_as_that(path: Path) -> None:
+    with (
+        files.lock(path),  # as HDF5 locks what it writes
+        pytest.raises(InputError, match="expected no other program that writes it, but one holds its lock"),
+    ):
+        load_dataset(path)
 
 
 def test_a_partial_file_without_a_byte_is_started_afresh(tmp_path: Path) -> None:

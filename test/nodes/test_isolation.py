@@ -56,6 +56,7 @@ def test_what_ignores_the_interrupt_is_killed_with_its_own_children(tmp_path: Pa
 
 
 def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
     with ChildProcesses(tmp_path, os.environ) as children:
         grandchild = stubborn(children, tmp_path)
         threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -63,7 +64,7 @@ def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
         children.stop(grace_s=60)
         assert time.monotonic() - started_s < 30
     assert has_ended(grandchild)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def check_for_long(children: ChildProcesses) -> None:
@@ -104,13 +105,3 @@ def test_the_environment_is_as_before_afterwards(monkeypatch: pytest.MonkeyPatch
     with isolation.environment({"TASKGAN_A": "x", "TASKGAN_B": None, "TASKGAN_C": "x"}):
         assert (os.environ["TASKGAN_A"], "TASKGAN_B" in os.environ, os.environ["TASKGAN_C"]) == ("x", False, "x")
     assert (os.environ["TASKGAN_A"], os.environ["TASKGAN_B"], "TASKGAN_C" in os.environ) == ("mine", "mine", False)
-
-
-def test_a_signal_is_raised_where_it_is_looked_for_and_a_second_one_at_once() -> None:
-    with isolation.interruptible() as check:
-        check()
-        signal.raise_signal(signal.SIGTERM)  # might come in a destructor, where Python drops what is raised
-        with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
-            check()
-        with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
-            signal.raise_signal(signal.SIGINT)

@@ -535,7 +535,7 @@ def test_the_end_of_activity_holds_and_then_it_is_silent(
     assert len(lab.trajectories) == count
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_end_of_the_process_holds(lab: Lab, make_bundle: MakeBundle, number: signal.Signals) -> None:
     process = lab.start_reach(make_bundle())
     lab.feed_joint_states()

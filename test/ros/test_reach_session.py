@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -60,8 +61,9 @@ tiny (uint8[N, 16, 16, 3] image) => ({outputs}) {{
 class Session:
     """A running `taskgan reach`."""
 
-    def __init__(self, bundle: Path, folder: Path, *options: object) -> None:
-        command = [sys.executable, "-u", "-m", "taskgan_ros.cli", "reach", "--bundle", bundle, *options]
+    def __init__(self, bundle: Path, folder: Path, *options: object, safe: bool = False) -> None:
+        flags = ["-u", "-P"] if safe else ["-u"]
+        command = [sys.executable, *flags, "-m", "taskgan_ros.cli", "reach", "--bundle", bundle, *options]
         environment = {**os.environ, "PYTHONPATH": str(Path(taskgan_ros.__file__).parents[1]), "ROS_DOMAIN_ID": "77"}
         self._printed = folder / "printed.txt"
         with self._printed.open("w") as file:
@@ -87,8 +89,8 @@ def session(tmp_path: Path) -> Iterator[Callable[..., Session]]:
     """Return a function that starts `taskgan reach`; whatever a test does, all is ended after it."""
     started: list[tuple[Session, list[psutil.Process]]] = []
 
-    def start(bundle: Path, *options: object) -> Session:
-        session = Session(bundle, tmp_path, *options)
+    def start(bundle: Path, *options: object, safe: bool = False) -> Session:
+        session = Session(bundle, tmp_path, *options, safe=safe)
         started.append((session, []))
         return session
 
@@ -186,15 +188,16 @@ def test_an_interrupt_ends_everything(session: Callable[..., Session], bundle: P
     assert "Traceback" not in running.printed
 
 
-def test_sigterm_during_the_start_ends_everything(
-    session: Callable[..., Session], bundle: Path, wait_until: WaitUntil
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_during_the_start_ends_everything(
+    number: signal.Signals, session: Callable[..., Session], bundle: Path, wait_until: WaitUntil
 ) -> None:
     running = session(bundle, "--out", "out")
     wait_until(lambda: len(running.nodes()) == 2, "both nodes", 60)
     with leaving_nothing(running):
-        running.popen.send_signal(signal.SIGTERM)
+        running.popen.send_signal(number)
         assert running.popen.wait(ENDED_S) == 130, running.printed
-    assert "SIGTERM after 0 of 10 episodes" in running.printed
+    assert f"{number.name} after 0 of 10 episodes" in running.printed
     assert "Traceback" not in running.printed
 
 
@@ -269,6 +272,53 @@ def test_the_camera_has_the_shape_of_the_bundles_images(bundle: Path, monkeypatc
     monkeypatch.setattr(reach_session, "load_bundle", lambda _: wide)
     sim = reach_session._prepare(ReachConfig(bundle=str(bundle), domain="source")).parameters["sim_node"]
     assert (sim["image_height"], sim["image_width"]) == (24, 48)
+
+
+def test_the_nodes_import_nothing_from_the_folder_that_it_is_called_in(
+    session: Callable[..., Session], bundle: Path, tmp_path: Path
+) -> None:
+    for name in ("yaml", "random", "mujoco", "socket"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the user's own file was imported')")
+    running = session(bundle, "--episodes", 1, safe=True)
+    assert running.popen.wait(90) == 0, running.printed
+
+
+def test_figures_that_cannot_be_written_are_shown_and_leave_no_half_file(bundle: Path, tmp_path: Path) -> None:
+    in_namespace = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    mount = f"mount -t tmpfs -o size=16k tmpfs '{tmp_path / 'disk'}'"  # room for logs and parameters alone
+    (tmp_path / "disk").mkdir()
+    if subprocess.run([*in_namespace, mount], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets no user mount a small file system")
+    words = [sys.executable, "-m", "taskgan_ros.cli", "reach", "--bundle", bundle, "--episodes", 1, "--out", "disk/o"]
+    script = f"{mount} && {shlex.join(map(str, words))}; echo status $?; ls -A disk/o"
+    environment = {**os.environ, "PYTHONPATH": str(Path(taskgan_ros.__file__).parents[1])}
+    done = subprocess.run([*in_namespace, script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    shown, left = done.stdout.split("status 1\n")
+    assert "final distance" in shown
+    assert "taskgan: disk/o/reach.json: expected to write " in done.stderr
+    assert set(left.split()) <= {"sim_node.yaml", "sim_node.log", "reach_node.yaml", "reach_node.log"}
+
+
+def test_two_sessions_of_one_second_get_two_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = {reach_session._make_dated_folder() for _ in range(3)}
+    assert len(made) == 3
+    assert all(path.is_dir() for path in made)
+
+
+def test_a_session_that_starts_meanwhile_takes_no_folder_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    mkdir = Path.mkdir
+    others: list[Path] = []
+
+    def after_another(path: Path, *args: Any, **options: Any) -> None:
+        if not others:
+            others.append(path)
+            mkdir(path, *args, **options)
+        mkdir(path, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", after_another)
+    assert reach_session._make_dated_folder() == others[0].with_name(f"{others[0].name}_2")
 
 
 def test_results_are_never_overwritten(bundle: Path, tmp_path: Path) -> None:

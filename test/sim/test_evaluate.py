@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
+import taskgan_ros
 from taskgan_ros import cli
 from taskgan_ros.config import resolve
 from taskgan_ros.sim.cell import Cell
@@ -215,7 +217,37 @@ def test_figures_that_cannot_be_written_in_the_end_are_shown(
     assert said.err.splitlines()[-1].startswith(f"taskgan: {place}: expected to write the figures above there, got: ")
 
 
-def test_sigterm_ends_an_evaluation_and_its_workers(bundle: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("script", "status", "said"),
+    [
+        ("PYTHONIOENCODING=ascii $evaluate --json figures.json", 0, ""),
+        ("$evaluate --json figures.json | true; exit ${PIPESTATUS[0]}", 0, "got: [Errno 32] Broken pipe"),
+        ("$evaluate --json figures.json >/dev/full", 0, "got: [Errno 28] No space left on device"),
+        ("$evaluate --json figures.json 2> >(true)", 0, ""),
+        ("$evaluate >/dev/full", 2, "standard output: expected to print the figures there, got: [Errno 28] No space"),
+        ("$evaluate --workers -3", 2, "taskgan: workers: expected at least 1, got -3"),
+        ("MUJOCO_GL= $evaluate --json figures.json", 0, ""),
+        ("MUJOCO_GL=bogus $evaluate", 2, "taskgan: MUJOCO_GL: expected egl, osmesa or glfw, got 'bogus'"),
+        ("$evaluate --json -", 2, "expected a path to write to, got -"),
+    ],
+)
+def test_figures_are_written_or_what_is_wrong_is_one_line(
+    script: str, status: int, said: str, bundle: Path, tmp_path: Path
+) -> None:
+    words = ["evaluate", "--bundle", str(bundle), "--domain", "source", "--episodes", "1", "--workers", "1"]
+    variables = os.environ | {"evaluate": f"{sys.executable} -m taskgan_ros.cli {' '.join(words)}"}
+    variables["PYTHONPATH"] = str(Path(taskgan_ros.__file__).parents[1])
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=variables, capture_output=True, text=True)
+    assert done.returncode == status, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    written = list(tmp_path.iterdir())
+    assert [path.name for path in written] == ["figures.json"] * (status == 0)
+    assert all(json.loads(path.read_text())["episodes"] == 1 for path in written)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_an_evaluation_and_its_workers(number: signal.Signals, bundle: Path, tmp_path: Path) -> None:
     words = ["evaluate", "--bundle", str(bundle), "--domain", "source", "--episodes", "20000", "--workers", "2"]
     log = tmp_path / "log"
     with log.open("w") as file:
@@ -223,8 +255,8 @@ def test_sigterm_ends_an_evaluation_and_its_workers(bundle: Path, tmp_path: Path
         process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
     while process.poll() is None and "success=" not in log.read_text():
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     assert process.wait(timeout=30) == 130
-    assert log.read_text().splitlines()[-1] == "taskgan: interrupted by SIGTERM"
+    assert log.read_text().splitlines()[-1] == f"taskgan: interrupted by {number.name}"
     group = subprocess.run(["ps", "-eww", "-o", "pgid=,args="], capture_output=True, text=True).stdout
     assert not [line for line in group.splitlines() if line.split()[0] == str(process.pid) and "spawn_main" in line]

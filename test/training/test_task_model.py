@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
 import signal
@@ -80,7 +81,7 @@ def test_training_learns_the_labels(source: Path, tmp_path: Path) -> None:
     assert np.square(predicted - data.actions[training]).mean() < 0.1 * data.actions[training].var(axis=0).mean()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stopped_run_is_saved_and_resumed_to_the_same_bits(
     number: signal.Signals,
     source: Path,
@@ -143,6 +144,70 @@ def test_ctrl_c_on_the_command_leaves_a_usable_run(source: Path, tmp_path: Path)
     assert said.splitlines()[-1].startswith("taskgan: stopped after step ")
     assert said.splitlines()[-1].endswith(" of 100000; go on with the same command and --resume")
     load_task_model(out)
+
+
+def test_a_run_is_trained_by_one_command_alone(
+    source: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    train_step, statuses = TaskModelTrainer.train_step, []
+
+    def start_another(self: TaskModelTrainer, step: int) -> dict[str, torch.Tensor]:
+        if step == 4:
+            statuses.append(train(source, out, "--resume"))
+        return train_step(self, step)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TaskModelTrainer, "train_step", start_another)
+        assert train(source, out) == 0
+    assert statuses == [2]
+    refused = f"taskgan: {out}: expected no other command that trains this run, but one is running\n"
+    assert refused in capsys.readouterr().err
+    assert metrics(out) == metrics(whole)
+    assert train(source, out, "--resume") == 0  # it is free again
+
+
+def test_an_interrupt_before_the_first_step_says_how_to_go_on(
+    source: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr("taskgan_ros.training.task_model.TaskModel", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        assert train(source, out) == 130
+    assert capsys.readouterr().err == "taskgan: interrupted; go on with the same command and --resume\n"
+    assert train(source, out, "--resume") == 0
+    assert metrics(out) == metrics(whole)
+
+
+def test_what_is_sent_twice_at_once_is_saved_once(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_step = TaskModelTrainer.train_step
+
+    def end(self: TaskModelTrainer, step: int) -> dict[str, torch.Tensor]:
+        if step == 3:
+            for _ in range(2):  # `timeout` sends it to the process, and to its group
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.001)
+        return train_step(self, step)
+
+    monkeypatch.setattr(TaskModelTrainer, "train_step", end)
+    assert train(source, tmp_path / "run") == 130
+    assert load_checkpoint(tmp_path / "run")["step"] == 4
+
+
+def test_tensorboards_full_disk_is_one_line(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tensorboard.summary.writer.record_writer.RecordWriter.write", fail)
+    assert train(source, tmp_path / "run") == 2
+    said = capsys.readouterr().err
+    told = "expected to write TensorBoard's curves there, got: [Errno 28] No space left on device"
+    assert told in said.splitlines()[-1]
+    assert "Traceback" not in said
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_its_checkpoint_whole(

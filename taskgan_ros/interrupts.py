@@ -1,0 +1,131 @@
+"""Signals that end a command: Ctrl-C, SIGTERM, and the SIGHUP of a terminal that is gone.
+
+Python handles a signal between any two instructions. An exception raised there can cut a write in two, and is dropped
+in a destructor or a callback from C. So where something can be lost a signal is only noted, and raised between steps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+
+_SAME_S = 1.0  # `timeout`, `make` and a terminal send one request twice; whoever cannot wait takes longer
+
+Handler = Callable[[int, FrameType | None], object]
+
+
+class _Request:
+    """The request to end.
+
+    Attributes:
+        what: it came by, empty while there is none; `since_s` is when.
+        delivered: whether `check` has raised it.
+        deferrals: how many blocks want it noted rather than raised; `patient` if the next ones too.
+    """
+
+    what, since_s, delivered, deferrals, patient = "", 0.0, False, 0, False
+
+
+_request = _Request()
+
+
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that end this process: SIGINT, SIGTERM, and SIGHUP unless nohup had it ignored.
+
+    SIGINT counts even where it was ignored at the start, as it is by `&` in a script: otherwise nothing would be saved
+    on the signal that everybody sends, and nodes and workers that are started there could not be ended by it.
+    """
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return signal.SIGINT, signal.SIGTERM
+    return signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+
+
+@contextlib.contextmanager
+def handled(numbers: Sequence[signal.Signals], handler: Handler) -> Iterator[None]:
+    """Let `handler` take the signals within the block; outside the main thread, where none arrive, do nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = [(number, signal.signal(number, handler)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, previous in before:
+            signal.signal(number, previous)
+
+
+@contextlib.contextmanager
+def raised() -> Iterator[None]:
+    """Let the stop signals raise a KeyboardInterrupt that says which one came."""
+    if signal.getsignal(signal.SIGTERM) is _take:
+        yield
+        return
+    with handled(stop_signals(), _take):
+        try:
+            yield
+        finally:
+            _request.what, _request.delivered = "", False
+
+
+@contextlib.contextmanager
+def deferred(patient: bool = False) -> Iterator[Callable[[], None]]:
+    """Note the first stop signal within the block, and raise it where `check` is called, at the latest at its end.
+
+    A second one, more than a second later, raises at once: of whoever cannot wait.
+
+    Args:
+        patient: whether a second one is only noted too.
+
+    Yields:
+        `check`; to be called many times a second.
+    """
+    with raised():
+        before, _request.patient = _request.patient, patient
+        _request.deferrals += 1
+        try:
+            yield check
+            if not _request.delivered:
+                check()
+        finally:
+            _request.deferrals -= 1
+            _request.patient = before
+
+
+def check() -> None:
+    """Raise KeyboardInterrupt if a stop signal has come."""
+    if _request.what:
+        _request.delivered = True
+        raise KeyboardInterrupt(_request.what)
+
+
+def requested() -> bool:
+    """Return whether a stop signal has come."""
+    return bool(_request.what)
+
+
+@contextlib.contextmanager
+def blocked() -> Iterator[None]:
+    """Hold the stop signals back: a process started meanwhile never gets one; this one does afterwards.
+
+    A terminal's Ctrl-C goes to all processes of a command, and so does a system's SIGTERM. Its first process acts.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _take(number: int, _frame: FrameType | None) -> None:
+    now_s, first = time.monotonic(), not _request.what
+    if first:
+        name = signal.Signals(number).name
+        _request.what = "interrupted" if number == signal.SIGINT else f"interrupted by {name}"
+        _request.since_s = now_s
+    impatient = now_s - _request.since_s > _SAME_S and not _request.patient
+    if impatient or (first and not _request.deferrals):
+        raise KeyboardInterrupt(_request.what)
