@@ -372,7 +372,9 @@ def as_array(value: Any) -> Any:
 NAMES = ("joint_names", "action_names")
 TEXTS = ("task", "units", "arm", "scene", "domain", "paired_domain")
 NUMBERS = ("format", "height", "width", "seed", "images", "episodes")
-WAYS = [(name, way) for name in TEXTS + NAMES for way in (as_fixed_length, as_padded)]
+WAYS: list[tuple[str, Callable[[Any], Any]]] = [
+    (name, way) for name in TEXTS + NAMES for way in (as_fixed_length, as_padded)
+]
 WAYS += [(name, way) for name in TEXTS for way in (as_array,)]
 WAYS += [(name, way) for name in NUMBERS for way in (as_double, as_array, np.uint16)]
 
@@ -474,12 +476,20 @@ def test_whatever_an_attribute_is_a_dataset_is_read_or_refused_in_one_line(path:
         before = owner.attrs[name]
         owner.attrs[name] = value
     try:
-        assert len(load_dataset(path)) == LENGTH * EPISODES
-    except InputError as error:
-        assert len(str(error).splitlines()) == 1
+        lines = refusal_lines(path)
     finally:
         with h5py.File(path, "a") as file:
             (file["data/demo_1"] if name == "num_samples" else file["data"]).attrs[name] = before
+    assert len(lines) <= 1
+
+
+def refusal_lines(path: Path) -> list[str]:
+    """Return what a refusal says, line by line; nothing of a dataset that is read whole."""
+    try:
+        assert len(load_dataset(path)) == LENGTH * EPISODES
+    except InputError as error:
+        return str(error).splitlines()
+    return []
 
 
 # Splitting and mixing
