@@ -99,6 +99,8 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
+# Besides YAML's own, what PyYAML raises for no text, a 31st of June, and a `!!bool` or `!!timestamp` that is none.
+_UNREADABLE = (OSError, ValueError, KeyError, AttributeError, RecursionError, yaml.YAMLError)
 _SPECIAL_KEYS = ("tag:yaml.org,2002:merge", "tag:yaml.org,2002:value")  # << and =, which no constructor makes
 
 
@@ -116,7 +118,7 @@ def read_yaml(path: Path) -> Any:
         where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         what = ", ".join(filter(None, (error.context, error.problem)))
         raise InputError(f"{path}: {where}expected a readable YAML file, got: {what}") from error
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: no text, or a 31st of June
+    except _UNREADABLE as error:
         raise InputError(f"{path}: expected a readable YAML file, got: {' '.join(str(error).split())}") from error
 
 

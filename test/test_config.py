@@ -61,6 +61,8 @@ def refusal(tmp_path: Path, text: str) -> str:
         ("{name: a", "line 1: expected a readable YAML file, got: "),
         ("name: 2026-06-31", "expected a readable YAML file, got: day "),
         ("name: a\n---\nname: b", "line 2: expected a readable YAML file, got: expected a single document"),
+        ("name: !!bool maybe", "expected a readable YAML file, got: 'maybe'"),
+        ("name: !!timestamp soon", "expected a readable YAML file, got: "),
         ("!!python/object/apply:os.getcwd []", "expected a readable YAML file, got: could not determine a constructor"),
     ],
 )
