@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from taskgan_ros.arm.arm import Arm
 from taskgan_ros.arm.kinematics import tip_position
+from taskgan_ros.arm.units import LARGEST_M
 from taskgan_ros.control.limits import finite
 from taskgan_ros.errors import InputError
 
@@ -39,12 +40,15 @@ def make_fence(arm: Arm, box: ArrayLike) -> Fence | None:
     """Return the fence of `box`, x, y, z of the lower corner and then of the upper one in m, or None for no numbers.
 
     Raises:
-        InputError: neither six numbers nor none, or corners that are not opposite.
+        InputError: neither six numbers nor none, corners that are not opposite, or millimetres.
     """
     corners = finite("fence", box).ravel()
     if not corners.size:
         return None
     if corners.size != 6 or not np.all(corners[:3] < corners[3:]):
         expected = "x, y, z of the lower corner and then of the upper one, or nothing"
+        raise InputError(f"fence: expected {expected}, got {corners.tolist()}")
+    if np.abs(corners).max() > LARGEST_M:  # would be none for the arm
+        expected = f"at most {LARGEST_M:g} m either way, and no mm, or nothing for no fence"
         raise InputError(f"fence: expected {expected}, got {corners.tolist()}")
     return Fence(arm, corners[:3], corners[3:])
