@@ -51,6 +51,9 @@ def _read(path: Path) -> NDArray[np.uint8]:
     """Return a photo (H, W, 3) uint8 RGB; 16 bits are scaled to 8, and so are floats in [0, 1]."""
     try:
         with Image.open(path) as file:
+            if file.mode == "I" and file.format == "TIFF":
+                expected = "a photo of 8 or 16 bits without signs, or of floats"
+                raise InputError(f"{path}: expected {expected}, got other integers, whose white is not known")
             is_deep = file.mode[0] in "IF"  # convert() would clip these at 255
             image = _to_8_bits(np.asarray(file), path) if is_deep else file
             return np.asarray(image.convert("RGB"))

@@ -83,7 +83,6 @@ RAMP = np.linspace(0, 1, 200)[None].repeat(200, 0)
         ("deep.png", (RAMP * 65535).astype(np.uint16)),
         ("deep.tif", (RAMP * 65535).astype(np.uint16)),
         ("deep.pgm", (RAMP * 65535).astype(np.uint16)),
-        ("wide.tif", (RAMP * 65535).astype(np.int32)),
         ("float.tif", RAMP.astype(np.float32)),
     ],
 )
@@ -100,7 +99,8 @@ def test_a_photo_of_more_bits_is_as_bright_as_one_of_8(tmp_path: Path, name: str
         ((RAMP * 255).astype(np.float32), "values of 0 to 1 in a photo of float32, got 0.0 to 255.0"),
         (-RAMP.astype(np.float32), "values of 0 to 1 in a photo of float32, got -1.0 to "),
         (np.full((8, 8), np.nan, np.float32), "values of 0 to 1 in a photo of float32, got nan to nan"),
-        ((RAMP * 2**30).astype(np.int32), "values of 0 to 65535 in a photo of int32, got 0.0 to 1073741824.0"),
+        ((RAMP * 255).astype(np.int32), "a photo of 8 or 16 bits without signs, or of floats, got other integers"),
+        ((RAMP * 2**30).astype(np.int32), "a photo of 8 or 16 bits without signs, or of floats, got other integers"),
     ],
 )
 def test_a_photo_of_other_numbers_is_refused(tmp_path: Path, values: NDArray[Any], told: str) -> None:
