@@ -6,13 +6,11 @@ There are no masses and no collision shapes, because an arm file has none: a phy
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from taskgan_ros.arm.arm import Arm, Frame, Joint, Shape
-from taskgan_ros.errors import InputError
 
 BASE_LINK = "base_link"
 TOOL_LINK = "tool"
@@ -26,16 +24,12 @@ _NO_EFFORT = 0.0
 def urdf(arm: Arm) -> str:
     """Return the arm as URDF: links in m, joints in rad, where `kinematics` puts them.
 
-    The root is `base_link`, the arm's base frame; each joint turns the link `<joint>_link`; the tip is `tool`.
+    The root is `base_link`, the arm's base frame; each joint turns the link `<joint>_link`; the tip is `tool`. A joint
+    called `base` turns `base_link_`: its name stays, and so does the root's.
     URDF has neither capsules nor ellipsoids: a capsule is a cylinder with a sphere at each end, an ellipsoid the sphere
     of the same volume.
-
-    Raises:
-        InputError: a joint's name gives two links or two joints the same name.
     """
-    links = [BASE_LINK, *(f"{name}_link" for name in arm.joint_names), TOOL_LINK]
-    _check_unique(arm, "link", links)
-    _check_unique(arm, "joint", [*arm.joint_names, _TOOL_JOINT])
+    links = [BASE_LINK, *(_free(f"{name}_link", [BASE_LINK]) for name in arm.joint_names), TOOL_LINK]
     robot = Element("robot", name=arm.name)
     for name, rgb in arm.materials.items():
         SubElement(SubElement(robot, "material", name=name), "color", rgba=_numbers((*map(_srgb, rgb), 1.0)))
@@ -45,16 +39,16 @@ def urdf(arm: Arm) -> str:
             _add_visuals(link, shape)
     for joint, parent, child in zip(arm.joints, links, links[1:], strict=False):
         _add_turning_joint(robot, joint, parent, child)
-    tool = _add_joint(robot, _TOOL_JOINT, "fixed", links[-2], TOOL_LINK)
+    tool = _add_joint(robot, _free(_TOOL_JOINT, arm.joint_names), "fixed", links[-2], TOOL_LINK)
     _add_origin(tool, arm.tip)
     ElementTree.indent(robot)
     return ElementTree.tostring(robot, encoding="unicode")
 
 
-def _check_unique(arm: Arm, kind: str, names: Sequence[str]) -> None:
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise InputError(f"arm {arm.name}: expected joint names that leave every {kind} its own name, got {repeated}")
+def _free(name: str, taken: Sequence[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _add_turning_joint(robot: Element, joint: Joint, parent: str, child: str) -> None:

@@ -18,7 +18,6 @@ from taskgan_ros.arm.arm import Arm, load_arm
 from taskgan_ros.arm.kinematics import joint_frames
 from taskgan_ros.arm.urdf import BASE_LINK, TOOL_LINK, urdf
 from taskgan_ros.config import build, resolve
-from taskgan_ros.errors import InputError
 
 Array = NDArray[np.float64]
 
@@ -186,10 +185,17 @@ def test_every_shape_has_a_material_that_is_there() -> None:
     assert len(list(robot.iter("visual"))) == len(ARM.shapes) + 2 * capsules
 
 
-@pytest.mark.parametrize(("name", "taken"), [("base", "base_link"), ("tool_joint", "tool_joint")])
-def test_a_joint_whose_link_has_no_name_of_its_own_is_refused(
-    name: str, taken: str, yaml_file: Callable[..., Path]
+@pytest.mark.parametrize("name", ["base", "tool", "tool_joint", "world"])
+def test_a_joint_with_a_name_of_ours_keeps_it_and_every_link_and_joint_has_its_own(
+    name: str, yaml_file: Callable[..., Path]
 ) -> None:
     arm = load_arm(yaml_file("arms", "mico", {"joints.0.name": name}))
-    with pytest.raises(InputError, match=rf"its own name, got \['{taken}'\]"):
-        urdf(arm)
+    robot = ElementTree.fromstring(urdf(arm))
+    for kind, count in (("link", len(arm.joints) + 2), ("joint", len(arm.joints) + 1)):
+        assert len({element.attrib["name"] for element in robot.findall(kind)}) == count
+    joints = [joint.attrib["name"] for joint in robot.findall("joint") if joint.attrib["type"] != "fixed"]
+    assert joints == list(arm.joint_names)
+    angles = np.linspace(-1, 1, len(joints))
+    frames = link_frames(robot, dict(zip(joints, angles, strict=True)))
+    np.testing.assert_allclose(frames[BASE_LINK], np.eye(4))
+    np.testing.assert_allclose(list(frames.values())[1:], joint_frames(arm, angles), atol=1e-7)
