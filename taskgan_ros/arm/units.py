@@ -18,13 +18,15 @@ def at_most(largest: float, unit: str, mistaken: str) -> pydantic.AfterValidator
     return pydantic.AfterValidator(check)
 
 
+UNITS = {"joint_velocities": "rad/s", "joint_angles": "rad"}  # of a task's labels and commands
+LARGEST_SPEED = 25.0  # rad/s; small industrial arms reach 20
 LARGEST_M = 10.0  # of a place in a cell
 
 Positive = Annotated[float, pydantic.Field(gt=0)]
 NonNegative = Annotated[float, pydantic.Field(ge=0)]
 
 Angle = Annotated[float, at_most(12.6, "rad", "degrees")]  # two turns; what turns further has no limits
-Speed = Annotated[Positive, at_most(25, "rad/s", "degrees/s")]  # small industrial arms reach 20
+Speed = Annotated[Positive, at_most(LARGEST_SPEED, "rad/s", "degrees/s")]
 Acceleration = Annotated[Positive, at_most(100, "rad/s²", "degrees/s²")]
 Metres = Annotated[float, at_most(LARGEST_M, "m", "mm")]
 HalfSize = Annotated[Positive, at_most(1, "m", "mm")]  # of a part of the arm, or of what it reaches for

@@ -16,6 +16,7 @@ import numpy as np
 import pydantic
 from numpy.typing import NDArray
 
+from taskgan_ros.arm.units import LARGEST_SPEED, UNITS
 from taskgan_ros.config import build
 from taskgan_ros.errors import InputError, OutputExistsError
 from taskgan_ros.files import check_free, lock
@@ -24,6 +25,7 @@ FORMAT = 1
 _LISTS = ("joint_names", "action_names")
 LEAST_PX = 24  # a side: below, the discriminator's last norm has one value to go by
 SIDE_PX = 8  # what a side divides by: the largest stride of the shipped recipes' generators
+_LARGEST_LABEL = LARGEST_SPEED  # rad/s, or rad: angles stay within a few turns of the arm file's zeros
 _UNFINISHED = "unfinished"  # the episode that is being written
 _SPARE_BYTES = 2**20  # for HDF5's own tables
 _COMPRESSION = "lzf"  # a plain render shrinks five times and reads back at memory speed; robomimic reads it too
@@ -354,10 +356,23 @@ def _read_info(file: h5py.File, path: Path) -> DatasetInfo:
         items = _items(attributes[field.name])
         values[field.name] = items if field.name in _LISTS else _one(items)
     info = build(DatasetInfo, values, f"{path}: data")
+    _check_info(info, path)
+    return info
+
+
+def _check_info(info: DatasetInfo, path: Path) -> None:
+    """Refuse attributes that are each fit and do not fit together."""
+    if info.task not in UNITS:
+        raise InputError(f"{path}: expected a task of {list(UNITS)}, got {info.task!r}")
+    if info.units != UNITS[info.task]:
+        raise InputError(f"{path}: expected units of {UNITS[info.task]} for {info.task}, got {info.units!r}")
+    for name in _LISTS:
+        names = getattr(info, name)
+        if len(set(names)) < len(names):
+            raise InputError(f"{path}: expected {name} that differ, got {list(names)}")
     if not info.action_names or not set(info.action_names) <= set(info.joint_names):
         names = list(info.joint_names)
         raise InputError(f"{path}: expected action_names of {names}, got {list(info.action_names)}")
-    return info
 
 
 def _items(value: Any) -> list[Any]:
@@ -410,4 +425,8 @@ def _read_episode(demo: h5py.Group, info: DatasetInfo, origin: str) -> EpisodeRe
     record = EpisodeRecord(demo["obs/image"][()], actions, joint_pos, paired)
     if not np.isfinite(record.actions).all() or not np.isfinite(record.joint_pos).all():
         raise InputError(f"{origin}: expected finite actions and joint_pos, got others")
+    largest = float(np.abs(record.actions).max())
+    if largest > _LARGEST_LABEL:
+        expected = f"actions of at most {_LARGEST_LABEL:g} {info.units} either way, and no degrees"
+        raise InputError(f"{origin}: expected {expected}, got {largest:.3g}")
     return record

@@ -15,7 +15,7 @@ import pydantic
 import yaml
 
 from taskgan_ros.arm.arm import Arm, load_arm
-from taskgan_ros.arm.units import NonNegative, Positive, at_most
+from taskgan_ros.arm.units import UNITS, NonNegative, Positive, at_most
 from taskgan_ros.config import config_dataclass, expand_home, is_path, load, read_yaml, resolve, share_dir, to_plain
 from taskgan_ros.errors import InputError
 from taskgan_ros.files import check_free
@@ -32,7 +32,6 @@ GUARD = "guard.onnx"  # bundles from before there was one have none
 IMAGE, COMMAND, TRANSLATED = "image", "command", "translated"
 JOINT_POS, SCORES = "joint_pos", "scores"
 FINITE = "finite"  # of each image, whether every value between it and the other outputs is; `training/finite_check.py`
-UNITS = {"joint_velocities": "rad/s", "joint_angles": "rad"}
 
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"  # leads to no other folder
 Name = Annotated[str, pydantic.Field(pattern=NAME)]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskgan_ros import interrupts
+from taskgan_ros.arm.units import UNITS
 from taskgan_ros.data.dataset import LEAST_PX, SIDE_PX, DatasetInfo, EpisodeRecord, open_writer
 from taskgan_ros.errors import InputError
 from taskgan_ros.progress import print_line, progress_bar
@@ -26,7 +27,6 @@ from taskgan_ros.sim.scene import PoseScene, Scene, load_any_scene
 
 Array = NDArray[np.float64]
 
-UNITS = {"joint_velocities": "rad/s", "joint_angles": "rad"}
 _LOOKED_AT = 8  # episodes, whose states must not all look alike
 
 

@@ -428,6 +428,11 @@ def test_doubles_are_taken_for_floats(path: Path) -> None:
         ("arm", np.bytes_(b"\xff"), "data: arm: Input should be a valid string, unable to parse raw data"),
         ("arm", h5py.Empty("f4"), "data: arm: Input should be a valid string, got None"),
         ("joint_names", [1, 2, 3], "data: joint_names.0: Input should be a valid string, got 1"),
+        ("joint_names", ["a", "a", "c"], "expected joint_names that differ, got ['a', 'a', 'c']"),
+        ("action_names", ["a", "a"], "expected action_names that differ, got ['a', 'a']"),
+        ("task", "reach", "expected a task of ['joint_velocities', 'joint_angles'], got 'reach'"),
+        ("units", "deg/s", "expected units of rad/s for joint_velocities, got 'deg/s'"),
+        ("units", "rad", "expected units of rad/s for joint_velocities, got 'rad'"),
         ("action_names", ["c", "d"], "expected action_names of ['a', 'b', 'c'], got ['c', 'd']"),
         ("images", 10**12, f"expected {10**12} images, got 48: the file is not whole"),
     ],
@@ -436,6 +441,13 @@ def test_an_attribute_that_cannot_be_is_refused(path: Path, name: str, value: An
     with h5py.File(path, "a") as file:
         file["data"].attrs[name] = value
     assert refusal(path).startswith(f"{path}: {message}")
+
+
+def test_labels_in_degrees_are_refused(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        file["data/demo_2/actions"][1, 0] = -36.0
+    expected = "expected actions of at most 25 rad/s either way, and no degrees, got 36"
+    assert refusal(path) == f"{path}: demo_2: {expected}"
 
 
 @pytest.mark.parametrize("value", [-LENGTH, 0, 3.5, np.nan, np.inf, "four", [4, 4]])

@@ -500,26 +500,33 @@ def test_a_task_model_of_another_domain_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "message"),
+    ("changes", "message"),
     [
-        ("scene", "kitchen", "got 'kitchen' in target_wood"),
-        ("arm", "jaco", "datasets do not fit: expected arm 'mico' as in source, got 'jaco' in target_wood"),
-        ("task", "joint_angles", "expected task 'joint_velocities' as in source, got 'joint_angles' in target_wood"),
+        ({"scene": "kitchen"}, "got 'kitchen' in target_wood"),
+        ({"arm": "jaco"}, "datasets do not fit: expected arm 'mico' as in source, got 'jaco' in target_wood"),
         (
-            "paired_domain",
-            "target_a",
+            {"task": "joint_angles", "units": "rad"},
+            "expected task 'joint_velocities' as in source, got 'joint_angles' in target_wood",
+        ),
+        (
+            {"paired_domain": "target_a"},
             "paired_target: expected a dataset of target_wood with pairs in source (collect --paired source), "
             "got target_a",
         ),
     ],
 )
 def test_a_dataset_that_does_not_fit_is_refused(
-    field: str, value: str, message: str, train: Train, target: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    changes: dict[str, str],
+    message: str,
+    train: Train,
+    target: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     other: Any = tmp_path / "other.h5"
     shutil.copy(target, other)
     with h5py.File(other, "a") as file:
-        file["data"].attrs[field] = value
+        file["data"].attrs.update(changes)
     run = train("run", "--target", other, status=2)
     assert refused(capsys).endswith(message)
     assert not run.exists()
