@@ -348,14 +348,17 @@ def _read_info(file: h5py.File, path: Path) -> DatasetInfo:
     attributes = file["data"].attrs if isinstance(file.get("data"), h5py.Group) else {}
     found = _one(_items(attributes["format"])) if "format" in attributes else None
     if found != FORMAT:
-        raise InputError(f"{path}: expected a taskgan_ros dataset of format {FORMAT}, got {found}")
+        raise InputError(f"{path}: expected a taskgan_ros dataset of format {FORMAT}, got {found!r}")
     values: dict[str, Any] = {}
     for field in fields(DatasetInfo):
         if field.name not in attributes:
             raise InputError(f"{path}: expected the attribute {field.name}, got none")
         items = _items(attributes[field.name])
         values[field.name] = items if field.name in _LISTS else _one(items)
-    info = build(DatasetInfo, values, f"{path}: data")
+    try:
+        info = build(DatasetInfo, values, f"{path}: data")
+    except InputError as error:  # a line a fault, and a list of numbers for names has many
+        raise InputError(str(error).splitlines()[0]) from error
     _check_info(info, path)
     return info
 

@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import taskgan_ros
@@ -481,7 +481,11 @@ odd_values = st.one_of(
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.sampled_from([field.name for field in dataclasses.fields(DatasetInfo)] + ["num_samples"]), odd_values)
+@given(
+    st.sampled_from([field.name for field in dataclasses.fields(DatasetInfo)] + ["format", "num_samples"]), odd_values
+)
+@example("joint_names", [0.0, 0.0])
+@example("format", "1\n1")
 def test_whatever_an_attribute_is_a_dataset_is_read_or_refused_in_one_line(path: Path, name: str, value: Any) -> None:
     with h5py.File(path, "a") as file:
         owner = file["data/demo_1"] if name == "num_samples" else file["data"]
