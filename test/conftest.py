@@ -20,9 +20,11 @@ from taskgan_ros.config import resolve
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("LP_NUM_THREADS", "1")
 
-# A script's `&` starts the suite with Ctrl-C ignored, and all that it starts. Tests are about what a terminal starts.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A script's `&` starts the suite with Ctrl-C ignored, and all that it starts; nohup, with SIGHUP ignored. Tests are about
+# what a terminal starts.
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 SIZE = 32  # pixels a side
 STEPS = 3  # of an episode, in place of 100
