@@ -20,8 +20,7 @@ from taskgan_ros.config import resolve
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("LP_NUM_THREADS", "1")
 
-# A script's `&` starts the suite with Ctrl-C ignored, and all that it starts; nohup, with SIGHUP ignored. Tests are about
-# what a terminal starts.
+# A script's `&` starts the suite with Ctrl-C ignored, and nohup with SIGHUP. Tests are about what a terminal starts.
 for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, usual)
