@@ -16,6 +16,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from taskgan_ros.files import write_text
+
 Row = dict[str, str | float | int]
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,7 +31,7 @@ def peak_memory_mb() -> float:
 def report(
     title: str, rows: list[Row], out: Path | None, summary: Row | None = None, hidden: Collection[str] = ()
 ) -> None:
-    """Print `rows` as a table, and write them to `out` as JSON with how, when and on what they were measured.
+    """Write `rows` to `out` as JSON with how, when and on what they were measured, and print them as a table.
 
     Args:
         title: of the table.
@@ -38,6 +40,10 @@ def report(
         summary: figures of the whole run, by what they are.
         hidden: columns that the JSON has, and no table.
     """
+    if out:
+        result = {"title": title, **_origin(), "summary": summary or {}, "hidden": sorted(hidden), "rows": rows}
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_text(out, json.dumps(result, indent=2) + "\n")
     console = Console() if sys.stdout.isatty() else Console(width=200)  # a log takes a wide table whole
     table = Table(title=title)
     shown = [name for name in rows[0] if name not in hidden]
@@ -48,10 +54,6 @@ def report(
     console.print(table)
     for name, value in (summary or {}).items():
         console.print(f"{name}: {as_text(value)}")
-    if out:
-        result = {"title": title, **_origin(), "summary": summary or {}, "hidden": sorted(hidden), "rows": rows}
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def as_text(value: str | float | int) -> str:

@@ -107,6 +107,11 @@ def requested() -> bool:
     return bool(_request.what)
 
 
+def is_repeated() -> bool:
+    """Return whether a signal that comes now is the last one once more: a lost terminal's shell passes SIGHUP on."""
+    return bool(_request.what) and time.monotonic() - _request.since_s <= _SAME_S
+
+
 @contextlib.contextmanager
 def blocked() -> Iterator[None]:
     """Hold the stop signals back: a process started meanwhile never gets one; this one does afterwards.
@@ -121,11 +126,11 @@ def blocked() -> Iterator[None]:
 
 
 def _take(number: int, _frame: FrameType | None) -> None:
-    now_s, first = time.monotonic(), not _request.what
+    first = not _request.what
     if first:
         name = signal.Signals(number).name
         _request.what = "interrupted" if number == signal.SIGINT else f"interrupted by {name}"
-        _request.since_s = now_s
-    impatient = now_s - _request.since_s > _SAME_S and not _request.patient
+        _request.since_s = time.monotonic()
+    impatient = not (is_repeated() or _request.patient)
     if impatient or (first and not _request.deferrals):
         raise KeyboardInterrupt(_request.what)

@@ -30,6 +30,7 @@ from taskgan_ros.experiments.symmetry import SymmetryConfig, measure_symmetry
 from taskgan_ros.experiments.translations import TranslationConfig, measure_translations
 from taskgan_ros.progress import print_line
 from taskgan_ros.sim.collect import CollectConfig, collect
+from taskgan_ros.streams import check_shown
 from taskgan_ros.training.run import pick_device
 from taskgan_ros.training.task_model import RefineConfig, TaskModelConfig, refine, train_task_model
 from taskgan_ros.training.translator import TranslatorConfig, train_translator
@@ -84,6 +85,7 @@ def reproduce(config: ReproduceConfig) -> int:
     run = _Run(config)
     if config.dry_run:
         run.show()
+        check_shown("the cells")
         return 0
     run.write()  # hours before there is something to lose, and not after
     try:

@@ -96,12 +96,12 @@ class ChildProcesses:
                 os.killpg(child.process.pid, number)
 
     def stop(self, grace_s: float = _GRACE_S) -> tuple[str, ...]:
-        """End all of them: SIGINT, and SIGKILL for those that still run after `grace_s`, or after a signal to us.
+        """End all of them: SIGINT, and SIGKILL for those that still run after `grace_s`, or after another signal to us.
 
         Returns:
             The names of those that had to be killed.
         """
-        with interrupts.handled(interrupts.stop_signals(), lambda *_: self.send(signal.SIGKILL)):
+        with interrupts.handled(interrupts.stop_signals(), self._kill_for_another):
             self.send(signal.SIGINT)
             deadline = time.monotonic() + grace_s
             while self._running() and time.monotonic() < deadline:
@@ -122,6 +122,11 @@ class ChildProcesses:
     ) -> None:
         """End all of them."""
         self.stop()
+
+    def _kill_for_another(self, *_: object) -> None:
+        """Take a stop signal: kill, unless it is the one that we end for, once more."""
+        if not interrupts.is_repeated():
+            self.send(signal.SIGKILL)
 
     def _running(self) -> tuple[str, ...]:
         return tuple(child.name for child in self._children if child.process.poll() is None)

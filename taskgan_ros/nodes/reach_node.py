@@ -686,7 +686,7 @@ class ReachNode(LifecycleNode):
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the node until SIGINT or SIGTERM."""
+    """Run the node until SIGINT, SIGTERM or SIGHUP."""
 
     def make(_stop: Stop) -> ReachNode:
         return ReachNode()

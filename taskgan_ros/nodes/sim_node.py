@@ -10,7 +10,7 @@ import threading
 import time
 from array import array
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -37,11 +37,13 @@ from taskgan_ros.nodes.metrics import Rate
 from taskgan_ros.nodes.notices import find_stopped_clock
 from taskgan_ros.nodes.parameters import declare, parameter, read
 from taskgan_ros.nodes.process import Stop, finish, run
-from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.sim.episode import Episode, sample_test_episode
 from taskgan_ros.sim.robot import Drive, SimulatedRobot, Snapshot
 from taskgan_ros.sim.scene import load_scene
+
+if TYPE_CHECKING:  # so that a machine without OpenGL is told of in one line
+    from taskgan_ros.sim.cell import Cell
 
 # Relative, and the same as reach_node's, so that the two meet without remapping.
 IMAGE_TOPIC: Final = "image_raw"
@@ -82,8 +84,10 @@ class SimNode(Node):
         """Start everything.
 
         Raises:
-            InputError: a parameter is wrong, or a domain or scene file.
+            InputError: a parameter is wrong, or a domain or scene file, or MuJoCo cannot draw.
         """
+        import taskgan_ros.sim.cell  # noqa: F401  # as OpenGL's lack must be said before anything is made
+
         super().__init__("sim_node")
         declare(self, SimParameters)
         self._stop_process, self._started_s = stop, time.monotonic()
@@ -229,6 +233,8 @@ class SimNode(Node):
     # In the camera's thread.
 
     def _film(self) -> None:
+        from taskgan_ros.sim.cell import Cell
+
         try:
             size = self._settings.image_height, self._settings.image_width
             with Cell(self._scene, self._domain, size) as cell:
@@ -252,7 +258,7 @@ class SimNode(Node):
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the node until SIGINT or SIGTERM."""
+    """Run the node until SIGINT, SIGTERM or SIGHUP."""
     finish(run("sim_node", SimNode, SimNode.stop, args))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from taskgan_ros import interrupts
 from taskgan_ros.nodes import isolation
 from taskgan_ros.nodes.isolation import ChildProcesses, ProcessEnded, SessionError
 
@@ -19,6 +20,15 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 print(grandchild.pid, flush=True)
 time.sleep(60)
+"""
+SLOW = """
+import time
+print("started", flush=True)
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(0.3)
+    print("ended", flush=True)
 """
 
 
@@ -65,6 +75,23 @@ def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
         assert time.monotonic() - started_s < 30
     assert has_ended(grandchild)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def end_for_a_signal_that_comes_twice(children: ChildProcesses) -> None:
+    with interrupts.deferred():
+        signal.raise_signal(signal.SIGHUP)
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGHUP)).start()  # as the shell of a lost terminal does
+        children.stop(grace_s=60)
+
+
+def test_the_signal_that_it_ends_for_may_come_twice(tmp_path: Path) -> None:
+    with ChildProcesses(tmp_path, os.environ) as children:
+        children.start("slow", [sys.executable, "-c", SLOW])
+        while not (tmp_path / "slow.log").read_text():
+            time.sleep(0.01)
+        with pytest.raises(KeyboardInterrupt):
+            end_for_a_signal_that_comes_twice(children)
+    assert (tmp_path / "slow.log").read_text() == "started\nended\n"
 
 
 def check_for_long(children: ChildProcesses) -> None:

@@ -278,7 +278,7 @@ def test_the_nodes_import_nothing_from_the_folder_that_it_is_called_in(
     session: Callable[..., Session], bundle: Path, tmp_path: Path
 ) -> None:
     for name in ("yaml", "random", "mujoco", "socket"):
-        (tmp_path / f"{name}.py").write_text("raise SystemExit('the user's own file was imported')")
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a file of the user was imported')")
     running = session(bundle, "--episodes", 1, safe=True)
     assert running.popen.wait(90) == 0, running.printed
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 from builtin_interfaces.msg import Duration
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64, Header
@@ -127,6 +128,14 @@ def test_an_unknown_domain_is_named_in_one_line(lab: Lab) -> None:
     process = lab.start("sim_node", domain="the_moon")
     assert process.wait() == 2
     assert "domains: expected a file or one of" in process.text
+    assert "Traceback" not in process.text
+
+
+def test_opengl_that_cannot_be_had_is_named_in_one_line(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUJOCO_GL", "bogus")
+    process = lab.start("sim_node")
+    assert process.wait() == 2
+    assert "MUJOCO_GL: expected egl, osmesa or glfw, got 'bogus'" in process.text
     assert "Traceback" not in process.text
 
 
