@@ -6,6 +6,8 @@ import dataclasses
 import multiprocessing
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +33,8 @@ class Config:
     """Steps of each; those of a first, shorter run are taken off, so that loading does not count."""
     device: str = "auto"
     """auto, cpu or cuda."""
+    busy: int = 0
+    """Busy processes: all is measured once more beside so many of them."""
     out: Path | None = None
     """JSON to write."""
 
@@ -79,12 +83,33 @@ def run_alone(config: Config, what: str, steps: int) -> tuple[float, float]:
     return values
 
 
+def keep_busy() -> None:
+    """Use one core until killed."""
+    while True:
+        sum(range(10_000))
+
+
+@contextmanager
+def busy_processes(count: int) -> Iterator[None]:
+    """Have `count` processes compete for the cores."""
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=keep_busy, daemon=True) for _ in range(count)]
+    try:
+        for process in processes:
+            process.start()
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+
+
 def main(config: Config) -> None:
     """Measure every step."""
     default, paper = load_recipe("default"), load_recipe("paper")
     batches = {
-        "task model": TaskModelConfig(dataset=config.source, out=Path("-")).batch_size
-        * 10,  # ten times the steps: they are short
+        # Ten times the steps: they are short.
+        "task model": TaskModelConfig(dataset=config.source, out=Path("-")).batch_size * 10,
         "pre-training": default.pretrain_batch_size,
         "default": default.batch_size + default.identity_batch_size + default.pairs_batch_size,
         "paper": paper.batch_size,
@@ -92,18 +117,21 @@ def main(config: Config) -> None:
     rows: list[Row] = []
     for what, batch in batches.items():
         factor = 10 if what == "task model" else 1
-        short, _ = run_alone(config, what, max(1, config.steps // 10) * factor)
-        long, memory = run_alone(config, what, config.steps * factor)
-        steps = config.steps - max(1, config.steps // 10)
-        rows.append(
-            {
-                "step": what,
-                "images/s": steps * batch / (long - short),
-                "images a step": batch // factor,
-                "peak MB": memory,
-            }
-        )
+        images_per_s, memory = speed(config, what, batch, factor)
+        row: Row = {"step": what, "images/s": images_per_s}
+        if config.busy:
+            with busy_processes(config.busy):
+                row[f"beside {config.busy} busy"], _ = speed(config, what, batch, factor)
+        rows.append(row | {"images a step": batch // factor, "peak MB": memory})
     report(f"training on {config.device}", rows, config.out)
+
+
+def speed(config: Config, what: str, batch: int, factor: int) -> tuple[float, float]:
+    """Return images a second, and the peak memory in MB."""
+    first = max(1, config.steps // 10)
+    short, _ = run_alone(config, what, first * factor)
+    long, memory = run_alone(config, what, config.steps * factor)
+    return (config.steps - first) * batch / (long - short), memory
 
 
 if __name__ == "__main__":
