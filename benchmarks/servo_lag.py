@@ -102,12 +102,23 @@ def cruise(message: JointTrajectory) -> Array:
 
 
 def way_done(times_s: Array, arm: Array, sent: list[tuple[float, JointTrajectory]], last_s: float) -> float:
-    """Return how far the arm's driven joints went, as a share of what the commands asked for."""
-    asked, until_s = 0.0, [heard_s for heard_s, _ in sent[1:]] + [last_s]
-    for (heard_s, message), next_s in zip(sent, until_s, strict=True):
-        asked += float(np.abs(cruise(message)[DRIVEN]).sum()) * (next_s - heard_s)
+    """Return how far the arm's driven joints went, as a share of what each message asked for until the next one."""
+    starts_s = [seconds(message.header.stamp) or heard_s for heard_s, message in sent]
+    asked = sum(
+        asked_way(message, until_s - start_s)
+        for (_, message), start_s, until_s in zip(sent, starts_s, [*starts_s[1:], last_s], strict=True)
+    )
     done = float(np.abs(np.diff(arm[:, DRIVEN], axis=0)).sum())
     return done / asked if asked else np.nan
+
+
+def asked_way(message: JointTrajectory, until_s: float) -> float:
+    """Return how far a message's driven joints go from its first point until `until_s` after its start, in rad."""
+    ends_s = np.array([seconds(point.time_from_start) for point in message.points])
+    places = np.array([point.positions for point in message.points])[:, DRIVEN]
+    kept = ends_s < until_s
+    last = np.stack([np.interp(until_s, ends_s, column) for column in places.T])
+    return float(np.abs(np.diff([*places[kept], last], axis=0)).sum())
 
 
 def measure(folder: Path, episodes: int, stamped: bool, **drive: Any) -> Row:
