@@ -17,7 +17,7 @@ RUN_TIME = [
     "pydantic>=2",
     "PyYAML",
     "rich",
-    "simplejpeg",  # tells a damaged JPEG, as neither OpenCV nor Pillow do
+    "simplejpeg",  # detects a damaged JPEG, which neither OpenCV nor Pillow does
     "tqdm",
     "tyro",
 ]

@@ -41,20 +41,20 @@ SECTIONS = (
         "A policy gone wild",
         """\
 Random commands and stops pass the control layer alone: velocities and angles, 1/100 to 1000 times the limits, 7 to 50
-Hz, for arms that follow, lag or are blocked, with the motors of several arms. Each figure is the worst of what a
-controller commands that goes straight from point to point, differentiated over 10 ms, as a share of its limit. The
-command to an arm that is blocked goes back to its pose, suddenly but no faster than its top speed. A fast arm is slowed
-by the largest step of 0.5 rad.""",
+Hz, for arms that follow, lag or are blocked, with the motors of several arms. The controller interpolates linearly
+between points; its commands are differentiated over 10 ms. Each figure is the worst of them, as a share of its limit.
+The command to a blocked arm returns to its measured pose, abruptly but no faster than its top speed. Fast arms do not
+reach their top speed, because `max_step_rad` is 0.5 rad.""",
     ),
     Section(
         "servo_lag",
         "A servo that lags",
         """\
-The policy drives the simulated cell's arm, at 20 Hz, over DDS. Its controller is a model of ros2_control's
-JointTrajectoryController, its joints are first-order servos. What the controller commands is looked at at every update:
-how far the arm goes, as a share of what was asked for; whether a message sets back a joint that is asked to go on; and
-the largest speed and acceleration. In the last rows trajectories have no stamp, as where clocks differ: the controller
-then starts each at its next update, which is what makes their speed uneven.""",
+The policy drives the simulated cell's arm, at 20 Hz, over DDS. The arm's controller is a model of ros2_control's
+JointTrajectoryController, and its joints are first-order servos. The controller's command at every update shows whether
+a message sets back a joint that should keep moving forward, and the largest speed and acceleration; joint states show
+how far the arm goes, as a share of what was asked for. In the last rows trajectories have no stamp, as happens where
+clocks differ: the controller starts each one at its next update, which makes the speed uneven.""",
     ),
     Section(
         "malformed_images",

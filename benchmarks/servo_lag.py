@@ -1,4 +1,4 @@
-"""How evenly the arm is commanded behind servos that lag, at two controller rates, with and without its parameter."""
+"""How even the commands to lagging servos are, at two controller rates, continuing from desired or measured state."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ RATES_HZ = (250, 100)
 DRIVEN = slice(0, 3)
 MOVING_S = 3.0  # of an episode, in which the arm is on its way
 EPISODE_S = 9.0
-WINDOW_S = 0.01  # that commands are differentiated over
-SLOW = 0.05  # rad/s; a command that is slower has no direction to go back from
+WINDOW_S = 0.01  # over which commands are differentiated
+SLOW = 0.05  # rad/s; a slower command has no direction in which it could be set back
 SETTLED_S = 0.4  # after a start, in which the cell ignores trajectories
 
 
@@ -65,7 +65,7 @@ def between(rows: list[tuple[float, Array]], first_s: float, last_s: float) -> t
 
 
 def evenness(times_s: Array, commanded: Array, rate_hz: float) -> dict[str, float]:
-    """Return the largest share of the speed and acceleration limits of what was commanded, over 10 ms each."""
+    """Return the largest commanded speed and acceleration, over 10 ms each, as shares of their limits."""
     grid_s = times_s[0] + np.arange(round((times_s[-1] - times_s[0]) * rate_hz)) / rate_hz
     places = np.stack([np.interp(grid_s, times_s, column) for column in commanded.T], axis=1)
     step = max(1, round(WINDOW_S * rate_hz))
@@ -78,7 +78,7 @@ def evenness(times_s: Array, commanded: Array, rate_hz: float) -> dict[str, floa
 
 
 def setbacks(times_s: Array, commanded: Array, sent: list[tuple[float, JointTrajectory]]) -> tuple[float, float]:
-    """Return at how many messages, in %, a joint is set back that three in a row ask to go on, and the most in mrad."""
+    """Return at what share of messages (%) a joint is set back that three in a row move on, and the most (mrad)."""
     backs = []
     wanted = [cruise(message)[DRIVEN] for _, message in sent]
     for (heard_s, _), *asked in zip(sent[2:], wanted, wanted[1:], wanted[2:], strict=False):

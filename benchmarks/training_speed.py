@@ -34,7 +34,7 @@ class Config:
     device: str = "auto"
     """auto, cpu or cuda."""
     busy: int = 0
-    """Busy processes: all is measured once more beside so many of them."""
+    """Number of busy processes beside which everything is measured a second time; 0 for none."""
     out: Path | None = None
     """JSON to write."""
 

@@ -5,8 +5,8 @@
         image_topic:=/camera/image_raw joint_states_topic:=/joint_states \
         trajectory_topic:=/joint_trajectory_controller/joint_trajectory
 
-Included in another launch file, it leaves nothing there: arguments and environment are its own. `required:=false`
-lets that one go on without it. End it with Ctrl-C: SIGTERM to `ros2 launch` leaves the nodes running.
+Included in another launch file, it leaks neither arguments nor environment into it. With `required:=false`, the other
+launch keeps running without it. End it with Ctrl-C: SIGTERM to `ros2 launch` leaves the nodes running.
 """
 
 import sys
@@ -105,8 +105,8 @@ ARGUMENTS = [
         "required",
         default_value="true",
         choices=["true", "false"],
-        description="Everything that is launched ends when one of these nodes ends, or reach_node cannot be activated "
-        "at first; false logs that as an error, and the rest goes on.",
+        description="true: the whole launch shuts down when one of these nodes ends, or reach_node cannot be activated "
+        "at startup. false: that is logged as an error, and the rest keeps running.",
     ),
 ]
 
@@ -121,14 +121,14 @@ def start(context: LaunchContext) -> list[Action]:
     """Return all that is to run.
 
     Raises:
-        InputError: a file argument is for other nodes, or not YAML.
-        RuntimeError: it names no file.
+        InputError: a parameter file is for other nodes, or not YAML.
+        RuntimeError: a file argument names no file.
     """
     refuse_missing_files(context)
     refuse_files_for_others(context)
     return [
         SetEnvironmentVariable(PROFILES, LaunchConfiguration("fastdds_profile")),
-        _include("view.launch.py"),  # first: what it refuses, it refuses before a node runs
+        _include("view.launch.py"),  # first: it refuses wrong arguments before any node runs
         _include("sim_node.launch.py", condition=IfCondition(LaunchConfiguration("sim"))),
         _include("reach_node.launch.py"),
     ]
@@ -154,7 +154,7 @@ def refuse_missing_files(context: LaunchContext) -> None:
 
 
 def refuse_files_for_others(context: LaunchContext) -> None:
-    """Raise InputError if a parameter file has nothing for its node, which would go on with defaults: at full speed."""
+    """Raise InputError if a parameter file has nothing for its node, which would run with defaults: at full speed."""
     # Imported here, because `ros2 launch --show-args` loads this file too.
     from taskgan_ros.nodes.parameter_files import check_parameter_file
 
@@ -169,7 +169,7 @@ def refuse_files_for_others(context: LaunchContext) -> None:
 
 
 def _is_run_itself() -> bool:
-    """Return whether the command line names this file: included, it does not know whose the arguments are."""
+    """Return whether the command line names this file; included, it cannot tell whose the arguments are."""
     return Path(__file__).name in [Path(word).name for word in sys.argv]
 
 

@@ -22,12 +22,12 @@ Proceed = Callable[[LaunchContext], list[Action] | None]
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Start reach_node, configure it and activate it, once; later transitions are a person's."""
+    """Start reach_node, configure it and activate it, once; later transitions are the user's."""
     return LaunchDescription([attempt(start)])
 
 
 def start(context: LaunchContext) -> list[Action]:
-    """Return the node and its first two transitions; what fails of them, and its end, ends the launch if required."""
+    """Return the node and its first two transitions; if one fails, or the node ends, so does the launch if required."""
     required = is_required(context)
     node = LifecycleNode(
         package="taskgan_ros",
@@ -55,19 +55,19 @@ def start(context: LaunchContext) -> list[Action]:
 
     def activate(context: LaunchContext) -> list[Action]:
         if context.locals.event.goal_state != "inactive":
-            give_up("reach_node could not be configured; it says why", required)
+            give_up("reach_node could not be configured: see its log above", required)
             return []
         return [_after(node, "activating", check), _change(node, Transition.TRANSITION_ACTIVATE)]
 
     def check(context: LaunchContext) -> None:
         if context.locals.event.goal_state != "active":
-            give_up("reach_node could not be activated; it says why", required)
+            give_up("reach_node could not be activated: see its log above", required)
 
     return [_after(node, "configuring", activate), node, _change(node, Transition.TRANSITION_CONFIGURE)]
 
 
 def _after(node: LifecycleNode, passing: str, proceed: Proceed) -> RegisterEventHandler:
-    """Return a handler of the node's next transition alone; `passing` is the state on the way to its goal.
+    """Return a handler of the node's next transition only; `passing` is the intermediate state of that transition.
 
     launch_ros 0.26, Jazzy's, has no autostart for lifecycle nodes.
     """

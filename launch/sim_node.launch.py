@@ -9,7 +9,7 @@ from taskgan_ros.nodes.launching import attempt, is_required, on_exit
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Start sim_node; its end ends the launch, where that requires it."""
+    """Start sim_node; if it ends, so does the launch if required."""
     return LaunchDescription([attempt(start)])
 
 

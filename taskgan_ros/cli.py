@@ -86,7 +86,7 @@ def _guard(arguments: Sequence[str]) -> None:
 
 
 def _upgrade(arguments: Sequence[str]) -> None:
-    """Make a bundle of this version's format from an older one."""
+    """Convert an older bundle to this version's format."""
     from taskgan_ros.training.upgrade import UpgradeConfig, upgrade
 
     upgrade(_parse(UpgradeConfig, arguments, "upgrade"))
@@ -132,12 +132,12 @@ def _find(arguments: Sequence[str]) -> tuple[Verb, Sequence[str]]:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit status: 0 done, 2 bad input, 130 interrupted by Ctrl-C, SIGTERM or SIGHUP.
 
-    What cannot be printed costs no result, and changes no status where the results are in files.
+    If printing fails, no result is lost, and the status stays the same where the results are in files.
     """
     with streams.never_failing():
         status = _run(arguments)
         if fault := streams.fault():
-            print(f"taskgan: standard output: expected to print there, got: {fault}", file=sys.stderr)
+            print(f"taskgan: standard output: expected to print everything there, got: {fault}", file=sys.stderr)
         return status
 
 

@@ -81,10 +81,10 @@ def load(cls: type[T], path: Path) -> T:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads YAML as `yaml.safe_load` does, and refuses a key that a mapping has twice: PyYAML takes the last."""
+    """Reads YAML as `yaml.safe_load` does, but refuses duplicate keys, of which PyYAML takes the last."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        # Here and not where dicts are made: by then a merge, `<<`, has put keys in that may stand there again.
+        # Here and not where dicts are made: by then a merge, `<<`, has added keys that the mapping may override.
         node = super().compose_mapping_node(anchor)
         lines: dict[Any, int] = {}
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
@@ -93,22 +93,22 @@ class _Loader(yaml.SafeLoader):
             line = key.start_mark.line + 1
             if name in lines:
                 raise InputError(
-                    f"line {line}: expected each key once, got {key.value!r} again, as in line {lines[name]}"
+                    f"line {line}: expected each key once, got {key.value!r} again, first in line {lines[name]}"
                 )
             lines[name] = line
         return node
 
 
-# Besides YAML's own, what PyYAML raises for no text, a 31st of June, and a `!!bool` or `!!timestamp` that is none.
+# Besides YAML's own, what PyYAML raises for bytes that are no text, a 31st of June, a wrong `!!bool` or `!!timestamp`.
 _UNREADABLE = (OSError, ValueError, KeyError, AttributeError, RecursionError, yaml.YAMLError)
-_SPECIAL_KEYS = ("tag:yaml.org,2002:merge", "tag:yaml.org,2002:value")  # << and =, which no constructor makes
+_SPECIAL_KEYS = ("tag:yaml.org,2002:merge", "tag:yaml.org,2002:value")  # << and =, which have no constructor
 
 
 def read_yaml(path: Path) -> Any:
     """Return what a YAML file holds, unchecked.
 
     Raises:
-        InputError: no file, not YAML, or a key that stands twice in one mapping.
+        InputError: no file, not YAML, or a key that occurs twice in one mapping.
     """
     try:
         return yaml.load(path.read_text(encoding="utf-8"), _Loader)

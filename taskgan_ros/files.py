@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and that one command at a time writes."""
+"""Files that are whole or absent, and that only one command at a time writes."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from taskgan_ros.errors import InputError, OutputExistsError
 
 
 def check_free(path: Path) -> None:
-    """Refuse a path that cannot be made anew.
+    """Refuse a path at which nothing new can be made.
 
     Raises:
         OutputExistsError: something is there.
         InputError: it is `-`, which other programs take for standard output.
     """
     if str(path) == "-":
-        raise InputError("expected a path to write to, got -, which stands for standard output: ./- is a path")
+        raise InputError("expected a path to write to, got -, which stands for standard output: for a file, write ./-")
     if os.path.lexists(path):
         raise OutputExistsError(path)
 
 
 @contextlib.contextmanager
 def whole(path: Path, what: str = "it") -> Iterator[Path]:
-    """Yield a file beside `path` to write to, of the same ending; it takes the place of `path` once the block is done.
+    """Yield a file beside `path` to write to, of the same ending; it replaces `path` once the block is done.
 
     Raises:
         InputError: `what` cannot be written, the disk being full for instance; what was there stays.
@@ -39,14 +39,14 @@ def whole(path: Path, what: str = "it") -> Iterator[Path]:
             os.fsync(file.fileno())  # on the disk before the rename is
         partial.replace(path)
     except OSError as error:
-        raise InputError(f"{path}: expected to write {what} there, got: {error}; what was there is whole") from error
+        raise InputError(f"{path}: expected to write {what} there, got: {error}; what was there is intact") from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
 def remove_partials(folder: Path) -> None:
-    """Remove what processes that were killed while they wrote have left; nobody else may be writing there."""
+    """Remove what processes left that were killed while writing; nobody else may be writing there."""
     for partial in folder.glob(".[0-9]*.*"):
         partial.unlink()
 

@@ -1,7 +1,7 @@
 """Signals that end a command: Ctrl-C, SIGTERM, and the SIGHUP of a terminal that is gone.
 
-Python handles a signal between any two instructions. An exception raised there can cut a write in two, and is dropped
-in a destructor or a callback from C. So where something can be lost a signal is only noted, and raised between steps.
+Python handles a signal between any two instructions. An exception raised there can cut a write in two, and is lost
+in a destructor or a callback from C. So where work can be lost, a signal is only noted, and raised between steps.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
-_SAME_S = 1.0  # `timeout`, `make` and a terminal send one request twice; whoever cannot wait takes longer
+_SAME_S = 1.0  # `timeout`, `make` and a terminal send one request twice; an impatient user's second one comes later
 
 Handler = Callable[[int, FrameType | None], object]
 
@@ -22,9 +22,9 @@ class _Request:
     """The request to end.
 
     Attributes:
-        what: it came by, empty while there is none; `since_s` is when.
+        what: the text to raise, empty while there is none; `since_s` is when it came.
         delivered: whether `check` has raised it.
-        deferrals: how many blocks want it noted rather than raised; `patient` if the next ones too.
+        deferrals: how many blocks want it noted rather than raised; `patient` if later ones are to be noted too.
     """
 
     what, since_s, delivered, deferrals, patient = "", 0.0, False, 0, False
@@ -34,10 +34,10 @@ _request = _Request()
 
 
 def stop_signals() -> tuple[signal.Signals, ...]:
-    """Return the signals that end this process: SIGINT, SIGTERM, and SIGHUP unless nohup had it ignored.
+    """Return the signals that end this process: SIGINT, SIGTERM, and SIGHUP unless nohup made us ignore it.
 
-    SIGINT counts even where it was ignored at the start, as it is by `&` in a script: otherwise nothing would be saved
-    on the signal that everybody sends, and nodes and workers that are started there could not be ended by it.
+    SIGINT counts even if it was ignored at startup, as it is for a script's `&`: otherwise nothing would be saved on
+    the signal that everybody sends, and it could not end the nodes and workers that are started from there.
     """
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         return signal.SIGINT, signal.SIGTERM
@@ -75,7 +75,7 @@ def raised() -> Iterator[None]:
 def deferred(patient: bool = False) -> Iterator[Callable[[], None]]:
     """Note the first stop signal within the block, and raise it where `check` is called, at the latest at its end.
 
-    A second one, more than a second later, raises at once: of whoever cannot wait.
+    A second one, more than a second later, raises at once, for a user who cannot wait.
 
     Args:
         patient: whether a second one is only noted too.
@@ -108,7 +108,7 @@ def requested() -> bool:
 
 
 def is_repeated() -> bool:
-    """Return whether a signal that comes now is the last one once more: a lost terminal's shell passes SIGHUP on."""
+    """Return whether a signal that comes now only repeats the last one: a lost terminal's shell passes SIGHUP on."""
     return bool(_request.what) and time.monotonic() - _request.since_s <= _SAME_S
 
 
@@ -116,7 +116,7 @@ def is_repeated() -> bool:
 def blocked() -> Iterator[None]:
     """Hold the stop signals back: a process started meanwhile never gets one; this one does afterwards.
 
-    A terminal's Ctrl-C goes to all processes of a command, and so does a system's SIGTERM. Its first process acts.
+    A terminal's Ctrl-C goes to all processes of a command, and so does a system's SIGTERM; the first one handles it.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:

@@ -10,14 +10,14 @@ from typing import Any, TextIO
 from rich.console import Console
 from tqdm import tqdm
 
-_BAR_S = 0.5  # between two looks of a bar
-_FIRST_LINE_S, _LATER_LINE_S = 1.0, 60.0  # between two lines of a log: soon that it works, and short after a night
+_BAR_S = 0.5  # between two updates of a bar
+_FIRST_LINE_S, _LATER_LINE_S = 1.0, 60.0  # between two lines of a log: the first soon, but few over a night
 _LINE = "{desc}: {n_fmt}/{total_fmt}{unit} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 
 
 @contextmanager
 def progress_bar(what: str, total: int, unit: str, done: int = 0) -> Iterator[Callable[..., None]]:
-    """Show a bar, or a line now and then where no terminal shows one.
+    """Show a bar, or a line now and then if there is no terminal.
 
     Yields:
         `advance(n, **figures)`, which moves it and shows figures behind it.

@@ -1,4 +1,4 @@
-"""Standard output and error that cost no work: what a closed pipe, a lost terminal or a full disk refuses is lost."""
+"""Standard output and error that never fail: what a closed pipe, a lost terminal or a full disk refuses is dropped."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Stream:
 
     def __init__(self, stream: TextIO | None) -> None:
         """Write to `stream`, which is None where the process was started with it closed."""
-        self._stream = stream or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  # until the end
+        self._stream = stream or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  # open until exit
         self.fault: Exception | None = None if stream else OSError("it is closed")
 
     def write(self, text: str) -> int:
-        """Write `text`, in look-alikes where the encoding has no such character."""
+        """Write `text`, with look-alikes for characters that the encoding lacks."""
         try:
             self._stream.write(self._encodable(text))
-        except (OSError, ValueError) as error:  # a ValueError of what was closed
+        except (OSError, ValueError) as error:  # ValueError: the stream is closed
             self._give_up(error)
         return len(text)
 
@@ -64,7 +64,7 @@ class Stream:
 
 @contextlib.contextmanager
 def never_failing() -> Iterator[None]:
-    """Let nothing that is printed within the block fail, whoever prints it."""
+    """Let no printing within the block fail, whoever prints."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (cast(TextIO, Stream(stream)) for stream in before)
     try:
@@ -88,7 +88,7 @@ def check_shown(what: str) -> None:
 
 
 def open_standard() -> None:
-    """Open the standard streams that are closed, or the next files would get their numbers and what is printed."""
+    """Open the standard streams that are closed; otherwise files opened next get their numbers, and what is printed."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         os.set_inheritable(number, True)
     os.close(number)

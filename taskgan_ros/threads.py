@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 
-# Turns of libgomp's waiting loop: 2 ms on an x86 of the 2020s. Nearly every wait within a training step is shorter, and
-# a time slice longer. libgomp's own 300 000 outlast a slice: a thread that waits for one that the system has put aside
-# then keeps the core busy on which that one could have run.
+# Iterations of libgomp's waiting loop: 2 ms on an x86 of the 2020s. Nearly every wait within a training step is
+# shorter, and a time slice of the scheduler is longer. libgomp's default, 300 000, outlasts a time slice: a thread that
+# waits for a preempted one then occupies the core on which that one could have run.
 _SPINS = "50000"
 
 
 def spin_briefly() -> None:
-    """Let torch's waiting threads sleep sooner than its OpenMP library does, unless the environment says how they wait.
+    """Let torch's waiting threads sleep sooner than by its OpenMP library's default; the environment's choice stands.
 
-    Counts only before torch is loaded. What it gains beside other work, and costs without: docs/benchmarks.md.
+    Takes effect only before torch is loaded. docs/benchmarks.md has its effect, with and without other processes.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)

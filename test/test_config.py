@@ -75,14 +75,14 @@ def test_a_file_with_a_fault_is_refused_with_the_field_what_was_expected_and_wha
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name: a\nlens: {}\nname: b", "line 3: expected each key once, got 'name' again, as in line 1"),
+        ("name: a\nlens: {}\nname: b", "line 3: expected each key once, got 'name' again, first in line 1"),
         (
             "name: a\nlens:\n  focal_m: 1\n  focal_m: 2",
-            "line 4: expected each key once, got 'focal_m' again, as in line 3",
+            "line 4: expected each key once, got 'focal_m' again, first in line 3",
         ),
         ("[{a: 1, 'a': 2}]", "line 1: expected each key once, got 'a' again"),
-        ("1: a\n0x1: b", "line 2: expected each key once, got '0x1' again, as in line 1"),
-        ("<<: {a: 1}\n<<: {b: 1}", "line 2: expected each key once, got '<<' again, as in line 1"),
+        ("1: a\n0x1: b", "line 2: expected each key once, got '0x1' again, first in line 1"),
+        ("<<: {a: 1}\n<<: {b: 1}", "line 2: expected each key once, got '<<' again, first in line 1"),
         (
             "? [a]\n: 1",
             "line 1: expected a readable YAML file, got: while constructing a mapping, found unhashable key",

@@ -57,7 +57,7 @@ def test_a_disk_that_fills_up_is_told_and_leaves_the_old_file(tmp_path: Path) ->
             write_in_two_parts(path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    cause = "[Errno 27] File too large; what was there is whole"
+    cause = "[Errno 27] File too large; what was there is intact"
     assert str(raised.value) == f"{path}: expected to write both parts there, got: {cause}"
     assert path.read_text() == "old"
     assert listed(tmp_path) == ["figure.png"]

@@ -260,7 +260,7 @@ def test_a_parameter_file_for_another_node_is_refused(
         context.launch_configurations["sim"] = "true"
     name = "sim_node" if is_fine else "reach_node"
     expected = (
-        rf"{name[:-5]}_params: .*mine.yaml: expected parameters for .*/{name}, as under /\*\*/{name}, got \['{entry}"
+        rf"{name[:-5]}_params: .*mine.yaml: expected parameters for .*/{name}, e.g. under /\*\*/{name}, got \['{entry}"
     )
     with pytest.raises(InputError, match=expected):
         load("reach").refuse_files_for_others(context)

@@ -20,7 +20,7 @@ Color = tuple[
     Annotated[float, pydantic.Field(ge=0, le=1)],
 ]
 
-_SHORTEST_M = 1e-6  # an axis that short has no direction that a renderer could tell
+_SHORTEST_M = 1e-6  # a shorter axis has no direction for a renderer
 
 
 @config_dataclass
@@ -49,7 +49,7 @@ class Shape:
         if missing:
             raise ValueError(f"a {self.kind} needs {', '.join(needed)}; missing {', '.join(missing)}")
         if self.start is not None and self.end is not None and math.dist(self.start, self.end) < _SHORTEST_M:
-            raise ValueError(f"expected a {self.kind} with from and to apart, got {list(self.start)} for both")
+            raise ValueError(f"expected a {self.kind} whose from and to differ, got {list(self.start)} for both")
         return self
 
 

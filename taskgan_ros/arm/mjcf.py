@@ -16,11 +16,11 @@ _KINDS = {
 }
 
 
-_LEAST_INERTIA = 1e-6  # kg and kg m²: MuJoCo takes no moving body without, and a link may have no shapes
+_LEAST_INERTIA = 1e-6  # kg and kg m²: MuJoCo refuses moving bodies without any, and a link may have no shapes
 
 
 def own_name(name: str) -> str:
-    """Return what a joint, its body or a material of the arm is called in the model, where no other thing is."""
+    """Return the name in the model of a joint of the arm, its body or a material: nothing else there has it."""
     return f"arm/{name}"
 
 

@@ -1,4 +1,4 @@
-"""The quantities in our files, with their units: what can only be degrees or millimetres is refused."""
+"""Quantities in our files, with their units: values too large for them, as in degrees or millimetres, are refused."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pydantic
 
 
 def at_most(largest: float, unit: str, mistaken: str) -> pydantic.AfterValidator:
-    """Return what refuses numbers further from 0 than `largest`, which must be in `mistaken` and not in `unit`."""
+    """Return a validator that refuses numbers further from 0 than `largest`: they must be in `mistaken`, not `unit`."""
 
     def check(value: float) -> float:
         if abs(value) > largest:
-            raise ValueError(f"expected at most {largest:g} {unit} either way, and no {mistaken}")
+            raise ValueError(f"expected at most {largest:g} {unit} in magnitude, not {mistaken}")
         return value
 
     return pydantic.AfterValidator(check)
@@ -20,12 +20,12 @@ def at_most(largest: float, unit: str, mistaken: str) -> pydantic.AfterValidator
 
 UNITS = {"joint_velocities": "rad/s", "joint_angles": "rad"}  # of a task's labels and commands
 LARGEST_SPEED = 25.0  # rad/s; small industrial arms reach 20
-LARGEST_M = 10.0  # of a place in a cell
+LARGEST_M = 10.0  # of a position in a cell
 
 Positive = Annotated[float, pydantic.Field(gt=0)]
 NonNegative = Annotated[float, pydantic.Field(ge=0)]
 
-Angle = Annotated[float, at_most(12.6, "rad", "degrees")]  # two turns; what turns further has no limits
+Angle = Annotated[float, at_most(12.6, "rad", "degrees")]  # two turns; a joint that turns further has no limits
 Speed = Annotated[Positive, at_most(LARGEST_SPEED, "rad/s", "degrees/s")]
 Acceleration = Annotated[Positive, at_most(100, "rad/s²", "degrees/s²")]
 Metres = Annotated[float, at_most(LARGEST_M, "m", "mm")]

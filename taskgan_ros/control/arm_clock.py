@@ -1,22 +1,22 @@
-"""Whether the arm's computer and this one have the same clock, as its joint states tell. No clock is read here."""
+"""Whether the clocks of the arm's computer and this one agree, by the stamps of joint states. No clock is read here."""
 
 from __future__ import annotations
 
 from collections import deque
 
-_LOOKED_S = 2.0  # so long a joint state counts; the one that was least on its way tells the clocks apart
-_SAME_S = 0.02  # as long as a trajectory may be late without a loss
+_LOOKED_S = 2.0  # a joint state counts for this long; the least delayed one shows how far the clocks are apart
+_SAME_S = 0.02  # a trajectory may be late by this much without harm
 
 
 class ArmClock:
-    """Follows how old joint states are by their stamps, on arrival.
+    """Tracks how old joint states are on arrival, by their stamps.
 
-    A trajectory that says when it starts is executed on time whenever it arrives and whenever the controller looks. But
-    the controller must have our clock: the one that joint states are stamped with.
+    A trajectory with a start time is executed on time, whenever it arrives and whenever the controller updates. But the
+    controller's clock, with which joint states are stamped, must agree with ours.
     """
 
     def __init__(self) -> None:
-        """Know nothing."""
+        """Start without any joint state."""
         self._ages: deque[tuple[float, float]] = deque()
 
     def receive(self, now_s: float, age_s: float | None) -> None:
@@ -29,7 +29,7 @@ class ArmClock:
             self._ages.popleft()
 
     def objection(self) -> str:
-        """Return why the arm's clock cannot be taken for ours, or nothing."""
+        """Return why the arm's clock cannot be taken to agree with ours; empty if it can."""
         if not self._ages:
             return "joint states have no stamp"
         least_s = min(age_s for _, age_s in self._ages)

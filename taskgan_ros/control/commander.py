@@ -22,36 +22,34 @@ Array = NDArray[np.float64]
 VELOCITIES, ANGLES = "joint_velocities", "joint_angles"
 JTC, KINOVA = "jtc", "kinova"
 
-_SAMPLE_S = (
-    0.004  # between two points: a controller goes straight, so speed changes by so much of the acceleration at once
-)
-_FIRST_S = 0.001  # to the first point: less than a controller's update, so that its own idea of the start means nothing
-_KINOVA_STEP_S = 0.05  # between two velocities: several updates of the driver, which is no faster than 100 Hz
-_ENTER_S = 0.05  # from wherever a controller is at rest to the plan
-_CHANGE_S = 0.05  # that a passive joint may take to change its speed, also where the driven ones take less
-_LAG_S = 0.15  # behind the plan that an arm may be at full speed; servos have 0.02 to 0.1, joint states come later
-_LOST_S = 2 * _LAG_S  # an arm that is nowhere near where the plan was within that does not follow it
-_AT_REST_RAD = 0.05  # from the plan, of an arm that sags, or one with play
-_DECIMALS = 6  # of a point's time in s; closer points would be one in a message
-_LOOKS = 10  # at the plan within that
+_SAMPLE_S = 0.004  # between two points; a controller goes straight, so at each the speed steps by acceleration x this
+_FIRST_S = 0.001  # to the first point: less than a controller's update, so where it would start from does not matter
+_KINOVA_STEP_S = 0.05  # between two velocities: several updates of the driver, which runs at 100 Hz at most
+_ENTER_S = 0.05  # to reach the plan from wherever a controller is at rest
+_CHANGE_S = 0.05  # at least, for passive joints to change their speed, even if the driven ones take less
+_LAG_S = 0.15  # that an arm may be behind the plan at full speed: servos lag 0.02 to 0.1, and joint states are late
+_LOST_S = 2 * _LAG_S  # an arm that is nowhere near where the plan has been in this time does not follow it
+_AT_REST_RAD = 0.05  # distance from the plan, of an arm that sags or has backlash
+_DECIMALS = 6  # of a point's time in s; points closer than that are merged
+_LOOKS = 10  # samples of the plan within _LOST_S
 _HALVINGS = 8  # of a command, to find how much of it is allowed
 _TOUCHED_M, _TOUCHED_RAD = 1e-6, 1e-9  # outside by rounding
-_COMPARED_S = 1.0  # over so long the arm's displacement is compared with the commanded one
+_COMPARED_S = 1.0  # window in which the arm's displacement is compared with the commanded one
 
 
 @dataclass
 class JointCommander:
     """Turns commands of one bundle into trajectories for one arm.
 
-    What was sent is one motion over time, the plan. Each command continues it: from where and how fast the plan is
-    `lead_s` from now, at the limits' acceleration to the command's velocity, until `horizon_s` later, and then to a
-    smooth stop: what the arm does without a next one, whoever has failed. A servo lags behind the plan, so the plan
-    does not restart where the arm was measured: it would go back at each command. It restarts there where the arm is
-    not following, and it waits for an arm that lags by more than a servo does.
+    All that was sent forms one motion over time, the plan. Each command continues it from the plan's position and
+    velocity `lead_s` from now: it accelerates within the limits to the command's velocity, lasts `horizon_s` and ends
+    with a smooth stop, which is what the arm does if nothing more comes. A servo lags behind the plan, so the plan does
+    not restart where the arm was measured: it would step back at each command. It restarts there only if the arm does
+    not follow, and it waits for an arm that lags by more than a servo does.
 
-    What limits a command, the first before the others where they contradict each other:
+    What limits a command; where two limits contradict each other, the earlier one wins:
 
-    - accelerations: all driven joints change their speed together, so the slowest to change decides.
+    - accelerations: all driven joints change their velocity together, so the one that needs longest sets the time.
     - positions: the arm file's, `margin_rad` inside; speed falls towards them so that the stop still fits.
     - speeds: all driven joints are slowed by one factor, which keeps the direction.
     - the fence and the largest step: all joints are slowed by one factor, down to the smooth stop.
@@ -64,8 +62,8 @@ class JointCommander:
         mode: `jtc` for ros2_control's JointTrajectoryController: positions alone. `kinova` for Kinova's driver, which
             acts on the velocities alone, in the order of its joints, and holds each until its time is over.
         horizon_s: s; how long the velocity lasts. Less than the time between two commands makes the arm stutter.
-        lead_s: s; how long after it was sent a command takes effect. As long as a message takes to the controller and
-            the controller to its next update; one that comes later has missed a part of its motion.
+        lead_s: s; how long after it was sent a command takes effect: the message's travel time and the wait for the
+            controller's next update. A command that arrives later has missed a part of its motion.
         all_joints: name all n joints, in the arm's order, and hold those that are not driven; or only the
             driven ones, for a controller that allows partial goals.
         margin_rad: rad, kept from the arm file's position limits.
@@ -141,14 +139,14 @@ class JointCommander:
 
     @cached_property
     def _approach_s(self) -> float:
-        """How far ahead of a place where it must stand, in s at its speed, a joint is slowed."""
+        """How far ahead of a position where it must stand, in s at its speed, a joint is slowed."""
         return self.horizon_s + stopping_time_s(self.arm.max_velocity, self.arm.max_acceleration)
 
     @cached_property
     def _averaged_s(self) -> float:
         """How long the plan is averaged over so that no joint breaks its jerk limit, s.
 
-        At worst the plan speeds up at an average's one end and slows down at its other.
+        In the worst case the plan speeds up at one end of the averaged time and slows down at the other.
         """
         return float(np.max(2 * self.arm.max_acceleration / self.arm.max_jerk))
 
@@ -208,8 +206,8 @@ class JointCommander:
     def tracking_error(self, now_s: float, measured: ArrayLike, age_s: float) -> float:
         """Return how much further, at most, a joint was commanded than it was measured to go in the last second, rad.
 
-        To be asked at every joint state: a blocked arm, and joint states that stand still, show here. The plan waits
-        for such an arm; what it would have gone by then counts as commanded.
+        To be called at every joint state: it shows a blocked arm, and frozen joint states. The plan waits for such an
+        arm; how far it would have gone without waiting counts as commanded.
 
         Raises:
             InputError: a number that is not finite, or not one a joint.
@@ -226,7 +224,7 @@ class JointCommander:
         return float(np.max(np.abs(error)))
 
     def reset_tracking(self) -> None:
-        """Compare nothing from before with what comes: somebody else moves the arm, or nobody."""
+        """Clear the tracking history: somebody else moves the arm, or nobody."""
         self._compared.clear()
 
     def is_small(self, command: ArrayLike, measured: ArrayLike, speed: float) -> bool:
@@ -243,8 +241,8 @@ class JointCommander:
     def _enter(self, now_s: float, here: Array, age_s: float) -> tuple[Plan, float]:
         """Return the plan, and when a motion may take over from it.
 
-        At the start, where the arm does not follow, and from rest, a controller may be elsewhere than the plan: it gets
-        the time to go there at no more than its speed.
+        At the start, from rest, and if the arm does not follow, the controller may be away from the plan: it gets the
+        time to go there no faster than its top speed.
         """
         plan = self._plan
         if plan is None:
@@ -266,7 +264,7 @@ class JointCommander:
         return plan, self._entered_s
 
     def _ahead(self, plan: Plan, time_s: float, here: Array) -> Array:
-        """Return how far the plan was ahead of the arm then, (n,) rad, a continuous joint the short way round."""
+        """Return how far the plan was ahead of the arm at `time_s`, (n,) rad, continuous joints the short way round."""
         return self._step_to(plan.at(time_s)[0], here)
 
     def _move(self, plan: Plan, offset: Array) -> None:
@@ -275,15 +273,15 @@ class JointCommander:
         self._withheld = self._withheld - offset
 
     def _is_lost(self, plan: Plan, measured_s: float, now_s: float, here: Array) -> bool:
-        """Return whether the arm is nowhere near where the plan was shortly before it was measured, nor since."""
+        """Return whether the arm was nowhere near the plan's recent positions when it was measured."""
         times = np.linspace(measured_s - _LOST_S - self._averaged_s, now_s, _LOOKS)
         recent, now = plan.at(times)[0], plan.at(measured_s)[0]
-        measured = now - self._step_to(now, here)  # in the plan's turns
+        measured = now - self._step_to(now, here)  # with the plan's count of turns
         outside = np.maximum(recent.min(axis=0) - measured, measured - recent.max(axis=0))
         return bool(np.any(outside > _AT_REST_RAD))
 
     def _withhold(self, now_s: float, rate: Array) -> None:
-        """Note how much slower than asked for the plan goes from now on, (n,) rad/s."""
+        """Note by how much the plan is slower from now on than was asked for, (n,) rad/s."""
         self._withheld = self._withheld_until(now_s)
         self._withholding, self._withholding_since_s = rate, now_s
 
@@ -332,7 +330,7 @@ class JointCommander:
     def _allowed(self, start: Array, before: Array, velocity: Array, here: Array) -> Motion:
         """Return the motion at `velocity`, or at as large a share of it as limits, fence and largest step allow.
 
-        No share is the smooth stop, whose way is part of what was allowed before.
+        At share 0 it is the smooth stop, which was allowed as a part of the motion before.
         """
         motion = self._cruise(start, before, velocity)
         if self._is_allowed(motion, here):
@@ -346,7 +344,7 @@ class JointCommander:
         return best
 
     def _cruise(self, start: Array, before: Array, velocity: Array) -> Motion:
-        """Return the motion to `velocity`; passive joints change their speed as far as the driven ones' time allows."""
+        """Return the motion to `velocity`; passive joints change their speed as far as they can in the same time."""
         largest, driven = self.arm.max_acceleration, self.driven
         change_s = stopping_time_s((velocity - before)[driven], largest[driven])
         change = np.clip(velocity - before, *(largest * max(change_s, _CHANGE_S) * [[-1], [1]]))
@@ -356,7 +354,7 @@ class JointCommander:
         knots = motion.times_s
         times = np.concatenate([np.linspace(knots[k], knots[k + 1], 5)[1:] for k in range(len(knots) - 1)])
         positions, start = motion.at(times)[0], motion.start
-        measured = start - self._step_to(start, here)  # in the plan's turns
+        measured = start - self._step_to(start, here)  # with the plan's count of turns
         if np.any(np.abs(positions - measured) > self.max_step_rad):
             return False
         if np.any(positions < np.minimum(self.lower, start) - _TOUCHED_RAD):

@@ -48,7 +48,7 @@ def make_fence(arm: Arm, box: ArrayLike) -> Fence | None:
     if corners.size != 6 or not np.all(corners[:3] < corners[3:]):
         expected = "x, y, z of the lower corner and then of the upper one, or nothing"
         raise InputError(f"fence: expected {expected}, got {corners.tolist()}")
-    if np.abs(corners).max() > LARGEST_M:  # would be none for the arm
-        expected = f"at most {LARGEST_M:g} m either way, and no mm, or nothing for no fence"
+    if np.abs(corners).max() > LARGEST_M:  # such a fence would never stop the arm
+        expected = f"at most {LARGEST_M:g} m in magnitude, not mm, or nothing for no fence"
         raise InputError(f"fence: expected {expected}, got {corners.tolist()}")
     return Fence(arm, corners[:3], corners[3:])

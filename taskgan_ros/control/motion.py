@@ -1,4 +1,4 @@
-"""A motion that ends at rest: its speed changes evenly, so that no acceleration is above its limit."""
+"""A motion that ends at rest: its velocities change linearly, so that no acceleration is above its limit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SAME = 1e-12  # rad/s; rounding of two equal speeds
 
 @dataclass(frozen=True)
 class Motion:
-    """Velocities of n joints over time, straight from one knot to the next; after the last one, zero, the arm rests.
+    """Velocities of n joints over time, linear between knots; after the last one, zero, the arm rests.
 
     Attributes:
         start: (n,) rad, where it begins.
@@ -63,9 +63,9 @@ class Motion:
 def cruise(
     start: Array, before: Array, velocity: Array, for_s: float, max_acceleration: Array, change_s: float = 0.0
 ) -> Motion:
-    """Return a motion that goes over to one velocity, keeps it and stops: what an arm does that hears nothing more.
+    """Return a motion that changes to one velocity, keeps it and stops: what an arm does if nothing more comes.
 
-    All joints change together, on a straight line from one velocity to the other, so the slowest to change decides.
+    All joints change together, linearly from one velocity to the other, so the one that needs longest sets the time.
 
     Args:
         start: (n,) rad.

@@ -1,4 +1,4 @@
-"""Where the arm was sent and is sent to: motions, each taking over from the one before, as one motion over time."""
+"""Where the arm was and will be sent: motions, each taking over from the one before, as one motion over time."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from taskgan_ros.control.motion import Motion
 
 Array = NDArray[np.float64]
 
-_REMEMBERED_S = 30.0  # no joint state that is used is older, nor is the average that limits jerk longer
+_REMEMBERED_S = 30.0  # longer than any joint state in use is old, and than the average that limits jerk
 
 
 class Plan:
     """Positions and velocities of n joints over time, as far as they were sent. All times are s of one steady clock."""
 
     def __init__(self, now_s: float, pose: Array) -> None:
-        """Rest at `pose` (n,) rad, now and ever before."""
+        """Rest at `pose` (n,) rad, now and at all earlier times."""
         zero = np.zeros((2, len(pose)))
         self._motions = deque([(now_s, Motion(pose, np.zeros(2), zero))])
 
     def extend(self, start_s: float, motion: Motion) -> None:
-        """Let `motion` take over at `start_s`, in place of all that was to come then."""
+        """Let `motion` take over at `start_s`, in place of all that was planned from then on."""
         while len(self._motions) > 1 and self._motions[-1][0] >= start_s:
             self._motions.pop()
         self._motions.append((start_s, motion))

@@ -76,7 +76,7 @@ class Supervisor:
         measured: (n,) rad, the newest good joint state, in the order of `joint_names`; None before the first
             after `activate`.
         is_in_doubt: whether the newest joint state was a jump, so that the arm may not be where `measured` says.
-        refused: why the newest joint state counts as none; empty where it counts.
+        refused: why the newest joint state was ignored; empty if it was accepted.
         has_arrived: whether the commands have become small and not large since, through holds too.
         parked: (n,) rad, the first good joint state after `activate`: where joints that are not driven
             belong.
@@ -141,7 +141,7 @@ class Supervisor:
         self._continuity, self._accept_jumps = Continuity(max_velocity, is_continuous), accept_jumps
         self._settle_s, self._steady_since_s, self._settling_s = settle_s, math.inf, -math.inf
         self._is_held_by_person = is_held
-        self._stamp_s = 0.0  # of the last joint state that went on from the one before
+        self._stamp_s = 0.0  # of the last joint state that was no jump
         self.refused = ""
         self._activated_s = self._told_s = -math.inf
         self._heard_s: dict[Source, float] = {}
@@ -188,8 +188,8 @@ class Supervisor:
     ) -> Action:  # fmt: skip
         """Take a joint state; one that does not tell where the arm is counts as none, and `reason` says so.
 
-        One far beyond the limits is a fault, unless inactive; one from before `activate` is ignored. Only one that
-        counts uses its stamp up: drivers send several messages with one stamp.
+        One far beyond the limits is a fault, unless inactive; one from before `activate` is ignored. A stamp
+        counts as used only once a joint state with it was accepted: drivers send several messages with one stamp.
 
         Args:
             now_s: s, when it came.
@@ -234,12 +234,13 @@ class Supervisor:
         if stamp_s and stamp_s == self._stamp_s:
             raise InputError("expected a stamp of its own, got the one before again")
         limit_s = self._timeouts[Source.JOINT_STATES]
-        if age_s > limit_s:  # it has waited on the way, and the arm has gone on
-            why = "was this computer or the network busy, or do the clocks of arm and node differ (image_age_s)?"
-            raise InputError(f"expected one within {limit_s:g} s, got one {age_s:.3f} s old: {why}")
+        if age_s > limit_s:  # it was delayed, and the arm has moved on
+            why = "was this computer or the network busy, or do the clocks of arm and node differ?"
+            hint = "image_age_s: 0.0 ignores stamps"
+            raise InputError(f"expected one within {limit_s:g} s, got one {age_s:.3f} s old: {why} ({hint})")
 
     def _refuse_joint_state(self, why: str, unless_known: bool = False) -> None:
-        """Note why the newest joint state counts as none; a gripper's hides no reason that is the arm's own."""
+        """Note why the newest joint state was ignored; a gripper's does not replace a reason that concerns the arm."""
         self.refused = why
         if not (unless_known and Source.JOINT_STATES in self._refusals):
             self._refusals[Source.JOINT_STATES] = why

@@ -23,8 +23,8 @@ from taskgan_ros.files import check_free, lock
 
 FORMAT = 1
 _LISTS = ("joint_names", "action_names")
-LEAST_PX = 24  # a side: below, the discriminator's last norm has one value to go by
-SIDE_PX = 8  # what a side divides by: the largest stride of the shipped recipes' generators
+LEAST_PX = 24  # a side; with less, the discriminator's last norm would see a single value
+SIDE_PX = 8  # a side must be a multiple of this, the largest stride of the shipped recipes' generators
 _LARGEST_LABEL = LARGEST_SPEED  # rad/s, or rad: angles stay within a few turns of the arm file's zeros
 _UNFINISHED = "unfinished"  # the episode that is being written
 _SPARE_BYTES = 2**20  # for HDF5's own tables
@@ -357,16 +357,16 @@ def _read_info(file: h5py.File, path: Path) -> DatasetInfo:
         values[field.name] = items if field.name in _LISTS else _one(items)
     try:
         info = build(DatasetInfo, values, f"{path}: data")
-    except InputError as error:  # a line a fault, and a list of numbers for names has many
+    except InputError as error:  # one line per fault, and a list of numbers instead of names has many
         raise InputError(str(error).splitlines()[0]) from error
     _check_info(info, path)
     return info
 
 
 def _check_info(info: DatasetInfo, path: Path) -> None:
-    """Refuse attributes that are each fit and do not fit together."""
+    """Refuse attributes that are valid one by one but not together."""
     if info.task not in UNITS:
-        raise InputError(f"{path}: expected a task of {list(UNITS)}, got {info.task!r}")
+        raise InputError(f"{path}: expected a task that is one of {list(UNITS)}, got {info.task!r}")
     if info.units != UNITS[info.task]:
         raise InputError(f"{path}: expected units of {UNITS[info.task]} for {info.task}, got {info.units!r}")
     for name in _LISTS:
@@ -375,7 +375,7 @@ def _check_info(info: DatasetInfo, path: Path) -> None:
             raise InputError(f"{path}: expected {name} that differ, got {list(names)}")
     if not info.action_names or not set(info.action_names) <= set(info.joint_names):
         names = list(info.joint_names)
-        raise InputError(f"{path}: expected action_names of {names}, got {list(info.action_names)}")
+        raise InputError(f"{path}: expected action_names from {names}, got {list(info.action_names)}")
 
 
 def _items(value: Any) -> list[Any]:
@@ -413,7 +413,7 @@ def _check_episode(demo: h5py.Group, info: DatasetInfo, origin: str) -> int:
 
 
 def _check_array(found: Any, name: str, shape: tuple[int, ...], dtype: str, origin: str) -> None:
-    """Refuse another shape or type; floats may be of any size."""
+    """Refuse another shape or type; floats may be of any width."""
     expected = f"{origin}: expected {name} {shape} {dtype}"
     if not isinstance(found, h5py.Dataset):
         raise InputError(f"{expected}, got a group")
@@ -422,7 +422,7 @@ def _check_array(found: Any, name: str, shape: tuple[int, ...], dtype: str, orig
 
 
 def _read_episode(demo: h5py.Group, info: DatasetInfo, origin: str) -> EpisodeRecord:
-    with np.errstate(over="ignore"):  # infinite then, and refused
+    with np.errstate(over="ignore"):  # overflow gives infinity, which is refused below
         actions, joint_pos = (demo[name][()].astype(np.float32) for name in ("actions", "obs/joint_pos"))
     paired = demo["obs/image_paired"][()] if info.paired_domain else None
     record = EpisodeRecord(demo["obs/image"][()], actions, joint_pos, paired)
@@ -430,6 +430,6 @@ def _read_episode(demo: h5py.Group, info: DatasetInfo, origin: str) -> EpisodeRe
         raise InputError(f"{origin}: expected finite actions and joint_pos, got others")
     largest = float(np.abs(record.actions).max())
     if largest > _LARGEST_LABEL:
-        expected = f"actions of at most {_LARGEST_LABEL:g} {info.units} either way, and no degrees"
+        expected = f"actions of at most {_LARGEST_LABEL:g} {info.units} in magnitude, not degrees"
         raise InputError(f"{origin}: expected {expected}, got {largest:.3g}")
     return record

@@ -1,4 +1,4 @@
-"""What the controllers that trajectories are sent to say of themselves."""
+"""Parameters of the controllers that trajectories are sent to."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ WANTED = "interpolate_from_desired_state"  # of ros2_control's JointTrajectoryCo
 class Controllers:
     """Asks each node that subscribes to a topic for its parameter `interpolate_from_desired_state`.
 
-    A node that has none is no JointTrajectoryController, and one that does not answer is asked again: neither is a
-    fault.
+    A node without it is no JointTrajectoryController, and one that does not answer is asked again: neither is a fault.
     """
 
     def __init__(self, node: Node, topic: str) -> None:
@@ -46,14 +45,14 @@ class Controllers:
                 answer.add_done_callback(lambda answer, name=name: self._take(name, answer))
 
     def _client(self, name: str) -> Any:
-        """Return who asks the node `name`; None where a SROS 2 policy does not let it."""
+        """Return a client for the parameters of the node `name`; None where an SROS 2 policy denies it."""
         try:
             return self._node.create_client(GetParameters, f"{name}/get_parameters")
         except rclpy_implementation.RCLError:
             return None
 
     def forget(self) -> None:
-        """Drop what is known: a parameter may be another by the next time."""
+        """Drop what is known: a parameter may have changed by the next time."""
         for client in filter(None, self._asked.values()):
             self._node.destroy_client(client)
         self._asked, self._answers = {}, {}
@@ -61,8 +60,8 @@ class Controllers:
     def missing(self) -> list[str]:
         """Return a sentence on each controller whose parameter is false, with the line to add."""
         return [
-            f"{name}: expected {WANTED}: true, got false: at a start it takes the arm's measured pose for its command; "
-            f"add `{WANTED}: true` to its ros__parameters"
+            f"{name}: expected {WANTED}: true, got false: when the arm starts to move, this controller first sets its "
+            f"command to the measured pose; add `{WANTED}: true` to its ros__parameters"
             for name, is_set in sorted(self._answers.items())
             if is_set is False
         ]

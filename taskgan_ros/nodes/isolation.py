@@ -124,7 +124,7 @@ class ChildProcesses:
         self.stop()
 
     def _kill_for_another(self, *_: object) -> None:
-        """Take a stop signal: kill, unless it is the one that we end for, once more."""
+        """Kill on a stop signal, unless it only repeats the one for which we end."""
         if not interrupts.is_repeated():
             self.send(signal.SIGKILL)
 
@@ -173,7 +173,7 @@ def _set_environment(changes: Mapping[str, str | None]) -> None:
 
 def _die_with(parent: int) -> None:
     """Run in the child before it becomes the program, which keeps the settings."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a script's `&` has it ignored, and we end the program by it
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a script's `&` leaves it ignored, and we end the program with it
     # SIGKILL, not SIGTERM: DDS leaves half a megabyte of shared memory behind, but no process can hang.
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it was too late

@@ -16,15 +16,15 @@ Make = Callable[[LaunchContext], list[Action] | None]
 
 
 def is_required(context: LaunchContext) -> bool:
-    """Return the argument `required`. To be asked while the launch file is visited: it is scoped."""
+    """Return the argument `required`. Call it while the launch file is visited: the argument is scoped."""
     return bool(context.launch_configurations["required"] == "true")
 
 
 def give_up(reason: str, required: bool) -> None:
-    """Log the reason; where we are required, everything that is launched ends with exit code 1.
+    """Log the reason; if `required`, the whole launch ends with exit code 1.
 
     Raises:
-        RuntimeError: so launch ends with an error; the action Shutdown says no reason, and its exit code is 0.
+        RuntimeError: ends the launch with an error; the action Shutdown logs no reason, and its exit code is 0.
     """
     if required:
         raise RuntimeError(reason)
@@ -32,7 +32,7 @@ def give_up(reason: str, required: bool) -> None:
 
 
 def attempt(make: Make) -> OpaqueFunction:
-    """Return an action that yields what `make` returns, and gives up where that refuses something."""
+    """Return an action that yields what `make` returns, and gives up if `make` raises an error."""
 
     def act(context: LaunchContext) -> list[Action] | None:
         try:
@@ -45,7 +45,7 @@ def attempt(make: Make) -> OpaqueFunction:
 
 
 def on_exit(name: str, required: bool) -> Callable[[ProcessExited, LaunchContext], Any]:
-    """Return a node's exit handler, which gives up unless everything ends already."""
+    """Return a node's exit handler, which gives up unless the launch is already shutting down."""
 
     def end(event: ProcessExited, context: LaunchContext) -> None:
         if not context.is_shutdown:

@@ -21,7 +21,7 @@ from taskgan_ros.sim.controller import Point, Trajectory
 
 Array = NDArray[np.float64]
 
-_READS, _AT_ONCE_S = 3, 1e-4  # two clocks are read within some microseconds unless a thread comes between
+_READS, _AT_ONCE_S = 3, 1e-4  # two clocks are read microseconds apart unless another thread runs in between
 
 
 def image_message(rgb: NDArray[np.uint8], header: Header) -> Image:
@@ -91,7 +91,7 @@ def seconds(message: Time | Duration) -> float:
 
 
 def both_clocks(clock: Clock) -> tuple[float, float]:
-    """Return one moment on the steady clock and on `clock`, in s: read again where another thread came between."""
+    """Return one moment on the steady clock and on `clock`, in s; read again if another thread ran in between."""
     for _ in range(_READS):
         before_s, clock_s, after_s = time.monotonic(), clock.now().nanoseconds * 1e-9, time.monotonic()
         if after_s - before_s < _AT_ONCE_S:

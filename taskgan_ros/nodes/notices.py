@@ -1,4 +1,4 @@
-"""What a user should know although the node goes on: for the log in full, for diagnostics in short."""
+"""What a user should know although the node keeps running: in full for the log, in short for diagnostics."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-DISCOVERY_S = 3.0  # two nodes meet so late without a Fast DDS profile
+DISCOVERY_S = 3.0  # two nodes may take this long to discover each other without a Fast DDS profile
 
 
 @dataclass(frozen=True)
 class Notice:
-    """In short for diagnostics, and in full for the log; nothing there where it has been logged already."""
+    """In short for diagnostics, and in full for the log; `text` is empty if it has been logged already."""
 
     short: str
     text: str = ""
@@ -37,30 +37,31 @@ def find_rivals(node: Node, trajectories: Publisher) -> Notice | None:
 
 
 def find_second_camera(node: Node, images: Subscription) -> Notice | None:
-    """Return who publishes images, if several do: the arm would follow both pictures in turns."""
+    """Return who publishes images, if several do: the arm would act on the images of each in turn."""
     topic, names = images.topic_name, _publishers(node, images.topic_name)
-    text = f"{topic}: expected one camera, got {names}: the arm acts on the images of each"
+    text = f"{topic}: expected one camera, got {names}: the arm acts on the images of each; stop or remap all but one"
     return Notice(f"{names} publish images on {topic}", text) if len(names) > 1 else None
 
 
 def find_stopped_clock(node: Node, waited_s: float) -> Notice | None:
-    """Return who should tell the time, if `use_sim_time` is set and nobody has told it in `waited_s`."""
+    """Return who should publish the time, if `use_sim_time` is set and no time has come in `waited_s`."""
     if waited_s < DISCOVERY_S or not node.get_parameter("use_sim_time").value or node.get_clock().now().nanoseconds:
         return None
     silent = _publishers(node, "/clock")
     who = f"nothing comes from {silent}" if silent else "nobody publishes it"
-    return Notice("use_sim_time without /clock", f"use_sim_time: expected the time on /clock, but {who}")
+    text = f"use_sim_time: expected the time on /clock, but {who}; start what publishes it, or set use_sim_time: false"
+    return Notice("use_sim_time without /clock", text)
 
 
 def find_uneven(objection: str) -> Notice | None:
-    """Return why trajectories start on arrival and not at a time that they say, if there is an objection to that."""
+    """Return why trajectories start on arrival and not at their stamp, if there is an objection to stamps."""
     if not objection:
         return None
     text = (
-        f"trajectories start on arrival, and the arm's speed is uneven by an update of its controller: {objection}; "
-        "synchronize the clocks of arm and node, or set stamp_trajectories: false if this is meant"
+        "trajectories start on arrival, up to one update of the controller late, so the arm's speed is uneven: "
+        f"{objection}; synchronize the clocks of arm and node, or set stamp_trajectories: false to accept this"
     )
-    return Notice("trajectories start on arrival: the arm's clock is not known", text)
+    return Notice("trajectories start on arrival: the arm's clock differs or is unknown", text)
 
 
 def _publishers(node: Node, topic: str) -> list[str]:

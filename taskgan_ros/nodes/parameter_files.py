@@ -1,4 +1,4 @@
-"""For which nodes a ROS parameter file has something: ROS ignores, silently, what is for another."""
+"""For which nodes a ROS parameter file has entries: ROS silently ignores those for other nodes."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def check_parameter_file(path: Path, node: str) -> None:
     """
     names = sorted(_names(read_yaml(path)))
     if not any(fits(name, node) for name in names):
-        got = names or f"none: no `{_PARAMETERS}:` stands under the name of a node"
-        raise InputError(f"{path}: expected parameters for {node}, as under /**{node[node.rindex('/') :]}, got {got}")
+        got = names or f"none: there is no `{_PARAMETERS}:` under the name of a node"
+        raise InputError(f"{path}: expected parameters for {node}, e.g. under /**{node[node.rindex('/') :]}, got {got}")
 
 
 def fits(name: str, node: str) -> bool:

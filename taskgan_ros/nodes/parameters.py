@@ -47,8 +47,8 @@ def declare(
 ) -> None:
     """Declare every field of the dataclass `kind` as a parameter of `node`; warn of overrides of other names.
 
-    A value that YAML has read as another type than was meant counts as meant: `off` is a word and 1 a float where such
-    are expected.
+    A value that YAML reads as another type is taken as it was meant: `off` as a word and 1 as a float, where such are
+    expected.
 
     Args:
         node: overrides from its command line and YAML files are taken.
@@ -161,5 +161,5 @@ def _explain(field: dataclasses.Field[Any], value: Any) -> str:
     if about["choices"]:
         expected += f", one of {list(about['choices'])}"
     elif kind == "str":
-        expected += ", in quotes where YAML reads another type"
+        expected += ", in quotes if YAML would read another type"
     return f"parameter {field.name}: {expected}, got {value!r}"

@@ -31,7 +31,7 @@ _CALLBACK_S = 10.0  # to wait for the callback that is under way; loading a poli
 
 EXIT_INPUT_ERROR, EXIT_FAULT = 2, 1  # the first is that of the command `taskgan`
 
-# What rclpy raises for what a user has written: arguments, parameter files, names, remappings, the domain.
+# What rclpy raises for user input: arguments, parameter files, names, remappings, the domain.
 _ROS_INPUT_ERRORS = (
     rclpy_implementation.RCLError,
     rclpy_implementation.RCLInvalidROSArgsError,
@@ -140,7 +140,7 @@ def _warn_of_files_for_others(node: Node, args: list[str]) -> None:
 
 
 def _refuse(name: str, error: Exception) -> int:
-    """Log why there is no node, in one line a fault; return the exit status."""
+    """Log why there is no node, one line per fault; return the exit status."""
     text = str(error) if isinstance(error, InputError) else _explain(error)
     for line in text.splitlines():
         get_logger(name).fatal(line)
@@ -151,7 +151,7 @@ def _explain(error: Exception) -> str:
     text = " ".join(_OF_NO_USE.sub("", str(error)).split())
     if isinstance(error, rclpy_implementation.UnknownROSArgsError):
         return f"expected ROS arguments, got unknown ones: {text}"
-    hint = "; in one list, write all numbers with a point or none" if _MIXED_LIST in text else ""
+    hint = "; in one list, write all numbers with a decimal point, or none" if _MIXED_LIST in text else ""
     return f"refused by ROS: {text}{hint}"
 
 

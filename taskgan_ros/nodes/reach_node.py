@@ -100,11 +100,11 @@ class ReachNode(LifecycleNode):
         """Declare the parameters; everything else comes with configure."""
         super().__init__("reach_node")
         self._state, self._fault = "unconfigured", ""
-        self._is_held = False  # by a person, whom no transition lets go
+        self._is_held = False  # by a person; no transition ends this hold
         self._scores: Scores | None = None
         self._activated_s = time.monotonic()  # or started
         self._arm_clock = ArmClock()
-        self._logged_s: dict[str, float] = {}  # when, by a notice in short
+        self._logged_s: dict[str, float] = {}  # when each notice was logged, by its short text
         self._image_stamp_s = -math.inf
         declare(self, ReachParameters, refuse=self._refuse_change, changed=self._change)
         self._lock = threading.Lock()
@@ -418,7 +418,7 @@ class ReachNode(LifecycleNode):
             return Action.NOTHING
         reason = (
             f"expected the arm to go where it is sent, got {error:.3f} rad of difference within a second: is it "
-            "blocked or slower than its arm file says, does its controller run, do its joint states stand still?"
+            "blocked or slower than its arm file says, is its controller not running, or are its joint states frozen?"
         )
         return supervisor.receive_fault(Source.ARM, "; ".join([reason, *self._controllers.missing()]))
 
@@ -539,7 +539,7 @@ class ReachNode(LifecycleNode):
             self._counters.holds += 1
 
     def _send(self, trajectory: JointTrajectory, ros_s: float) -> None:
-        """Send what starts now, at `ros_s`; on arrival where the arm may have another clock."""
+        """Send what starts now, at `ros_s`, or on arrival if the arm's clock may differ."""
         self._trajectories.publish(trajectory_message(trajectory, ros_s if self._is_stamped() else 0.0))
 
     def _is_stamped(self) -> bool:
@@ -595,7 +595,7 @@ class ReachNode(LifecycleNode):
         self._diagnostics.publish(diagnostics_message(stamp, name, arm, level, text, values))
 
     def _shorts(self) -> list[str]:
-        """Log in full what a user should know although the node goes on, each now and then; return it in short."""
+        """Log notices in full, each every few seconds at most; return all of them in short."""
         notices, now_s = self._notices(), time.monotonic()
         due = [n for n in notices if n.text and now_s - self._logged_s.get(n.short, -math.inf) >= _REPEAT_S]
         if due:
@@ -623,7 +623,7 @@ class ReachNode(LifecycleNode):
             find_uneven(self._arm_clock.objection() if self._wants_stamps and is_heard else ""),
             *(Notice(text, text) for text in self._controllers.missing()),
         ]
-        if now_s > self._activated_s + DISCOVERY_S:  # until then, who is not met may only not be discovered
+        if now_s > self._activated_s + DISCOVERY_S:  # before that, others may only not be discovered yet
             found += [
                 find_problem(self, self._images, is_silent=not counters.images.hz(now_s)),
                 find_problem(self, self._joint_states, is_silent=not counters.joint_states.hz(now_s)),

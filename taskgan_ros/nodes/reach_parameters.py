@@ -46,12 +46,12 @@ class ReachParameters:
     )
     lead_s: float = parameter(
         0.02,
-        "how long after it is sent a command takes effect: until its controller has it, s",
+        "how long after it is sent a command takes effect: allow for the message and the controller's update, s",
         minimum=0.0,
         maximum=0.5,
     )
     stamp_trajectories: bool = parameter(
-        True, "say when a trajectory starts, where the stamps of joint states show that the arm has this clock"
+        True, "stamp trajectories with their start, if joint states show that the arm's clock agrees with this one"
     )
     speed_scale: float = parameter(
         1.0, "share of the arm file's speeds that is used", minimum=0.01, maximum=1.0, live=True

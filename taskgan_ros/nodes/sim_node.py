@@ -42,7 +42,7 @@ from taskgan_ros.sim.episode import Episode, sample_test_episode
 from taskgan_ros.sim.robot import Drive, SimulatedRobot, Snapshot
 from taskgan_ros.sim.scene import load_scene
 
-if TYPE_CHECKING:  # so that a machine without OpenGL is told of in one line
+if TYPE_CHECKING:  # so that a lack of OpenGL is reported in one line
     from taskgan_ros.sim.cell import Cell
 
 # Relative, and the same as reach_node's, so that the two meet without remapping.
@@ -69,11 +69,11 @@ class SimParameters:
     auto_start: bool = parameter(False, "start the next episode when one has run for episode_s")
     episode_s: float = parameter(10.0, "length of an episode with auto_start, s", minimum=0.1, maximum=1e5)
     settle_s: float = parameter(0.3, "how long after a start trajectories are ignored, s", minimum=0.0, maximum=60.0)
-    servo_lag_s: float = parameter(0.03, "how far the arm's servos lag behind commands, s", minimum=0.0, maximum=1.0)
-    controller_rate_hz: float = parameter(100.0, "updates of the controller a second", minimum=10.0, maximum=1000.0)
+    servo_lag_s: float = parameter(0.03, "lag of the arm's servos behind commands, s", minimum=0.0, maximum=1.0)
+    controller_rate_hz: float = parameter(100.0, "update rate of the controller, Hz", minimum=10.0, maximum=1000.0)
     allow_partial_joints_goal: bool = parameter(False, "accept trajectories for some of the joints")
     interpolate_from_desired_state: bool = parameter(
-        True, "start a trajectory from what was commanded last; false, from where the arm was measured"
+        True, "start a trajectory from the last command; false: from where the arm was measured"
     )
 
 
@@ -84,9 +84,9 @@ class SimNode(Node):
         """Start everything.
 
         Raises:
-            InputError: a parameter is wrong, or a domain or scene file, or MuJoCo cannot draw.
+            InputError: a parameter, domain or scene file is wrong, or MuJoCo cannot draw.
         """
-        import taskgan_ros.sim.cell  # noqa: F401  # as OpenGL's lack must be said before anything is made
+        import taskgan_ros.sim.cell  # noqa: F401  # a lack of OpenGL must be reported before anything is made
 
         super().__init__("sim_node")
         declare(self, SimParameters)
@@ -135,10 +135,10 @@ class SimNode(Node):
         self.get_logger().info(
             f"{self._scene.arm.name} in {wanted.domain}: publishes {self._images.topic_name} ({wanted.image_width}x"
             f"{wanted.image_height}, {wanted.camera_rate_hz:g} Hz) and {self._joint_states.topic_name} "
-            f"({wanted.joint_state_rate_hz:g} Hz), moves as {trajectory_topic} says"
+            f"({wanted.joint_state_rate_hz:g} Hz), follows {trajectory_topic}"
         )
         by_itself = f"a new episode starts every {wanted.episode_s:g} s"
-        by_hand = f"a new episode waits for `ros2 service call {start} std_srvs/srv/Trigger`"
+        by_hand = f"to start a new episode: `ros2 service call {start} std_srvs/srv/Trigger`"
         self.get_logger().info(by_itself if wanted.auto_start else by_hand)
 
     def _episode(self, index: int) -> Episode:

@@ -31,7 +31,7 @@ GUARD = "guard.onnx"  # bundles from before there was one have none
 
 IMAGE, COMMAND, TRANSLATED = "image", "command", "translated"
 JOINT_POS, SCORES = "joint_pos", "scores"
-FINITE = "finite"  # of each image, whether every value between it and the other outputs is; `training/finite_check.py`
+FINITE = "finite"  # per image: whether all values between it and the other outputs are; see `training/finite_check.py`
 
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"  # leads to no other folder
 Name = Annotated[str, pydantic.Field(pattern=NAME)]
@@ -144,7 +144,7 @@ class BundleCard:
     def _graphs_tell_what_is_not_finite(cls, number: object) -> object:
         if number == 1:
             raise ValueError(
-                "expected 2, whose graphs tell when a value is not finite; `taskgan upgrade` makes it of 1"
+                "expected 2, whose graphs report values that are not finite; `taskgan upgrade` converts format 1"
             )
         return number
 
@@ -211,7 +211,7 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
 
     Raises:
         InputError: no such bundle; or its card, a file's hash, a graph's opset, inputs or outputs, or the
-            joint names do not fit; or its own arm or scene is no such file. The message says where, what was expected
+            joint names do not fit; or its own arm or scene file is none. The message says where, what was expected
             and what was found.
     """
     path = _find(name_or_path)

@@ -87,7 +87,7 @@ class Guard:
         return Scores({**values, FROZEN: np.inf if self._is_frozen(image, joint_pos) else 0.0})
 
     def warm_up(self) -> None:
-        """Score a black image: a guard that loads need not run, and an arm that moves is no time to find out.
+        """Score a black image: a guard that loads may still fail to run, which must show before the arm moves.
 
         Raises:
             InputError: a score is not finite.

@@ -29,12 +29,13 @@ _MAX_JPEG_SCANS: Final = 32
 # How each kind begins and ends; cameras may pad what follows.
 _MAGIC: Final = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
 _END: Final = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
-_JPEG_MARKER: Final = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # 0xff 0x00 is a byte of pixels, the others restarts
+# 0xff 0x00 is a byte of pixels, and 0xff 0xd0 to 0xd7 are restart markers.
+_JPEG_MARKER: Final = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
 _FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2})  # Huffman codes: baseline, extended and progressive
 _OTHER_FRAMES: Final = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN: Final = 0xDA
 _COEFFICIENTS: Final = 64  # of a block
-# Webcams leave a few bytes behind the last block of pixels. More of them are pixels that a gap has put out of place.
+# Webcams leave a few bytes after the last block of pixels. More than that are pixels misplaced by a gap.
 _LEFT_OVER: Final = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _MAX_LEFT_OVER: Final = 8
 _LONGEST_NAME: Final = 40  # of a string that a message's sender chose, in a line of the log
@@ -97,7 +98,7 @@ def _decode_jpeg(file: bytes) -> Image:
     if colours == "Gray":
         return _decode_scans(file, "GRAY")[..., 0]
     if colours in ("CMYK", "YCCK"):
-        inks = _decode_scans(file, "CMYK").astype(np.uint16)  # of which 255 is none, as Adobe writes them
+        inks = _decode_scans(file, "CMYK").astype(np.uint16)  # 255 is no ink, as Adobe writes them
         return (inks[..., :3] * inks[..., 3:] // 255).astype(np.uint8)
     return _decode_scans(file, "RGB")
 
@@ -115,7 +116,7 @@ def _decode_scans(file: bytes, colours: str) -> Image:
 
 
 def _check_scans(file: bytes) -> None:
-    """Refuse a JPEG without some of its scans, which libjpeg takes for one whose rest is still to come."""
+    """Refuse a JPEG with scans missing, which libjpeg takes for one whose rest is still to come."""
     missing, scans = np.ones((0, _COEFFICIENTS), bool), 0
     components: list[int] = []
     for marker, segment in _segments(file):
@@ -130,7 +131,7 @@ def _check_scans(file: bytes) -> None:
             for name in segment[1:-3:2]:
                 missing[components.index(name), first : last + 1] = bits & 0x0F  # low bits that a later scan has
     if missing.any() or not scans:
-        raise InputError(f"image: expected a whole JPEG, got {len(file)} bytes without some of its scans")
+        raise InputError(f"image: expected a whole JPEG, got {len(file)} bytes with scans missing")
     if scans > _MAX_JPEG_SCANS:
         raise InputError(f"image: expected a JPEG of at most {_MAX_JPEG_SCANS} scans, got {scans}")
 

@@ -19,7 +19,7 @@ CPU = "CPUExecutionProvider"
 
 Options = Mapping[str, Mapping[str, str]]  # of each provider, the preferred first
 
-_GREY = 128  # no bound of a pixel's range, where networks may be at one of theirs
+_GREY = 128  # not at a limit of the pixels' range, where networks may be at a limit of theirs
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Policy:
         return tuple(self._session.get_providers())
 
     def warm_up(self) -> None:
-        """Take the first inference, which is slow, on a grey image.
+        """Run the first inference, which is slow, on a grey image.
 
         Raises:
             InputError: its command is not finite.

@@ -15,7 +15,7 @@ from taskgan_ros.errors import InputError, no_opengl
 
 # MuJoCo reads this once, at its import; a user's own choice stands.
 if sys.platform == "linux":
-    os.environ["MUJOCO_GL"] = os.environ.get("MUJOCO_GL") or "egl"  # MuJoCo takes an empty one for a window's
+    os.environ["MUJOCO_GL"] = os.environ.get("MUJOCO_GL") or "egl"  # MuJoCo takes an empty value for a window (glfw)
 try:
     import mujoco
 except ModuleNotFoundError:

@@ -49,7 +49,7 @@ class CollectConfig:
     scene: str = "reach"
     """A shipped scene's name or a YAML file."""
     image_size: int = 128
-    """Pixels a side, 24 or more and divisible by 8; 128 is the paper's."""
+    """Pixels a side, 24 or more and a multiple of 8; 128 is the paper's."""
     workers: int = os.cpu_count() or 1
     """Processes that render."""
     resume: bool = False
@@ -67,7 +67,7 @@ class Recorder:
         self._cells = [Cell(self._scene, load_domain(name), config.image_size) for name in self._domains]
 
     def check_sight(self) -> None:
-        """Refuse a domain in which the states of the first episodes all give one picture, but for its noise.
+        """Refuse a domain in which all states of the first episodes give the same picture, apart from noise.
 
         Raises:
             InputError: there is such a domain.
@@ -79,7 +79,7 @@ class Recorder:
             if count > 1 and all(np.array_equal(first, picture) for picture in pictures):
                 raise InputError(
                     f"{self._config.scene} in {domain}: expected a camera that sees the arm move, got {count} images "
-                    f"that are all alike, of mean brightness {first.mean():.0f} of 255"
+                    f"that are all the same, with a mean brightness of {first.mean():.0f} of 255"
                 )
 
     def _steady_pictures(self, cell: Cell) -> Iterator[NDArray[np.uint8]]:
@@ -148,8 +148,8 @@ def describe(config: CollectConfig) -> DatasetInfo:
     check_workers(config.workers)
     if config.image_size < LEAST_PX or config.image_size % SIDE_PX:
         raise InputError(
-            f"expected an image_size of {LEAST_PX} pixels or more that divides by {SIDE_PX}, as translators need, "
-            f"got {config.image_size}"
+            f"expected an image_size of {LEAST_PX} pixels or more that is a multiple of {SIDE_PX}, "
+            f"as translators need, got {config.image_size}"
         )
     check_image_size(config.image_size, config.image_size)
     check_seed_range(config.seed)
@@ -175,7 +175,7 @@ def collect(config: CollectConfig) -> None:
     """Record `config.episodes` episodes to `config.out`.
 
     Raises:
-        InputError: as `describe` and `open_writer`, images that are all alike, or a worker was killed; what is done
+        InputError: as `describe` and `open_writer`, images that are all the same, or a worker was killed; what is done
             stays for `resume`.
         KeyboardInterrupt: on Ctrl-C, SIGTERM or SIGHUP; likewise.
     """

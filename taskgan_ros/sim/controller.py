@@ -1,8 +1,8 @@
 """A joint trajectory controller that accepts, rejects and interpolates as ros2_control's does.
 
-What it follows: `joint_trajectory_controller` of ros2_controllers for ROS 2 Jazzy with its default parameters but for
-those of `JointTrajectoryController`, positions commanded, positions and velocities measured. What that one lets
-through, this one lets through: NaN, positions beyond the limits, a joint named twice, a point at time 0.
+What it follows: `joint_trajectory_controller` of ros2_controllers for ROS 2 Jazzy with its default parameters, except
+those that `JointTrajectoryController` has here, positions commanded, positions and velocities measured. What that one
+lets through, this one lets through: NaN, positions beyond the limits, a joint named twice, a point at time 0.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class JointTrajectoryController:
         return self.commanded.positions
 
     def _take_up(self, trajectory: Trajectory, now_s: float, measured: Point) -> None:
-        """Start a trajectory: what the arm is told goes on, or starts where it was measured.
+        """Start a trajectory: from the last command, or from where the arm was measured.
 
         What was commanded at the last update belongs to this one. The real controller gives it the time of the last
         one all the same, so that the first step towards a first point that is further away is twice as long.
@@ -196,7 +196,7 @@ class JointTrajectoryController:
 
 
 def interpolate(before: Point, after: Point, now_s: float) -> Point:
-    """Return where to be at `now_s` between two points whose times are on the same clock, how fast, and so on.
+    """Return where to be at `now_s` between two points with times on one clock, and the velocities and accelerations.
 
     A straight line; the cubic that meets both ends' velocities where both have them; the quintic that meets their
     accelerations too where both have those.

@@ -52,8 +52,8 @@ def _read(path: Path) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as file:
             if file.mode == "I" and file.format == "TIFF":
-                expected = "a photo of 8 or 16 bits without signs, or of floats"
-                raise InputError(f"{path}: expected {expected}, got other integers, whose white is not known")
+                expected = "a photo of 8-bit or unsigned 16-bit integers, or of floats"
+                raise InputError(f"{path}: expected {expected}, got other integers, whose white level is unknown")
             is_deep = file.mode[0] in "IF"  # convert() would clip these at 255
             image = _to_8_bits(np.asarray(file), path) if is_deep else file
             return np.asarray(image.convert("RGB"))
@@ -79,7 +79,7 @@ def tile(name: str, size_px: int) -> NDArray[np.uint8]:
     Mirrored, because few photographs tile as they are, and a seam would be the strongest line on the table.
 
     Raises:
-        InputError: as `find`, or a file that is no image, or of numbers that no brightness is.
+        InputError: as `find`, a file that is no image, or one whose numbers cannot be a brightness.
     """
     image = _read(find(name, Path()))
     side = min(image.shape[:2])

@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 
 
 def check_workers(count: int) -> None:
-    """Refuse less than one worker."""
+    """Refuse fewer than one worker."""
     if count < 1:
         raise InputError(f"workers: expected at least 1, got {count}")
 
@@ -52,7 +52,7 @@ def run_parallel(
     # Mesa's software renderer starts a thread a core in each process; side by side they only wait for each other.
     os.environ.setdefault("LP_NUM_THREADS", "1")
     os.environ.setdefault("PYTHONSAFEPATH", "1")  # Python would look for modules in the working directory first
-    with interrupts.blocked():  # the first process would start it, and Python lets signals through to that process
+    with interrupts.blocked():  # or the first worker's start would start it, and unblock signals
         resource_tracker.ensure_running()
     context = multiprocessing.get_context("spawn")
     waiting = iter(jobs)

@@ -17,7 +17,7 @@ from taskgan_ros.sim.scene import Scene
 Array = NDArray[np.float64]
 
 _KEPT = 10_000  # commands that nobody has taken
-_ROUNDING = 1e-6  # of an update's time, which may come out just below a whole number of periods
+_ROUNDING = 1e-6  # of the time, which may come out just below a whole number of update periods
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class SimulatedRobot:
         """
         if now_s < self._started_s + self._settle_s:
             return False
-        self.step(now_s)  # what came before it was without it
+        self.step(now_s)  # until now, it moved without this trajectory
         self._controller.accept(trajectory, now_s)
         return True
 
@@ -119,7 +119,7 @@ class SimulatedRobot:
         return Snapshot(self._episode, now_s - self._started_s, state, velocities, goal_distance(self._scene, state))
 
     def take_commanded(self) -> list[Point]:
-        """Return what the controller commanded at each update since the last call: when, and where to be one later."""
+        """Return the controller's commands at each update since the last call: when, and where to be by the next."""
         commanded = list(self._commanded)
         self._commanded.clear()
         return commanded
@@ -136,8 +136,8 @@ class SimulatedRobot:
 def follow(arm: Arm, positions: Array, setpoint: Array, dt_s: float, lag_s: float = 0.0) -> Array:
     """Return where the motors are after `dt_s` on their way to `setpoint`, all (n,) rad.
 
-    Each joint goes there with the time constant `lag_s`, no faster than it can, and stops at its limits; a continuous
-    one goes the short way round. A setpoint that is not finite moves nothing.
+    Each joint goes there with the time constant `lag_s`, at its top speed at most, and stops at its limits; a
+    continuous one goes the short way round. A setpoint that is not finite moves nothing.
     """
     step = step_to(np.where(np.isfinite(setpoint), setpoint, positions), positions, arm.is_continuous)
     share = 1 - np.exp(-dt_s / lag_s) if lag_s else 1.0

@@ -35,7 +35,7 @@ Bounds = Annotated[
     tuple[_Number, _Number], pydantic.BeforeValidator(_both_ends), pydantic.AfterValidator(_ordered)
 ]  # [lowest, highest], or one number for both
 Range = Bounds[float]
-_NEAREST_M = 1e-6  # of what a camera looks at: nearer there is no direction
+_NEAREST_M = 1e-6  # to what a camera looks at; nearer, its direction is undefined
 Radius = Annotated[Metres, pydantic.Field(ge=0)]
 Spread = Annotated[Angle, pydantic.Field(gt=0)]
 
@@ -81,7 +81,7 @@ class ScatteredStarts:
 class Camera:
     """A fixed pinhole camera: position and the point it looks at in m, vertical field of view in rad.
 
-    The world's z is up in its picture; y is where it looks straight down or up.
+    Up in its picture is the world's z, or y if it looks straight down or up.
     """
 
     position: Vector3
@@ -91,7 +91,7 @@ class Camera:
     @pydantic.model_validator(mode="after")
     def _looks_somewhere(self) -> Camera:
         if math.dist(self.position, self.target) < _NEAREST_M:
-            raise ValueError(f"expected a target apart from the position, got {list(self.position)} for both")
+            raise ValueError(f"expected a target that differs from the position, got {list(self.position)} for both")
         return self
 
 

@@ -183,7 +183,8 @@ def _compare(name: str, data: bytes, graph: nn.Module, images: Tensor, outputs: 
     differences = {}
     finite, *given = session.run([FINITE, *outputs], {IMAGE: images.numpy()})
     if not finite.all():
-        raise InputError(f"{name}: expected finite weights and activations, got others on {np.sum(~finite)} images")
+        got = f"NaN, infinity or huge values on {np.sum(~finite)} images"
+        raise InputError(f"{name}: expected finite weights and activations, got {got}")
     for output, actual, reference in zip(outputs, given, expected, strict=True):
         difference = np.abs(actual.astype(np.float64) - reference.numpy().astype(np.float64))
         wrong = (difference > 0).mean() > _MAX_SHARE_OF_OTHER_BYTES or difference.max() > 1

@@ -1,14 +1,14 @@
-"""A value that is not finite, anywhere in an ONNX graph, is made to show in what the graph gives.
+"""Makes a value that is not finite, anywhere in an ONNX graph, show in the graph's outputs.
 
 Networks hide such values. A ReLU gives 0 for minus infinity and, on some devices, for NaN; tanh gives 1 for infinity;
 a cast to bytes gives black; an instance norm gives 0 where a square overflows. So:
 
-- A ReLU becomes a leaky ReLU of slope 0: 0 times infinity or NaN is NaN, which goes on to the output.
-- What goes into another operator that may hide a value is averaged over each image: a mean of NaN or infinity is none.
+- A ReLU becomes a leaky ReLU of slope 0: 0 times infinity or NaN is NaN, which reaches the output.
+- What goes into another operator that may hide a value is averaged over each image: NaN or infinity shows in the mean.
 - The squares of all weights are summed. onnxruntime does that once, when it loads the graph.
 
-The output `finite` (N,) says of each image whether all of that is sound. Float outputs are NaN where it is false, for
-callers that do not ask.
+The output `finite` (N,) says for each image whether all of that is sound. Float outputs are NaN where it is false, for
+callers that do not check it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from taskgan_ros.policy.bundle import FINITE
 _BOOL, _FLOAT = onnx.TensorProto.BOOL, onnx.TensorProto.FLOAT
 _MAX_MEAN = 1e9
 _MAX_SQUARES = 1e12  # weights below 1e6 let no square in an instance norm overflow, and no trained one comes near
-# The result of these is not finite where an input is not. What is not named here may hide it.
+# These give a result that is not finite if an input is not. Any other operator may hide it.
 _PASSING = frozenset(
     [
         *("Add", "AveragePool", "Concat", "Conv", "ConvTranspose", "DepthToSpace", "Expand", "Flatten", "Gather"),
@@ -44,7 +44,7 @@ def add_finite_check(model: ModelProto) -> ModelProto:
         model: float32 inside; its inputs and outputs have the images as their first dimension.
 
     Raises:
-        ValueError: it has an output of that name, or a tensor of which onnx cannot tell the type.
+        ValueError: it has an output of that name, or a tensor whose type onnx cannot infer.
     """
     model = onnx.shape_inference.infer_shapes(model)
     if any(output.name == FINITE for output in model.graph.output):
@@ -58,7 +58,7 @@ def add_finite_check(model: ModelProto) -> ModelProto:
 
 
 class _Check:
-    """Adds nodes to a graph; each method that adds some returns the name of what they give."""
+    """Adds nodes to a graph; each method that adds some returns the name of their output."""
 
     def __init__(self, graph: GraphProto) -> None:
         types = {value.name: value.type.tensor_type for value in (*graph.input, *graph.value_info, *graph.output)}

@@ -299,7 +299,7 @@ def _fit_pose(
     def views(dataset: Dataset, images: Images) -> Views:
         features = run_batches(lambda part: convolutions(to_network(part)), images)
         angles = dataset.joint_pos[:, joints].astype(np.float64)
-        turns = np.round((middle - angles) / (2 * np.pi))  # a recording may count them otherwise
+        turns = np.round((middle - angles) / (2 * np.pi))  # a recording may count turns differently
         return Views(features.astype(np.float64), angles + 2 * np.pi * turns)
 
     plain, seen = views(source, source.images), views(data.target, translated)
@@ -318,7 +318,7 @@ def _translator(graph: bytes) -> Translate:
             for k in range(0, len(images), _BATCH):
                 translated, finite = session.run([TRANSLATED, FINITE], {IMAGE: images[k : k + _BATCH]})
                 if not finite.all():
-                    raise InputError(f"{TRANSLATOR}: expected finite values, got others on {np.sum(~finite)} images")
+                    raise InputError(f"{TRANSLATOR}: expected finite values, got others for {np.sum(~finite)} images")
                 chunks.append(translated)
                 advance(len(chunks[-1]))
         return np.concatenate(chunks)

@@ -115,7 +115,7 @@ def _bar(what: str, steps: int, done: int) -> AbstractContextManager[Callable[..
 def _finite(losses: dict[str, float], step: int) -> dict[str, float]:
     broken = {name: value for name, value in losses.items() if not math.isfinite(value)}
     if broken:
-        raise FloatingPointError(f"step {step}: expected finite losses, got {broken}; the last checkpoint is whole")
+        raise FloatingPointError(f"step {step}: expected finite losses, got {broken}; the last checkpoint is intact")
     return losses
 
 

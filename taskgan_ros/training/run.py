@@ -86,7 +86,7 @@ def open_run(kind: str, config: RunOptions) -> Iterator[Run]:
 
 
 def _report_fault(fault: threading.ExceptHookArgs) -> None:
-    """Print what ended a thread, unless it is TensorBoard's writer on a full disk, whose error `Run` raises again."""
+    """Print what ended a thread, except TensorBoard's writer on a full disk, whose error `Run` raises again."""
     if not (isinstance(fault.exc_value, OSError) and type(fault.thread).__name__ == "_AsyncWriterThread"):
         threading.__excepthook__(fault)
 
@@ -104,8 +104,8 @@ class Run:
 
         Raises:
             OutputExistsError: it exists and resuming was not asked for.
-            InputError: nothing to resume there, it was started with another configuration, or another command trains
-                it.
+            InputError: nothing to resume there, it was started with another configuration, or another command is
+                training it.
         """
         self.path, self.step = config.out, 0
         self._state: dict[str, Any] | None = None
@@ -183,12 +183,12 @@ class Run:
 
     @contextmanager
     def _writing(self, what: str) -> Iterator[Any]:
-        """Yield TensorBoard's writer, which writes in a thread and says later why it could not."""
+        """Yield TensorBoard's writer, which writes in a thread and reports later why it could not."""
         try:
             yield self._board
         except OSError as error:
             raise InputError(
-                f"{self.path}: expected to write {what} there, got: {error}; the last checkpoint is whole"
+                f"{self.path}: expected to write {what} there, got: {error}; the last checkpoint is intact"
             ) from error
 
     def _check_same(self, kind: str, plain: dict[str, Any]) -> None:
@@ -216,7 +216,7 @@ def _lock(path: Path) -> BinaryIO:
     try:
         return lock(path / CONFIG)
     except BlockingIOError as error:
-        raise InputError(f"{path}: expected no other command that trains this run, but one is running") from error
+        raise InputError(f"{path}: expected no other command to be training this run, but one is") from error
     except OSError as error:
         raise InputError(f"{path}: expected a run to write to, got: {error}") from error
 

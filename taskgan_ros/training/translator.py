@@ -116,7 +116,7 @@ def train_translator(config: TranslatorConfig) -> dict[str, float]:
 
 
 def check_image_size(recipe: Recipe, height: int, width: int) -> None:
-    """Refuse images that the recipe's networks cannot take, which are run on shapes alone.
+    """Refuse images that the recipe's networks cannot take, by running those on shapes alone.
 
     Raises:
         InputError: a side that does not divide by the generator's stride, or that is too short.

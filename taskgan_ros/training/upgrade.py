@@ -1,4 +1,4 @@
-"""A bundle of format 1 as one of format 2: its graphs tell when a value is not finite, its weights stay."""
+"""Converts a bundle of format 1 to format 2: its graphs report values that are not finite, its weights stay."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CHECKED_IMAGES = 8
 
 @dataclass(frozen=True)
 class UpgradeConfig:
-    """Make a bundle of this version's format from an older one."""
+    """Convert an older bundle to this version's format."""
 
     bundle: Path
     """The folder of the older bundle; it stays as it is."""
@@ -45,7 +45,7 @@ def upgrade(config: UpgradeConfig) -> Bundle:
     """Write the new bundle and return it.
 
     Raises:
-        InputError: no bundle of format 1, a damaged one, an output that exists, or a graph that gives something else.
+        InputError: no bundle of format 1, a damaged one, an output that exists, or a graph whose results change.
     """
     if config.out.exists():
         raise OutputExistsError(config.out)
@@ -59,7 +59,8 @@ def upgrade(config: UpgradeConfig) -> Bundle:
     graphs = {name: _with_check(path / name, files[name], card) for name in (*GRAPHS, GUARD) if name in files}
     pictures = {picture.name: picture.read_bytes() for picture in sorted(path.glob("*.png"))}
     bundle = write_bundle(config.out, card, files | graphs, (path / README).read_text(encoding="utf-8"), pictures)
-    print_line(f"{config.out}: format 2; the graphs give what those of {path} give, and say when a value is not finite")
+    what = f"the graphs give the same results as those of {path}, and report values that are not finite"
+    print_line(f"{config.out}: format 2; {what}")
     return bundle
 
 
@@ -69,10 +70,10 @@ def _with_check(path: Path, data: bytes, card: BundleCard) -> bytes:
         new: bytes = add_finite_check(onnx.load_from_string(data)).SerializeToString(deterministic=True)
         before, after = (_run(graph, card) for graph in (data, new))
     except Exception as error:  # onnx and onnxruntime have no base class of errors
-        raise InputError(f"{path}: expected a graph of `taskgan export`, got: {error}") from error
+        raise InputError(f"{path}: expected a graph from `taskgan export`, got: {error}") from error
     changed = [name for name, value in before.items() if not np.array_equal(value, after[name])]
     if changed:
-        raise InputError(f"{path}: expected finite {changed}, the same with the check and without, got others")
+        raise InputError(f"{path}: expected {changed} to be finite and unchanged by the check, got other values")
     return new
 
 

@@ -534,6 +534,6 @@ def test_a_fence_is_six_numbers_or_none() -> None:
 
 
 def test_a_fence_in_millimetres_is_refused() -> None:
-    with pytest.raises(InputError, match=r"fence: expected at most 10 m either way, and no mm, or nothing .*750\.0\]"):
+    with pytest.raises(InputError, match=r"fence: expected at most 10 m in magnitude, not mm, or nothing .*750\.0\]"):
         make_fence(ARM, [-750, -750, 20, 750, 750, 750])
     assert make_fence(ARM, [-10, -10, 0, 10, 10, 10]) is not None

@@ -430,10 +430,10 @@ def test_doubles_are_taken_for_floats(path: Path) -> None:
         ("joint_names", [1, 2, 3], "data: joint_names.0: Input should be a valid string, got 1"),
         ("joint_names", ["a", "a", "c"], "expected joint_names that differ, got ['a', 'a', 'c']"),
         ("action_names", ["a", "a"], "expected action_names that differ, got ['a', 'a']"),
-        ("task", "reach", "expected a task of ['joint_velocities', 'joint_angles'], got 'reach'"),
+        ("task", "reach", "expected a task that is one of ['joint_velocities', 'joint_angles'], got 'reach'"),
         ("units", "deg/s", "expected units of rad/s for joint_velocities, got 'deg/s'"),
         ("units", "rad", "expected units of rad/s for joint_velocities, got 'rad'"),
-        ("action_names", ["c", "d"], "expected action_names of ['a', 'b', 'c'], got ['c', 'd']"),
+        ("action_names", ["c", "d"], "expected action_names from ['a', 'b', 'c'], got ['c', 'd']"),
         ("images", 10**12, f"expected {10**12} images, got 48: the file is not whole"),
     ],
 )
@@ -446,7 +446,7 @@ def test_an_attribute_that_cannot_be_is_refused(path: Path, name: str, value: An
 def test_labels_in_degrees_are_refused(path: Path) -> None:
     with h5py.File(path, "a") as file:
         file["data/demo_2/actions"][1, 0] = -36.0
-    expected = "expected actions of at most 25 rad/s either way, and no degrees, got 36"
+    expected = "expected actions of at most 25 rad/s in magnitude, not degrees, got 36"
     assert refusal(path) == f"{path}: demo_2: {expected}"
 
 

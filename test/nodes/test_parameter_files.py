@@ -31,15 +31,15 @@ def test_a_file_may_name_the_node_in_all_of_ros_ways(text: str, tmp_path: Path) 
             "right: {reach_node: {ros__parameters: {}}}\n/**/reach: {ros__parameters: {}}",
             r"\['/\*\*/reach', '/right/reach_node'\]",
         ),
-        ("/**/reach_node: {speed_scale: 0.2}", "none: no `ros__parameters:` stands under the name of a node"),
-        ("", "none: no `ros__parameters:`"),
-        ("[1, 2]", "none: no `ros__parameters:`"),
+        ("/**/reach_node: {speed_scale: 0.2}", "none: there is no `ros__parameters:` under the name of a node"),
+        ("", "none: there is no `ros__parameters:`"),
+        ("[1, 2]", "none: there is no `ros__parameters:`"),
     ],
 )
 def test_a_file_for_other_nodes_is_refused_with_their_names(text: str, got: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(text)
-    expected = r"expected parameters for /left/reach_node, as under /\*\*/reach_node"
+    expected = r"expected parameters for /left/reach_node, e.g. under /\*\*/reach_node"
     with pytest.raises(InputError, match=rf"mine.yaml: {expected}, got {got}"):
         check_parameter_file(file, "/left/reach_node")
 

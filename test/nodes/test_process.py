@@ -145,7 +145,7 @@ def test_arguments_that_ros_cannot_read_are_one_line(words: list[str], reason: s
     [
         ("/**:\n  ros__parameters:\n    a: [1\n", "Error parsing a event near line"),
         ("/**:\n  speed_scale: 0.2\n", "Cannot have a value before ros__parameters at line 2"),
-        ("/**:\n  ros__parameters:\n    a: [1, 0.5]\n", "in one list, write all numbers with a point or none"),
+        ("/**:\n  ros__parameters:\n    a: [1, 0.5]\n", "in one list, write all numbers with a decimal point, or none"),
     ],
 )
 def test_a_parameter_file_that_ros_cannot_read_is_one_line(text: str, reason: str, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_a_card_without_a_graph_is_refused(bundle_dir: Path, edit_card: EditCard
     [
         (
             {"format": 1},
-            "format: Value error, expected 2, whose graphs tell when a value is not finite; `taskgan upgrade`",
+            "format: Value error, expected 2, whose graphs report values that are not finite; `taskgan upgrade`",
         ),
         ({"format": 3}, "format: Input should be 2, got 3"),
         ({"units": "rad"}, "units: Value error, expected rad/s for the task joint_velocities, got 'rad'"),
@@ -109,7 +109,7 @@ def test_a_card_without_a_graph_is_refused(bundle_dir: Path, edit_card: EditCard
         ({"label_scale": [0.1, 0.0]}, "label_scale.1: Input should be greater than 0, got 0.0"),
         (
             {"label_scale": [0.1, 19.9]},
-            "label_scale.1: Value error, expected at most 10 rad/s or rad either way, and no degrees",
+            "label_scale.1: Value error, expected at most 10 rad/s or rad in magnitude, not degrees",
         ),
         ({"joint_names": ["m1n6s200_joint_1"] * 2}, "joint_names: Value error, expected each joint once"),
         ({"opset": 17}, "translator.onnx: expected opset 17, as bundle.yaml says, got 18"),
@@ -158,7 +158,7 @@ def test_a_key_that_stands_twice_is_refused_in_the_card_and_in_the_bundles_own_f
     path = bundle_dir / "bundle.yaml"
     path.write_text("lambda_task: 0.0\n" + path.read_text())
     assert re.search(
-        r"bundle.yaml: line \d+: expected each key once, got 'lambda_task' again, as in line 1", refusal(path.parent)
+        r"bundle.yaml: line \d+: expected each key once, got 'lambda_task' again, first in line 1", refusal(path.parent)
     )
     arm = (share_dir() / "config" / "arms" / "mico.yaml").read_bytes()
     wide = arm.replace(b"upper: 5.4105", b"upper: 5.4105, upper: 54.105")

@@ -142,7 +142,7 @@ def test_a_parameter_file_for_another_node_ends_it_before_a_node_runs(
     (tmp_path / "mine.yaml").write_text("/reach: {ros__parameters: {speed_scale: 0.2}}")
     running = launch(f"reach_params:={tmp_path / 'mine.yaml'}")
     assert running.wait() == 1, running.printed
-    assert "expected parameters for /reach_node, as under /**/reach_node, got ['/reach']" in running.printed
+    assert "expected parameters for /reach_node, e.g. under /**/reach_node, got ['/reach']" in running.printed
     assert "process started" not in running.printed
 
 
@@ -184,6 +184,6 @@ def test_included_it_leaves_nothing_and_ends_the_rest_only_if_that_is_wanted(
         assert lab.set_parameter("bundle", "reach_target_wood") == ""
         assert lab.change("configure")
         assert len(running.children()) == 2
-    assert "reach_node could not be configured; it says why" in running.printed
+    assert "reach_node could not be configured: see its log above" in running.printed
     assert "left: [] []" in running.printed
     assert "there is no argument" not in running.printed

@@ -86,7 +86,7 @@ def test_so_it_does_while_the_node_runs(node: Make) -> None:
     ("override", "reason"),
     [
         ("guard:=on", "parameter guard: expected str, one of ['stop', 'warn', 'off'], got True"),
-        ("bundle:=7", "parameter bundle: expected str, in quotes where YAML reads another type, got 7"),
+        ("bundle:=7", "parameter bundle: expected str, in quotes if YAML would read another type, got 7"),
         ("speed_scale:=2", "parameter speed_scale: expected float from 0.01 to 1.0, got 2.0"),
         ("speed_scale:=.nan", "parameter speed_scale: expected float from 0.01 to 1.0, got nan"),
         ("threads:=2.5", "parameter threads: expected int from 0 to 256, got 2.5"),

@@ -176,7 +176,7 @@ def test_an_arm_with_another_clock_starts_trajectories_on_arrival_and_is_named(
 
     lab.feed(lab.joint_states, late, rate_hz=50)
     lab.until_commanded()
-    reason = "running; trajectories start on arrival: the arm's clock is not known"
+    reason = "running; trajectories start on arrival: the arm's clock differs or is unknown"
     wait_until(lambda: lab.diagnostics().get("message") == reason, "the reason")
     assert lab.diagnostics()["trajectories_start"] == "on arrival"
     assert not any(message.header.stamp.sec for _, message in lab.trajectories)
@@ -675,7 +675,7 @@ def test_a_parameter_file_for_another_node_is_named(lab: Lab, tmp_path: Path) ->
     (tmp_path / "mine.yaml").write_text("/reach: {ros__parameters: {speed_scale: 0.2}}")
     process = lab.start("reach_node", arguments=["--params-file", str(tmp_path / "mine.yaml")])
     assert lab.state == "unconfigured"
-    assert "mine.yaml: expected parameters for /reach_node, as under /**/reach_node, got ['/reach']" in process.text
+    assert "mine.yaml: expected parameters for /reach_node, e.g. under /**/reach_node, got ['/reach']" in process.text
 
 
 def test_the_translation_is_published_with_the_cameras_header(

@@ -241,8 +241,14 @@ def test_ctrl_c_leaves_what_resume_completes(
         (["--paired", "marble"], "domains: expected a file or one of [randomized, real_standin, source, "),
         (["--scene", "kitchen"], "scenes: expected a file or one of [poses, reach], got 'kitchen'"),
         (["--episodes", "0"], "expected at least 1 episode, got 0"),
-        (["--image-size", "16"], "expected an image_size of 24 pixels or more that divides by 8, as translators need"),
-        (["--image-size", "100"], "expected an image_size of 24 pixels or more that divides by 8, as translators need"),
+        (
+            ["--image-size", "16"],
+            "expected an image_size of 24 pixels or more that is a multiple of 8, as translators need",
+        ),
+        (
+            ["--image-size", "100"],
+            "expected an image_size of 24 pixels or more that is a multiple of 8, as translators need",
+        ),
         (["--image-size", "4096"], "expected an image of 16 to 2048 pixels a side, got 4096x4096"),
         (["--workers", "-3"], "workers: expected at least 1, got -3"),
         (["--seed", "-1"], f"expected a seed of 0 to {2**63 - 1}, got -1"),
@@ -295,7 +301,9 @@ def test_images_that_are_all_alike_are_refused_and_leave_nothing(
     out = tmp_path / "out" / "never.h5"
     options = ["--scene", str(mine), "--domain", str(look), "--episodes", "2", "--workers", workers]
     assert collect(out, *options) == 2
-    refused = f"{mine} in {look}: expected a camera that sees the arm move, got 32 images that are all alike, of mean"
+    refused = (
+        f"{mine} in {look}: expected a camera that sees the arm move, got 32 images that are all the same, with a mean"
+    )
     assert refused in capsys.readouterr().err
     assert list(out.parent.iterdir()) == []
 

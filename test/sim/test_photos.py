@@ -99,8 +99,14 @@ def test_a_photo_of_more_bits_is_as_bright_as_one_of_8(tmp_path: Path, name: str
         ((RAMP * 255).astype(np.float32), "values of 0 to 1 in a photo of float32, got 0.0 to 255.0"),
         (-RAMP.astype(np.float32), "values of 0 to 1 in a photo of float32, got -1.0 to "),
         (np.full((8, 8), np.nan, np.float32), "values of 0 to 1 in a photo of float32, got nan to nan"),
-        ((RAMP * 255).astype(np.int32), "a photo of 8 or 16 bits without signs, or of floats, got other integers"),
-        ((RAMP * 2**30).astype(np.int32), "a photo of 8 or 16 bits without signs, or of floats, got other integers"),
+        (
+            (RAMP * 255).astype(np.int32),
+            "a photo of 8-bit or unsigned 16-bit integers, or of floats, got other integers",
+        ),
+        (
+            (RAMP * 2**30).astype(np.int32),
+            "a photo of 8-bit or unsigned 16-bit integers, or of floats, got other integers",
+        ),
     ],
 )
 def test_a_photo_of_other_numbers_is_refused(tmp_path: Path, values: NDArray[Any], told: str) -> None:

@@ -161,7 +161,7 @@ def test_a_run_is_trained_by_one_command_alone(
         patch.setattr(TaskModelTrainer, "train_step", start_another)
         assert train(source, out) == 0
     assert statuses == [2]
-    refused = f"taskgan: {out}: expected no other command that trains this run, but one is running\n"
+    refused = f"taskgan: {out}: expected no other command to be training this run, but one is\n"
     assert refused in capsys.readouterr().err
     assert metrics(out) == metrics(whole)
     assert train(source, out, "--resume") == 0  # it is free again
@@ -217,7 +217,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_its_checkpoint_whole(
     assert train(source, out, "--learning-rate", 1e30, "--save-every", 1, "--log-every", 5) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("taskgan: step 2: expected finite losses, got {'loss': ")
-    assert said.endswith("; the last checkpoint is whole")
+    assert said.endswith("; the last checkpoint is intact")
     assert all(parameter.isfinite().all() for parameter in load_task_model(out)[0].parameters())
 
 
