@@ -36,7 +36,7 @@ RELAYED: Final = "relayed"  # the namespace of what reach_node shall listen to
 CLOCK_HZ: Final = 100.0
 _REMEMBERED_S = 4.0  # of images, for a camera that is late
 _ANSWER_S = 5.0  # of the injector's own thread
-_STOP_WITHIN_S = 0.15  # a stop brakes at once; a command's first point comes after horizon_s
+_KEPT_S, _STILL = 0.1, 0.01  # s, rad/s: a command keeps its speed for longer than the first, above the second
 
 
 @dataclass(frozen=True)
@@ -176,8 +176,7 @@ class Injector:
         publisher.publish(shifted(message, self.stamps_ahead_s) if self.stamps_ahead_s else message)
 
     def _note_trajectory(self, message: JointTrajectory) -> None:
-        is_stop = seconds(message.points[0].time_from_start) < _STOP_WITHIN_S
-        (self.log.stops_s if is_stop else self.log.commands_s).append(time.monotonic())
+        (self.log.stops_s if is_stop(message) else self.log.commands_s).append(time.monotonic())
 
     def _note_state(self, message: String) -> None:
         self.log.states.append((time.monotonic(), message.data))
@@ -201,3 +200,12 @@ def time_message(time_s: float) -> Time:
     """Return `time_s` as a message, to the microsecond or so that a float of today's time has."""
     whole, rest = divmod(round(time_s * 1e9), 1_000_000_000)
     return Time(sec=int(whole), nanosec=int(rest))
+
+
+def is_stop(message: JointTrajectory) -> bool:
+    """Return whether the arm only brakes, or stands: it neither gains speed nor keeps any for a while."""
+    steps_s = np.diff([seconds(point.time_from_start) for point in message.points])
+    ways = np.abs(np.diff([point.positions for point in message.points], axis=0))
+    speeds = ways.max(axis=1, initial=0.0) / steps_s
+    gains, keeps = np.diff(speeds) > _STILL, (steps_s > _KEPT_S) & (speeds > _STILL)
+    return not gains.any() and not keeps.any()
