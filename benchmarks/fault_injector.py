@@ -36,7 +36,8 @@ RELAYED: Final = "relayed"  # the namespace of what reach_node shall listen to
 CLOCK_HZ: Final = 100.0
 _REMEMBERED_S = 4.0  # of images, for a camera that is late
 _ANSWER_S = 5.0  # of the injector's own thread
-_KEPT_S, _STILL = 0.1, 0.01  # s, rad/s: a command keeps its speed for longer than the first, above the second
+_KEPT_S = 0.1  # a command keeps its speed for longer, a stop changes it every 4 ms
+_GAIN = 0.01  # rad/s; no stop gets faster by that
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ def same(message: Message) -> Message:
 class Injector:
     """A node in a thread of its own that relays images and joint states through functions that may spoil them.
 
+    It relays trajectories too: their stamps are of the time that the node was shown, the cell's controller has its own.
+
     Attributes:
         change_image, change_joint_state: what is relayed instead of a message; None for nothing.
         clock_ahead_s: /clock, for a node with use_sim_time, is this much ahead of the system's clock.
@@ -110,7 +113,8 @@ class Injector:
         self.node.create_timer(1 / CLOCK_HZ, self._publish_clock)
         self._listen(Image, IMAGE_TOPIC, self._relay_image)
         self._listen(JointState, JOINT_STATES_TOPIC, self._relay_joint_state)
-        self._listen(JointTrajectory, TRAJECTORY_TOPIC, self._note_trajectory)
+        self._trajectories = self.node.create_publisher(JointTrajectory, TRAJECTORY_TOPIC, 10)
+        self._listen(JointTrajectory, f"{RELAYED}/{TRAJECTORY_TOPIC}", self._relay_trajectory)
         self._listen(DiagnosticArray, "/diagnostics", self._note_diagnostics)
         latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.node.create_subscription(String, "reach_node/state", self._note_state, latched)
@@ -175,7 +179,10 @@ class Injector:
             return
         publisher.publish(shifted(message, self.stamps_ahead_s) if self.stamps_ahead_s else message)
 
-    def _note_trajectory(self, message: JointTrajectory) -> None:
+    def _relay_trajectory(self, message: JointTrajectory) -> None:
+        starts_on_arrival = seconds(message.header.stamp) == 0
+        own_time = message if starts_on_arrival else shifted(message, -self.stamps_ahead_s)
+        self._trajectories.publish(own_time)
         (self.log.stops_s if is_stop(message) else self.log.commands_s).append(time.monotonic())
 
     def _note_state(self, message: String) -> None:
@@ -207,5 +214,4 @@ def is_stop(message: JointTrajectory) -> bool:
     steps_s = np.diff([seconds(point.time_from_start) for point in message.points])
     ways = np.abs(np.diff([point.positions for point in message.points], axis=0))
     speeds = ways.max(axis=1, initial=0.0) / steps_s
-    gains, keeps = np.diff(speeds) > _STILL, (steps_s > _KEPT_S) & (speeds > _STILL)
-    return not gains.any() and not keeps.any()
+    return not np.any(steps_s > _KEPT_S) and not np.any(np.diff(speeds) > _GAIN)

@@ -253,7 +253,7 @@ def lost_publishers(lab: Lab) -> Iterator[None]:
 def intruder(lab: Lab) -> Iterator[None]:
     """Let another node announce that it publishes trajectories."""
     node = lab.injector.intruder()
-    node.create_publisher(JointTrajectory, TRAJECTORY_TOPIC, QoSProfile(depth=1))
+    node.create_publisher(JointTrajectory, f"{RELAYED}/{TRAJECTORY_TOPIC}", QoSProfile(depth=1))
     yield
     node.destroy_node()
 
