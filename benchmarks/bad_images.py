@@ -172,9 +172,9 @@ def _truncated_png(rng: Rng) -> CompressedImage:
 
 
 def _gapped_jpeg(rng: Rng) -> CompressedImage:
-    """A JPEG of any coding that lacks a fifth of its pixels or more, in the middle or to the end, but has its end.
+    """A JPEG of any coding that lacks a fifth or more of its pixel data, mid-file or at the end, but has its end.
 
-    A JPEG has no checksum: one that lacks a few bytes within a block is an image.
+    A JPEG has no checksum: one that lacks only a few bytes within a block still decodes.
     """
     options = [cv2.IMWRITE_JPEG_PROGRESSIVE, int(rng.integers(2)), cv2.IMWRITE_JPEG_RST_INTERVAL, int(rng.integers(4))]
     file = _file(rng, ".jpg", options, size=(int(rng.integers(48, 97)), int(rng.integers(48, 97))))

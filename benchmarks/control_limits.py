@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 MICO = load_arm("mico")
 READY = np.array([4.712, 4.09, 1.52, 3.1416, 5.65, 3.1416])
 BOX = [-0.75, -0.75, 0.02, 0.75, 0.75, 1.0]
-# Speeds and accelerations of arms that people have, on the Mico's chain: rad/s, rad/s².
+# Speeds and accelerations of common arms, on the Mico's kinematic chain: rad/s, rad/s².
 ARMS: dict[str, tuple[float, float] | None] = {
     "Mico": None,
     "UR5e": (np.pi, 5.0),
@@ -31,7 +31,7 @@ ARMS: dict[str, tuple[float, float] | None] = {
 }
 LAG_S = {"no lag": 0.0, "30 ms": 0.03, "80 ms": 0.08, "blocked": np.inf}
 COMMANDS_A_RUN = 100  # then another pose, another rate, another policy
-GRID_S, WINDOW = 0.002, 5  # commands are looked at every 2 ms, and differentiated over 10 ms
+GRID_S, WINDOW = 0.002, 5  # commands are sampled every 2 ms, and differentiated over 10 ms
 
 
 def make_arm(name: str) -> Arm:
@@ -44,7 +44,7 @@ def make_arm(name: str) -> Arm:
 
 
 class Servo:
-    """An arm behind a controller that starts a trajectory when it says, and whose motors lag."""
+    """An arm whose motors lag, and whose controller starts each trajectory at its start time."""
 
     def __init__(self, start: Array, lag_s: float) -> None:
         """Stand at `start`."""
@@ -144,7 +144,8 @@ def main() -> None:
         rate = runs * COMMANDS_A_RUN / (time.monotonic() - began_s)
         row: Row = {"arm": name, "servo": lag, "mode": mode, "commands": runs * COMMANDS_A_RUN, **worst}
         rows.append({**row, "commands/s": rate})
-    report("largest share of each limit (1: at the limit), as a controller goes from point to point", rows, wanted.out)
+    title = "largest share of each limit (1: at the limit), with a controller that interpolates linearly"
+    report(title, rows, wanted.out)
 
 
 if __name__ == "__main__":

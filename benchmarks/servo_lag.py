@@ -102,7 +102,7 @@ def cruise(message: JointTrajectory) -> Array:
 
 
 def way_done(times_s: Array, arm: Array, sent: list[tuple[float, JointTrajectory]], last_s: float) -> float:
-    """Return how far the arm's driven joints went, as a share of what each message asked for until the next one."""
+    """Return how far the driven joints travelled, as a share of what the messages asked for, each until the next."""
     starts_s = [seconds(message.header.stamp) or heard_s for heard_s, message in sent]
     asked = sum(
         asked_way(message, until_s - start_s)
@@ -152,9 +152,9 @@ def measure(folder: Path, episodes: int, stamped: bool, **drive: Any) -> Row:
         "controller (Hz)": round(drive["controller_rate_hz"]),
         "from desired state": drive["interpolate_from_desired_state"],
         "trajectories start": "as stamped" if stamped else "on arrival",
-        "arm's way / asked": round(float(np.mean(ways)), 3),
-        "messages that set back (%)": round(float(np.mean([share for share, _ in backs])), 1),
-        "setback at most (mrad)": round(max(most for _, most in backs), 2),
+        "travel / asked for": round(float(np.mean(ways)), 3),
+        "messages with a setback (%)": round(float(np.mean([share for share, _ in backs])), 1),
+        "largest setback (mrad)": round(max(most for _, most in backs), 2),
         **{name: round(value, 3) for name, value in worst.items()},
         "final distance (m)": round(float(np.mean(arrived)), 4),
         "state": state,

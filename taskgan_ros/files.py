@@ -27,7 +27,7 @@ def check_free(path: Path) -> None:
 
 @contextlib.contextmanager
 def whole(path: Path, what: str = "it") -> Iterator[Path]:
-    """Yield a file beside `path` to write to, of the same ending; it replaces `path` once the block is done.
+    """Yield a file beside `path` to write to, with the same suffix; it replaces `path` once the block is done.
 
     Raises:
         InputError: `what` cannot be written, the disk being full for instance; what was there stays.

@@ -43,7 +43,7 @@ def print_line(text: str) -> None:
 
 
 class _Lines:
-    """What tqdm draws over and over, as lines one below the other."""
+    """A stream that turns each redraw of tqdm's bar into a line of its own."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

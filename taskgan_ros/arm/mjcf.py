@@ -20,7 +20,7 @@ _LEAST_INERTIA = 1e-6  # kg and kg m²: MuJoCo refuses moving bodies without any
 
 
 def own_name(name: str) -> str:
-    """Return the name in the model of a joint of the arm, its body or a material: nothing else there has it."""
+    """Return the MuJoCo name of a joint, body or material of the arm; no other object in the model has it."""
     return f"arm/{name}"
 
 

@@ -31,8 +31,8 @@ class ArmClock:
     def objection(self) -> str:
         """Return why the arm's clock cannot be taken to agree with ours; empty if it can."""
         if not self._ages:
-            return "joint states have no stamp"
+            return "joint states have no stamp, or image_age_s: 0.0 ignores it"
         least_s = min(age_s for _, age_s in self._ages)
         if abs(least_s) <= _SAME_S:
             return ""
-        return f"joint states are {least_s:.3f} s old by their stamps when they arrive, expected {_SAME_S:g} s at most"
+        return f"joint states arrive {least_s:.3f} s after their stamps at best, expected -{_SAME_S:g} to {_SAME_S:g} s"

@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 VELOCITIES, ANGLES = "joint_velocities", "joint_angles"
 JTC, KINOVA = "jtc", "kinova"
 
-_SAMPLE_S = 0.004  # between two points; a controller goes straight, so at each the speed steps by acceleration x this
+_SAMPLE_S = 0.004  # between points; controllers interpolate linearly: at each, speed steps by acceleration x this
 _FIRST_S = 0.001  # to the first point: less than a controller's update, so where it would start from does not matter
 _KINOVA_STEP_S = 0.05  # between two velocities: several updates of the driver, which runs at 100 Hz at most
 _ENTER_S = 0.05  # to reach the plan from wherever a controller is at rest
@@ -236,7 +236,7 @@ class JointCommander:
         here, wanted = self._checked("measured", measured), self._checked("command", command, self.driven_joints)
         return bool(np.max(np.abs(self._velocity(wanted, here))) < speed)
 
-    # Where the plan is, and where the arm is by it.
+    # The plan, and where the arm is relative to it.
 
     def _enter(self, now_s: float, here: Array, age_s: float) -> tuple[Plan, float]:
         """Return the plan, and when a motion may take over from it.

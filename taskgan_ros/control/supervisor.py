@@ -143,7 +143,7 @@ class Supervisor:
         self._is_held_by_person = is_held
         self._stamp_s = 0.0  # of the last joint state that was no jump
         self.refused = ""
-        self._activated_s = self._told_s = -math.inf
+        self._activated_s = self._accepted_s = -math.inf
         self._heard_s: dict[Source, float] = {}
         self._refusals: dict[Source, str] = {}
 
@@ -215,7 +215,7 @@ class Supervisor:
         self.is_in_doubt = bool(strays) and not self._is_believed(strays)
         if self.is_in_doubt:
             return self._judge_jump(measured, strays)
-        self._stamp_s, self._told_s = stamp_s, measured_s
+        self._stamp_s, self._accepted_s = stamp_s, measured_s
         if strays:
             self._continuity.accept(measured_s, measured)
             self._steady_since_s = math.inf
@@ -247,7 +247,7 @@ class Supervisor:
 
     def lacks_joint_states(self, now_s: float) -> bool:
         """Return whether, while active, no joint state has told where the arm is within the timeout."""
-        since_s = max(self._activated_s, self._told_s)
+        since_s = max(self._activated_s, self._accepted_s)
         return self.state is not State.INACTIVE and now_s - since_s > self._timeouts[Source.JOINT_STATES]
 
     def _is_settled(self, measured_s: float) -> bool:

@@ -324,7 +324,7 @@ def _open(path: Path, mode: str = "r", locking: bool | None = None) -> h5py.File
     try:
         return h5py.File(path, mode, locking=locking)
     except BlockingIOError as error:
-        raise InputError(f"{path}: expected no other program that writes it, but one holds its lock") from error
+        raise InputError(f"{path}: expected no other program to be writing it, but one holds its lock") from error
     except OSError as error:
         raise InputError(f"{path}: expected a whole HDF5 file, got a truncated or other one: {error}") from error
 

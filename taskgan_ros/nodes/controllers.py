@@ -32,7 +32,7 @@ class Controllers:
         self._answers: dict[str, bool | None] = {}  # None: it has no such parameter
 
     def ask(self) -> None:
-        """Ask those that have not answered; to be called now and then."""
+        """Ask those that have not answered; call it every second or so."""
         for name in {full_name(info) for info in self._node.get_subscriptions_info_by_topic(self._topic)}:
             if name in self._answers:
                 continue

@@ -98,7 +98,7 @@ def run(name: str, make_node: Callable[[Stop], N], stop_node: Callable[[N], None
 
 def finish(status: int) -> NoReturn:
     """End the process, even where a thread is still at something that cannot be interrupted, as an inference."""
-    # As it ends, Python gives its handlers up, and the second of two signals would kill it.
+    # At exit Python restores the default handlers, and a second signal would kill the process.
     for number in interrupts.stop_signals():
         signal.signal(number, signal.SIG_IGN)
     others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]

@@ -408,7 +408,7 @@ class ReachNode(LifecycleNode):
         return self._age_s(message) if self._settings.image_age_s else None
 
     def _check_tracking(self, now_s: float) -> Action:
-        """Stop an arm that does not go where it is sent: blocked, or its joint states stand still."""
+        """Stop an arm that does not go where it is sent: it is blocked, or its joint states are frozen."""
         supervisor = self._supervisor
         if supervisor.state is not State.RUNNING or supervisor.measured is None:
             self._commander.reset_tracking()
@@ -583,7 +583,7 @@ class ReachNode(LifecycleNode):
     def _publish_diagnostics(self) -> None:
         if self._state == "active":
             self._controllers.ask()
-        notices = self._shorts()
+        notices = self._log_notices()
         with self._lock:
             level, text = self._summary()
             if notices:
@@ -594,8 +594,8 @@ class ReachNode(LifecycleNode):
         stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(diagnostics_message(stamp, name, arm, level, text, values))
 
-    def _shorts(self) -> list[str]:
-        """Log notices in full, each every few seconds at most; return all of them in short."""
+    def _log_notices(self) -> list[str]:
+        """Log notices in full, each every few seconds at most; return the short text of all."""
         notices, now_s = self._notices(), time.monotonic()
         due = [n for n in notices if n.text and now_s - self._logged_s.get(n.short, -math.inf) >= _REPEAT_S]
         if due:

@@ -141,7 +141,7 @@ def _prepare(config: ReachConfig) -> _Plan:
 
 
 def _make_dated_folder() -> Path:
-    """Make a folder that nobody has, not even a session that starts in the same second."""
+    """Make a new folder, also if another session starts in the same second."""
     name = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     for dated in itertools.chain([name], (f"{name}_{k}" for k in itertools.count(2))):
         with suppress(OutputExistsError):

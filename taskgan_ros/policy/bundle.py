@@ -141,7 +141,7 @@ class BundleCard:
 
     @pydantic.field_validator("format", mode="before")
     @classmethod
-    def _graphs_tell_what_is_not_finite(cls, number: object) -> object:
+    def _refuse_format_1(cls, number: object) -> object:
         if number == 1:
             raise ValueError(
                 "expected 2, whose graphs report values that are not finite; `taskgan upgrade` converts format 1"
@@ -211,8 +211,8 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
 
     Raises:
         InputError: no such bundle; or its card, a file's hash, a graph's opset, inputs or outputs, or the
-            joint names do not fit; or its own arm or scene file is none. The message says where, what was expected
-            and what was found.
+            joint names do not fit; or its own arm or scene file is invalid. The message says where, what was
+            expected and what was found.
     """
     path = _find(name_or_path)
     card = load(BundleCard, path / CARD)

@@ -66,8 +66,8 @@ class JointTrajectoryController:
     All times are seconds of one clock that the caller chooses. It is not thread-safe.
 
     Attributes:
-        commanded: the last update's command: when that was, and positions (n,) rad, velocities (n,) rad/s and
-            accelerations (n,) rad/s² that belong one update later.
+        commanded: the last update's command: the time of that update, and the positions (n,) rad, velocities (n,)
+            rad/s and accelerations (n,) rad/s² to reach by the next one.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class JointTrajectoryController:
         """Return the command of one update, (n,) rad: where to be when the next one comes.
 
         Args:
-            now_s: s; the start of a trajectory that was accepted since the last update and says 0.
+            now_s: s; a trajectory with start 0 that was accepted since the last update starts now.
             period_s: s between two updates.
             positions: (n,) rad measured.
             velocities: (n,) rad/s measured.
@@ -132,8 +132,8 @@ class JointTrajectoryController:
     def _take_up(self, trajectory: Trajectory, now_s: float, measured: Point) -> None:
         """Start a trajectory: from the last command, or from where the arm was measured.
 
-        What was commanded at the last update belongs to this one. The real controller gives it the time of the last
-        one all the same, so that the first step towards a first point that is further away is twice as long.
+        The last update's command was meant for the time of this one. The real controller gives it the last update's
+        time all the same. So the first step towards a first point further away than one update is twice as long.
         """
         start_s = trajectory.start_s or now_s
         points = [

@@ -22,7 +22,7 @@ def path(scene: Scene, episode: Episode) -> list[CellState]:
     """
     fractions = np.linspace(0, 1, scene.images_per_episode)[:, None]
     start = episode.state.joint_pos
-    return [episode.state.moved_to(q) for q in start + fractions * _way(scene, start, episode.solution)]
+    return [episode.state.moved_to(q) for q in start + fractions * _displacement(scene, start, episode.solution)]
 
 
 def velocity_label(scene: Scene, state: CellState, solution: Array) -> Array:
@@ -31,15 +31,15 @@ def velocity_label(scene: Scene, state: CellState, solution: Array) -> Array:
     The direction is the step to the solution with its L1 norm taken out; the size is the distance between tip and
     goal times `approach_gain`, so that the arm slows down and stops.
     """
-    step = _way(scene, state.joint_pos, solution)[scene.driven]
+    step = _displacement(scene, state.joint_pos, solution)[scene.driven]
     norm = np.abs(step).sum()
     if norm == 0:
         return np.zeros_like(step)
     return step / norm * goal_distance(scene, state) * scene.approach_gain
 
 
-def _way(scene: Scene, here: Array, solution: Array) -> Array:
-    """Return the steps (n,) rad to the solution, of continuous joints the short ones: a picture shows no turns."""
+def _displacement(scene: Scene, here: Array, solution: Array) -> Array:
+    """Return how far the solution is, (n,) rad, continuous joints the short way round: images do not show turns."""
     straight = solution - here
     return np.where(np.abs(straight) > np.pi, step_to(solution, here, scene.arm.is_continuous), straight)
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from taskgan_ros import interrupts
 from taskgan_ros.errors import InputError
 
-_LOOK_S = 0.05  # for signals, while workers work
+_LOOK_S = 0.05  # between checks for signals, while workers work
 _PR_SET_PDEATHSIG = 1
 _KILLED = "expected every worker to live, but one was killed; if memory is short, take fewer --workers"
 
@@ -52,7 +52,7 @@ def run_parallel(
     # Mesa's software renderer starts a thread a core in each process; side by side they only wait for each other.
     os.environ.setdefault("LP_NUM_THREADS", "1")
     os.environ.setdefault("PYTHONSAFEPATH", "1")  # Python would look for modules in the working directory first
-    with interrupts.blocked():  # or the first worker's start would start it, and unblock signals
+    with interrupts.blocked():  # else the first worker's start would start the tracker, which unblocks signals
         resource_tracker.ensure_running()
     context = multiprocessing.get_context("spawn")
     waiting = iter(jobs)

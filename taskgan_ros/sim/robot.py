@@ -16,7 +16,7 @@ from taskgan_ros.sim.scene import Scene
 
 Array = NDArray[np.float64]
 
-_KEPT = 10_000  # commands that nobody has taken
+_KEPT = 10_000  # commands at most, until they are taken
 _ROUNDING = 1e-6  # of the time, which may come out just below a whole number of update periods
 
 

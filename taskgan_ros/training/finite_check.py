@@ -97,7 +97,7 @@ class _Check:
         return node.op_type in _PASSING or (node.op_type == "Div" and node.input[1] in self._weights)
 
     def _set_aside(self, output: str) -> str:
-        """Give an output another name, so that what replaces it can have its own."""
+        """Rename an output, so that the checked one can take its name."""
         name = _unchecked(output)
         for node in self._graph.node:
             for names in (node.input, node.output):

@@ -318,7 +318,8 @@ def _translator(graph: bytes) -> Translate:
             for k in range(0, len(images), _BATCH):
                 translated, finite = session.run([TRANSLATED, FINITE], {IMAGE: images[k : k + _BATCH]})
                 if not finite.all():
-                    raise InputError(f"{TRANSLATOR}: expected finite values, got others for {np.sum(~finite)} images")
+                    got = f"NaN, infinity or huge values on {np.sum(~finite)} images"
+                    raise InputError(f"{TRANSLATOR}: expected finite weights and activations, got {got}")
                 chunks.append(translated)
                 advance(len(chunks[-1]))
         return np.concatenate(chunks)

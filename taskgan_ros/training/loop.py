@@ -66,7 +66,7 @@ def train(run: Run, trainer: Trainer, schedule: Schedule, seed: int, what: str) 
         FloatingPointError: a loss is not finite; the last checkpoint stays.
     """
     run.restore(trainer)
-    # torchrun passes on what a terminal has already sent to its processes, and kills those that go on.
+    # torchrun forwards signals that the terminal has already sent to its processes, and kills those that keep running.
     with interrupts.deferred(patient=distributed.world_size() > 1):
         figures = _take_steps(run, trainer, schedule, seed, what) or distributed.first(trainer.validate)
         if distributed.is_first():

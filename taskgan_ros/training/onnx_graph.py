@@ -18,7 +18,7 @@ OPSET = 18
 
 
 def to_onnx(graph: nn.Module, example: Sequence[Tensor], inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
-    """Return `graph` as an ONNX model whose inputs' first dimension is free, with the output `finite` beside its own.
+    """Return `graph` as an ONNX model whose inputs' first dimension is free, with `finite` as a further output.
 
     Args:
         graph: takes tensors with a batch dimension.

@@ -65,14 +65,14 @@ class Description:
 
 @contextmanager
 def open_run(kind: str, config: RunOptions) -> Iterator[Run]:
-    """Open a run's folder, and close it after the block; an interrupt then says how to go on.
+    """Open a run's folder, and close it after the block; an interrupt then says how to resume.
 
     Raises:
         InputError: as `Run`.
     """
     threading.excepthook = _report_fault
     try:
-        with interrupts.deferred():  # a folder is made whole
+        with interrupts.deferred():  # so that the folder is complete
             run = Run(kind, config)
         try:
             yield run
@@ -176,7 +176,7 @@ class Run:
     def close(self) -> None:
         """Close what is open, and let another command train the run."""
         if self._board:
-            with suppress(OSError):  # a full disk; `save` has said so
+            with suppress(OSError):  # a full disk; `save` has reported it
                 self._board.close()
         if self._lock:
             self._lock.close()

@@ -119,11 +119,11 @@ def check_image_size(recipe: Recipe, height: int, width: int) -> None:
     """Refuse images that the recipe's networks cannot take, by running those on shapes alone.
 
     Raises:
-        InputError: a side that does not divide by the generator's stride, or that is too short.
+        InputError: a side that is no multiple of the generator's stride, or that is too short.
     """
     size, stride = f"{height}x{width}", recipe.generator.stride
     if height % stride or width % stride:
-        raise InputError(f"expected images whose sides divide by {stride}, the generator's stride, got {size}")
+        raise InputError(f"expected images whose sides are multiples of {stride}, the generator's stride, got {size}")
     with torch.device("meta"):
         networks = [Generator(recipe.generator)] + ([Discriminator()] if recipe.steps else [])
         image = torch.zeros(1, 3, height, width)

@@ -65,7 +65,7 @@ def upgrade(config: UpgradeConfig) -> Bundle:
 
 
 def _with_check(path: Path, data: bytes, card: BundleCard) -> bytes:
-    """Return the graph with the output `finite`, if it gives on noise what it gave before, to the last bit."""
+    """Return the graph with the output `finite`, if its results on noise stay the same, to the last bit."""
     try:
         new: bytes = add_finite_check(onnx.load_from_string(data)).SerializeToString(deterministic=True)
         before, after = (_run(graph, card) for graph in (data, new))

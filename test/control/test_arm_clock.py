@@ -17,15 +17,15 @@ def test_another_clock_is_told_with_how_far_it_is(apart_s: float) -> None:
     clock = ArmClock()
     for k in range(100):
         clock.receive(0.02 * k, apart_s + 0.001 * (k % 5))
-    assert f"joint states are {apart_s:.3f} s old by their stamps" in clock.objection()
+    assert f"joint states arrive {apart_s:.3f} s after their stamps" in clock.objection()
 
 
 def test_without_joint_states_or_stamps_nothing_is_known() -> None:
     clock = ArmClock()
-    assert clock.objection() == "joint states have no stamp"
+    assert clock.objection() == "joint states have no stamp, or image_age_s: 0.0 ignores it"
     clock.receive(0.0, 0.001)
     clock.receive(0.1, None)
-    assert clock.objection() == "joint states have no stamp"
+    assert clock.objection() == "joint states have no stamp, or image_age_s: 0.0 ignores it"
 
 
 def test_a_clock_that_was_set_right_is_believed_after_two_seconds() -> None:

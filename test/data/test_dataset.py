@@ -183,7 +183,7 @@ def test_two_commands_cannot_write_one_dataset(tmp_path: Path, path: Path, resum
 def test_a_file_that_another_program_writes_is_named_as_that(path: Path) -> None:
     with (
         files.lock(path),  # as HDF5 locks what it writes
-        pytest.raises(InputError, match="expected no other program that writes it, but one holds its lock"),
+        pytest.raises(InputError, match="expected no other program to be writing it, but one holds its lock"),
     ):
         load_dataset(path)
 

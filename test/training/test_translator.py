@@ -536,7 +536,7 @@ def test_images_that_the_generator_cannot_halve_so_often_are_refused(
     train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = train("run", "--generator.widths", 4, 4, 4, 4, 4, 4, status=2)
-    assert refused(capsys) == "expected images whose sides divide by 64, the generator's stride, got 32x32"
+    assert refused(capsys) == "expected images whose sides are multiples of 64, the generator's stride, got 32x32"
     assert not run.exists()
 
 
