@@ -56,8 +56,10 @@ def train_gan(config: Config, recipe: str, pretrain_steps: int, steps: int, fold
     )  # fmt: skip
 
 
-def measure(config: Config, what: str, steps: int, result: multiprocessing.Queue[tuple[float, float]]) -> None:
-    """Put the seconds and the peak memory (MB) of one training on `result`."""
+def measure(config: Config, what: str, steps: int, result: multiprocessing.Queue[tuple[float, float, float]]) -> None:
+    """Put the seconds of one training, and its peak memory (MB) in the computer and on the GPU, on `result`."""
+    import torch  # not before taskgan_ros, which says how torch's threads wait
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if what != "task model":
@@ -69,16 +71,18 @@ def measure(config: Config, what: str, steps: int, result: multiprocessing.Queue
             train_gan(config, "default", steps, 1, folder)
         else:
             train_gan(config, what, 0, steps, folder)
-        result.put((time.perf_counter() - start, peak_memory_mb()))
+        seconds = time.perf_counter() - start
+        on_gpu = torch.cuda.max_memory_reserved() / 2**20 if torch.cuda.is_initialized() else 0.0
+        result.put((seconds, peak_memory_mb(), on_gpu))
 
 
-def run_alone(config: Config, what: str, steps: int) -> tuple[float, float]:
+def run_alone(config: Config, what: str, steps: int) -> tuple[float, float, float]:
     """Measure in a fresh process."""
     context = multiprocessing.get_context("spawn")
     result = context.Queue()
     process = context.Process(target=measure, args=(config, what, steps, result))
     process.start()
-    values: tuple[float, float] = result.get()
+    values: tuple[float, float, float] = result.get()
     process.join()
     return values
 
@@ -117,21 +121,22 @@ def main(config: Config) -> None:
     rows: list[Row] = []
     for what, batch in batches.items():
         factor = 10 if what == "task model" else 1
-        images_per_s, memory = speed(config, what, batch, factor)
+        images_per_s, memory, on_gpu = speed(config, what, batch, factor)
         row: Row = {"step": what, "images/s": images_per_s}
         if config.busy:
             with busy_processes(config.busy):
-                row[f"beside {config.busy} busy"], _ = speed(config, what, batch, factor)
-        rows.append(row | {"images a step": batch // factor, "peak MB": memory})
+                row[f"beside {config.busy} busy"], *_ = speed(config, what, batch, factor)
+        row |= {"images a step": batch // factor, "peak MB": memory}
+        rows.append(row | {"peak MB on the GPU": on_gpu} if on_gpu else row)
     report(f"training on {config.device}", rows, config.out)
 
 
-def speed(config: Config, what: str, batch: int, factor: int) -> tuple[float, float]:
-    """Return images a second, and the peak memory in MB."""
+def speed(config: Config, what: str, batch: int, factor: int) -> tuple[float, float, float]:
+    """Return images a second, and the peak memory in MB of the computer and of the GPU, 0 where none computed."""
     first = max(1, config.steps // 10)
-    short, _ = run_alone(config, what, first * factor)
-    long, memory = run_alone(config, what, config.steps * factor)
-    return (config.steps - first) * batch / (long - short), memory
+    short, *_ = run_alone(config, what, first * factor)
+    long, memory, on_gpu = run_alone(config, what, config.steps * factor)
+    return (config.steps - first) * batch / (long - short), memory, on_gpu
 
 
 if __name__ == "__main__":
