@@ -37,7 +37,7 @@ CLOCK_HZ: Final = 100.0
 _REMEMBERED_S = 4.0  # of images, for a camera that is late
 _ANSWER_S = 5.0  # of the injector's own thread
 _KEPT_S = 0.1  # a command keeps its speed for longer, a stop changes it every 4 ms
-_GAIN = 0.01  # rad/s; no stop gets faster by that
+_GAIN, _LEAD_S = 0.01, 0.04  # rad/s: no stop gets faster by so much, once what was sent before has had its lead
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,9 @@ def time_message(time_s: float) -> Time:
 
 def is_stop(message: JointTrajectory) -> bool:
     """Return whether the arm only brakes, or stands: it neither gains speed nor keeps any for a while."""
-    steps_s = np.diff([seconds(point.time_from_start) for point in message.points])
+    ends_s = np.array([seconds(point.time_from_start) for point in message.points])
+    steps_s = np.diff(ends_s)
     ways = np.abs(np.diff([point.positions for point in message.points], axis=0))
     speeds = ways.max(axis=1, initial=0.0) / steps_s
-    return not np.any(steps_s > _KEPT_S) and not np.any(np.diff(speeds) > _GAIN)
+    gains = (np.diff(speeds) > _GAIN) & (ends_s[1:-1] > _LEAD_S)
+    return not np.any(steps_s > _KEPT_S) and not np.any(gains)
