@@ -184,7 +184,8 @@ class JointCommander:
         asked = self._limited(wanted, goal if self.all_joints else start, start)
         velocity = self._within_reach(asked, self._ahead(plan, now_s - age_s, here))
         self._withhold(now_s, asked if start_s == self._entered_s else asked - velocity)
-        return self._send(now_s, start_s, plan, self._allowed(start, before, velocity, here))
+        way = self._way(plan, now_s, start_s, here)
+        return self._send(now_s, start_s, plan, self._allowed(start, before, velocity, way))
 
     def stop(self, now_s: float, measured: ArrayLike, age_s: float = 0.0) -> JointTrajectory:
         """Return the smooth stop of what was sent; at rest, a hold.
@@ -327,19 +328,24 @@ class JointCommander:
         slowed[driven] = velocity[driven] * shares.min()
         return slowed
 
-    def _allowed(self, start: Array, before: Array, velocity: Array, here: Array) -> Motion:
+    def _way(self, plan: Plan, now_s: float, start_s: float, here: Array) -> Array:
+        """Return where the arm is measured, then where it will be until `start_s`, (T, n) rad in the plan's turns."""
+        planned = plan.at(np.linspace(now_s, start_s, int(np.ceil((start_s - now_s) / _SAMPLE_S)) + 1))[0]
+        return np.vstack([planned[-1] - self._step_to(planned[-1], here), planned])
+
+    def _allowed(self, start: Array, before: Array, velocity: Array, way: Array) -> Motion:
         """Return the motion at `velocity`, or at as large a share of it as limits, fence and largest step allow.
 
         At share 0 it is the smooth stop, which was allowed as a part of the motion before.
         """
         motion = self._cruise(start, before, velocity)
-        if self._is_allowed(motion, here):
+        if self._is_allowed(motion, way):
             return motion
         best, share, part = self._cruise(start, before, 0.0 * velocity), 0.0, 1.0
         for _ in range(_HALVINGS):
             part /= 2
             tried = self._cruise(start, before, (share + part) * velocity)
-            if self._is_allowed(tried, here):
+            if self._is_allowed(tried, way):
                 best, share = tried, share + part
         return best
 
@@ -350,12 +356,12 @@ class JointCommander:
         change = np.clip(velocity - before, *(largest * max(change_s, _CHANGE_S) * [[-1], [1]]))
         return cruise(start, before, before + change, self.horizon_s, largest, change_s)
 
-    def _is_allowed(self, motion: Motion, here: Array) -> bool:
+    def _is_allowed(self, motion: Motion, way: Array) -> bool:
         knots = motion.times_s
         times = np.concatenate([np.linspace(knots[k], knots[k + 1], 5)[1:] for k in range(len(knots) - 1)])
         positions, start = motion.at(times)[0], motion.start
-        measured = start - self._step_to(start, here)  # with the plan's count of turns
-        if np.any(np.abs(positions - measured) > self.max_step_rad):
+        # Not only from where it is measured now: an arm that turns round is measured further away at the next command.
+        if np.any(np.ptp(np.vstack([way, positions]), axis=0) > self.max_step_rad):
             return False
         if np.any(positions < np.minimum(self.lower, start) - _TOUCHED_RAD):
             return False
