@@ -396,7 +396,7 @@ class ReachNode(LifecycleNode):
             supervisor, stamp_s = self._supervisor, seconds(message.header.stamp)
             self._act(supervisor.receive_joint_state(now_s, message.name, message.position, age_s, stamp_s))
             if not supervisor.refused:
-                self._arm_clock.receive(now_s, stamp_age_s)
+                self._arm_clock.receive(*both_clocks(self.get_clock()), stamp_s if self._settings.image_age_s else 0.0)
             elif supervisor.lacks_joint_states(now_s):
                 text = f"ignored a joint state: {supervisor.refused}"
                 self.get_logger().warning(text, throttle_duration_sec=_REPEAT_S)
@@ -532,18 +532,19 @@ class ReachNode(LifecycleNode):
         now_s, ros_s = both_clocks(self.get_clock())
         age_s = self._supervisor.joint_state_age_s(now_s)
         if action is Action.COMMAND and command is not None and parked is not None:
-            self._send(self._commander.follow(now_s, command, measured, parked, age_s), ros_s)
+            self._send(self._commander.follow(now_s, command, measured, parked, age_s), now_s, ros_s)
             self._counters.commands.tick(now_s)
         elif action is Action.HOLD:
-            self._send(self._commander.stop(now_s, measured, age_s), ros_s)
+            self._send(self._commander.stop(now_s, measured, age_s), now_s, ros_s)
             self._counters.holds += 1
 
-    def _send(self, trajectory: JointTrajectory, ros_s: float) -> None:
-        """Send what starts now, at `ros_s`, or on arrival if the arm's clock may differ."""
-        self._trajectories.publish(trajectory_message(trajectory, ros_s if self._is_stamped() else 0.0))
+    def _send(self, trajectory: JointTrajectory, now_s: float, ros_s: float) -> None:
+        """Send what starts now, at `ros_s` of the ROS clock, or on arrival if the arm's clock may differ."""
+        is_stamped = self._wants_stamps and not self._arm_clock.objection(now_s, ros_s)
+        self._trajectories.publish(trajectory_message(trajectory, ros_s if is_stamped else 0.0))
 
-    def _is_stamped(self) -> bool:
-        return self._wants_stamps and not self._arm_clock.objection()
+    def _clock_objection(self) -> str:
+        return self._arm_clock.objection(*both_clocks(self.get_clock()))
 
     @property
     def _wants_stamps(self) -> bool:
@@ -620,7 +621,7 @@ class ReachNode(LifecycleNode):
             Notice(f"image unlike training: {objection}") if objection else None,
             find_rivals(self, self._trajectories),
             find_second_camera(self, self._images),
-            find_uneven(self._arm_clock.objection() if self._wants_stamps and is_heard else ""),
+            find_uneven(self._clock_objection() if self._wants_stamps and is_heard else ""),
             *(Notice(text, text) for text in self._controllers.missing()),
         ]
         if now_s > self._activated_s + DISCOVERY_S:  # before that, others may only not be discovered yet
@@ -650,9 +651,7 @@ class ReachNode(LifecycleNode):
             "guard": self._settings.guard if self._guard else OFF,
             **{f"guard_{name}": value for name, value in scores.items()},
             "image_publishers": self.count_publishers(self._images.topic_name),
-            "trajectories_start": "on arrival"
-            if self._arm_clock.objection() or not self._wants_stamps
-            else "as stamped",
+            "trajectories_start": "on arrival" if self._clock_objection() or not self._wants_stamps else "as stamped",
             "trajectory_subscribers": self._trajectories.get_subscription_count(),
             "bundle": self._policy.card.name,
             "provider": self._policy.providers[0],

@@ -11,7 +11,7 @@ import pytest
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Header
 
 if TYPE_CHECKING:
@@ -45,7 +45,16 @@ class SimClock:
 
     def image(self) -> Image:
         """Return an image that the camera takes now."""
-        return self._lab.image(header=Header(stamp=Time(nanoseconds=int(1e9 * self._now_s())).to_msg()))
+        return self._lab.image(header=self._header())
+
+    def joint_state(self) -> JointState:
+        """Return a joint state of an arm that follows this clock."""
+        message = self._lab.joint_state()
+        message.header = self._header()
+        return message
+
+    def _header(self) -> Header:
+        return Header(stamp=Time(nanoseconds=int(1e9 * self._now_s())).to_msg())
 
 
 @pytest.fixture
@@ -120,3 +129,22 @@ def test_a_clock_that_starts_over_with_its_camera_does_not_stop_it(
         clock.start_over()
     lab.until_commanded()
     assert "Traceback" not in process.text
+
+
+def test_no_trajectory_starts_by_a_clock_that_jumped_after_the_last_joint_state(
+    lab: Lab, clock: SimClock, make_bundle: Callable[..., Path], wait_until: Wait
+) -> None:
+    def stamps_s() -> list[float]:
+        return [message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec for _, message in lab.trajectories]
+
+    lab.start_reach(make_bundle(), use_sim_time=True, joint_state_timeout_s=10.0, image_age_s=100.0)
+    end = lab.feed(lab.joint_states, clock.joint_state, rate_hz=20)
+    lab.feed(lab.images, clock.image, rate_hz=20)
+    wait_until(lambda: any(stamps_s()), "stamped trajectories")
+    end()
+    time.sleep(0.2)  # for those on the way
+    clock.ahead_s = -50.0
+    time.sleep(0.2)
+    sent = len(lab.trajectories)
+    wait_until(lambda: len(lab.trajectories) > sent + 3, "more of them")
+    assert not any(stamps_s()[sent:])
