@@ -9,7 +9,7 @@ from rcl_interfaces.srv import GetParameters
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
-from taskgan_ros.nodes.notices import full_name
+from taskgan_ros.nodes.notices import full_name, is_named
 
 WANTED = "interpolate_from_desired_state"  # of ros2_control's JointTrajectoryController, whose default is false
 
@@ -33,7 +33,8 @@ class Controllers:
 
     def ask(self) -> None:
         """Ask those that have not answered; call it every second or so."""
-        for name in {full_name(info) for info in self._node.get_subscriptions_info_by_topic(self._topic)}:
+        subscribers = self._node.get_subscriptions_info_by_topic(self._topic)
+        for name in {full_name(subscriber) for subscriber in subscribers if is_named(subscriber)}:
             if name in self._answers:
                 continue
             if name not in self._asked:

@@ -10,6 +10,7 @@ from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+_UNKNOWN = "_NODE_NAME_UNKNOWN_"  # so rmw calls the node of an endpoint that is discovered before its node
 DISCOVERY_S = 3.0  # two nodes may take this long to discover each other without a Fast DDS profile
 
 
@@ -21,8 +22,15 @@ class Notice:
     text: str = ""
 
 
+def is_named(endpoint: TopicEndpointInfo) -> bool:
+    """Return whether the name of an endpoint's node is known: at first it may not be, or never if ROS made it not."""
+    return bool(endpoint.node_name != _UNKNOWN)
+
+
 def full_name(endpoint: TopicEndpointInfo) -> str:
-    """Return the fully qualified name of an endpoint's node."""
+    """Return the fully qualified name of an endpoint's node, or that it is unknown."""
+    if not is_named(endpoint):
+        return "a node whose name is not discovered"
     return f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"
 
 

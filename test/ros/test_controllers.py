@@ -16,7 +16,10 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 from trajectory_msgs.msg import JointTrajectory
+
+from taskgan_ros.nodes.controllers import Controllers
 
 Lab = Any
 
@@ -67,3 +70,16 @@ def test_a_controller_that_has_it_and_one_that_knows_no_such_thing_are_no_matter
         lab.feed_images()
         wait_until(lambda: lab.diagnostics().get("message") == "running", "a node that runs, and no warning")
         assert WANTED not in process.text
+
+
+def test_a_subscriber_is_asked_once_its_node_is_discovered(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    asker, named = lab.node, TopicEndpointInfo(node_name="arm_controller", node_namespace="/left")
+    unnamed = TopicEndpointInfo(node_name="_NODE_NAME_UNKNOWN_", node_namespace="_NODE_NAMESPACE_UNKNOWN_")
+    monkeypatch.setattr(asker, "get_subscriptions_info_by_topic", lambda _: [unnamed])
+    controllers, before = Controllers(asker, "/joint_trajectory"), set(asker.clients)
+    controllers.ask()
+    assert set(asker.clients) == before
+    monkeypatch.setattr(asker, "get_subscriptions_info_by_topic", lambda _: [unnamed, named])
+    controllers.ask()
+    assert [client.srv_name for client in set(asker.clients) - before] == ["/left/arm_controller/get_parameters"]
+    controllers.forget()
