@@ -540,11 +540,10 @@ class ReachNode(LifecycleNode):
 
     def _send(self, trajectory: JointTrajectory, now_s: float, ros_s: float) -> None:
         """Send what starts now, at `ros_s` of the ROS clock, or on arrival if the arm's clock may differ."""
-        is_stamped = self._wants_stamps and not self._arm_clock.objection(now_s, ros_s)
-        self._trajectories.publish(trajectory_message(trajectory, ros_s if is_stamped else 0.0))
+        self._trajectories.publish(trajectory_message(trajectory, ros_s if self._is_stamped(now_s, ros_s) else 0.0))
 
-    def _clock_objection(self) -> str:
-        return self._arm_clock.objection(*both_clocks(self.get_clock()))
+    def _is_stamped(self, now_s: float, ros_s: float) -> bool:
+        return self._wants_stamps and not self._arm_clock.objection(now_s, ros_s)
 
     @property
     def _wants_stamps(self) -> bool:
@@ -614,14 +613,15 @@ class ReachNode(LifecycleNode):
         return [notice for notice in found if notice]
 
     def _notices_while_active(self) -> list[Notice | None]:
-        now_s, counters, settings = time.monotonic(), self._counters, self._settings
+        counters, settings = self._counters, self._settings
+        now_s, ros_s = both_clocks(self.get_clock())
         objection = self._objection(self._scores) if settings.guard == WARN else ""
         is_heard = self._supervisor.measured is not None
         found = [
             Notice(f"image unlike training: {objection}") if objection else None,
             find_rivals(self, self._trajectories),
             find_second_camera(self, self._images),
-            find_uneven(self._clock_objection() if self._wants_stamps and is_heard else ""),
+            find_uneven(self._arm_clock.objection(now_s, ros_s) if self._wants_stamps and is_heard else ""),
             *(Notice(text, text) for text in self._controllers.missing()),
         ]
         if now_s > self._activated_s + DISCOVERY_S:  # before that, others may only not be discovered yet
@@ -651,7 +651,7 @@ class ReachNode(LifecycleNode):
             "guard": self._settings.guard if self._guard else OFF,
             **{f"guard_{name}": value for name, value in scores.items()},
             "image_publishers": self.count_publishers(self._images.topic_name),
-            "trajectories_start": "on arrival" if self._clock_objection() or not self._wants_stamps else "as stamped",
+            "trajectories_start": "as stamped" if self._is_stamped(*both_clocks(self.get_clock())) else "on arrival",
             "trajectory_subscribers": self._trajectories.get_subscription_count(),
             "bundle": self._policy.card.name,
             "provider": self._policy.providers[0],
