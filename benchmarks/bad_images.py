@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
-from taskgan_ros.errors import InputError
-from taskgan_ros.policy.image_compressed import read_compressed
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.vision.compressed import read_compressed
 
 Rng = np.random.Generator
 

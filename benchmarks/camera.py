@@ -13,7 +13,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import UInt64
 
-from taskgan_ros.arm.arm import load_arm
+from taskgan_ros.robot.arm import load_arm
 
 JOINT_NAMES = list(load_arm("mico").joint_names)
 

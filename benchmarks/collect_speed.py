@@ -13,12 +13,12 @@ from pathlib import Path
 import tyro
 from report import Row, report
 
-from taskgan_ros.sim import expert
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.collect import CollectConfig, collect
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.sim.episode import sample_episode
-from taskgan_ros.sim.scene import load_scene
+from taskgan_ros.tasks import expert
+from taskgan_ros.tasks.episode import sample_episode
+from taskgan_ros.tasks.scene import load_scene
 
 
 @dataclass(frozen=True)

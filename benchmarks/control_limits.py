@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from report import Row, report
 
-from taskgan_ros.arm.arm import Arm, load_arm
 from taskgan_ros.control.commander import ANGLES, JTC, KINOVA, VELOCITIES, JointCommander
 from taskgan_ros.control.fence import make_fence
 from taskgan_ros.control.trajectory import JointTrajectory
+from taskgan_ros.robot.arm import Arm, load_arm
 from taskgan_ros.sim.controller import JointTrajectoryController, Point, Trajectory
 
 Array = NDArray[np.float64]

@@ -19,7 +19,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from std_srvs.srv import Trigger
 
-from taskgan_ros.nodes.isolation import ChildProcesses, SessionError
+from taskgan_ros.demo.isolation import ChildProcesses, SessionError
 from taskgan_ros.nodes.reach_node import IMAGE_TOPIC, JOINT_STATES_TOPIC, TRAJECTORY_TOPIC
 
 START_S = 60.0  # to wait for a node to come up and load its models

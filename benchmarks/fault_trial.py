@@ -12,8 +12,8 @@ from fault_injector import Motion
 from fault_lab import START_S, Lab, speed
 from fault_list import GOES_ON, PERSON, STOPS, Fault
 
-from taskgan_ros.arm.arm import load_arm
-from taskgan_ros.nodes.isolation import SessionError
+from taskgan_ros.demo.isolation import SessionError
+from taskgan_ros.robot.arm import load_arm
 
 ARM = load_arm("mico")
 AT_REST = 0.01  # rad/s

@@ -21,11 +21,11 @@ from fault_timeline import LEAD_S, TAIL_S, draw, pictured
 from fault_trial import Trial, run_trial
 from report import Row, report
 
-from taskgan_ros.config import share_dir
-from taskgan_ros.errors import InputError
-from taskgan_ros.interrupts import deferred
-from taskgan_ros.nodes.isolation import SessionError, environment, own_domain
-from taskgan_ros.progress import print_line, progress_bar
+from taskgan_ros.core.config import share_dir
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.interrupts import deferred
+from taskgan_ros.core.progress import print_line, progress_bar
+from taskgan_ros.demo.isolation import SessionError, environment, own_domain
 
 _IN_JSON_ALONE = ("n", "worst halted ms", "state and reason", "goes on", "worst goes on ms")  # a terminal is narrow
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from taskgan_ros.policy.bundle import Bundle
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.sim.episode import sample_test_episode
-from taskgan_ros.sim.scene import load_scene
+from taskgan_ros.tasks.episode import sample_test_episode
+from taskgan_ros.tasks.scene import load_scene
 
 SEED = 7  # of neither training nor evaluation
 

@@ -16,18 +16,18 @@ import yaml
 from numpy.typing import NDArray
 from report import Row, report
 
-from taskgan_ros.config import read_yaml, resolve
+from taskgan_ros.core.config import read_yaml, resolve
+from taskgan_ros.core.progress import progress_bar
 from taskgan_ros.nodes.reach_parameters import ReachParameters
 from taskgan_ros.policy.bundle import Bundle, load_bundle
 from taskgan_ros.policy.guard import CAMERA, POSE, Guard
 from taskgan_ros.policy.policy import Policy
-from taskgan_ros.progress import progress_bar
-from taskgan_ros.sim import expert
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.sim.episode import sample_test_episode
 from taskgan_ros.sim.evaluate import rollout, run_episodes
-from taskgan_ros.sim.scene import Scene, load_scene
+from taskgan_ros.tasks import expert
+from taskgan_ros.tasks.episode import sample_test_episode
+from taskgan_ros.tasks.scene import Scene, load_scene
 
 Images = NDArray[np.uint8]
 Array = NDArray[np.float64]

@@ -24,10 +24,10 @@ from report import ROOT
 from std_msgs.msg import Float64
 from trajectory_msgs.msg import JointTrajectory
 
-from taskgan_ros.arm.arm import load_arm
-from taskgan_ros.errors import InputError
-from taskgan_ros.nodes.isolation import ChildProcesses, SessionError, environment, own_domain
-from taskgan_ros.nodes.messages import read_trajectory
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.demo.isolation import ChildProcesses, SessionError, environment, own_domain
+from taskgan_ros.nodes.sim_node import read_trajectory
+from taskgan_ros.robot.arm import load_arm
 from taskgan_ros.sim.controller import JointTrajectoryController
 
 ARM = load_arm("mico")

@@ -24,12 +24,12 @@ from report import Row, report
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Header
 
-from taskgan_ros.errors import InputError
-from taskgan_ros.nodes.isolation import ProcessEnded, SessionError
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.progress import progress_bar
+from taskgan_ros.demo.isolation import ProcessEnded, SessionError
 from taskgan_ros.nodes.messages import image_message, joint_state_message
 from taskgan_ros.policy.bundle import load_bundle
-from taskgan_ros.policy.image_compressed import read_compressed
-from taskgan_ros.progress import progress_bar
+from taskgan_ros.vision.compressed import read_compressed
 
 ROUNDS = 10  # each has a batch of every fault, so the first tenth of the run has seen them all
 PERIOD_S = 0.005  # from one image to the next, and as long as it takes to read one

@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from taskgan_ros.files import write_text
+from taskgan_ros.core.files import write_text
 
 Row = dict[str, str | float | int]
 

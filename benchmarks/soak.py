@@ -19,10 +19,10 @@ from matplotlib.figure import Figure
 from report import Row, report
 from std_msgs.msg import UInt64
 
-from taskgan_ros.interrupts import deferred
-from taskgan_ros.nodes.isolation import ProcessEnded
+from taskgan_ros.core.interrupts import deferred
+from taskgan_ros.core.progress import progress_bar
+from taskgan_ros.demo.isolation import ProcessEnded
 from taskgan_ros.policy.bundle import load_bundle
-from taskgan_ros.progress import progress_bar
 
 SIZE = 480, 640
 JOINT_STATE_RATE_HZ = 100.0

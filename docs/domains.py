@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from taskgan_ros.sim import expert
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.sim.episode import CellState, sample_episode, sample_poses
-from taskgan_ros.sim.scene import PoseScene, Scene, load_any_scene
+from taskgan_ros.tasks import expert
+from taskgan_ros.tasks.episode import CellState, sample_episode, sample_poses
+from taskgan_ros.tasks.scene import PoseScene, Scene, load_any_scene
 
 ROWS = (
     *(("reach", domain) for domain in ("source", "target_a", "target_b", "target_wood", "randomized")),

@@ -28,7 +28,7 @@ from launch_ros.substitutions import FindPackageShare
 from launch_ros.utilities import make_namespace_absolute, prefix_namespace
 
 from launch import Action, LaunchContext, LaunchDescription  # type: ignore[attr-defined]  # mypy takes this folder for it
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.nodes.launching import attempt
 
 CONFIG = PathJoinSubstitution([FindPackageShare("taskgan_ros"), "config"])

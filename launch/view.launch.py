@@ -77,8 +77,8 @@ def show(context: LaunchContext) -> list[Node]:
 
 def _urdf(bundle: str) -> str:
     # Imported here, because `ros2 launch --show-args` loads this file too.
-    from taskgan_ros.arm.urdf import urdf
     from taskgan_ros.policy.bundle import load_bundle
+    from taskgan_ros.robot.urdf import urdf
 
     return urdf(load_bundle(bundle).arm)
 

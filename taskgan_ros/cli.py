@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import tyro
 
-from taskgan_ros import interrupts, streams
-from taskgan_ros.errors import InputError
+from taskgan_ros.core import interrupts, streams
+from taskgan_ros.core.errors import InputError
 
 Verb = Callable[[Sequence[str]], int | None]
 T = TypeVar("T")
@@ -24,7 +24,7 @@ def _parse(config: type[T], arguments: Sequence[str], verb: str) -> T:
 
 def _reach(arguments: Sequence[str]) -> int | None:
     """Watch the loop close over ROS 2: a simulated cell, and the node that drives it by its camera."""
-    from taskgan_ros.nodes.reach_session import ReachConfig, reach
+    from taskgan_ros.demo.session import ReachConfig, reach
 
     return reach(_parse(ReachConfig, arguments, "reach"))
 

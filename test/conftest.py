@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from taskgan_ros import cli
-from taskgan_ros.config import resolve
+from taskgan_ros.core.config import resolve
 
 # Work of this size is done before a second thread has woken up. Set before the first import that reads it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -168,7 +168,7 @@ def evaluation(short_scene: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     import numpy as np
 
     from taskgan_ros.sim.evaluate import EvaluateConfig, summarise
-    from taskgan_ros.sim.scene import load_scene
+    from taskgan_ros.tasks.scene import load_scene
 
     config = EvaluateConfig(bundle="elsewhere/tiny", domain="target_wood", episodes=2)
     figures = summarise(np.array([[0.5, 0.02], [0.5, 0.12]]), load_scene(short_scene), config)

@@ -23,10 +23,10 @@ FILES = ("reach", "view", *NODES)
 
 pytest.importorskip("rclpy", reason="ROS 2 is needed: an installation, or the `ros-wheels` extra")
 
-from taskgan_ros.arm.urdf import BASE_LINK  # noqa: E402
-from taskgan_ros.errors import InputError  # noqa: E402
+from taskgan_ros.core.errors import InputError  # noqa: E402
 from taskgan_ros.nodes import reach_node, sim_node  # noqa: E402
 from taskgan_ros.nodes.reach_parameters import ReachParameters  # noqa: E402
+from taskgan_ros.robot.urdf import BASE_LINK  # noqa: E402
 from taskgan_ros.sim.evaluate import TEST_SEED  # noqa: E402
 
 PARAMETERS: dict[str, Any] = {"reach_node": ReachParameters(), "sim_node": sim_node.SimParameters()}

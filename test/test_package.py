@@ -28,7 +28,7 @@ DISTRIBUTIONS = {
     "yaml": "PyYAML",
 }
 EXECUTABLES = {"taskgan", "reach_node", "sim_node"}
-WHERE = "from taskgan_ros import config; print(config.__file__, config.share_dir(), sep=chr(10))"
+WHERE = "from taskgan_ros.core import config; print(config.__file__, config.share_dir(), sep=chr(10))"
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_pip_installs_everything(tree: Path, tmp_path: Path) -> None:
     (packages,) = (prefix / "lib").glob("python*/site-packages")
     env = os.environ | {"PYTHONPATH": str(packages)}
     printed = run(sys.executable, "-c", WHERE, cwd=tmp_path, env=env).splitlines()
-    assert printed == [str(packages / "taskgan_ros" / "config.py"), str(share)]
+    assert printed == [str(packages / "taskgan_ros" / "core" / "config.py"), str(share)]
     assert "reach" in run(prefix / "bin" / "taskgan", "--help", cwd=tmp_path, env=env)
 
 

@@ -9,13 +9,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from taskgan_ros.arm.arm import Arm
 from taskgan_ros.control.fence import Fence
 from taskgan_ros.control.limits import duration, finite, limit_velocity, step_to
 from taskgan_ros.control.motion import Motion, cruise, stopping_time_s
 from taskgan_ros.control.plan import Plan
 from taskgan_ros.control.trajectory import JointTrajectory
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.robot.arm import Arm
 
 Array = NDArray[np.float64]
 

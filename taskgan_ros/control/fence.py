@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from taskgan_ros.arm.arm import Arm
-from taskgan_ros.arm.kinematics import tip_position
-from taskgan_ros.arm.units import LARGEST_M
 from taskgan_ros.control.limits import finite
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.robot.arm import Arm
+from taskgan_ros.robot.kinematics import tip_position
+from taskgan_ros.robot.units import LARGEST_M
 
 Array = NDArray[np.float64]
 

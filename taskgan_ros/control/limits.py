@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 
 Array = NDArray[np.float64]
 

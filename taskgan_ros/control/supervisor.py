@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from taskgan_ros.control.continuity import Continuity
 from taskgan_ros.control.joint_state import configuration
 from taskgan_ros.control.limits import duration
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 
 Array = NDArray[np.float64]
 

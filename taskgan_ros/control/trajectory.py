@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskgan_ros.control.limits import finite
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 
 Array = NDArray[np.float64]
 

@@ -16,10 +16,10 @@ import numpy as np
 import pydantic
 from numpy.typing import NDArray
 
-from taskgan_ros.arm.units import LARGEST_SPEED, UNITS
-from taskgan_ros.config import build
-from taskgan_ros.errors import InputError, OutputExistsError
-from taskgan_ros.files import check_free, lock
+from taskgan_ros.core.config import build
+from taskgan_ros.core.errors import InputError, OutputExistsError
+from taskgan_ros.core.files import check_free, lock
+from taskgan_ros.robot.units import LARGEST_SPEED, UNITS
 
 FORMAT = 1
 _LISTS = ("joint_names", "action_names")

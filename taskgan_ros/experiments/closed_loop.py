@@ -13,16 +13,16 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from taskgan_ros.config import config_dataclass, short_name
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.config import config_dataclass, short_name
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.files import whole
 from taskgan_ros.experiments.models import load_policy
-from taskgan_ros.files import whole
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.distance_plot import dress_distances
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.sim.episode import check_seed_range, sample_test_episode
 from taskgan_ros.sim.evaluate import TEST_SEED, arrivals, rollout, run_episodes
-from taskgan_ros.sim.scene import Scene, load_scene
+from taskgan_ros.tasks.episode import check_seed_range, sample_test_episode
+from taskgan_ros.tasks.scene import Scene, load_scene
 from taskgan_ros.training.lineage import data_seeds
 from taskgan_ros.training.run import Count
 from taskgan_ros.training.task_model import Learned, load_task_model

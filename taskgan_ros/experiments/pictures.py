@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from taskgan_ros.files import whole
+from taskgan_ros.core.files import whole
 
 Pixels = NDArray[np.uint8]
 

@@ -16,8 +16,10 @@ from typing import Literal
 
 import tyro
 
-from taskgan_ros.config import config_dataclass
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.config import config_dataclass
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.progress import print_line
+from taskgan_ros.core.streams import check_shown
 from taskgan_ros.experiments.angles import AnglesConfig, measure_angles
 from taskgan_ros.experiments.cells import Cache, Cell, Step
 from taskgan_ros.experiments.closed_loop import ClosedLoopConfig, measure_closed_loop
@@ -28,9 +30,7 @@ from taskgan_ros.experiments.results import Record, load_results, save_results
 from taskgan_ros.experiments.studies import STUDIES, load_scale, study_cells, with_needs
 from taskgan_ros.experiments.symmetry import SymmetryConfig, measure_symmetry
 from taskgan_ros.experiments.translations import TranslationConfig, measure_translations
-from taskgan_ros.progress import print_line
 from taskgan_ros.sim.collect import CollectConfig, collect
-from taskgan_ros.streams import check_shown
 from taskgan_ros.training.run import pick_device
 from taskgan_ros.training.task_model import RefineConfig, TaskModelConfig, refine, train_task_model
 from taskgan_ros.training.translator import TranslatorConfig, train_translator

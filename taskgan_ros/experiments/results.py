@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from taskgan_ros.config import build
-from taskgan_ros.errors import InputError
-from taskgan_ros.files import write_text
+from taskgan_ros.core.config import build
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.files import write_text
 
 _CLOSED_LOOP = ("successes", "episodes", "steps", "threshold_m", "final_distance_mean_m", "final_distance_std_m")
 _FIGURES = {  # what reports are made from, by the kind of work that gives it

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 
 Array = NDArray[np.float64]
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Self
 
 import pydantic
 
-from taskgan_ros.config import config_dataclass, is_path, load, resolve, share_dir, short_name
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.config import config_dataclass, is_path, load, resolve, share_dir, short_name
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.experiments.cells import Cell
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.training.recipe import Recipe, load_recipe

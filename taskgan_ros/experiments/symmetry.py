@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from taskgan_ros.config import config_dataclass
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.config import config_dataclass
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.files import whole
 from taskgan_ros.experiments.pictures import SYMMETRY
-from taskgan_ros.files import whole
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.sim.episode import CellState, sample_poses
-from taskgan_ros.sim.scene import PoseScene, load_any_scene
+from taskgan_ros.tasks.episode import CellState, sample_poses
+from taskgan_ros.tasks.scene import PoseScene, load_any_scene
 from taskgan_ros.training.run import Count
 
 _TURNS_DEG = (0, 90, 180)

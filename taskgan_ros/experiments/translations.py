@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-from taskgan_ros.config import config_dataclass, short_name
+from taskgan_ros.core.config import config_dataclass, short_name
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.data.dataset import Dataset, check_compatible, load_dataset
-from taskgan_ros.errors import InputError
 from taskgan_ros.experiments.models import load_translator_graph
 from taskgan_ros.experiments.pictures import write_translations
 from taskgan_ros.experiments.statistics import kernel_distance

@@ -10,7 +10,7 @@ from launch.events.process import ProcessExited
 from launch.logging import get_logger
 
 from launch import Action, LaunchContext  # type: ignore[attr-defined]  # mypy takes the folder of launch files for it
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 
 Make = Callable[[LaunchContext], list[Action] | None]
 

@@ -17,7 +17,6 @@ from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
 from trajectory_msgs.msg import JointTrajectoryPoint
 
 from taskgan_ros.control.trajectory import JointTrajectory
-from taskgan_ros.sim.controller import Point, Trajectory
 
 Array = NDArray[np.float64]
 
@@ -53,27 +52,6 @@ def trajectory_message(trajectory: JointTrajectory, start_s: float) -> JointTraj
     return JointTrajectoryMessage(
         header=Header(stamp=time_message(start_s)), joint_names=list(trajectory.names), points=points
     )
-
-
-def read_trajectory(message: JointTrajectoryMessage, clock_ahead_s: float = 0.0) -> Trajectory:
-    """Return any trajectory message, sound or not, as the simulated controller takes it.
-
-    Args:
-        message: its stamp is on the ROS clock.
-        clock_ahead_s: how far the ROS clock is ahead of the controller's.
-    """
-    stamp_s = seconds(message.header.stamp)
-    points = tuple(
-        Point(
-            seconds(point.time_from_start),
-            np.array(point.positions),
-            np.array(point.velocities),
-            np.array(point.accelerations),
-            np.array(point.effort),
-        )
-        for point in message.points
-    )
-    return Trajectory(tuple(message.joint_names), points, stamp_s - clock_ahead_s if stamp_s else 0.0)
 
 
 def diagnostics_message(

@@ -8,8 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from taskgan_ros.config import read_yaml
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.config import read_yaml
+from taskgan_ros.core.errors import InputError
 
 _PARAMETERS: Final = "ros__parameters"
 _WILDCARDS: Final = {"*": "/[^/]+", "**": "(/[^/]+)*"}  # one part of a name, and any number

@@ -12,7 +12,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 
 T = TypeVar("T")
 

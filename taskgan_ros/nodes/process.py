@@ -20,8 +20,8 @@ from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from taskgan_ros import interrupts
-from taskgan_ros.errors import InputError
+from taskgan_ros.core import interrupts
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.nodes.parameter_files import check_parameter_file, parameter_files
 
 N = TypeVar("N", bound=Node)

@@ -34,7 +34,7 @@ from taskgan_ros.control.commander import JTC, JointCommander
 from taskgan_ros.control.fence import make_fence
 from taskgan_ros.control.supervisor import Action, Source, State, Supervisor
 from taskgan_ros.control.trajectory import JointTrajectory
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.nodes.controllers import Controllers
 from taskgan_ros.nodes.messages import (
     both_clocks,
@@ -59,9 +59,9 @@ from taskgan_ros.nodes.reach_counters import Counters
 from taskgan_ros.nodes.reach_parameters import OFF, STOP, WARN, ReachParameters
 from taskgan_ros.policy.bundle import Bundle, load_bundle
 from taskgan_ros.policy.guard import Guard, Scores
-from taskgan_ros.policy.image_compressed import read_compressed
-from taskgan_ros.policy.images import RawImage, read_image, zoom_for
 from taskgan_ros.policy.policy import Policy, Prediction
+from taskgan_ros.vision.compressed import read_compressed
+from taskgan_ros.vision.images import RawImage, read_image, zoom_for
 
 # Relative, so that a namespace applies; remap them to a robot's own.
 IMAGE_TOPIC: Final = "image_raw"

@@ -12,6 +12,7 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock
@@ -23,24 +24,25 @@ from std_msgs.msg import Float64, Header
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.nodes.messages import (
     both_clocks,
     diagnostics_message,
     duration_message,
     image_message,
     joint_state_message,
-    read_trajectory,
+    seconds,
     time_message,
 )
 from taskgan_ros.nodes.metrics import Rate
 from taskgan_ros.nodes.notices import find_stopped_clock
 from taskgan_ros.nodes.parameters import declare, parameter, read
 from taskgan_ros.nodes.process import Stop, finish, run
+from taskgan_ros.sim.controller import Point, Trajectory
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.sim.episode import Episode, sample_test_episode
 from taskgan_ros.sim.robot import Drive, SimulatedRobot, Snapshot
-from taskgan_ros.sim.scene import load_scene
+from taskgan_ros.tasks.episode import Episode, sample_test_episode
+from taskgan_ros.tasks.scene import load_scene
 
 if TYPE_CHECKING:  # so that a lack of OpenGL is reported in one line
     from taskgan_ros.sim.cell import Cell
@@ -75,6 +77,27 @@ class SimParameters:
     interpolate_from_desired_state: bool = parameter(
         True, "start a trajectory from the last command; false: from where the arm was measured"
     )
+
+
+def read_trajectory(message: JointTrajectory, clock_ahead_s: float = 0.0) -> Trajectory:
+    """Return any trajectory message, sound or not, as the simulated controller takes it.
+
+    Args:
+        message: its stamp is on the ROS clock.
+        clock_ahead_s: how far the ROS clock is ahead of the controller's.
+    """
+    stamp_s = seconds(message.header.stamp)
+    points = tuple(
+        Point(
+            seconds(point.time_from_start),
+            np.array(point.positions),
+            np.array(point.velocities),
+            np.array(point.accelerations),
+            np.array(point.effort),
+        )
+        for point in message.points
+    )
+    return Trajectory(tuple(message.joint_names), points, stamp_s - clock_ahead_s if stamp_s else 0.0)
 
 
 class SimNode(Node):

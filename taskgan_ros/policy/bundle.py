@@ -14,12 +14,21 @@ from typing import Annotated, Literal
 import pydantic
 import yaml
 
-from taskgan_ros.arm.arm import Arm, load_arm
-from taskgan_ros.arm.units import UNITS, NonNegative, Positive, at_most
-from taskgan_ros.config import config_dataclass, expand_home, is_path, load, read_yaml, resolve, share_dir, to_plain
-from taskgan_ros.errors import InputError
-from taskgan_ros.files import check_free
+from taskgan_ros.core.config import (
+    config_dataclass,
+    expand_home,
+    is_path,
+    load,
+    read_yaml,
+    resolve,
+    share_dir,
+    to_plain,
+)
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.files import check_free
 from taskgan_ros.policy.graph import Signature, Tensor, read_signature
+from taskgan_ros.robot.arm import Arm, load_arm
+from taskgan_ros.robot.units import UNITS, NonNegative, Positive, at_most
 
 CARD = "bundle.yaml"
 README = "README.md"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf wire types
 _OPSET_IMPORT = 8  # field of ModelProto

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.policy.bundle import GUARD, IMAGE, JOINT_POS, SCORES, TRANSLATED, Bundle
 
 Array = NDArray[np.float64]

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.policy.bundle import COMMAND, IMAGE, POLICY, TASK_MODEL, TRANSLATED, Bundle
 
 CPU = "CPUExecutionProvider"

@@ -11,7 +11,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from taskgan_ros.errors import InputError, no_opengl
+from taskgan_ros.core.errors import InputError, no_opengl
 
 # MuJoCo reads this once, at its import; a user's own choice stands.
 if sys.platform == "linux":
@@ -25,13 +25,13 @@ except (AttributeError, ImportError) as error:  # PyOpenGL's ways to say that a 
 except RuntimeError as error:
     raise InputError(f"MUJOCO_GL: expected egl, osmesa or glfw, got {os.environ['MUJOCO_GL']!r}") from error
 
-from taskgan_ros.arm.mjcf import add_arm, add_material, own_name
+from taskgan_ros.robot.mjcf import add_arm, add_material, own_name
 from taskgan_ros.sim import textures
 from taskgan_ros.sim.domain import Domain, check_calibration
-from taskgan_ros.sim.episode import CellState
 from taskgan_ros.sim.lens import make_lens
 from taskgan_ros.sim.look import Look, apply_sensor, sample_look
-from taskgan_ros.sim.scene import Scene, Stage
+from taskgan_ros.tasks.episode import CellState
+from taskgan_ros.tasks.scene import Scene, Stage
 
 Array = NDArray[np.float64]
 

@@ -13,17 +13,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from taskgan_ros import interrupts
-from taskgan_ros.arm.units import UNITS
+from taskgan_ros.core import interrupts
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.progress import print_line, progress_bar
 from taskgan_ros.data.dataset import LEAST_PX, SIDE_PX, DatasetInfo, EpisodeRecord, open_writer
-from taskgan_ros.errors import InputError
-from taskgan_ros.progress import print_line, progress_bar
-from taskgan_ros.sim import expert
+from taskgan_ros.robot.units import UNITS
 from taskgan_ros.sim.cell import Cell, check_image_size
 from taskgan_ros.sim.domain import check_calibration, load_domain
-from taskgan_ros.sim.episode import CellState, check_seed_range, sample_episode, sample_poses
 from taskgan_ros.sim.pool import check_workers, run_parallel
-from taskgan_ros.sim.scene import PoseScene, Scene, load_any_scene
+from taskgan_ros.tasks import expert
+from taskgan_ros.tasks.episode import CellState, check_seed_range, sample_episode, sample_poses
+from taskgan_ros.tasks.scene import PoseScene, Scene, load_any_scene
 
 Array = NDArray[np.float64]
 

@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from taskgan_ros.arm.arm import Arm, Color
-from taskgan_ros.arm.units import Angle, Metres, at_most
-from taskgan_ros.config import config_dataclass, load, resolve
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.config import config_dataclass, load, resolve
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.robot.arm import Arm, Color
+from taskgan_ros.robot.units import Angle, Metres, at_most
 from taskgan_ros.sim import photos
-from taskgan_ros.sim.scene import Bounds, Range
+from taskgan_ros.tasks.scene import Bounds, Range
 
 Pattern = Literal["plain", "wood", "checker", "stripes", "blotches", "gradient"]
 Fraction = Annotated[float, pydantic.Field(ge=0, le=1)]

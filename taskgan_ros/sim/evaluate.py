@@ -15,19 +15,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from taskgan_ros import interrupts
 from taskgan_ros.control.limits import integrate
-from taskgan_ros.errors import InputError
-from taskgan_ros.files import check_free, whole
+from taskgan_ros.core import interrupts
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.files import check_free, whole
+from taskgan_ros.core.progress import print_line, progress_bar
+from taskgan_ros.core.streams import check_shown
 from taskgan_ros.policy.bundle import Bundle, BundleCard, load_bundle
 from taskgan_ros.policy.policy import Policy
-from taskgan_ros.progress import print_line, progress_bar
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.sim.episode import check_seed_range, goal_distance, sample_test_episode
 from taskgan_ros.sim.pool import check_workers, run_parallel
-from taskgan_ros.sim.scene import Scene, load_scene
-from taskgan_ros.streams import check_shown
+from taskgan_ros.tasks.episode import check_seed_range, goal_distance, sample_test_episode
+from taskgan_ros.tasks.scene import Scene, load_scene
 
 TEST_SEED = 1000  # training data is collected with small seeds
 _LOCKSTEP = 10  # episodes that step together, one batch a step; enough to fill a core

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 
 _WIDEST = 4.0  # times the corner's radius: how far outside the lens may fetch what it shows in the corner
 _SAMPLES = 4000  # of the radius, to invert the polynomial by interpolation; its error is 1e-6 of the radius

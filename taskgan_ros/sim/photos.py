@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from taskgan_ros.config import expand_home
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.config import expand_home
+from taskgan_ros.core.errors import InputError
 
 _BUNDLED = "skimage:"
 _ENDINGS = (".png", ".jpg")

@@ -14,8 +14,8 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
-from taskgan_ros import interrupts
-from taskgan_ros.errors import InputError
+from taskgan_ros.core import interrupts
+from taskgan_ros.core.errors import InputError
 
 _LOOK_S = 0.05  # between checks for signals, while workers work
 _PR_SET_PDEATHSIG = 1

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from taskgan_ros.arm.arm import Arm
 from taskgan_ros.control.limits import step_to
+from taskgan_ros.robot.arm import Arm
 from taskgan_ros.sim.controller import JointTrajectoryController, Point, Trajectory
-from taskgan_ros.sim.episode import CellState, Episode, goal_distance
-from taskgan_ros.sim.scene import Scene
+from taskgan_ros.tasks.episode import CellState, Episode, goal_distance
+from taskgan_ros.tasks.scene import Scene
 
 Array = NDArray[np.float64]
 

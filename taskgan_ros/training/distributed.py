@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 
 Config = TypeVar("Config")
 Optimiser = TypeVar("Optimiser", bound=torch.optim.Optimizer)

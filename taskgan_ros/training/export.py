@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import taskgan_ros
-from taskgan_ros.config import build, is_path, read_yaml, short_name
+from taskgan_ros.core.config import build, is_path, read_yaml, short_name
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.files import check_free
+from taskgan_ros.core.progress import print_line
 from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset, read_info
-from taskgan_ros.errors import InputError
-from taskgan_ros.files import check_free
 from taskgan_ros.policy.bundle import (
     COMMAND,
     FINITE,
@@ -36,7 +37,6 @@ from taskgan_ros.policy.bundle import (
     Result,
     write_bundle,
 )
-from taskgan_ros.progress import print_line
 from taskgan_ros.training.guard import GuardData, fit_guard, is_enough
 from taskgan_ros.training.lineage import check_domain, data_seeds, generations, locate, translated_domains
 from taskgan_ros.training.model_card import write_model_card, write_table

@@ -19,9 +19,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.files import check_free
+from taskgan_ros.core.progress import print_line, progress_bar
 from taskgan_ros.data.dataset import Dataset, check_compatible, load_dataset
-from taskgan_ros.errors import InputError
-from taskgan_ros.files import check_free
 from taskgan_ros.policy.bundle import (
     FINITE,
     GUARD,
@@ -38,7 +39,6 @@ from taskgan_ros.policy.bundle import (
     write_bundle,
 )
 from taskgan_ros.policy.guard import CAMERA, POSE, TRANSLATION
-from taskgan_ros.progress import print_line, progress_bar
 from taskgan_ros.training.appearance import Appearance, cells, coarse, cross_validated, fit_appearance
 from taskgan_ros.training.lineage import check_domain
 from taskgan_ros.training.model_card import write_model_card

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from taskgan_ros.config import expand_home, short_name
+from taskgan_ros.core.config import expand_home, short_name
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.data.dataset import DatasetInfo, read_info
-from taskgan_ros.errors import InputError
 from taskgan_ros.training.run import read_description
 
 _DATASETS = {"source": "source", "target": "target", "pretrain": "pretrain", "dataset": "task_model"}

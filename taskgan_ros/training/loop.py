@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from taskgan_ros import interrupts
-from taskgan_ros.progress import print_line, progress_bar
+from taskgan_ros.core import interrupts
+from taskgan_ros.core.progress import print_line, progress_bar
 from taskgan_ros.training import distributed
 from taskgan_ros.training.run import Run
 

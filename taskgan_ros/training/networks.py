@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from taskgan_ros.config import config_dataclass
+from taskgan_ros.core.config import config_dataclass
 
 _INIT_STD = 0.02  # CycleGAN's, which the paper adapts
 _LEAK = 0.2  # the paper's

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import pydantic
 
-from taskgan_ros.config import config_dataclass, load, resolve
+from taskgan_ros.core.config import config_dataclass, load, resolve
 from taskgan_ros.training.networks import GeneratorConfig
 from taskgan_ros.training.run import Count, Share
 

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 import taskgan_ros
-from taskgan_ros import interrupts
-from taskgan_ros.config import config_dataclass, load, to_plain
-from taskgan_ros.errors import InputError
-from taskgan_ros.files import check_free, lock, remove_partials, whole, write_bytes, write_text
+from taskgan_ros.core import interrupts
+from taskgan_ros.core.config import config_dataclass, load, to_plain
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.files import check_free, lock, remove_partials, whole, write_bytes, write_text
 from taskgan_ros.training import distributed
 
 Count = Annotated[int, pydantic.Field(ge=1)]

@@ -13,10 +13,10 @@ import yaml
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from taskgan_ros.config import config_dataclass, load, to_plain
+from taskgan_ros.core.config import config_dataclass, load, to_plain
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.files import write_text
 from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset
-from taskgan_ros.errors import InputError
-from taskgan_ros.files import write_text
 from taskgan_ros.training import distributed
 from taskgan_ros.training.augment import photometric
 from taskgan_ros.training.bank import Bank, label_scale, make_bank

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 import tyro
 
-from taskgan_ros.config import build, config_dataclass, short_name
+from taskgan_ros.core.config import build, config_dataclass, short_name
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset
-from taskgan_ros.errors import InputError
 from taskgan_ros.training import distributed
 from taskgan_ros.training.bank import Bank, make_bank
 from taskgan_ros.training.lineage import check_domain, translated_domains

@@ -12,9 +12,9 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
-from taskgan_ros.config import config_dataclass
+from taskgan_ros.core.config import config_dataclass
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset
-from taskgan_ros.errors import InputError
 from taskgan_ros.training import distributed
 from taskgan_ros.training.augment import photometric
 from taskgan_ros.training.bank import Bank, make_bank

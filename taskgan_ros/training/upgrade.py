@@ -10,8 +10,9 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from taskgan_ros.config import build, read_yaml
-from taskgan_ros.errors import InputError, OutputExistsError
+from taskgan_ros.core.config import build, read_yaml
+from taskgan_ros.core.errors import InputError, OutputExistsError
+from taskgan_ros.core.progress import print_line
 from taskgan_ros.policy.bundle import (
     CARD,
     GRAPHS,
@@ -25,7 +26,6 @@ from taskgan_ros.policy.bundle import (
     read_verified,
     write_bundle,
 )
-from taskgan_ros.progress import print_line
 from taskgan_ros.training.finite_check import add_finite_check
 
 _CHECKED_IMAGES = 8

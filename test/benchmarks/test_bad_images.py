@@ -7,9 +7,9 @@ pytest.importorskip("sensor_msgs", reason="ROS 2 is needed: an installation, or 
 
 import bad_images
 
-from taskgan_ros.errors import InputError
-from taskgan_ros.policy.image_compressed import read_compressed
-from taskgan_ros.policy.images import read_image
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.vision.compressed import read_compressed
+from taskgan_ros.vision.images import read_image
 
 DRAWS = 30
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from taskgan_ros.arm.arm import Arm, load_arm
-from taskgan_ros.arm.kinematics import tip_position
 from taskgan_ros.control.commander import ANGLES, KINOVA, VELOCITIES, JointCommander
 from taskgan_ros.control.fence import make_fence
 from taskgan_ros.control.trajectory import JointTrajectory
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.robot.arm import Arm, load_arm
+from taskgan_ros.robot.kinematics import tip_position
 
 Array = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgan_ros.control.joint_state import configuration
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 
 NAMES = ("shoulder", "elbow", "wrist")
 

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from taskgan_ros.control.limits import integrate, limit_velocity
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 
 Array = NDArray[np.float64]
 

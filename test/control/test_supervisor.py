@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from taskgan_ros.control.supervisor import Action, Source, State, Supervisor
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 
 NAMES = ("shoulder", "elbow")
 GOOD = [0.1, 0.2]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from taskgan_ros.control.trajectory import JointTrajectory
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 
 
 @pytest.mark.parametrize(

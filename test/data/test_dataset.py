@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import taskgan_ros
-from taskgan_ros import files
+from taskgan_ros.core import files
+from taskgan_ros.core.errors import InputError, OutputExistsError
 from taskgan_ros.data.dataset import (
     Dataset,
     DatasetInfo,
@@ -28,7 +29,6 @@ from taskgan_ros.data.dataset import (
     partial_path,
     read_info,
 )
-from taskgan_ros.errors import InputError, OutputExistsError
 
 LENGTH, SIZE, EPISODES = 4, 16, 12
 INFO = DatasetInfo(
@@ -259,7 +259,7 @@ FILL = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 from test_dataset import INFO, record, write_dataset
 try:
     write_dataset(Path(sys.argv[1]), INFO, ((k, record(k)) for k in range(1000)))

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from taskgan_ros.config import share_dir
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.config import share_dir
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.experiments.cells import Cache, Cell, Step
 from taskgan_ros.sim.collect import CollectConfig, collect
 

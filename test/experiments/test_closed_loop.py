@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.experiments.closed_loop import ClosedLoopConfig, measure_closed_loop
 from taskgan_ros.sim.evaluate import EvaluateConfig, evaluate
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.experiments.page import grid_path
 from taskgan_ros.experiments.report import write_report
 from taskgan_ros.experiments.results import Record, load_results

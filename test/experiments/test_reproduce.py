@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from taskgan_ros import cli
-from taskgan_ros.config import share_dir
+from taskgan_ros.core.config import share_dir
 from taskgan_ros.data.dataset import EpisodeRecord, open_writer
 from taskgan_ros.experiments import reproduce as reproduce_module
 from taskgan_ros.experiments.cells import Cell, Step

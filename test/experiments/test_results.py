@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.experiments.results import Record, load_results, save_results
 
 RECORD = Record(

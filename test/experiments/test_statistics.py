@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.experiments.statistics import difference_interval, kernel_distance, wilson_interval
 
 

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from taskgan_ros import cli
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.data.dataset import load_dataset
-from taskgan_ros.errors import InputError
 from taskgan_ros.experiments.translations import (
     TranslationConfig,
     measure_translations,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.nodes.parameter_files import check_parameter_file
 
 

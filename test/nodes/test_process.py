@@ -101,7 +101,7 @@ def test_a_node_ends_it_with_a_reason() -> None:
 STARTS = """
 import sys
 from rclpy.exceptions import InvalidTopicNameException
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.nodes.process import run
 
 def make(stop):

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
-from taskgan_ros.config import build
+from taskgan_ros.core.config import build
 from taskgan_ros.policy.bundle import POLICY, TASK_MODEL, TRANSLATOR, BundleCard, write_bundle
 
 HEIGHT, WIDTH = 6, 8  # not square: a mix-up of the two shows

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 import taskgan_ros
-from taskgan_ros.config import share_dir
-from taskgan_ros.errors import InputError, OutputExistsError
+from taskgan_ros.core.config import share_dir
+from taskgan_ros.core.errors import InputError, OutputExistsError
 from taskgan_ros.policy.bundle import (
     GRAPHS,
     POLICY,
@@ -287,7 +287,7 @@ def test_the_readme_and_its_pictures_may_be_edited(tmp_path: Path, card: BundleC
 EXPORT = """
 import sys
 from pathlib import Path
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.policy.bundle import load_bundle, write_bundle
 source, out = map(Path, sys.argv[1:])
 card = load_bundle(source).card

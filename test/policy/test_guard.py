@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from taskgan_ros.config import build
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.config import build
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.policy.bundle import GUARD, Bundle, BundleCard, GuardCard, load_bundle, write_bundle
 from taskgan_ros.policy.guard import Guard, Scores
 

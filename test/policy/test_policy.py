@@ -13,7 +13,7 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.policy.bundle import POLICY, BundleCard, load_bundle, write_bundle
 from taskgan_ros.policy.policy import CPU, Policy
 

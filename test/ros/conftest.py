@@ -33,11 +33,11 @@ from rclpy.qos import QoSProfile  # noqa: E402
 from sensor_msgs.msg import Image, JointState  # noqa: E402
 from trajectory_msgs.msg import JointTrajectory  # noqa: E402
 
-from taskgan_ros.arm.arm import load_arm  # noqa: E402
-from taskgan_ros.config import build  # noqa: E402
-from taskgan_ros.nodes.isolation import own_domain  # noqa: E402
-from taskgan_ros.nodes.messages import read_trajectory  # noqa: E402
+from taskgan_ros.core.config import build  # noqa: E402
+from taskgan_ros.demo.isolation import own_domain  # noqa: E402
+from taskgan_ros.nodes.sim_node import read_trajectory  # noqa: E402
 from taskgan_ros.policy.bundle import GRAPHS, GUARD, POLICY, TASK_MODEL, TRANSLATOR, BundleCard, write_bundle  # noqa: E402
+from taskgan_ros.robot.arm import load_arm  # noqa: E402
 from taskgan_ros.sim.controller import JointTrajectoryController  # noqa: E402
 
 ARM = load_arm("mico")

@@ -18,7 +18,7 @@ from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64, Header
 
-from taskgan_ros.arm.arm import load_arm
+from taskgan_ros.robot.arm import load_arm
 
 if TYPE_CHECKING:
     from test.ros.conftest import Lab

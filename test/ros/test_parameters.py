@@ -14,8 +14,8 @@ from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from taskgan_ros.errors import InputError
-from taskgan_ros.nodes.isolation import own_domain
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.demo.isolation import own_domain
 from taskgan_ros.nodes.parameter_files import fits
 from taskgan_ros.nodes.parameters import declare, read
 from taskgan_ros.nodes.reach_parameters import ReachParameters

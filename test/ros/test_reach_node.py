@@ -29,8 +29,8 @@ from std_msgs.msg import Float64, Header, String
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
-from taskgan_ros.arm.arm import load_arm
 from taskgan_ros.policy.policy import CPU
+from taskgan_ros.robot.arm import load_arm
 
 if TYPE_CHECKING:
     from test.ros.conftest import Lab

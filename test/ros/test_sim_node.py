@@ -17,8 +17,8 @@ from std_msgs.msg import Float64, Header
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from taskgan_ros.sim.episode import goal_distance, sample_test_episode
-from taskgan_ros.sim.scene import load_scene
+from taskgan_ros.tasks.episode import goal_distance, sample_test_episode
+from taskgan_ros.tasks.scene import load_scene
 
 if TYPE_CHECKING:
     from test.ros.conftest import Lab, Process

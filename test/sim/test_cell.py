@@ -18,12 +18,12 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
-from taskgan_ros.config import build, resolve, share_dir
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.config import build, resolve, share_dir
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import Domain, load_domain
-from taskgan_ros.sim.episode import CellState, sample_episode, sample_poses, sample_test_episode
-from taskgan_ros.sim.scene import PoseScene, Scene, Stage, load_any_scene, load_scene
+from taskgan_ros.tasks.episode import CellState, sample_episode, sample_poses, sample_test_episode
+from taskgan_ros.tasks.scene import PoseScene, Scene, Stage, load_any_scene, load_scene
 
 YamlFile = Callable[..., Path]
 SCENE = load_scene("reach")
@@ -373,8 +373,8 @@ DRAWS_AND_TRAINS = """
 import torch
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.sim.episode import sample_episode
-from taskgan_ros.sim.scene import load_scene
+from taskgan_ros.tasks.episode import sample_episode
+from taskgan_ros.tasks.scene import load_scene
 
 scene = load_scene("reach")
 with Cell(scene, load_domain("source"), 32) as cell:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import taskgan_ros
 from taskgan_ros import cli
-from taskgan_ros.config import resolve
+from taskgan_ros.core.config import resolve
 from taskgan_ros.data.dataset import Dataset, load_dataset, partial_path
 
 Collected = Callable[..., Path]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.sim.controller import JointTrajectoryController, Point, Trajectory, interpolate
 
 Array = NDArray[np.float64]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.sim.domain import load_domain
 
 GUIDE = Path(__file__).parents[2] / "docs" / "domains.md"

@@ -18,12 +18,12 @@ import yaml
 
 import taskgan_ros
 from taskgan_ros import cli
-from taskgan_ros.config import resolve
+from taskgan_ros.core.config import resolve
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.sim.episode import goal_distance, sample_test_episode
 from taskgan_ros.sim.evaluate import EvaluateConfig, rollout, summarise
-from taskgan_ros.sim.scene import Scene, load_scene
+from taskgan_ros.tasks.episode import goal_distance, sample_test_episode
+from taskgan_ros.tasks.scene import Scene, load_scene
 
 SPEED = 0.628  # rad/s, the limit of each of the three joints
 KEYS = {

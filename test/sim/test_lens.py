@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.sim.lens import make_lens
 
 FOV = 0.72

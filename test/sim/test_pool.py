@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.sim.pool import run_parallel
 

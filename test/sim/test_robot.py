@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from taskgan_ros.sim.controller import Point, Trajectory
-from taskgan_ros.sim.episode import Episode, goal_distance, sample_test_episode
 from taskgan_ros.sim.robot import Drive, SimulatedRobot, Snapshot, follow
-from taskgan_ros.sim.scene import Scene, load_scene
+from taskgan_ros.tasks.episode import Episode, goal_distance, sample_test_episode
+from taskgan_ros.tasks.scene import Scene, load_scene
 
 NOW_S = 100.0
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from taskgan_ros import cli
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.data.dataset import load_dataset
-from taskgan_ros.errors import InputError
 from taskgan_ros.policy.bundle import GUARD, TRANSLATOR, load_bundle
 from taskgan_ros.policy.guard import Guard
 from taskgan_ros.policy.policy import Policy

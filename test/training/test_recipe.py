@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from taskgan_ros.config import share_dir
+from taskgan_ros.core.config import share_dir
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.data.dataset import LEAST_PX, SIDE_PX
-from taskgan_ros.errors import InputError
 from taskgan_ros.training.networks import GeneratorConfig
 from taskgan_ros.training.recipe import Recipe, load_recipe
 from taskgan_ros.training.translator import check_image_size, parse_translator

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from taskgan_ros import cli
-from taskgan_ros.errors import InputError
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.policy.bundle import POLICY, TASK_MODEL, TRANSLATOR, load_bundle
 from taskgan_ros.policy.policy import Policy
 

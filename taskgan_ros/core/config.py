@@ -1,0 +1,150 @@
+"""Where configuration lives and how a YAML file becomes a checked, frozen dataclass."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, TypeVar, dataclass_transform
+
+import pydantic
+import pydantic.dataclasses
+import yaml
+
+from taskgan_ros.core.errors import InputError
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field, pydantic.Field))
+def config_dataclass(cls: type[T]) -> type[T]:
+    """Make `cls` a frozen, keyword-only dataclass whose fields are checked and whose unknown keys are refused."""
+    config = pydantic.ConfigDict(extra="forbid", strict=False, allow_inf_nan=False)
+    return pydantic.dataclasses.dataclass(cls, frozen=True, kw_only=True, config=config)  # type: ignore[return-value]
+
+
+def share_dir() -> Path:
+    """Return the folder that holds `config/` and `models/`: the source tree, or `share/taskgan_ros` once installed."""
+    for parent in Path(__file__).resolve().parents:
+        for candidate in (parent, parent / "share" / "taskgan_ros"):
+            if (candidate / "config" / "arms").is_dir():
+                return candidate
+    raise FileNotFoundError(f"no config/ above {Path(__file__).resolve()}: is taskgan_ros installed completely?")
+
+
+def is_path(name_or_path: str | Path) -> bool:
+    """Return whether this is a path, which has a separator or ends in .yaml or .yml, and not a shipped name."""
+    text = str(name_or_path)
+    return "/" in text or text.endswith((".yaml", ".yml"))
+
+
+def short_name(name_or_path: str | Path) -> str:
+    """Return what to call a shipped name or a file by: its name without folder and ending."""
+    return Path(name_or_path).stem if is_path(name_or_path) else str(name_or_path)
+
+
+def expand_home(path: str | Path) -> Path:
+    """Return `path` with a leading `~` or `~user` replaced by that home.
+
+    Raises:
+        InputError: no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"expected the home of a user of this machine, got {str(path)!r}") from error
+
+
+def resolve(kind: str, name_or_path: str | Path) -> Path:
+    """Return the file of a shipped name such as ("domains", "source"), or the path that a user gave.
+
+    No file in the working directory takes a shipped name's place: `is_path` says what a path is.
+
+    Raises:
+        InputError: neither a shipped name nor an existing file; the message lists the shipped names.
+    """
+    folder = share_dir() / "config" / kind
+    file = expand_home(name_or_path) if is_path(name_or_path) else folder / f"{name_or_path}.yaml"
+    if file.is_file():
+        return file
+    names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+    missing = ", which is no file" if is_path(name_or_path) else ""
+    raise InputError(f"{kind}: expected a file or one of [{names}], got {str(name_or_path)!r}{missing}")
+
+
+def load(cls: type[T], path: Path) -> T:
+    """Read a YAML file into the `config_dataclass` `cls`.
+
+    Raises:
+        InputError: not YAML, or not what `cls` describes; a line a fault: the field, what was expected, what came.
+    """
+    return build(cls, read_yaml(path), origin=str(path))
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads YAML as `yaml.safe_load` does, but refuses duplicate keys, of which PyYAML takes the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        # Here and not where dicts are made: by then a merge, `<<`, has added keys that the mapping may override.
+        node = super().compose_mapping_node(anchor)
+        lines: dict[Any, int] = {}
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            is_plain = key.tag not in _SPECIAL_KEYS
+            name = self.construct_object(key) if is_plain else key.value  # 1, 0x1 and true are one key of a dict
+            line = key.start_mark.line + 1
+            if name in lines:
+                raise InputError(
+                    f"line {line}: expected each key once, got {key.value!r} again, first in line {lines[name]}"
+                )
+            lines[name] = line
+        return node
+
+
+# Besides YAML's own, what PyYAML raises for bytes that are no text, a 31st of June, a wrong `!!bool` or `!!timestamp`.
+_UNREADABLE = (OSError, ValueError, KeyError, AttributeError, RecursionError, yaml.YAMLError)
+_SPECIAL_KEYS = ("tag:yaml.org,2002:merge", "tag:yaml.org,2002:value")  # << and =, which have no constructor
+
+
+def read_yaml(path: Path) -> Any:
+    """Return what a YAML file holds, unchecked.
+
+    Raises:
+        InputError: no file, not YAML, or a key that occurs twice in one mapping.
+    """
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        what = ", ".join(filter(None, (error.context, error.problem)))
+        raise InputError(f"{path}: {where}expected a readable YAML file, got: {what}") from error
+    except _UNREADABLE as error:
+        raise InputError(f"{path}: expected a readable YAML file, got: {' '.join(str(error).split())}") from error
+
+
+def build(cls: type[T], values: Any, origin: str) -> T:
+    """Check plain `values` against the `config_dataclass` `cls`; `origin` names their source in errors."""
+    if not isinstance(values, dict):
+        raise InputError(f"{origin}: expected a mapping of {cls.__name__} fields, got {type(values).__name__}")
+    try:
+        return pydantic.TypeAdapter(cls).validate_python(values)
+    except pydantic.ValidationError as error:
+        faults = [_describe(fault) for fault in error.errors()]
+        raise InputError("\n".join(f"{origin}: {fault}" for fault in faults)) from error
+
+
+def to_plain(config: Any) -> dict[str, Any]:
+    """Return a dataclass as what YAML and JSON can hold: dicts, lists, strings and numbers."""
+    plain: dict[str, Any] = pydantic.TypeAdapter(type(config)).dump_python(config, mode="json")
+    return plain
+
+
+def _describe(fault: Any) -> str:
+    field = ".".join(str(part) for part in fault["loc"])
+    if not field:  # a rule over several fields, whose message says what came
+        return str(fault["msg"])
+    if fault["type"] == "unexpected_keyword_argument":
+        return f"{field}: expected no such field, got {fault['input']!r}"
+    if fault["type"] == "missing":
+        return f"{field}: expected this field, got none"
+    return f"{field}: {fault['msg']}, got {fault['input']!r}"

@@ -1,0 +1,78 @@
+"""Files that are whole or absent, and that only one command at a time writes."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from taskgan_ros.core.errors import InputError, OutputExistsError
+
+
+def check_free(path: Path) -> None:
+    """Refuse a path at which nothing new can be made.
+
+    Raises:
+        OutputExistsError: something is there.
+        InputError: it is `-`, which other programs take for standard output.
+    """
+    if str(path) == "-":
+        raise InputError("expected a path to write to, got -, which stands for standard output: for a file, write ./-")
+    if os.path.lexists(path):
+        raise OutputExistsError(path)
+
+
+@contextlib.contextmanager
+def whole(path: Path, what: str = "it") -> Iterator[Path]:
+    """Yield a file beside `path` to write to, with the same suffix; it replaces `path` once the block is done.
+
+    Raises:
+        InputError: `what` cannot be written, the disk being full for instance; what was there stays.
+    """
+    partial = path.with_name(f".{os.getpid()}.{path.name}")  # two processes may write the same file
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())  # on the disk before the rename is
+        partial.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: expected to write {what} there, got: {error}; what was there is intact") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what processes left that were killed while writing; nobody else may be writing there."""
+    for partial in folder.glob(".[0-9]*.*"):
+        partial.unlink()
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all; errors as `whole`."""
+    with whole(path, f"{len(data) / 1e6:.1f} MB") as partial:
+        partial.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all; errors as `whole`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def lock(path: Path) -> BinaryIO:
+    """Return the file, made where there is none, and locked until it is closed or the process ends.
+
+    Raises:
+        BlockingIOError: another process has it.
+        OSError: it cannot be opened or locked.
+    """
+    file = path.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise
+    return file

@@ -1,0 +1,1 @@
+"""`taskgan reach`: the loop over ROS 2, shown and reported."""

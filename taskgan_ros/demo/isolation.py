@@ -1,0 +1,196 @@
+"""A session's own processes and ROS domain: it hears nobody else, nobody hears it, and nothing of it is left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from taskgan_ros.core import interrupts
+
+_GRACE_S = 10.0  # a node that is asked to end holds the arm first, and waits for what it is at
+_POLL_S = 0.02
+_TAIL_LINES = 20
+_PR_SET_PDEATHSIG = 1
+
+# DDS derives its UDP ports from the domain: these of each, the rest is for more participants than we look for.
+_LAST_DOMAIN_ID = 101  # the ports of higher ones are also handed out to outgoing connections
+_PORT_BASE, _PORTS_PER_DOMAIN, _PORT_OFFSETS = 7400, 250, (0, 1, *range(10, 30))
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class SessionError(RuntimeError):
+    """A session cannot go on; the message says what was expected and what came."""
+
+
+class ProcessEnded(SessionError):
+    """A process of the session has ended by itself; the message has the end of its log."""
+
+
+@dataclass(frozen=True)
+class _Child:
+    name: str
+    log: Path
+    process: subprocess.Popen[bytes]
+
+
+class ChildProcesses:
+    """Processes that live no longer than the `with` block, nor than this process, however either ends.
+
+    Each is the head of a process group of its own, so that a terminal's Ctrl-C reaches this process alone, which
+    then ends them in good order. Should this process be killed, the kernel kills each of them.
+    """
+
+    def __init__(self, log_dir: Path, environment: Mapping[str, str]) -> None:
+        """Start none yet; `start` only from the main thread, since the kernel watches the thread that starts them.
+
+        Args:
+            log_dir: gets `NAME.log`, all that the process NAME writes.
+            environment: of the processes.
+        """
+        self._log_dir, self._environment = log_dir, dict(environment)
+        self._children: list[_Child] = []
+
+    def start(self, name: str, command: Sequence[str]) -> None:
+        """Start `command` and call it `name`."""
+        log = self._log_dir / f"{name}.log"
+        parent = os.getpid()
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                start_new_session=True,
+                preexec_fn=lambda: _die_with(parent),
+            )
+        self._children.append(_Child(name, log, process))
+
+    def check(self) -> None:
+        """Raise ProcessEnded if one has ended."""
+        for child in self._children:
+            status = child.process.poll()
+            if status is not None:
+                how = f"status {status}" if status >= 0 else signal.Signals(-status).name
+                raise ProcessEnded(f"expected {child.name} to run, but it ended with {how}\n{_tail(child.log)}")
+
+    def tails(self) -> str:
+        """Return the ends of all logs."""
+        return "\n".join(_tail(child.log) for child in self._children)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to all of them, and to what they have started."""
+        for child in self._children:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.process.pid, number)
+
+    def stop(self, grace_s: float = _GRACE_S) -> tuple[str, ...]:
+        """End all of them: SIGINT, and SIGKILL for those that still run after `grace_s`, or after another signal to us.
+
+        Returns:
+            The names of those that had to be killed.
+        """
+        with interrupts.handled(interrupts.stop_signals(), self._kill_for_another):
+            self.send(signal.SIGINT)
+            deadline = time.monotonic() + grace_s
+            while self._running() and time.monotonic() < deadline:
+                time.sleep(_POLL_S)
+            killed = self._running()
+            self.send(signal.SIGKILL)  # also to whatever a child that has ended left in its group
+            for child in self._children:
+                child.process.wait()
+        self._children.clear()
+        return killed
+
+    def __enter__(self) -> ChildProcesses:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End all of them."""
+        self.stop()
+
+    def _kill_for_another(self, *_: object) -> None:
+        """Kill on a stop signal, unless it only repeats the one for which we end."""
+        if not interrupts.is_repeated():
+            self.send(signal.SIGKILL)
+
+    def _running(self) -> tuple[str, ...]:
+        return tuple(child.name for child in self._children if child.process.poll() is None)
+
+
+@contextlib.contextmanager
+def own_domain() -> Iterator[int]:
+    """Reserve a ROS domain that nobody on this machine uses.
+
+    Raises:
+        SessionError: all are taken.
+    """
+    for domain_id in random.sample(range(1, _LAST_DOMAIN_ID + 1), _LAST_DOMAIN_ID):
+        # The name keeps a second session out before the first has opened a port; it goes with the process.
+        with socket.socket(socket.AF_UNIX) as reserved:
+            try:
+                reserved.bind(f"\0taskgan_ros/domain/{domain_id}")
+            except OSError:
+                continue
+            if _is_quiet(domain_id):
+                yield domain_id
+                return
+    raise SessionError(f"expected a free ROS domain, but 1 to {_LAST_DOMAIN_ID} are all in use")
+
+
+@contextlib.contextmanager
+def environment(changes: Mapping[str, str | None]) -> Iterator[None]:
+    """Change this process's environment within the block; None removes a variable."""
+    before = {name: os.environ.get(name) for name in changes}
+    _set_environment(changes)
+    try:
+        yield
+    finally:
+        _set_environment(before)
+
+
+def _set_environment(changes: Mapping[str, str | None]) -> None:
+    for name, value in changes.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def _die_with(parent: int) -> None:
+    """Run in the child before it becomes the program, which keeps the settings."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a script's `&` leaves it ignored, and we end the program with it
+    # SIGKILL, not SIGTERM: DDS leaves half a megabyte of shared memory behind, but no process can hang.
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was too late
+        os._exit(1)
+
+
+def _is_quiet(domain_id: int) -> bool:
+    for offset in _PORT_OFFSETS:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("", _PORT_BASE + _PORTS_PER_DOMAIN * domain_id + offset))
+            except OSError:
+                return False
+    return True
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    shown = lines[-_TAIL_LINES:] or ["(it is empty)"]
+    return "\n".join([f"the end of {log}:", *(f"  {line}" for line in shown)])
