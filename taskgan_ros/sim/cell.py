@@ -25,8 +25,8 @@ except (AttributeError, ImportError) as error:  # PyOpenGL's ways to say that a 
 except RuntimeError as error:
     raise InputError(f"MUJOCO_GL: expected egl, osmesa or glfw, got {os.environ['MUJOCO_GL']!r}") from error
 
-from taskgan_ros.robot.mjcf import add_arm, add_material, own_name
 from taskgan_ros.sim import textures
+from taskgan_ros.sim.arm_model import add_arm, add_material
 from taskgan_ros.sim.domain import Domain, check_calibration
 from taskgan_ros.sim.lens import make_lens
 from taskgan_ros.sim.look import Look, apply_sensor, sample_look
@@ -96,16 +96,16 @@ class Cell:
 
     def sample_look(self, seed: int, index: int) -> Look:
         """Draw how episode `index` looks; the same (seed, index) always gives the same look."""
-        arm = self.scene.arm
-        colors, focus = np.reshape(list(arm.materials.values()), (-1, 3)), np.array(self.scene.camera.target)
-        return sample_look(self.domain, seed, index, len(self._textures), colors, len(arm.shapes), focus)
+        colors, shapes, focus = self._arm.colors, len(self._arm.geoms), np.array(self.scene.camera.target)
+        return sample_look(self.domain, seed, index, len(self._textures), colors, shapes, focus)
 
     def render(self, state: CellState, look: Look, time_s: float = 0.0) -> NDArray[np.uint8]:
         """Return the camera's image (H, W, 3) uint8 RGB of `state`, `time_s` into an episode of this look."""
         self._apply(look, time_s)
-        self._data.qpos[self._joints] = state.joint_pos
-        self._data.qpos[self._joints] += self.domain.calibration.joint_rad or 0.0
-        self._data.mocap_pos[:, :2], self._data.mocap_pos[:, 2] = state.cube_xy, self._model.geom_size[self._cube, 2]
+        joint_pos = state.joint_pos + np.asarray(self.domain.calibration.joint_rad or 0.0)
+        self._data.qpos[self._joints] = self._arm.factors @ joint_pos + self._arm.offsets
+        self._data.mocap_pos[:, :2] = state.cube_xy
+        self._data.mocap_pos[:, 2] = self.scene.table_height + self._model.geom_size[self._cube, 2]
         self._data.mocap_quat[:] = [np.cos(state.cube_yaw / 2), 0, 0, np.sin(state.cube_yaw / 2)]
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
@@ -131,13 +131,14 @@ class Cell:
             material.texuniform = True
         for name in ("table", "cube"):
             add_material(spec, name, (1, 1, 1))
-        add_arm(spec, self.scene.arm)
+        self._arm = add_arm(spec, self.scene.arm, self.scene.robot.drawable, self.scene.held_joints)
         world = spec.worldbody
         world.add_geom(
             name="table",
             type=mujoco.mjtGeom.mjGEOM_PLANE,
             size=[_TABLE_HALF_M, _TABLE_HALF_M, 1],
             material="table",
+            pos=[0, 0, self.scene.table_height],
         )
         if isinstance(self.scene, Scene):
             cube, half = world.add_body(name="cube", mocap=True), self.scene.cube.half_size
@@ -149,16 +150,16 @@ class Cell:
         return spec.compile()
 
     def _find_parts(self) -> None:
-        model, arm = self._model, self.scene.arm
-        self._joints = [model.joint(own_name(name)).qposadr[0] for name in arm.joint_names]
+        model = self._model
+        self._joints = [model.joint(name).qposadr[0] for name in self._arm.joints]
         self._cube = [model.geom("cube").id] if isinstance(self.scene, Scene) else []
         self._cube_size = model.geom_size[self._cube]
         self._table = model.geom("table").id
         model.geom_sameframe[self._table] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE  # else its rotation is not looked at
-        self._shapes = [model.geom(f"arm{k}").id for k in range(len(arm.shapes))]
+        self._shapes = [model.geom(name).id for name in self._arm.geoms]
         self._shape_sizes = model.geom_size[self._shapes].copy()
-        self._round = np.array([shape.kind in ("capsule", "cylinder") for shape in arm.shapes], bool)
-        self._materials = [model.material(own_name(name)).id for name in arm.materials]
+        self._round = np.array([kind in ("capsule", "cylinder") for kind in self._arm.kinds], bool)
+        self._materials = [model.material(name).id for name in self._arm.materials]
         camera, error = self.scene.camera, self.domain.calibration
         straight = _looking_at(np.array(camera.position), np.array(camera.target))
         self._camera_rotation = _turned(straight, np.array(error.camera_rotation_rad))

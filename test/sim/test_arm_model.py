@@ -7,16 +7,17 @@ import mujoco
 # isort: on
 import numpy as np
 
-from taskgan_ros.robot.arm import load_arm
 from taskgan_ros.robot.kinematics import joint_frames, rotation_from_rpy
-from taskgan_ros.robot.mjcf import add_arm, own_name
+from taskgan_ros.robot.models import load_robot
+from taskgan_ros.sim.arm_model import add_arm, own_name
 
-ARM = load_arm("mico")
+ROBOT = load_robot("mico")
+ARM = ROBOT.arm
 
 
 def test_mujoco_puts_every_joint_where_the_kinematics_do() -> None:
     spec = mujoco.MjSpec()
-    add_arm(spec, ARM)
+    add_arm(spec, ARM, ROBOT.drawable)
     model = spec.compile()
     data = mujoco.MjData(model)
     joints = [model.joint(own_name(name)) for name in ARM.joint_names]
