@@ -14,6 +14,7 @@ _STEPS = 100
 _DAMPING = 1e-4  # m^2: small against the Jacobian's square (0.1), enough to pass singular poses
 _TOLERANCE_M = 1e-5
 _STEP_RAD = 0.3  # keeps the solution on the branch it started on
+_MARGIN_RAD = 0.05  # from a limit, or the arm could not move from there in every direction
 _POINTING_M = 0.3  # what a radian of the tool's direction is worth in metres: a forearm's length
 
 
@@ -35,7 +36,7 @@ def solve_position(arm: Arm, goal: Array, start: Array, driven: NDArray[np.intp]
 
 
 def solve_pointing(arm: Arm, goal: Array, tool: Array, direction: Array, start: Array) -> tuple[Array, float]:
-    """Return a configuration within limits with the tip near `goal` and the tool pointing along `direction`.
+    """Return a configuration a little within limits with the tip near `goal` and the tool pointing along `direction`.
 
     Args:
         arm: all of its joints move.
@@ -47,7 +48,8 @@ def solve_pointing(arm: Arm, goal: Array, tool: Array, direction: Array, start: 
     Returns:
         The best of all steps (n,), and what is left: m, a radian counting as 0.3 m.
     """
-    q = np.clip(start, arm.lower, arm.upper)
+    lower, upper = arm.lower + _MARGIN_RAD, np.maximum(arm.upper - _MARGIN_RAD, arm.lower + _MARGIN_RAD)
+    q = np.clip(start, lower, upper)
     best, left = q, np.inf
     for _ in range(_STEPS):
         pose, whole = forward(arm, q), jacobian(arm, q)
@@ -58,5 +60,5 @@ def solve_pointing(arm: Arm, goal: Array, tool: Array, direction: Array, start: 
         turning = np.cross(whole[3:].T, axis).T  # the axis moves as angular velocity x axis
         rows = np.vstack([whole[:3], _POINTING_M * turning])
         step = rows.T @ np.linalg.solve(rows @ rows.T + _DAMPING * np.eye(6), error)
-        q = np.clip(q + np.clip(step, -_STEP_RAD, _STEP_RAD), arm.lower, arm.upper)
+        q = np.clip(q + np.clip(step, -_STEP_RAD, _STEP_RAD), lower, upper)
     return best, left

@@ -153,3 +153,22 @@ def _with_body(mesh: Mesh) -> tuple[Array, NDArray[np.int32]]:
         jitter[::2, extent.argmin()] = 1e-4
         vertices = vertices + jitter
     return vertices, mesh.faces
+
+
+class ThickMesh:
+    """A compiled mesh that can be drawn thicker or thinner; a link's length is kinematics, so that stays."""
+
+    def __init__(self, model: mujoco.MjModel, mesh: int) -> None:
+        """Note the vertices, and across what: the mesh's own axes but the longest."""
+        self._mesh, self._drawn = mesh, 1.0
+        self._rows = slice(model.mesh_vertadr[mesh], model.mesh_vertadr[mesh] + model.mesh_vertnum[mesh])
+        self._vertices = model.mesh_vert[self._rows].copy()
+        self._across = np.ptp(self._vertices, axis=0) < np.ptp(self._vertices, axis=0).max()
+
+    def scale(self, model: mujoco.MjModel, renderer: mujoco.Renderer, thickness: float) -> None:
+        """Draw it `thickness` times as thick as it is, from now on."""
+        if thickness == self._drawn:
+            return
+        self._drawn = thickness
+        model.mesh_vert[self._rows] = self._vertices * np.where(self._across, thickness, 1.0)
+        mujoco.mjr_uploadMesh(model, renderer._mjr_context, self._mesh)  # the public renderer has no word for it

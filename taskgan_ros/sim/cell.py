@@ -26,7 +26,7 @@ except RuntimeError as error:
     raise InputError(f"MUJOCO_GL: expected egl, osmesa or glfw, got {os.environ['MUJOCO_GL']!r}") from error
 
 from taskgan_ros.sim import textures
-from taskgan_ros.sim.arm_model import add_arm, add_material
+from taskgan_ros.sim.arm_model import ThickMesh, add_arm, add_material
 from taskgan_ros.sim.domain import Domain, check_calibration
 from taskgan_ros.sim.lens import make_lens
 from taskgan_ros.sim.look import Look, apply_sensor, sample_look
@@ -159,6 +159,8 @@ class Cell:
         self._shapes = [model.geom(name).id for name in self._arm.geoms]
         self._shape_sizes = model.geom_size[self._shapes].copy()
         self._round = np.array([kind in ("capsule", "cylinder") for kind in self._arm.kinds], bool)
+        self._is_mesh = np.array([kind == "mesh" for kind in self._arm.kinds], bool)
+        self._meshes = [ThickMesh(model, model.geom_dataid[k]) for k, own in zip(self._shapes, self._is_mesh, strict=True) if own]
         self._materials = [model.material(name).id for name in self._arm.materials]
         camera, error = self.scene.camera, self.domain.calibration
         straight = _looking_at(np.array(camera.position), np.array(camera.target))
@@ -200,6 +202,8 @@ class Cell:
         sizes = self._shape_sizes * look.thickness[:, None]
         sizes[self._round, 1] = self._shape_sizes[self._round, 1]  # a link's length is kinematics, not look
         model.geom_size[self._shapes] = sizes
+        for mesh, thickness in zip(self._meshes, look.thickness[self._is_mesh], strict=True):
+            mesh.scale(model, self._renderer, thickness)
 
 
 def _looking_at(position: Array, target: Array) -> Array:

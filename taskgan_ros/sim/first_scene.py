@@ -196,7 +196,7 @@ def _best_three(arm: Arm, ready: Array) -> NDArray[np.intp]:
     jacobian = position_jacobian(arm, ready)
     triples = list(itertools.combinations(range(len(arm.joint_names)), _DRIVEN))
     least = [np.linalg.svd(jacobian[:, list(three)], compute_uv=False)[-1] for three in triples]
-    good = [three for three, value in zip(triples, least, strict=True) if value > 0.8 * max(least)]
+    good = [three for three, value in zip(triples, least, strict=True) if value > max(least) / 2]
     return np.array(good[0])  # of those as good, the ones nearest to the base
 
 
@@ -217,7 +217,7 @@ def _reaches(arm: Arm, ready: Array, driven: NDArray[np.intp], goal: Array, clea
 
 
 def _as_yaml(name: str, out: Path, arm: Arm, found: Proposal, center: Array) -> str:
-    scale = found.reach_m / _MICO_REACH_M
+    scale = float(found.reach_m / _MICO_REACH_M)
 
     def m(values: float | tuple[float, ...]) -> Any:
         return np.round(scale * np.asarray(values), 3).tolist()
@@ -279,11 +279,16 @@ _COMMENTS = {
 }
 
 
-def _commented(values: dict[str, object]) -> str:
+def _commented(values: dict[str, Any]) -> str:
     lines = []
     for key, value in values.items():
-        text = yaml.safe_dump({key: value}, sort_keys=False, default_flow_style=None, width=110).rstrip()
-        first, *rest = text.splitlines()
         comment = f"  # {_COMMENTS[key]}" if key in _COMMENTS else ""
-        lines += [first + comment, *rest]
+        inside = value if isinstance(value, dict) else {}
+        lines.append(f"{key}:{comment}" if inside else f"{key}: {_flow(value)}{comment}")
+        lines += [f"  {name}: {_flow(part)}" for name, part in inside.items()]
     return "\n".join(lines) + "\n"
+
+
+def _flow(value: Any) -> str:
+    """Return a value as YAML on one line."""
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()

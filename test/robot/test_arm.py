@@ -45,7 +45,7 @@ def test_the_mico_has_the_vendors_limits() -> None:
         ({"base.0.radius": None}, "base.0: Value error, a cylinder needs from, to, radius; missing radius"),
         (
             {"joints.1.upper": 54.105},
-            "joints.1.upper: Value error, expected at most 12.6 rad in magnitude, not degrees",
+            "m1n6s200_joint_2: expected limits of at most 12.6 rad in magnitude, not degrees",
         ),
         ({"joints.2.lower": -170}, "joints.2.lower: Value error, expected at most 12.6 rad in magnitude, not degrees"),
         (
