@@ -29,6 +29,24 @@ def _reach(arguments: Sequence[str]) -> int | None:
     return reach(_parse(ReachConfig, arguments, "reach"))
 
 
+def _arm(arguments: Sequence[str]) -> None:
+    """Show what is understood of an arm's own URDF, xacro or MJCF."""
+    from taskgan_ros.sim.show_arm import STDOUT, ArmConfig, show_arm
+
+    given = list(arguments)
+    at = given.index("--json") + 1 if "--json" in given else 0
+    if at and (at == len(given) or given[at].startswith("--")):
+        given.insert(at, STDOUT)
+    show_arm(_parse(ArmConfig, given, "arm"))
+
+
+def _scene(arguments: Sequence[str]) -> None:
+    """Write a first scene file for an arm, with a picture, to be edited."""
+    from taskgan_ros.sim.first_scene import SceneConfig, write_first_scene
+
+    write_first_scene(_parse(SceneConfig, arguments, "scene"))
+
+
 def _collect(arguments: Sequence[str]) -> None:
     """Record episodes in a domain: the expert's, or random poses."""
     from taskgan_ros.sim.collect import CollectConfig, collect
@@ -101,6 +119,8 @@ def _reproduce(arguments: Sequence[str]) -> int:
 
 VERBS: dict[tuple[str, ...], Verb] = {
     ("reach",): _reach,
+    ("arm",): _arm,
+    ("scene",): _scene,
     ("collect",): _collect,
     ("train", "task-model"): _train_task_model,
     ("train", "translator"): _train_translator,

@@ -242,10 +242,14 @@ def load_arm(name_or_path: str | Path) -> Arm:
     path = resolve("arms", name_or_path)
     values = read_yaml(path)
     if isinstance(values, dict) and not isinstance(values.get("joints"), list) and "model" in values:
-        raise InputError(f"{path}: expected joints as a list of numbers, as a bundle has them, got the model {values['model']!r}")
+        raise InputError(
+            f"{path}: expected joints as a list of numbers, as a bundle has them, got the model {values['model']!r}"
+        )
     arm = build(Arm, values, str(path))
     if wrong := limits_in_degrees(arm):
-        raise InputError(f"{path}: {wrong[0]}: expected limits of at most {LARGEST_ANGLE} rad in magnitude, not degrees")
+        raise InputError(
+            f"{path}: {wrong[0]}: expected limits of at most {LARGEST_ANGLE} rad in magnitude, not degrees"
+        )
     return arm
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.robot.arm import Arm, Frame, Mimic, Shape
+from taskgan_ros.robot.arm import Arm, Mimic, Shape
 from taskgan_ros.robot.kinematics import joint_motion, transform
 
 Array = NDArray[np.float64]
@@ -188,7 +188,9 @@ def make_description(
     _check_names(source, "joint", [link.joint.name for link in given if link.joint])
     roots = [link for link in given if link.parent is None]
     if len(roots) != 1:
-        raise InputError(f"{source}: expected one root link, got {[link.name for link in roots] or 'none, in a circle'}")
+        raise InputError(
+            f"{source}: expected one root link, got {[link.name for link in roots] or 'none, in a circle'}"
+        )
     children: dict[str | None, list[Link]] = {}
     for link in given:
         children.setdefault(link.parent, []).append(link)
@@ -267,4 +269,3 @@ def _z_along(direction: Array) -> Array:
     k = axis / sine
     cross = np.array([[0, -k[2], k[1]], [k[2], 0, -k[0]], [-k[1], k[0], 0]])
     return np.eye(3) + sine * cross + (1 - cosine) * cross @ cross
-

@@ -36,7 +36,9 @@ def locate_model(reference: str, folder: Path | None = None) -> Path:
         return find_in_package(reference, folder or Path())
     path = (folder or Path()) / expand_home(reference.removeprefix(FILE))
     if not path.is_file():
-        raise InputError(f"model: expected a file, {PACKAGE}PACKAGE/PATH or {MENAGERIE}NAME, got {str(path)!r}, no file")
+        raise InputError(
+            f"model: expected a file, {PACKAGE}PACKAGE/PATH or {MENAGERIE}NAME, got {str(path)!r}, no file"
+        )
     return path
 
 
@@ -111,7 +113,9 @@ def _download(name: str) -> Path:
         import mujoco_menagerie
     except ModuleNotFoundError as error:
         hint = "pip install --no-deps mujoco-menagerie"  # it asks for mujoco, which mujoco-core is
-        raise InputError(f"{MENAGERIE}{name}: expected the Python package mujoco-menagerie, got none: {hint}") from error
+        raise InputError(
+            f"{MENAGERIE}{name}: expected the Python package mujoco-menagerie, got none: {hint}"
+        ) from error
     try:
         robot = mujoco_menagerie.get(name)
     except mujoco_menagerie.UnknownRobotError as error:

@@ -20,7 +20,10 @@ Colored = tuple[Mesh, tuple[float, float, float] | None]
 # Triangles of a whole robot. In software, drawing takes as long as there are triangles: see docs/benchmarks.md.
 FACES = 12_000
 _LEAST_FACES = 40  # of one mesh, however small its share: a rounded box
-_FINEST_WELD, _COARSER = 1 / 250, 1.5  # of a mesh's longest side: less than a pixel of 128 wherever the arm is seen whole
+_FINEST_WELD, _COARSER = (
+    1 / 250,
+    1.5,
+)  # of a mesh's longest side: less than a pixel of 128 wherever the arm is seen whole
 _ENOUGH = 1.2  # times the faces asked for
 _COLORS = 4  # in one mesh; more are one colour, their mean
 _GREY = (0.6, 0.6, 0.6)  # what neither the model nor the mesh has a colour for

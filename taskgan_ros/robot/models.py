@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pydantic
@@ -47,7 +48,7 @@ class Tip:
 
 @config_dataclass
 class JointLimits:
-    """One entry of MoveIt's joint_limits.yaml: rad, rad/s, rad/s²; m for prismatic joints. `has_…: false` is no limit."""
+    """One entry of MoveIt's joint_limits.yaml: rad, m for prismatic joints; `has_…: false` is no limit."""
 
     has_position_limits: bool | None = None
     min_position: float | None = None
@@ -161,7 +162,9 @@ def read_model(model: Model, folder: Path) -> Description:
 
         return read_urdf(path, model.arguments)
     except ModuleNotFoundError as error:
-        raise InputError(f"{path}: expected the Python package {error.name}: pip install 'taskgan_ros[arms]'") from error
+        raise InputError(
+            f"{path}: expected the Python package {error.name}: pip install 'taskgan_ros[arms]'"
+        ) from error
 
 
 def _is_mjcf(path: Path) -> bool:
@@ -215,13 +218,21 @@ def _find_tip(description: Description) -> tuple[str, str]:
         named = [name for name in known if name == end or name.endswith("_" + end)]
         if len(named) == 1:
             return named[0], "by its name"
-    ends = [name for name in description.leaves if any(link.joint and link.joint.is_moving for link in description.path(name))]
+    ends = [
+        name
+        for name in description.leaves
+        if any(link.joint and link.joint.is_moving for link in description.path(name))
+    ]
     if len(ends) == 1:
         return ends[0], "the only end"
     if not ends:
         raise InputError(f"{description.source}: expected joints that turn or slide, got none")
     offered = ", ".join(ends[:12])
     raise InputError(f"{description.source}: expected --tip LINK, or tip: in the arm file, of several ends: {offered}")
+
+
+def _moves(path: list[Link]) -> bool:
+    return any(link.joint is not None and link.joint.is_moving for link in path)
 
 
 def _path(description: Description, base: str | None, tip: Tip) -> tuple[list[Link], Array]:
@@ -364,7 +375,7 @@ class _Chain:
         if lower >= upper:
             where = f"{self._description.source}: joint {joint.name}"
             raise InputError(f"{where}: expected a range that the joints which mimic it share, got none")
-        kind = "prismatic" if joint.type == "prismatic" else "revolute"
+        kind: Literal["prismatic", "revolute"] = "prismatic" if joint.type == "prismatic" else "revolute"
         return dataclasses.replace(joint, type=kind, lower=lower, upper=upper)
 
 

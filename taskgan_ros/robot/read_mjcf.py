@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.robot.arm import Mimic
 from taskgan_ros.robot.description import DescribedJoint, Description, Kind, Link, Mesh, Visual, make_description
+from taskgan_ros.robot.headless import mujoco
 
 Array = NDArray[np.float64]
 
@@ -87,7 +87,12 @@ def _links(model: mujoco.MjModel, body: int, names: list[str], meshes: list[Mesh
         links.append(Link(name, parent, origin, joint))
         parent, origin = name, _shift(-anchor)
     visuals = tuple(_visual(model, geom, meshes) for geom in _drawn(model, body))
-    return [*links, Link(names[body], parent, origin, DescribedJoint(f"{names[body]}/fixed", "fixed", np.array([0, 0, 1.0])), visuals)]
+    return [
+        *links,
+        Link(
+            names[body], parent, origin, DescribedJoint(f"{names[body]}/fixed", "fixed", np.array([0, 0, 1.0])), visuals
+        ),
+    ]
 
 
 def _joint(model: mujoco.MjModel, k: int) -> DescribedJoint:

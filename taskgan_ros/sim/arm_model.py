@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from taskgan_ros.robot.arm import Arm
 from taskgan_ros.robot.description import Description, Mesh, Visual
+from taskgan_ros.robot.headless import mujoco
 
 Array = NDArray[np.float64]
 
@@ -52,7 +52,9 @@ def own_name(name: str) -> str:
     return f"arm/{name}"
 
 
-def add_arm(spec: mujoco.MjSpec, arm: Arm, description: Description, held: Mapping[str, float] | None = None) -> ArmModel:
+def add_arm(
+    spec: mujoco.MjSpec, arm: Arm, description: Description, held: Mapping[str, float] | None = None
+) -> ArmModel:
     """Add a robot to the world, the arm's base at its origin.
 
     Args:
@@ -95,7 +97,9 @@ def _add_links(
     """Add a body for each joint that moves with the arm; all else is part of the body before it."""
     rest = {**(arm.model.rest if arm.model else {}), **held}
     positions = description.positions({**rest, **dict(zip(arm.joint_names, arm.home, strict=True))})
-    places: dict[str | None, tuple[mujoco.MjsBody, Array]] = {None: (spec.worldbody, _root(arm, description, positions))}
+    places: dict[str | None, tuple[mujoco.MjsBody, Array]] = {
+        None: (spec.worldbody, _root(arm, description, positions))
+    }
     joints: list[str] = []
     geoms: list[str] = []
     for link in description.links:
@@ -120,7 +124,7 @@ def _root(arm: Arm, description: Description, positions: Mapping[str, float]) ->
     """Return where the description's root stands, so that the arm's base is at the origin."""
     if arm.model is None or arm.model.base is None:
         return np.eye(4)
-    return np.linalg.inv(description.poses(positions)[arm.model.base])
+    return np.linalg.inv(description.poses(positions)[arm.model.base]).astype(np.float64)
 
 
 def _quaternion(pose: Array) -> list[float]:
@@ -172,3 +176,26 @@ class ThickMesh:
         self._drawn = thickness
         model.mesh_vert[self._rows] = self._vertices * np.where(self._across, thickness, 1.0)
         mujoco.mjr_uploadMesh(model, renderer._mjr_context, self._mesh)  # the public renderer has no word for it
+
+
+def self_collisions(arm: Arm, description: Description, depth_m: float) -> list[tuple[str, str]]:
+    """Return the pairs of moving parts whose convex hulls overlap by `depth_m` or more at the arm's home.
+
+    Parts that one joint connects are left out: they touch. A part is called by the joint that moves it.
+    """
+    spec = mujoco.MjSpec()
+    built = add_arm(spec, arm, description)
+    for geom in spec.geoms:
+        geom.contype = geom.conaffinity = 1
+    model = spec.compile()
+    data = mujoco.MjData(model)
+    joints = [model.joint(name).qposadr[0] for name in built.joints]
+    data.qpos[joints] = built.factors @ np.array(arm.home) + built.offsets
+    mujoco.mj_forward(model, data)
+    pairs = set[tuple[str, str]]()
+    for contact in data.contact[: data.ncon]:
+        one, other = sorted(int(model.geom_bodyid[k]) for k in contact.geom)
+        if contact.dist < -depth_m and model.body_parentid[other] != one:
+            names = [model.body(k).name.removeprefix(own_name("")) for k in (one, other)]
+            pairs.add((names[0], names[1]))
+    return sorted(pairs)

@@ -4,34 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import os
-import sys
 from types import TracebackType
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from taskgan_ros.core.errors import InputError, no_opengl
-
-# MuJoCo reads this once, at its import; a user's own choice stands.
-if sys.platform == "linux":
-    os.environ["MUJOCO_GL"] = os.environ.get("MUJOCO_GL") or "egl"  # MuJoCo takes an empty value for a window (glfw)
-try:
-    import mujoco
-except ModuleNotFoundError:
-    raise
-except (AttributeError, ImportError) as error:  # PyOpenGL's ways to say that a system library is missing
-    raise no_opengl(error) from error
-except RuntimeError as error:
-    raise InputError(f"MUJOCO_GL: expected egl, osmesa or glfw, got {os.environ['MUJOCO_GL']!r}") from error
-
+from taskgan_ros.robot.headless import mujoco
+from taskgan_ros.robot.models import Robot
 from taskgan_ros.sim import textures
 from taskgan_ros.sim.arm_model import ThickMesh, add_arm, add_material
 from taskgan_ros.sim.domain import Domain, check_calibration
 from taskgan_ros.sim.lens import make_lens
 from taskgan_ros.sim.look import Look, apply_sensor, sample_look
 from taskgan_ros.tasks.episode import CellState
-from taskgan_ros.tasks.scene import Scene, Stage
+from taskgan_ros.tasks.scene import Camera, Scene
 
 Array = NDArray[np.float64]
 
@@ -48,6 +36,26 @@ def check_image_size(height: int, width: int) -> None:
         raise InputError(f"expected an image of 16 to {_MAX_IMAGE_PX} pixels a side, got {height}x{width}")
 
 
+class Shown(Protocol):
+    """What a cell needs of a scene."""
+
+    @property
+    def robot(self) -> Robot:
+        """The arm, and what it is drawn with."""
+
+    @property
+    def camera(self) -> Camera:
+        """From where."""
+
+    @property
+    def held_joints(self) -> dict[str, float]:
+        """Where joints stand that are not the arm's."""
+
+    @property
+    def table_height(self) -> float:
+        """In m over the arm's base."""
+
+
 class Cell:
     """The cell in one domain's looks. A context manager: it holds a GL context, made and used in one thread.
 
@@ -57,7 +65,7 @@ class Cell:
         height, width: of the images in pixels.
     """
 
-    def __init__(self, scene: Stage, domain: Domain, image_size: int | tuple[int, int] = 128) -> None:
+    def __init__(self, scene: Shown, domain: Domain, image_size: int | tuple[int, int] = 128) -> None:
         """Compile the model and open the renderer.
 
         Raises:
@@ -67,7 +75,7 @@ class Cell:
         self.scene, self.domain = scene, domain
         self.height, self.width = (image_size, image_size) if isinstance(image_size, int) else image_size
         check_image_size(self.height, self.width)
-        check_calibration(domain.calibration, scene.arm)
+        check_calibration(domain.calibration, scene.robot.arm)
         self._lens = make_lens(domain.sensor.distortion, scene.camera.fov, self.height, self.width)
         self._textures = textures.of_table(domain.table, domain.texture_seed)
         self._model = self._compile()
@@ -131,7 +139,7 @@ class Cell:
             material.texuniform = True
         for name in ("table", "cube"):
             add_material(spec, name, (1, 1, 1))
-        self._arm = add_arm(spec, self.scene.arm, self.scene.robot.drawable, self.scene.held_joints)
+        self._arm = add_arm(spec, self.scene.robot.arm, self.scene.robot.drawable, self.scene.held_joints)
         world = spec.worldbody
         world.add_geom(
             name="table",
@@ -160,7 +168,9 @@ class Cell:
         self._shape_sizes = model.geom_size[self._shapes].copy()
         self._round = np.array([kind in ("capsule", "cylinder") for kind in self._arm.kinds], bool)
         self._is_mesh = np.array([kind == "mesh" for kind in self._arm.kinds], bool)
-        self._meshes = [ThickMesh(model, model.geom_dataid[k]) for k, own in zip(self._shapes, self._is_mesh, strict=True) if own]
+        self._meshes = [
+            ThickMesh(model, model.geom_dataid[k]) for k, own in zip(self._shapes, self._is_mesh, strict=True) if own
+        ]
         self._materials = [model.material(name).id for name in self._arm.materials]
         camera, error = self.scene.camera, self.domain.calibration
         straight = _looking_at(np.array(camera.position), np.array(camera.target))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tyro
 import yaml
 from numpy.typing import NDArray
 
@@ -19,6 +20,7 @@ from taskgan_ros.core.progress import print_line, progress_bar
 from taskgan_ros.robot.arm import Arm
 from taskgan_ros.robot.inverse import solve_pointing, solve_position
 from taskgan_ros.robot.kinematics import joint_frames, position_jacobian, tip_position
+from taskgan_ros.robot.locate import is_reference
 from taskgan_ros.robot.models import load_robot
 from taskgan_ros.sim.picture import write_scene_picture
 from taskgan_ros.tasks.scene import load_scene
@@ -49,10 +51,14 @@ _LARGEST_HALF_M, _LARGEST_HOVER_M = 0.04, 0.06  # larger cubes are not at hand
 class SceneConfig:
     """Write a first scene for an arm: a cube within its reach, where episodes start, a camera that sees both."""
 
-    arm: str
-    """A shipped arm's name, an arm file, or a model: URDF, xacro or MJCF."""
+    arm: tyro.conf.Positional[str]
+    """A shipped arm's name, an arm file, or a model: URDF, xacro or MJCF; with --look, a scene."""
     out: Path | None = None
     """The scene file to write, ARM_reach.yaml by default; must not exist. A picture is written beside it."""
+    look: bool = False
+    """Only draw the scene that is named in the arm's place, a shipped one or a file."""
+    domain: str = "target_wood"
+    """The domain to draw it in."""
     driven: tuple[str, ...] = ()
     """The three joints that the task moves; those that move the tip best by default."""
 
@@ -82,6 +88,8 @@ def write_first_scene(config: SceneConfig) -> Path:
     Raises:
         InputError: no such arm, an output that exists, joints that are not its own, or no place that the arm reaches.
     """
+    if config.look:
+        return _look(config)
     arm = load_robot(config.arm).arm
     out = config.out or Path(f"{short_name(config.arm)}_reach.yaml")
     picture = out.with_suffix(".png")
@@ -89,14 +97,24 @@ def write_first_scene(config: SceneConfig) -> Path:
         check_free(path)
     center = joint_frames(arm, arm.home)[0][:2, 3].round(3) + 0.0
     found = propose(arm, center, config.driven)
-    text = _as_yaml(config.arm, out, arm, found, center)
+    text = _as_yaml(config.arm, arm, found, center)
+    out.parent.mkdir(parents=True, exist_ok=True)
     with whole(out, "the scene") as file:
         file.write_text(text, encoding="utf-8")
         load_scene(file)  # as a user will
-    write_scene_picture(picture, load_scene(out))
-    print_line(f"{out}: {found.share:.0%} of its cubes within reach; {picture} shows them. Edit, look again, then:")
+    write_scene_picture(picture, load_scene(out), config.domain)
+    print_line(f"{out}: {found.share:.0%} of its cubes within reach; {picture} shows them")
+    print_line(f"taskgan scene --look {out}   # once it is edited; and then")
     print_line(f"taskgan collect --scene {out} --domain source --episodes 1416 --out datasets/source.h5")
     return out
+
+
+def _look(config: SceneConfig) -> Path:
+    """Draw a scene, in place of the last picture of it."""
+    scene, picture = load_scene(config.arm), config.out or Path(f"{short_name(config.arm)}.png")
+    write_scene_picture(picture, scene, config.domain)
+    print_line(f"{picture}: {config.arm} in {config.domain}: starts, and below where the arm arrives")
+    return picture
 
 
 def propose(arm: Arm, center: Array, driven: tuple[str, ...] = ()) -> Proposal:
@@ -122,7 +140,9 @@ def propose(arm: Arm, center: Array, driven: tuple[str, ...] = ()) -> Proposal:
             if best and best.share >= _SHARE:
                 return best
     if best is None or best.share < 1 / 2:
-        raise InputError(f"{arm.name}: expected a ring on the table within reach, tool down, got none up to {farthest:.2f} m")
+        raise InputError(
+            f"{arm.name}: expected a ring on the table within reach, tool down, got none up to {farthest:.2f} m"
+        )
     return best
 
 
@@ -152,7 +172,7 @@ def _tool_direction(arm: Arm) -> Array:
 def _try(
     arm: Arm, center: Array, tool: Array, middle_m: float, azimuth: float, driven: tuple[str, ...]
 ) -> Proposal | None:
-    scale = middle_m / np.mean(_RING)
+    scale = float(middle_m / np.mean(_RING))
     height = scale * (_CUBE_HALF + _HOVER)
     flat = np.array([np.cos(azimuth), np.sin(azimuth)])
     goal = np.array([*(center + middle_m * flat), height])
@@ -216,7 +236,7 @@ def _reaches(arm: Arm, ready: Array, driven: NDArray[np.intp], goal: Array, clea
     return bool(within and joint_frames(arm, q)[1:, 2, 3].min() >= clearance)
 
 
-def _as_yaml(name: str, out: Path, arm: Arm, found: Proposal, center: Array) -> str:
+def _as_yaml(name: str, arm: Arm, found: Proposal, center: Array) -> str:
     scale = float(found.reach_m / _MICO_REACH_M)
 
     def m(values: float | tuple[float, ...]) -> Any:
@@ -231,7 +251,7 @@ def _as_yaml(name: str, out: Path, arm: Arm, found: Proposal, center: Array) -> 
         return [round(float(x), 3), round(float(y), 3), round(scale * up_m, 3)]
 
     names = [arm.joint_names[k] for k in found.driven]
-    arm_name = str(Path(name).absolute()) if is_path(name) and "://" not in name else name
+    arm_name = str(Path(name).absolute()) if is_path(name) and not is_reference(name) else name
     values = {
         "arm": arm_name,
         "driven_joints": names,
@@ -262,7 +282,7 @@ def _as_yaml(name: str, out: Path, arm: Arm, found: Proposal, center: Array) -> 
     return _HEADER.format(arm=arm.name, command=f"taskgan scene {name}") + _commented(values)
 
 
-_HEADER = """# A first scene for {arm}, written by `{command}`: edit it, `taskgan scene --look` shows it again.
+_HEADER = """# A first scene for {arm}, written by `{command}`: to be edited; `taskgan scene --look FILE` shows it.
 # Lengths in m, angles in rad, the arm's base at the origin, z up, the table's top at z = 0.
 """
 _COMMENTS = {

@@ -47,7 +47,7 @@ def test_the_mico_has_the_vendors_limits() -> None:
             {"joints.1.upper": 54.105},
             "m1n6s200_joint_2: expected limits of at most 12.6 rad in magnitude, not degrees",
         ),
-        ({"joints.2.lower": -170}, "joints.2.lower: Value error, expected at most 12.6 rad in magnitude, not degrees"),
+        ({"joints.2.lower": -170}, "m1n6s200_joint_3: expected limits of at most 12.6 rad in magnitude, not degrees"),
         (
             {"joints.0.max_velocity": 36},
             "max_velocity: Value error, expected at most 25 rad/s in magnitude, not degrees/s",
