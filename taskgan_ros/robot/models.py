@@ -33,7 +33,7 @@ _SPEED, _SLIDING_SPEED = 1.0, 0.1  # rad/s and m/s, slow for most arms: assumed 
 _STOP_S = 0.5  # from the top speed to rest: what is assumed where no acceleration is named
 _TIP_NAMES = (
     *("tcp", "tool0", "tool_center_point", "grip_site", "gripper_frame_link", "gripperframe", "attachment_site"),
-    *("ee_link", "right_hand", "flange"),
+    *("ee_link", "end_effector", "eef", "ee", "flange"),
 )  # by which robots' files call the end of their arm, the outermost first
 
 
@@ -191,7 +191,8 @@ def _understand(file: ArmFile, folder: Path, origin: str, tip: str | None) -> Ro
     joints = chain.joints(path)
     if not joints:
         where = f"between {path[0].name if path else description.links[0].name} and {wanted.link}"
-        raise InputError(f"{description.source}: expected joints that move {where}, got none")
+        stuck = [f"{name} from {joint.lower:g} to {joint.upper:g}" for name, joint in chain.stuck.items()]
+        raise InputError(f"{description.source}: expected joints that move {where}, got {', '.join(stuck) or 'none'}")
     end = chain.pending @ last @ transform(wanted.xyz, wanted.rpy)
     names = [joint.name for joint in joints if joint.mimic is None]
     own = Model(
@@ -253,11 +254,10 @@ def _path(description: Description, base: str | None, tip: Tip) -> tuple[list[Li
         if link.joint and link.joint.kind in ("floating", "planar", "ball"):
             raise InputError(
                 f"{description.source}: expected joints that turn or slide between base and {tip.link}, got the "
-                f"{link.joint.kind} joint {link.joint.name}; base: {link.name} takes what is after it"
+                f"{link.joint.kind} joint {link.joint.name}; base: {link.name.split('/')[0]} takes what is after it"
             )
-    held = {link.name for link in path}
     for one, other in description.loops:
-        if len({one, other} & held) == 2 or _closes(description, path, one, other):
+        if _closes(description, path, one, other):
             raise InputError(f"{description.source}: expected a chain to {tip.link}, got a loop: {one} holds {other}")
     return path, last
 
@@ -283,6 +283,7 @@ class _Chain:
 
     Attributes:
         pending: (4, 4) what follows the last joint so far.
+        stuck: joints whose limits leave them no range.
         assumed, warnings: as `Robot` has them.
     """
 
@@ -290,6 +291,7 @@ class _Chain:
         self._description, self._limits = description, limits
         self._positions = description.positions(rest)
         self.pending = np.eye(4)
+        self.stuck: dict[str, DescribedJoint] = {}
         self.assumed: list[str] = []
         self.warnings: list[str] = []
 
@@ -303,6 +305,11 @@ class _Chain:
                 continue
             lower, upper = self._range(link.joint)
             leader, factor, offset = self._description.leader(link.joint.name)
+            if lower == upper:
+                self.stuck[link.joint.name] = link.joint
+                self.warnings.append(
+                    f"{link.joint.name}: a range of 0, from {lower:g} to {upper:g}; it is taken for fixed"
+                )
             if lower == upper or leader not in own or factor == 0:
                 self.pending = self.pending @ link.joint.at(self._positions[link.joint.name])
                 continue

@@ -122,7 +122,9 @@ def _loops(model: mujoco.MjModel, names: list[str]) -> list[tuple[str, str]]:
     """Return the pairs of bodies that an equality holds together."""
     loops = []
     for e in range(model.neq):
-        if model.eq_type[e] not in (mujoco.mjtEq.mjEQ_CONNECT, mujoco.mjtEq.mjEQ_WELD) or not model.eq_active0[e]:
+        if mujoco.mjtEq(model.eq_type[e]) not in (mujoco.mjtEq.mjEQ_CONNECT, mujoco.mjtEq.mjEQ_WELD):
+            continue
+        if not model.eq_active0[e]:
             continue
         ends = model.eq_obj1id[e], model.eq_obj2id[e]
         if model.eq_objtype[e] == mujoco.mjtObj.mjOBJ_SITE:

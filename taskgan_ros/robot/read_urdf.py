@@ -76,6 +76,7 @@ def _parse(path: Path, text: str) -> Any:
         )
     except Exception as error:  # lxml's, and what yourdfpy's own code runs into where an element is missing
         what = " ".join(str(error).split()) or type(error).__name__
+        what = f"an element without the attribute {what}" if isinstance(error, KeyError) else what
         raise InputError(f"{path}: expected a URDF, got: {what}") from error
     if not model.robot.links:
         raise InputError(f"{path}: expected a URDF with links, got none")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import taskgan_ros
-from taskgan_ros.core.config import build, is_path, read_yaml, short_name
+from taskgan_ros.core.config import build, is_path, read_yaml, short_name, to_plain
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import check_free
 from taskgan_ros.core.progress import print_line
@@ -37,6 +37,8 @@ from taskgan_ros.policy.bundle import (
     Result,
     write_bundle,
 )
+from taskgan_ros.robot.locate import is_reference
+from taskgan_ros.robot.models import load_robot
 from taskgan_ros.training.guard import GuardData, fit_guard, is_enough
 from taskgan_ros.training.lineage import check_domain, data_seeds, generations, locate, translated_domains
 from taskgan_ros.training.model_card import write_model_card, write_table
@@ -197,8 +199,9 @@ def _compare(name: str, data: bytes, graph: nn.Module, images: Tensor, outputs: 
 def _own_files(run: Path, data: DatasetInfo) -> tuple[str, str, dict[str, bytes]]:
     """Return the card's arm and scene, and the files that they name in the bundle where they are not shipped ones."""
     arm, scene, files = data.arm, data.scene, {}
-    if is_path(arm):
-        files[_ARM], arm = locate(run, arm).read_bytes(), _ARM
+    robot = load_robot(locate(run, arm) if is_path(arm) and not is_reference(arm) else arm)
+    if is_path(arm) or robot.arm.model:  # as numbers: the robot's computer reads no models
+        files[_ARM], arm = yaml.safe_dump(to_plain(robot.arm), sort_keys=False, allow_unicode=True).encode(), _ARM
     if is_path(scene):
         values = {**read_yaml(locate(run, scene)), "arm": arm}  # which lies beside it now
         files[_SCENE], scene = yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode(), _SCENE

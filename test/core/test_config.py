@@ -162,10 +162,10 @@ def test_the_home_of_nobody_is_refused() -> None:
 @pytest.mark.parametrize(
     ("kind", "names"),
     [
-        ("arms", "[mico]"),
+        ("arms", "[mico, panda, so101, ur5e]"),
         ("domains", "[randomized, real_standin, source, target_a, target_b, target_wood]"),
         ("recipes", "[cyclegan, default, forward, paper, paper_small, pix2pix, rcan, simgan]"),
-        ("scenes", "[poses, reach]"),
+        ("scenes", "[panda_reach, poses, reach, so101_reach, ur5e_reach]"),
         ("scales", "[cpu, full, smoke]"),
     ],
 )

@@ -117,7 +117,7 @@ def test_a_card_without_a_graph_is_refused(bundle_dir: Path, edit_card: EditCard
             {"image": {"height": 6, "width": 8, "color_order": "bgr"}},
             "image.color_order: Input should be 'rgb'",
         ),
-        ({"arm": "ur5"}, "arms: expected a file or one of [mico], got 'ur5'"),
+        ({"arm": "ur5"}, "arms: expected a file or one of [mico, panda, so101, ur5e], got 'ur5'"),
         ({"colour": "red"}, "colour: expected no such field, got 'red'"),
         ({"units": None}, "units: expected this field, got none"),
         ({"files": {"../policy.onnx": "0" * 64}}, "files.../policy.onnx"),
