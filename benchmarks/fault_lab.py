@@ -20,7 +20,7 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from std_srvs.srv import Trigger
 
 from taskgan_ros.demo.isolation import ChildProcesses, SessionError
-from taskgan_ros.nodes.reach_node import IMAGE_TOPIC, JOINT_STATES_TOPIC, TRAJECTORY_TOPIC
+from taskgan_ros.nodes import topics
 
 START_S = 60.0  # to wait for a node to come up and load its models
 _ANSWER_S = 2.0  # then ask again: it may have been a dead node's service, which discovery forgets late
@@ -99,8 +99,8 @@ class Lab:
     def start_reach(self) -> None:
         """Start `reach_node` and configure it."""
         assert self._setup is not None
-        topics = IMAGE_TOPIC, JOINT_STATES_TOPIC, TRAJECTORY_TOPIC
-        remapped = [f"{topic}:={RELAYED}/{topic}" for topic in topics]
+        relayed = topics.IMAGE, topics.JOINT_STATES, topics.TRAJECTORY
+        remapped = [f"{topic}:={RELAYED}/{topic}" for topic in relayed]
         words = [word for name in remapped for word in ("-r", name)]
         parameters = {"bundle": self._setup.bundle, "use_sim_time": str(self._setup.use_sim_time).lower()}
         self._reach_log = self._start(self._reach, "reach_node", parameters, words)

@@ -19,7 +19,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
-from taskgan_ros.nodes.reach_node import JOINT_STATES_TOPIC, TRAJECTORY_TOPIC
+from taskgan_ros.nodes import topics
 from taskgan_ros.policy.bundle import COMMAND, IMAGE, POLICY, load_bundle, write_bundle
 
 STOPS, GOES_ON = "stops", "goes on"  # what the arm shall do
@@ -229,7 +229,7 @@ def black_images(lab: Lab) -> AbstractContextManager[None]:
 def second_arm(lab: Lab) -> Iterator[None]:
     """Let another node publish another pose on the same topic, in turn with the good ones."""
     node = lab.injector.intruder()
-    publisher = node.create_publisher(JointState, f"{RELAYED}/{JOINT_STATES_TOPIC}", 10)
+    publisher = node.create_publisher(JointState, f"{RELAYED}/{topics.JOINT_STATES}", 10)
 
     def publish_too(message: JointState) -> JointState:
         publisher.publish(displaced(shifted(message, _BETWEEN_S), _SECOND_POSE_RAD))
@@ -253,7 +253,7 @@ def lost_publishers(lab: Lab) -> Iterator[None]:
 def intruder(lab: Lab) -> Iterator[None]:
     """Let another node announce that it publishes trajectories."""
     node = lab.injector.intruder()
-    node.create_publisher(JointTrajectory, f"{RELAYED}/{TRAJECTORY_TOPIC}", QoSProfile(depth=1))
+    node.create_publisher(JointTrajectory, f"{RELAYED}/{topics.TRAJECTORY}", QoSProfile(depth=1))
     yield
     node.destroy_node()
 

@@ -26,6 +26,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.demo.isolation import ChildProcesses, SessionError, environment, own_domain
+from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.sim_node import read_trajectory
 from taskgan_ros.robot.arm import load_arm
 from taskgan_ros.sim.controller import JointTrajectoryController
@@ -63,9 +64,9 @@ class Lab:
         self.rejected: list[str] = []
         self.latencies: list[float] = []
         self.status: dict[str, str] = {}
-        self.listen(JointTrajectory, "joint_trajectory", self._hear_trajectory)
+        self.listen(JointTrajectory, topics.TRAJECTORY, self._hear_trajectory)
         self.listen(Float64, "reach_node/latency", self._hear_latency)
-        self.listen(DiagnosticArray, "/diagnostics", self._hear_diagnostics)
+        self.listen(DiagnosticArray, topics.DIAGNOSTICS, self._hear_diagnostics)
 
     def listen(self, kind: Any, topic: str, callback: Callable[[Any], None]) -> None:
         """Hear a topic, in the lab's own thread."""

@@ -27,6 +27,7 @@ from std_msgs.msg import Header
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.progress import progress_bar
 from taskgan_ros.demo.isolation import ProcessEnded, SessionError
+from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.messages import image_message, joint_state_message
 from taskgan_ros.policy.bundle import load_bundle
 from taskgan_ros.vision.compressed import read_compressed
@@ -103,9 +104,9 @@ class Transport:
             follow_tolerance_rad=100.0,  # nothing moves this arm
             arrived_images=0,
         )
-        kind, topic = (Image, "image_raw") if name == "raw" else (CompressedImage, "image_raw/compressed")
+        kind, topic = (Image, topics.IMAGE) if name == "raw" else (CompressedImage, topics.COMPRESSED_IMAGE)
         self._images = lab.node.create_publisher(kind, topic, QoSProfile(depth=DEPTH))
-        self._joint_states = lab.node.create_publisher(JointState, "joint_states", 10)
+        self._joint_states = lab.node.create_publisher(JointState, topics.JOINT_STATES, 10)
         lab.node.create_timer(JOINT_STATE_PERIOD_S, self._publish_joint_state)
         if name == "raw":
             self._good: Image | CompressedImage = image_message(good, Header())

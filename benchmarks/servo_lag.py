@@ -18,6 +18,7 @@ from std_msgs.msg import Float64
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
+from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.messages import seconds
 
 Array = NDArray[np.float64]
@@ -42,8 +43,8 @@ class Record:
         self.sent: list[tuple[float, JointTrajectory]] = []
         self.distance_m = np.nan
         lab.listen(JointTrajectory, "sim_node/commanded", self._hear_commanded)
-        lab.listen(JointState, "joint_states", self._hear_arm)
-        lab.listen(JointTrajectory, "joint_trajectory", lambda message: self.sent.append((time.time(), message)))
+        lab.listen(JointState, topics.JOINT_STATES, self._hear_arm)
+        lab.listen(JointTrajectory, topics.TRAJECTORY, lambda message: self.sent.append((time.time(), message)))
         lab.listen(Float64, "sim_node/distance", self._hear_distance)
 
     def _hear_commanded(self, message: JointTrajectory) -> None:

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from taskgan_ros.control.fence import Fence
-from taskgan_ros.control.limits import duration, finite, limit_velocity, step_to
+from taskgan_ros.control.limits import duration, finite, limit_velocity
 from taskgan_ros.control.motion import Motion, cruise, stopping_time_s
 from taskgan_ros.control.plan import Plan
 from taskgan_ros.control.trajectory import JointTrajectory
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.robot.angles import angle_difference
 from taskgan_ros.robot.arm import Arm
 
 Array = NDArray[np.float64]
@@ -307,7 +308,7 @@ class JointCommander:
         return (self._step_to(reachable, here) / self._approach_s)[self.driven]
 
     def _step_to(self, target: Array, here: Array) -> Array:
-        return step_to(target, here, self.arm.is_continuous)
+        return angle_difference(target, here, self.arm.is_continuous)
 
     def _within_positions(self, velocity: Array, here: Array) -> Array:
         """Slow each joint by itself towards its limits; one beyond a limit may not go further out."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from taskgan_ros.control.limits import step_to
+from taskgan_ros.robot.angles import angle_difference
 
 Array = NDArray[np.float64]
 
@@ -74,8 +74,8 @@ class Continuity:
 
     def way(self, pose: Array) -> Array:
         """Return how far `pose` is from the last that was believed, (n,) rad; nowhere before the first."""
-        return step_to(pose, self._last[1], self._is_continuous) if self._last else np.zeros_like(pose)
+        return angle_difference(pose, self._last[1], self._is_continuous) if self._last else np.zeros_like(pose)
 
     def _is_near(self, one: Array, other: Array, passed_s: float) -> bool:
         furthest = 2 * self._max_velocity * max(passed_s, _SHORTEST_S) + _NOISE_RAD
-        return bool(np.all(np.abs(step_to(one, other, self._is_continuous)) <= furthest))
+        return bool(np.all(np.abs(angle_difference(one, other, self._is_continuous)) <= furthest))

@@ -26,7 +26,7 @@ from std_srvs.srv import Trigger
 
 from taskgan_ros.demo.isolation import SessionError
 from taskgan_ros.demo.report import Episode, Frame
-from taskgan_ros.nodes.sim_node import IMAGE_TOPIC
+from taskgan_ros.nodes import topics
 from taskgan_ros.vision.images import read_image
 
 SIM_NODE: Final = "sim_node"
@@ -78,7 +78,7 @@ class Driver:
         self.reach_status: dict[str, str] = {}
         self._listen(Float64, f"{SIM_NODE}/distance", self._hear_distance)
         self._listen(Float64, f"{REACH_NODE}/latency", self._hear_latency)
-        self._listen(DiagnosticArray, "/diagnostics", self._hear_diagnostics)
+        self._listen(DiagnosticArray, topics.DIAGNOSTICS, self._hear_diagnostics)
 
     def __enter__(self) -> Driver:
         """Return itself."""
@@ -164,7 +164,7 @@ class Driver:
         """Keep images and translations from now on, or no longer; `reach_node` translates for us only while we do."""
         if wanted and not self._film_subscriptions:
             self._film_subscriptions = [
-                self._listen(Image, IMAGE_TOPIC, self._hear_image),
+                self._listen(Image, topics.IMAGE, self._hear_image),
                 self._listen(Image, f"{REACH_NODE}/translated_image", self._hear_translation),
             ]
         elif not wanted:

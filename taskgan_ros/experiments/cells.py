@@ -32,7 +32,7 @@ _BUNDLED = "skimage:"  # photos that are fixed by the version of scikit-image
 _CODE = ("taskgan_ros", "config")
 _FREE = ("out", "resume", "device", "workers", "log_every", "show_every", "save_every")  # change no result
 _NEWER = ("task_model",)  # options that older keys lack: where they are not given, those stay as they were
-_NODE_ONLY = ("max_acceleration", "max_jerk")  # of an arm's joints; the simulation does not know them
+_NODE_ONLY = ("max_acceleration",)  # of an arm's joints; the simulation does not know them
 _NAMED = {"domain": "domains", "paired": "domains", "scene": "scenes"}  # options that name files, and their kinds
 
 

@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -35,6 +35,7 @@ from taskgan_ros.control.fence import make_fence
 from taskgan_ros.control.supervisor import Action, Source, State, Supervisor
 from taskgan_ros.control.trajectory import JointTrajectory
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.controllers import Controllers
 from taskgan_ros.nodes.messages import (
     both_clocks,
@@ -62,11 +63,6 @@ from taskgan_ros.policy.guard import Guard, Scores
 from taskgan_ros.policy.policy import Policy, Prediction
 from taskgan_ros.vision.compressed import read_compressed
 from taskgan_ros.vision.images import RawImage, read_image, zoom_for
-
-# Relative, so that a namespace applies; remap them to a robot's own.
-IMAGE_TOPIC: Final = "image_raw"
-JOINT_STATES_TOPIC: Final = "joint_states"
-TRAJECTORY_TOPIC: Final = "joint_trajectory"
 
 _WATCHDOG_S = 0.02  # a stop is noticed this much later than the timeouts say
 _REPEAT_S = 5.0  # between two log lines on the same fault
@@ -113,7 +109,7 @@ class ReachNode(LifecycleNode):
         self._entities: list[tuple[Any, Any]] = []  # (what destroys it, it)
         self._reported: tuple[State, tuple[Source, ...]] = (State.INACTIVE, ())
         self._counters = Counters(time.monotonic())
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, 10)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._states = self.create_publisher(String, "~/state", latched)
         self.create_timer(1.0, self._publish_diagnostics, clock=self._steady)
@@ -265,8 +261,8 @@ class ReachNode(LifecycleNode):
         self._worker = NewestOnly(self._infer, "inference", self._fail)
         # Volatile: a transient-local publisher would replay an old motion to a controller that comes late.
         volatile = QoSProfile(depth=1, durability=DurabilityPolicy.VOLATILE)
-        options = overriding(self, self.resolve_topic_name(TRAJECTORY_TOPIC), "publisher")
-        self._trajectories = self._advertise(JointTrajectoryMessage, TRAJECTORY_TOPIC, volatile, options)
+        options = overriding(self, self.resolve_topic_name(topics.TRAJECTORY), "publisher")
+        self._trajectories = self._advertise(JointTrajectoryMessage, topics.TRAJECTORY, volatile, options)
         self._controllers = Controllers(self, self._trajectories.topic_name)
         self._translations = self._advertise(Image, "~/translated_image", QoSProfile(depth=1))
         self._latencies = self._advertise(Float64, "~/latency", QoSProfile(depth=10))
@@ -274,11 +270,11 @@ class ReachNode(LifecycleNode):
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy[self._settings.image_reliability.upper()])
         several = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)  # a gripper may be there too
         if self._settings.image_transport == "raw":
-            self._images = self._subscribe(Image, IMAGE_TOPIC, self._receive_image, newest)
+            self._images = self._subscribe(Image, topics.IMAGE, self._receive_image, newest)
         else:  # beside the image's topic wherever that is remapped to, as image_transport has it
-            topic = f"{self.resolve_topic_name(IMAGE_TOPIC)}/compressed"
+            topic = f"{self.resolve_topic_name(topics.IMAGE)}/compressed"
             self._images = self._subscribe(CompressedImage, topic, self._receive_compressed, newest)
-        self._joint_states = self._subscribe(JointState, JOINT_STATES_TOPIC, self._receive_joint_state, several)
+        self._joint_states = self._subscribe(JointState, topics.JOINT_STATES, self._receive_joint_state, several)
         timer = self.create_timer(_WATCHDOG_S, self._watch, clock=self._steady, autostart=False)
         self._watchdog = self._keep(self.destroy_timer, timer)
         if ignored := ignored_overrides(self):

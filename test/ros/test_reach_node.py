@@ -29,6 +29,7 @@ from std_msgs.msg import Float64, Header, String
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
+from taskgan_ros.nodes import topics
 from taskgan_ros.policy.policy import CPU
 from taskgan_ros.robot.arm import load_arm
 
@@ -137,7 +138,7 @@ def test_who_else_commands_the_arm_is_named(lab: Lab, make_bundle: MakeBundle, w
     lab.feed_joint_states()
     lab.feed_images()
     wait_until(lambda: lab.diagnostics().get("message") == "running", "diagnostics that say so")
-    publisher = lab.node.create_publisher(JointTrajectory, "joint_trajectory", 1)
+    publisher = lab.node.create_publisher(JointTrajectory, topics.TRAJECTORY, 1)
     own = lab.node.get_fully_qualified_name()
     wait_until(lambda: f"running; ['{own}'] command the arm too" == lab.diagnostics().get("message"), "a warning")
     assert lab.diagnostics()["level"] == 1
@@ -152,7 +153,7 @@ def test_a_second_camera_is_named(lab: Lab, make_bundle: MakeBundle, wait_until:
     lab.feed_images()
     wait_until(lambda: lab.diagnostics().get("message") == "running", "diagnostics that say so")
     second = Node("webcam", context=lab.node.context)
-    second.create_publisher(Image, "image_raw", 1)
+    second.create_publisher(Image, topics.IMAGE, 1)
     wait_until(
         lambda: lab.diagnostics().get("message") == "running; ['/test', '/webcam'] publish images on /image_raw", "it"
     )
@@ -428,7 +429,7 @@ def test_compressed_images_are_taken_and_a_damaged_one_is_refused(
     lab: Lab, make_bundle: MakeBundle, wait_until: Wait
 ) -> None:
     process = lab.start_reach(make_bundle(), image_transport="compressed")
-    publisher = lab.node.create_publisher(CompressedImage, "image_raw/compressed", 1)
+    publisher = lab.node.create_publisher(CompressedImage, topics.COMPRESSED_IMAGE, 1)
     file = io.BytesIO()
     PillowImage.new("RGB", (64, 48), (100, 100, 100)).save(file, "JPEG")
 

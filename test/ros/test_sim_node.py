@@ -17,6 +17,7 @@ from std_msgs.msg import Float64, Header
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from taskgan_ros.nodes import topics
 from taskgan_ros.tasks.episode import goal_distance, sample_test_episode
 from taskgan_ros.tasks.scene import load_scene
 
@@ -38,10 +39,10 @@ class Robot:
         self.images: list[Image] = []
         self.joint_states: list[JointState] = []
         self.distances: list[float] = []
-        lab.listen(Image, "image_raw", self.images.append)
-        lab.listen(JointState, "joint_states", self.joint_states.append)
+        lab.listen(Image, topics.IMAGE, self.images.append)
+        lab.listen(JointState, topics.JOINT_STATES, self.joint_states.append)
         lab.listen(Float64, "sim_node/distance", lambda message: self.distances.append(message.data))
-        self._commands = lab.node.create_publisher(JointTrajectory, "joint_trajectory", 10)
+        self._commands = lab.node.create_publisher(JointTrajectory, topics.TRAJECTORY, 10)
         self.process: Process = lab.start("sim_node", **{**QUICK, **parameters})
         wait_until(lambda: self.joint_states and self._commands.get_subscription_count() > 1, "the robot")
 
