@@ -30,10 +30,12 @@ from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
 
 from taskgan_ros.control.arm_clock import ArmClock
-from taskgan_ros.control.commander import JTC, JointCommander
+from taskgan_ros.control.commander import JointCommander
+from taskgan_ros.control.commander_config import JTC, CommanderConfig
 from taskgan_ros.control.fence import make_fence
 from taskgan_ros.control.supervisor import Action, Source, State, Supervisor
 from taskgan_ros.control.trajectory import JointTrajectory
+from taskgan_ros.core.config import fill
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.controllers import Controllers
@@ -132,7 +134,7 @@ class ReachNode(LifecycleNode):
             self._release()
             return FAILURE
         self._state, self._fault = "inactive", ""
-        card, arm = self._policy.card, self._commander.arm
+        card, arm = self._policy.card, self._commander.config.arm
         self.get_logger().info(
             f"configured with bundle {card.name}: {card.task} of {arm.name}, images {card.image.width}x"
             f"{card.image.height}, {', '.join(self._policy.providers)}"
@@ -201,19 +203,15 @@ class ReachNode(LifecycleNode):
         self._warn_of_fallback()
         self._guard = self._load_guard(bundle)
         arm = bundle.arm
-        self._commander = JointCommander(
-            arm,
-            bundle.card.joint_names,
+        config = fill(
+            CommanderConfig,
+            wanted,
+            arm=arm,
+            driven_joints=bundle.card.joint_names,
             task=bundle.card.task,
-            mode=wanted.command_mode,
-            horizon_s=wanted.horizon_s,
-            lead_s=wanted.lead_s,
-            all_joints=wanted.all_joints,
-            margin_rad=wanted.margin_rad,
-            max_step_rad=wanted.max_step_rad,
-            speed_scale=wanted.speed_scale,
             fence=make_fence(arm, wanted.fence_m),
         )
+        self._commander = JointCommander(config)
         self._supervisor = Supervisor(
             arm.joint_names,
             image_timeout_s=wanted.image_timeout_s,
@@ -586,7 +584,7 @@ class ReachNode(LifecycleNode):
                 level, text = max(level, DiagnosticStatus.WARN), "; ".join([text, *notices])
             values = self._values() if self._worker else {}
         name = f"{self.get_fully_qualified_name().lstrip('/')}: reach"
-        arm = self._commander.arm.name if self._worker else ""
+        arm = self._commander.config.arm.name if self._worker else ""
         stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(diagnostics_message(stamp, name, arm, level, text, values))
 
@@ -659,7 +657,7 @@ class ReachNode(LifecycleNode):
             return
         with self._lock:
             self._settings = read(self, ReachParameters)
-            self._commander.speed_scale = self._settings.speed_scale
+            self._commander.set_speed_scale(self._settings.speed_scale)
 
     def _refuse_change(self) -> str:
         if self._state == "unconfigured":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from taskgan_ros.control.commander import JTC, KINOVA
+from taskgan_ros.control.commander_config import JTC, KINOVA
 from taskgan_ros.nodes.parameters import parameter
 from taskgan_ros.policy.policy import CPU
 
