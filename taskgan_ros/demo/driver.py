@@ -146,11 +146,13 @@ class Driver:
         recording.stop()
         said = self.reach_status.get("message", "")
         self.change_state("deactivate")
-        dropped, strange = self._read_counts()
-        return replace(recording.episode(length_s), said=said, dropped_frames=dropped, strange_images=strange)
+        dropped, unlike = self._read_counts()
+        return replace(
+            recording.episode(length_s), said=said, dropped_frames=dropped, out_of_distribution_images=unlike
+        )
 
     def _read_counts(self) -> tuple[int, int]:
-        """Return how many images `reach_node` replaced by newer ones, and found strange, in the episode that has ended.
+        """Return how many images `reach_node` replaced by newer ones, and found out of distribution, in the episode that has ended.
 
         Raises:
             SessionError: it does not say.
@@ -158,7 +160,7 @@ class Driver:
         self.reach_status = {}  # what it said while active is not the last word
         what = f"the counts of {REACH_NODE}"
         self._wait(what, lambda: self.reach_status.get("state") == "inactive", _ANSWER_S)
-        return int(self.reach_status["dropped_images"]), int(self.reach_status["strange_images"])
+        return int(self.reach_status["dropped_images"]), int(self.reach_status["out_of_distribution_images"])
 
     def film(self, wanted: bool) -> None:
         """Keep images and translations from now on, or no longer; `reach_node` translates for us only while we do."""

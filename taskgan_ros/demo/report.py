@@ -57,7 +57,7 @@ class Episode:
         times_s, distances_m: (n,) the tip's true distance from its goal; the first is the start.
         command_times_s, latencies_s: (m,) when each command was sent, and how old its image was then.
         dropped_frames: images that the node replaced by newer ones before it came to them.
-        strange_images: images that its guard found unlike training.
+        out_of_distribution_images: images that its guard found unlike training.
         said: the node's state in the end, and why.
         frames: for the animation; none where it was not filmed.
     """
@@ -68,7 +68,7 @@ class Episode:
     command_times_s: Array
     latencies_s: Array
     dropped_frames: int = 0
-    strange_images: int = 0
+    out_of_distribution_images: int = 0
     said: str = ""
     frames: tuple[Frame, ...] = ()
 
@@ -107,7 +107,7 @@ def figures(episodes: Sequence[Episode], scene: Scene, asked: EvaluateConfig, co
         "latency_ms": _quantiles_ms(np.concatenate([episode.latencies_s for episode in episodes])),
         "rate_hz": _mean_rate(episodes),
         "dropped_frames": sum(episode.dropped_frames for episode in episodes),
-        "strange_images": sum(episode.strange_images for episode in episodes),
+        "out_of_distribution_images": sum(episode.out_of_distribution_images for episode in episodes),
         "commands": sum(len(episode.latencies_s) for episode in episodes),
         "arrival_mean_s": _mean_arrival(episodes, scene.threshold_m),
         "episode_details": [
@@ -119,7 +119,7 @@ def figures(episodes: Sequence[Episode], scene: Scene, asked: EvaluateConfig, co
                 "arrived_s": _rounded(episode.arrived_s(scene.threshold_m)),
                 "commands": len(episode.latencies_s),
                 "dropped_frames": episode.dropped_frames,
-                "strange_images": episode.strange_images,
+                "out_of_distribution_images": episode.out_of_distribution_images,
                 "node_said": episode.said,
                 "rate_hz": _rounded(episode.rate_hz),
                 "latency_ms": _quantiles_ms(episode.latencies_s),

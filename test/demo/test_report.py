@@ -45,10 +45,10 @@ def test_the_figures_are_those_of_evaluate_and_those_of_a_running_loop(scene: Sc
     assert values["command"] == "taskgan reach"
     assert values["latency_ms"] == {"p50": 60.0, "p99": 100.0}
     assert values["rate_hz"] == pytest.approx(20)
-    assert (values["dropped_frames"], values["strange_images"]) == (6, 4)
+    assert (values["dropped_frames"], values["out_of_distribution_images"]) == (6, 4)
     first, second = values["episode_details"]
     assert (first["success"], second["success"]) == (True, False)
-    assert (second["node_said"], second["strange_images"]) == ("held: by a person", 2)
+    assert (second["node_said"], second["out_of_distribution_images"]) == ("held: by a person", 2)
     assert first["arrived_s"] == pytest.approx(4 * 0.30 / 0.38, abs=0.06)
     assert second["arrived_s"] is None
     assert first["distance_m"][20] == pytest.approx(0.21)

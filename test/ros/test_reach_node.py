@@ -449,7 +449,7 @@ def test_compressed_images_are_taken_and_a_damaged_one_is_refused(
     stop()
     lab.feed(publisher, lambda: image(file.getvalue()[:-100]), rate_hz=20)
     lab.until_held()
-    reason = "expected within 0.5 s; the last was refused: image: expected"
+    reason = "expected within 0.5 s; the last was rejected: image: expected"
     wait_until(lambda: reason in str(lab.diagnostics().get("message")), "the reason")
 
 
@@ -479,7 +479,7 @@ def test_an_image_far_from_the_clock_is_none_and_one_without_a_stamp_is_taken(
 
     wait_until(publish_all, "the old images in the diagnostics")
     assert not lab.trajectories
-    reason = "waiting: no images yet; the last was refused: image: expected a stamp"
+    reason = "waiting: no images yet; the last was rejected: image: expected a stamp"
     wait_until(lambda: str(lab.diagnostics()["message"]).startswith(reason), "the reason")
     assert "expected a stamp within 5 s (image_age_s) of this node's clock, got one" in process.text
     assert "the clocks of camera and node differ" in process.text
