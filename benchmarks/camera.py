@@ -34,7 +34,7 @@ def main() -> None:
     published = 0
     while node.context.ok():
         now_s = time.monotonic()
-        # By the clock: whoever is late goes on where the arm is by then.
+        # By the clock: a late one continues where the arm is by then.
         place = (now_s - started_s) * image_rate_hz
         stamp = node.get_clock().now().to_msg()
         if now_s >= joint_due_s:

@@ -1,4 +1,4 @@
-"""Stands between a robot and `reach_node`: relays, spoils what it relays, and notes all that is said."""
+"""Stands between a robot and `reach_node`: relays, spoils what it relays, and notes every message."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Injector:
         change_image, change_joint_state: what is relayed instead of a message; None for nothing.
         clock_ahead_s: /clock, for a node with use_sim_time, is this much ahead of the system's clock.
         stamps_ahead_s: the same of the relayed stamps; together with the clock's, all of time jumps.
-        clock_runs: whether /clock goes on.
+        clock_runs: whether /clock advances.
         past_images: the last seconds' images and when they came.
         last_joint_state: the newest.
         log: what has been heard.

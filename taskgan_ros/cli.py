@@ -80,7 +80,7 @@ def _export(arguments: Sequence[str]) -> None:
 
 def _guard(arguments: Sequence[str]) -> None:
     """Give a bundle a guard against images unlike its training."""
-    from taskgan_ros.training.guard import GuardConfig, add_guard
+    from taskgan_ros.training.fit_guard import GuardConfig, add_guard
 
     add_guard(_parse(GuardConfig, arguments, "guard"))
 

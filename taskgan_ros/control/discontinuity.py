@@ -42,7 +42,7 @@ class DiscontinuityDetector:
         self._end_discontinuity()
 
     def accept(self, time_s: float, positions: Array) -> None:
-        """Take it that the arm was at `positions` (n,) rad at `time_s`."""
+        """Accept that the arm was at `positions` (n,) rad at `time_s`."""
         self.reset()
         self._accepted = time_s, positions
 

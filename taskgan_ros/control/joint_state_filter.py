@@ -56,7 +56,7 @@ class JointStateFilterConfig:
 
 
 class JointStateFilter:
-    """Turns joint state messages into accepted positions of one arm, and says why others were rejected.
+    """Turns joint state messages into accepted positions of one arm, and reports why others were rejected.
 
     Rejected are those that lack a joint or a finite number, that repeat a stamp, that are old, and outliers. Outliers
     that continue each other are a fault, and so are positions beyond the limits.
@@ -130,7 +130,7 @@ class JointStateFilter:
         return None
 
     def silent_s(self, now_s: float) -> float:
-        """Return for how long no joint state has told where the arm is, s; since `reset` before the first."""
+        """Return for how long no joint state has shown where the arm is, s; before the first, since `reset`."""
         return now_s - self._readable_s
 
     def age_s(self, now_s: float) -> float:

@@ -84,9 +84,9 @@ class Supervisor:
         self.reason = ""
         self._config, self._is_held_by_person = config, is_held
         self._activated_s = -math.inf
-        self._forget()
+        self._clear()
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         self._deadlines = {
             Source.JOINT_STATES: _Deadline(self._config.joint_state_timeout_s),
             Source.IMAGES: _Deadline(self._config.image_timeout_s),
@@ -98,7 +98,7 @@ class Supervisor:
     def activate(self, now_s: float) -> None:
         """Start afresh: wait for joint states, images and a command that arrive from now on."""
         self.state, self._activated_s = State.WAITING, now_s
-        self._forget()
+        self._clear()
         self.joint_states.reset(now_s)
         self.tick(now_s)
 
@@ -120,14 +120,14 @@ class Supervisor:
         self._deadlines[Source.IMAGES].meet(now_s)
 
     def reject_image(self, why: str) -> None:
-        """Note an image that may not be used: it counts as none, and `reason` says so."""
+        """Note an image that may not be used: it counts as none, and `reason` reports why."""
         self._deadlines[Source.IMAGES].rejection = why
 
     def receive_joint_state(
         self, now_s: float, names: Sequence[str], positions: Sequence[float] | Array, age_s: float = 0.0,
         stamp_s: float = 0.0,
     ) -> Action:  # fmt: skip
-        """Let the filter judge a joint state; a rejected one counts as none, and `reason` says so.
+        """Let the filter judge a joint state; a rejected one counts as none, and `reason` reports why.
 
         Args:
             now_s: s, when it came.
@@ -148,7 +148,7 @@ class Supervisor:
         return Watch.MOVING if self.state is State.RUNNING else Watch.STANDING
 
     def lacks_joint_states(self, now_s: float) -> bool:
-        """Return whether, while active, no joint state has told where the arm is within the timeout."""
+        """Return whether, while active, no joint state has shown where the arm is within the timeout."""
         is_active = self.state is not State.INACTIVE
         return is_active and self.joint_states.silent_s(now_s) > self._config.joint_state_timeout_s
 
@@ -206,7 +206,7 @@ class Supervisor:
         return self.tick(now_s)
 
     def reject_command(self, why: str, image_s: float) -> None:
-        """Note an image of which no command can be made, a damaged one: `reason` says so.
+        """Note an image of which no command can be made, a damaged one: `reason` reports why.
 
         Args:
             why: for a person.

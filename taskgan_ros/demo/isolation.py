@@ -30,7 +30,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class SessionError(RuntimeError):
-    """A session cannot go on; the message says what was expected and what came."""
+    """A session cannot continue; the message says what was expected and what came."""
 
 
 class ProcessEnded(SessionError):

@@ -36,11 +36,11 @@ _LINGER_S = 1.0  # shown after arrival
 _STILL_M = 0.005
 
 _PAPER, _INK, _FAINT = (255, 255, 255), (40, 40, 40), (225, 225, 225)
-_ARRIVED, _AWAY = (0, 128, 93), (213, 94, 0)  # told apart by the colour-blind, and from a red cube
+_ARRIVED, _AWAY = (0, 128, 93), (213, 94, 0)  # distinguished by the colour-blind, and from a red cube
 
 
 @dataclass(frozen=True)
-class Frame:
+class VideoFrame:
     """A camera image (H, W, 3) uint8 RGB, what the translator made of it, and when it came, s since the start."""
 
     time_s: float
@@ -58,7 +58,7 @@ class Episode:
         command_times_s, latencies_s: (m,) when each command was sent, and how old its image was then.
         dropped_frames: images that the node replaced by newer ones before it came to them.
         out_of_distribution_images: images that its guard found unlike training.
-        said: the node's state in the end, and why.
+        reported: the node's state in the end, and why.
         frames: for the animation; none where it was not filmed.
     """
 
@@ -69,8 +69,8 @@ class Episode:
     latencies_s: Array
     dropped_frames: int = 0
     out_of_distribution_images: int = 0
-    said: str = ""
-    frames: tuple[Frame, ...] = ()
+    reported: str = ""
+    frames: tuple[VideoFrame, ...] = ()
 
     @property
     def final_distance_m(self) -> float:
@@ -96,7 +96,7 @@ def figures(episodes: Sequence[Episode], scene: Scene, asked: EvaluateConfig, co
     Args:
         episodes: at least one.
         scene: says how long a step is, and which distance is an arrival.
-        asked: what `evaluate` would be asked for the same episodes.
+        asked: what `evaluate` would be requested to do on the same episodes.
         command: that ran them.
     """
     grid_s = scene.step_s * np.arange(scene.steps + 1)
@@ -120,7 +120,7 @@ def figures(episodes: Sequence[Episode], scene: Scene, asked: EvaluateConfig, co
                 "commands": len(episode.latencies_s),
                 "dropped_frames": episode.dropped_frames,
                 "out_of_distribution_images": episode.out_of_distribution_images,
-                "node_said": episode.said,
+                "node_said": episode.reported,
                 "rate_hz": _rounded(episode.rate_hz),
                 "latency_ms": _quantiles_ms(episode.latencies_s),
                 "distance_m": np.round(trace, 4).tolist(),
@@ -197,7 +197,7 @@ def _until_still(episode: Episode, threshold_m: float) -> Episode:
     return Episode(**{**vars(episode), "frames": frames or episode.frames[:1]})
 
 
-def _draw_page(episode: Episode, frame: Frame, threshold_m: float) -> Image.Image:
+def _draw_page(episode: Episode, frame: VideoFrame, threshold_m: float) -> Image.Image:
     tile, margin, text = _GIF_TILE_PX, _GIF_MARGIN_PX, _GIF_TEXT_PX
     page = Image.new("RGB", (2 * tile + 3 * margin, tile + 2 * text + margin), _PAPER)
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(_GIF_FONT_PX)

@@ -69,7 +69,7 @@ def measure_translations(config: TranslationConfig) -> dict[str, Any]:
     `judge_floor` the same on the true images.
 
     Raises:
-        InputError: runs or a dataset that do not fit, or fewer images than asked for.
+        InputError: runs or a dataset that do not fit, or fewer images than requested.
     """
     device = pick_device(config.device)
     data = load_dataset(config.dataset)

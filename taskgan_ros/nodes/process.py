@@ -44,7 +44,7 @@ _MIXED_LIST = "Sequence should be of same type"
 
 
 class Stop:
-    """Ends the process: set by a signal, or by a node with the reason why it cannot go on.
+    """Ends the process: set by a signal, or by a node with the reason why it cannot continue.
 
     It is a SimpleQueue, which may be used in a signal handler that interrupts itself. An Event may not: the second
     of two signals, as a terminal and `ros2 launch` both send one, would wait for a lock that the first one holds.
@@ -55,11 +55,11 @@ class Stop:
         self._faults: SimpleQueue[str] = SimpleQueue()
 
     def __call__(self, fault: str = "") -> None:
-        """Ask for the end."""
+        """Request the end."""
         self._faults.put(fault)
 
     def wait(self) -> str:
-        """Return when the end has been asked for: the fault, or nothing.
+        """Return when the end has been requested: the fault, or nothing.
 
         It looks up now and then, for the kernel may give a signal to any thread: Python's handler runs in this one,
         but only once it wakes. Of two signals at once, as Ctrl-C in `ros2 launch` is, both could go elsewhere.

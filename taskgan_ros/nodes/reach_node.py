@@ -106,8 +106,8 @@ class ReachNode(ForgivingLifecycleNode):
             self._pipeline.activate(self._activated_s)
             self._watchdog.reset()
             self._report()
-        self._links.controllers.forget()
-        self._links.controllers.ask()
+        self._links.controllers.clear()
+        self._links.controllers.query()
         return SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -145,7 +145,7 @@ class ReachNode(ForgivingLifecycleNode):
         # Volatile: a transient-local publisher would replay an old motion to a controller that comes late.
         volatile = QoSProfile(depth=1, durability=DurabilityPolicy.VOLATILE)
         trajectories = make.advertise(JointTrajectoryMessage, topics.TRAJECTORY, volatile, is_overridable=True)
-        controllers = make.keep(Controllers.forget, Controllers(self, trajectories.topic_name))
+        controllers = make.keep(Controllers.clear, Controllers(self, trajectories.topic_name))
         self._translations = make.advertise(Image, "~/translated_image", QoSProfile(depth=1))
         self._latencies = make.advertise(Float64, "~/latency", QoSProfile(depth=10))
         make.serve(SetBool, "~/hold", self._hold)
@@ -365,7 +365,7 @@ class ReachNode(ForgivingLifecycleNode):
         loaded: tuple[Any, ...] = (self._pipeline, self._links) if self._worker else (None, None)
         status = Status(self._state, self._fault, self._activated_s, *loaded)
         if status.links and status.label == ACTIVE:
-            status.links.controllers.ask()
+            status.links.controllers.query()
         notices = self._diagnostics.log_notices(status)
         with self._lock:
             self._diagnostics.publish(status, notices)

@@ -1,4 +1,4 @@
-"""The other half of CycleGAN: the way back (Zhu et al. 2017)."""
+"""The other half of CycleGAN: the backward translation (Zhu et al. 2017)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Cycle:
     def losses(
         self, translator: Generator, inputs: Tensor, translated: Tensor, outputs: Tensor
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the losses that both generators share, and the way back's translations of `outputs`.
+        """Return the losses that both generators share, and the backward translations of `outputs`.
 
         Args:
             translator: the generator of the other direction.

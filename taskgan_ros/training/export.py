@@ -37,7 +37,7 @@ from taskgan_ros.policy.bundle import (
     Result,
     write_bundle,
 )
-from taskgan_ros.training.guard import GuardData, fit_guard, is_enough
+from taskgan_ros.training.fit_guard import GuardData, fit_guard, is_enough
 from taskgan_ros.training.lineage import check_domain, data_seeds, generations, locate, translated_domains
 from taskgan_ros.training.model_card import write_model_card, write_table
 from taskgan_ros.training.networks import TaskModel, to_network, to_uint8

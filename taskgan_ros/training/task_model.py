@@ -68,13 +68,13 @@ class TaskModelConfig(RunOptions):
     mmd_weight: Annotated[float, pydantic.Field(ge=0)] = 0.0
     """Weight of the maximum mean discrepancy between the features of `dataset` and of `target` (Tzeng et al. 2014)."""
     task_model: Path | None = None
-    """Run of a task model of the same domain to go on from, in place of random weights. Adapting needs one: from random
+    """Run of a task model of the same domain to continue, in place of random weights. Adapting needs one: from random
     weights the features of both domains agree soonest where they say nothing."""
 
 
 @config_dataclass
 class RefineConfig(RunOptions):
-    """Step 3: go on training the task model with translated images mixed in."""
+    """Step 3: continue training the task model with translated images mixed in."""
 
     task_model: Path
     """The run of step 1."""

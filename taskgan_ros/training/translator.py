@@ -204,7 +204,7 @@ def _make_banks(config: TranslatorConfig, data: _Data, learned: Learned, device:
     labelled: Bank | None = inputs
     if data.outputs is data.target:
         outputs = outputs.take(first_rows(np.arange(len(outputs)), limit, what))
-        labelled = _turned(outputs)
+        labelled = _swap_pairs(outputs)
     pairs: Bank | None = None
     if data.pairs is data.inputs:
         pairs = inputs
@@ -216,7 +216,7 @@ def _make_banks(config: TranslatorConfig, data: _Data, learned: Learned, device:
     return Banks(inputs, outputs, pairs, labelled if wanted else None, validation)
 
 
-def _turned(bank: Bank) -> Bank | None:
+def _swap_pairs(bank: Bank) -> Bank | None:
     """Return the bank's pairs the other way round, if it has any."""
     return None if bank.paired is None else Bank(bank.paired, bank.rows, bank.labels, bank.images)
 

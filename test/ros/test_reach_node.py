@@ -205,7 +205,7 @@ def test_a_joint_far_beyond_its_limit_is_a_fault(lab: Lab, make_bundle: MakeBund
     lab.until_commanded()
     good, lab.ready = lab.ready, [*lab.ready[:1], float(ARM.upper[1]) + 0.2, *lab.ready[2:]]
     wait_until(lambda: lab.diagnostics().get("level") == 2, "an error in the diagnostics")
-    assert "is it another arm, or are its zeros elsewhere?; deactivate and activate to go on" in process.text
+    assert "is it another arm, or are its zeros elsewhere?; deactivate and activate to resume" in process.text
     stopped = lab.trajectories[-1][1].points[-1].positions
     np.testing.assert_allclose(stopped, good, atol=0.2)  # not where the joint seemed to be
     lab.ready = good

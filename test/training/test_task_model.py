@@ -94,7 +94,7 @@ def test_a_stopped_run_is_saved_and_resumed_to_the_same_bits(
     out = tmp_path / "run"
     with at_step(TaskModelTrainer, 3, number):
         assert train(source, out) == 130
-    told = "taskgan: stopped after step 3 of 6; go on with the same command and --resume"
+    told = "taskgan: stopped after step 3 of 6; resume with the same command and --resume"
     assert capsys.readouterr().err.splitlines()[-1] == told
     assert load_checkpoint(out)["step"] == 3
     load_task_model(out)  # usable as it is
@@ -142,7 +142,7 @@ def test_ctrl_c_on_the_command_leaves_a_usable_run(source: Path, tmp_path: Path)
     assert process.returncode == 130, said
     assert "Traceback" not in said
     assert said.splitlines()[-1].startswith("taskgan: stopped after step ")
-    assert said.splitlines()[-1].endswith(" of 100000; go on with the same command and --resume")
+    assert said.splitlines()[-1].endswith(" of 100000; resume with the same command and --resume")
     load_task_model(out)
 
 
@@ -174,7 +174,7 @@ def test_an_interrupt_before_the_first_step_says_how_to_go_on(
     with monkeypatch.context() as patch:
         patch.setattr("taskgan_ros.training.task_model.TaskModel", lambda *_: os.kill(os.getpid(), signal.SIGINT))
         assert train(source, out) == 130
-    assert capsys.readouterr().err == "taskgan: interrupted; go on with the same command and --resume\n"
+    assert capsys.readouterr().err == "taskgan: interrupted; resume with the same command and --resume\n"
     assert train(source, out, "--resume") == 0
     assert metrics(out) == metrics(whole)
 

@@ -132,7 +132,7 @@ def test_a_stopped_run_is_resumed_to_the_same_bits(
     whole = train("whole", *options)
     with at_step(TranslatorTrainer, step, signal.SIGINT):
         stopped = train("stopped", *options, status=130)
-    assert f"stopped after step {step} of 6; go on with the same command and --resume" in capsys.readouterr().err
+    assert f"stopped after step {step} of 6; resume with the same command and --resume" in capsys.readouterr().err
     load_translator(stopped)  # usable as it is
     assert_same_run(train("stopped", *options, "--resume"), whole)
     for name in ("pixel", "adversarial", "validation_task"):

@@ -37,7 +37,7 @@ _PATIENCE_S = 60.0  # to wait for what comes within seconds on an idle machine
 _POLL_S = 0.005
 
 
-class Lab:
+class Bench:
     """The node under test, and a node of the benchmark's own that hears it.
 
     Attributes:
@@ -46,7 +46,7 @@ class Lab:
         trajectories: how many it has sent.
         rejected: why the simulated controller rejects some of them.
         latencies: s from image stamp to command, of each.
-        status: what it last said of itself, by key; `reports` counts how often it did.
+        status: what it last reported of itself, by key; `reports` counts how often it did.
     """
 
     def __init__(self, domain_id: int, processes: ChildProcesses, folder: Path) -> None:
@@ -54,7 +54,7 @@ class Lab:
         self._processes, self._folder = processes, folder
         self._context = Context()
         rclpy.init(args=["--ros-args", "--disable-external-lib-logs"], context=self._context, domain_id=domain_id)
-        self.node = rclpy.create_node("lab", context=self._context)
+        self.node = rclpy.create_node("bench", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._spinner = threading.Thread(target=self._executor.spin, daemon=True)
@@ -69,7 +69,7 @@ class Lab:
         self.listen(DiagnosticArray, topics.DIAGNOSTICS, self._hear_diagnostics)
 
     def listen(self, kind: Any, topic: str, callback: Callable[[Any], None]) -> None:
-        """Hear a topic, in the lab's own thread."""
+        """Hear a topic, in the bench's own thread."""
         self.node.create_subscription(kind, topic, callback, QoSProfile(depth=1000))
 
     def start_reach(self, **parameters: Any) -> None:
@@ -122,12 +122,12 @@ class Lab:
         self._processes.check()
 
     def wait_for_reports(self, count: int) -> None:
-        """Wait until the node has said so often again how it is."""
+        """Wait until the node has reported so often again."""
         wanted = self.reports + count
         self.wait("the node's diagnostics", lambda: self.reports >= wanted)
 
     def count(self, key: str) -> int:
-        """Return a count that the node has last said of itself, since it was activated."""
+        """Return a count that the node has last reported of itself, since it was activated."""
         return int(self.status[key])
 
     @property
@@ -165,8 +165,8 @@ class Lab:
 
 
 @contextmanager
-def open_lab(folder: Path) -> Iterator[Lab]:
-    """Open a lab on this machine alone; `folder` gets the logs. At its end all its processes are ended."""
+def open_bench(folder: Path) -> Iterator[Bench]:
+    """Open a bench on this machine alone; `folder` gets the logs. At its end all its processes are ended."""
     with own_domain() as domain_id:
         changes = {
             "ROS_DOMAIN_ID": str(domain_id),
@@ -174,9 +174,9 @@ def open_lab(folder: Path) -> Iterator[Lab]:
             "FASTRTPS_DEFAULT_PROFILES_FILE": str(ROOT / "config" / "fastdds.xml"),
         }
         with environment(changes), ChildProcesses(folder, os.environ) as processes:
-            lab = Lab(domain_id, processes, folder)
+            bench = Bench(domain_id, processes, folder)
             try:
-                yield lab
+                yield bench
             finally:
                 processes.stop()
-                lab.close()
+                bench.close()
