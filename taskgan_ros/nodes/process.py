@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -84,8 +83,7 @@ def run(name: str, make_node: Callable[[Stop], N], stop_node: Callable[[N], None
         args: of the process; None takes those of the command line.
     """
     stop = Stop()
-    for number in interrupts.stop_signals():
-        signal.signal(number, lambda *_: stop())
+    interrupts.take(lambda *_: stop())
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except _ROS_INPUT_ERRORS as error:
@@ -98,9 +96,7 @@ def run(name: str, make_node: Callable[[Stop], N], stop_node: Callable[[N], None
 
 def finish(status: int) -> NoReturn:
     """End the process, even where a thread is still at something that cannot be interrupted, as an inference."""
-    # At exit Python restores the default handlers, and a second signal would kill the process.
-    for number in interrupts.stop_signals():
-        signal.signal(number, signal.SIG_IGN)
+    interrupts.ignore()
     others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
     if others:  # Python would pull the interpreter from under a daemon: abort, status -6; and wait for any other
         with contextlib.suppress(OSError):  # a log on a full disk
