@@ -146,7 +146,7 @@ class JointCommander:
         self._tracking.clear()
 
     def is_small(self, command: ArrayLike, measured: ArrayLike, speed: float) -> bool:
-        """Return whether `command` asks every driven joint for less than `speed` rad/s: the task's end.
+        """Return whether `command` requests of every driven joint less than `speed` rad/s: the task's end.
 
         Raises:
             InputError: a number that is not finite, or not one a joint.
@@ -202,7 +202,7 @@ class JointCommander:
     # What a command may be.
 
     def _limited(self, command: Array, goal: Array, start: Array) -> Array:
-        """Return the velocities (n,) rad/s that lead where the command asks, within speed and position limits."""
+        """Return the velocities (n,) rad/s that lead where the command requests, within speed and position limits."""
         top_speed = self.config.top_speed
         velocity = np.clip(self._step_to(goal, start) / self.config.approach_s, -top_speed, top_speed)
         velocity[self.config.driven] = limit_velocity(self._velocity(command, start), top_speed[self.config.driven])

@@ -1,7 +1,7 @@
 """Whether to move: a state machine fed with what arrives, that answers command, hold or nothing.
 
 Every method takes the time, seconds of one steady clock, so nothing here waits, sleeps or reads a clock. It
-is not thread-safe: whoever owns it calls it from one thread or under one lock.
+is not thread-safe: its owner calls it from one thread or under one lock.
 """
 
 from __future__ import annotations

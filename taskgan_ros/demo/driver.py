@@ -1,4 +1,4 @@
-"""The node of a reach session that asks `sim_node` and `reach_node` for the next thing, and hears what comes of it."""
+"""The node of a reach session that calls the services of `sim_node` and `reach_node`, and listens to their topics."""
 
 from __future__ import annotations
 
@@ -188,13 +188,13 @@ class Driver:
                 raise SessionError(f"expected {what} within {timeout_s:g} s, got none")
             self._turn()
 
-    def _call(self, kind: Any, name: str, request: Any, timeout_s: float, asked: str = "") -> Any:
+    def _call(self, kind: Any, name: str, request: Any, timeout_s: float, purpose: str = "") -> Any:
         client = self._clients.get(name)
         if client is None:
             client = self._clients[name] = self._node.create_client(kind, name)
             self._wait(f"the service {name}", client.service_is_ready, _START_S)
         future = client.call_async(request)
-        self._wait(f"an answer of {name}" + (f" to {asked}" if asked else ""), future.done, timeout_s)
+        self._wait(f"an answer of {name}" + (f" to {purpose}" if purpose else ""), future.done, timeout_s)
         return future.result()
 
     # Hearing.

@@ -16,7 +16,7 @@ from types import TracebackType
 
 from taskgan_ros.core import interrupts
 
-_GRACE_S = 10.0  # a node that is asked to end holds the arm first, and waits for what it is at
+_GRACE_S = 10.0  # a node that gets SIGINT holds the arm first, and waits for what it is at
 _POLL_S = 0.02
 _TAIL_LINES = 20
 

@@ -90,19 +90,19 @@ class Episode:
         return float(self.times_s[away[-1] + 1]) if away[-1] + 1 < len(self.times_s) else None
 
 
-def figures(episodes: Sequence[Episode], scene: Scene, asked: EvaluateConfig, command: str) -> dict[str, Any]:
+def figures(episodes: Sequence[Episode], scene: Scene, config: EvaluateConfig, command: str) -> dict[str, Any]:
     """Return the keys of `taskgan evaluate`, what only a running loop has, and each episode.
 
     Args:
         episodes: at least one.
         scene: says how long a step is, and which distance is an arrival.
-        asked: what `evaluate` would be requested to do on the same episodes.
+        config: with which `evaluate` would run the same episodes.
         command: that ran them.
     """
     grid_s = scene.step_s * np.arange(scene.steps + 1)
     distances_m = np.stack([np.interp(grid_s, episode.times_s, episode.distances_m) for episode in episodes])
     return {
-        **summarise(distances_m, scene, asked),
+        **summarise(distances_m, scene, config),
         "command": command,
         "latency_ms": _quantiles_ms(np.concatenate([episode.latencies_s for episode in episodes])),
         "rate_hz": _mean_rate(episodes),

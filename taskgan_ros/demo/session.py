@@ -85,7 +85,7 @@ def reach(config: ReachConfig) -> int:
     """Run the episodes, show them, and write figures, animation and plot; return the process's exit status.
 
     The nodes get a ROS domain of their own, whatever ROS_DOMAIN_ID says, and talk within this machine only: where a
-    real robot listens, a demonstration must not speak. The domain is shown, for whoever wants to look in.
+    real robot listens, a demonstration must not speak. The domain is shown, for those who want to look in.
 
     Returns:
         0 when the episodes ran, wherever they ended; 1 when a node did not do its part.
@@ -257,8 +257,8 @@ def _report(plan: _Plan, console: Console, episodes: Sequence[Episode]) -> None:
         SessionError: the files cannot be written.
     """
     config, scene = plan.config, plan.scene
-    asked = EvaluateConfig(config.bundle, config.domain, len(episodes), config.seed)
-    figures = report.figures(episodes, scene, asked, _command_line(plan))
+    evaluated = EvaluateConfig(config.bundle, config.domain, len(episodes), config.seed)
+    figures = report.figures(episodes, scene, evaluated, _command_line(plan))
     figures["taskgan_version"] = taskgan_ros.__version__
     filmed = "episode" if len(episodes) == 1 else f"{min(_FILMED_EPISODES, len(episodes))} episodes"
     arrived = sum(episode.arrived_s(scene.threshold_m) is not None for episode in episodes)

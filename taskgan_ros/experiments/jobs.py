@@ -252,10 +252,11 @@ def dataset_digest(dataset: Dataset) -> str:
 
 def _commit() -> str:
     git = ["git", "-C", str(share_dir())]
-    asked = (("rev-parse", "--show-prefix"), ("rev-parse", "--short", "HEAD"), ("status", "--porcelain", *_CODE))
+    commands = (("rev-parse", "--show-prefix"), ("rev-parse", "--short", "HEAD"), ("status", "--porcelain", *_CODE))
     try:
         inside, commit, changed = (
-            subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout.strip() for words in asked
+            subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout.strip()
+            for words in commands
         )
     except (OSError, subprocess.CalledProcessError):
         return ""

@@ -112,7 +112,7 @@ class Pipeline:
 
 
 def load_pipeline(parameters: ReachParameters, is_held: bool, warn: Warn) -> Pipeline:
-    """Load the bundle, make everything that the parameters ask for, and run the networks once.
+    """Load the bundle, make everything that the parameters request, and run the networks once.
 
     Args:
         parameters: the node's.

@@ -293,7 +293,7 @@ def load_weights(path: Path, network: nn.Module) -> None:
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device that `name` asks for; `auto` takes a GPU where there is one, and each process its own.
+    """Return the device that `name` requests; `auto` takes a GPU where there is one, and each process its own.
 
     Raises:
         InputError: a GPU was requested and there is none, or something else than a CPU or a GPU was.
