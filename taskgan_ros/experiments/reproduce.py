@@ -32,9 +32,10 @@ from taskgan_ros.experiments.symmetry import SymmetryConfig, measure_symmetry
 from taskgan_ros.experiments.translations import TranslationConfig, measure_translations
 from taskgan_ros.sim.collect import CollectConfig, collect
 from taskgan_ros.training.run import pick_device
-from taskgan_ros.training.task_model import RefineConfig, TaskModelConfig, refine, train_task_model
-from taskgan_ros.training.translator import TranslatorConfig, train_translator
-from taskgan_ros.training.two_column import TwoColumnConfig, train_two_column
+from taskgan_ros.training.steps.refine import RefineConfig, refine
+from taskgan_ros.training.steps.task_model import TaskModelConfig, train_task_model
+from taskgan_ros.training.steps.translator import TranslatorConfig, train_translator
+from taskgan_ros.training.steps.two_column import TwoColumnConfig, train_two_column
 
 _WAIT_S = 2.0  # between looks at what other processes have done
 

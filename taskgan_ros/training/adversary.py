@@ -11,8 +11,8 @@ from taskgan_ros.training import distributed
 from taskgan_ros.training.augment import diff_augment
 from taskgan_ros.training.networks import Discriminator, autocast
 from taskgan_ros.training.objectives import ImagePool, adversarial_loss, discriminator_loss, r1_penalty
+from taskgan_ros.training.rates import set_rate
 from taskgan_ros.training.recipe import Recipe
-from taskgan_ros.training.task_model import set_rate
 
 BETAS = (0.5, 0.999)  # CycleGAN's
 

@@ -11,8 +11,8 @@ from taskgan_ros.training import distributed
 from taskgan_ros.training.adversary import BETAS, Adversary
 from taskgan_ros.training.networks import Generator, autocast
 from taskgan_ros.training.objectives import pixel_loss
+from taskgan_ros.training.rates import set_rate
 from taskgan_ros.training.recipe import Recipe
-from taskgan_ros.training.task_model import set_rate
 
 
 class Cycle:

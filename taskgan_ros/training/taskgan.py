@@ -16,8 +16,8 @@ from taskgan_ros.training.bank import Bank
 from taskgan_ros.training.cycle import Cycle
 from taskgan_ros.training.networks import Discriminator, Generator, TaskModel, autocast, upscale
 from taskgan_ros.training.objectives import pixel_loss, task_loss
+from taskgan_ros.training.rates import linear_decay, set_rate
 from taskgan_ros.training.recipe import Recipe
-from taskgan_ros.training.task_model import linear_decay, set_rate
 
 WEIGHTS = "translator"
 _EVALUATION_BATCH = 32

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from taskgan_ros import cli
 from taskgan_ros.training.run import load_checkpoint
-from taskgan_ros.training.task_model import TaskModelTrainer
+from taskgan_ros.training.task_trainer import TaskModelTrainer
 
 AtStep = Callable[..., AbstractContextManager[None]]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

@@ -24,10 +24,12 @@ from safetensors.torch import load_file, save_file
 import taskgan_ros
 from taskgan_ros import cli
 from taskgan_ros.data.dataset import load_dataset
+from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.networks import to_network
 from taskgan_ros.training.objectives import mmd_loss
+from taskgan_ros.training.rates import linear_decay
 from taskgan_ros.training.run import load_checkpoint
-from taskgan_ros.training.task_model import TaskModelTrainer, linear_decay, load_task_model
+from taskgan_ros.training.task_trainer import TaskModelTrainer
 
 AtStep = Callable[..., AbstractContextManager[None]]
 AssertSame = Callable[[Path, Path], None]
@@ -172,7 +174,7 @@ def test_an_interrupt_before_the_first_step_says_how_to_go_on(
 ) -> None:
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr("taskgan_ros.training.task_model.TaskModel", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr("taskgan_ros.training.steps.task_model.TaskModel", lambda *_: os.kill(os.getpid(), signal.SIGINT))
         assert train(source, out) == 130
     assert capsys.readouterr().err == "taskgan: interrupted; resume with the same command and --resume\n"
     assert train(source, out, "--resume") == 0

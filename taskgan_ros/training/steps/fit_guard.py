@@ -60,7 +60,7 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class GuardConfig:
-    """Give a bundle a guard against images unlike its training, or another one for other good images."""
+    """Give a bundle a guard against out-of-distribution images, or another one for other good images."""
 
     bundle: str
     """A shipped bundle's name or a folder."""

@@ -23,9 +23,9 @@ from taskgan_ros.data.dataset import load_dataset
 from taskgan_ros.policy.bundle import COMMAND, GRAPHS, TASK_MODEL, TRANSLATED, TRANSLATOR, load_bundle
 from taskgan_ros.policy.policy import Policy
 from taskgan_ros.tasks.scene import load_scene
+from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.networks import to_network, to_uint8
-from taskgan_ros.training.task_model import load_task_model
-from taskgan_ros.training.translator import load_translator
+from taskgan_ros.training.steps.translator import load_translator
 
 Export = Callable[..., int]
 

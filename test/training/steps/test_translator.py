@@ -19,12 +19,12 @@ from PIL import Image
 from taskgan_ros import cli
 from taskgan_ros.data.dataset import EpisodeRecord, load_dataset, open_writer
 from taskgan_ros.training.adversary import Adversary
+from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.lineage import data_seeds, translated_domains
 from taskgan_ros.training.networks import to_network
 from taskgan_ros.training.run import load_checkpoint
-from taskgan_ros.training.task_model import load_task_model
+from taskgan_ros.training.steps.translator import load_translator
 from taskgan_ros.training.taskgan import TranslatorTrainer
-from taskgan_ros.training.translator import load_translator
 
 Collected = Callable[..., Path]
 Train = Callable[..., Path]

@@ -1,0 +1,35 @@
+"""The learning rate over a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class RateSchedule:
+    """A rate that stays over the first half of a run, and falls linearly over the second.
+
+    Attributes:
+        start: Adam's learning rate.
+        steps: of the run.
+    """
+
+    start: float
+    steps: int
+
+    def rate(self, step: int) -> float:
+        """Return the rate of step `step`, from 0."""
+        return self.start * linear_decay(step, self.steps)
+
+
+def linear_decay(step: int, steps: int) -> float:
+    """Return 1 over the first half of `steps` and a line to 0 over the second."""
+    return min(1.0, 2 * (1 - step / steps))
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of every parameter group."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
