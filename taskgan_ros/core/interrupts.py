@@ -64,7 +64,7 @@ def handled(numbers: Sequence[signal.Signals], handler: Handler) -> Iterator[Non
             signal.signal(number, previous)
 
 
-def take(handler: Handler) -> None:
+def install(handler: Handler) -> None:
     """Let `handler` take the stop signals for the rest of the process."""
     for number in stop_signals():
         signal.signal(number, handler)

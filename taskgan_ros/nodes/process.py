@@ -83,7 +83,7 @@ def run(name: str, make_node: Callable[[Stop], N], stop_node: Callable[[N], None
         args: of the process; None takes those of the command line.
     """
     stop = Stop()
-    interrupts.take(lambda *_: stop())
+    interrupts.install(lambda *_: stop())
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except _ROS_INPUT_ERRORS as error:

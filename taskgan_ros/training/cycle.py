@@ -30,7 +30,7 @@ class Cycle:
         self._identity = bool(recipe.identity_batch_size)
         self.adam = distributed.joint(torch.optim.Adam(generator.parameters(), recipe.learning_rate, BETAS))
 
-    def losses(
+    def compute_losses(
         self, translator: Generator, inputs: Tensor, translated: Tensor, outputs: Tensor
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Return the losses that both generators share, and the backward translations of `outputs`.
@@ -48,7 +48,7 @@ class Cycle:
             there = translator(back)
         losses = {
             "cycle": pixel_loss(closed, inputs) + pixel_loss(there, outputs),
-            "cycle_adversarial": self.adversary.loss(back),
+            "cycle_adversarial": self.adversary.compute_generator_loss(back),
         }
         if self._identity:
             losses["cycle_identity"] = pixel_loss(same[0], inputs)

@@ -21,12 +21,7 @@ class RateSchedule:
 
     def rate(self, step: int) -> float:
         """Return the rate of step `step`, from 0."""
-        return self.start * linear_decay(step, self.steps)
-
-
-def linear_decay(step: int, steps: int) -> float:
-    """Return 1 over the first half of `steps` and a line to 0 over the second."""
-    return min(1.0, 2 * (1 - step / steps))
+        return self.start * min(1.0, 2 * (1 - step / self.steps))
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

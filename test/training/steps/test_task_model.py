@@ -27,7 +27,6 @@ from taskgan_ros.data.dataset import load_dataset
 from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.networks import to_network
 from taskgan_ros.training.objectives import mmd_loss
-from taskgan_ros.training.rates import linear_decay
 from taskgan_ros.training.run import load_checkpoint
 from taskgan_ros.training.task_trainer import TaskModelTrainer
 
@@ -452,10 +451,6 @@ def test_figures_that_were_cut_short_are_made_again(source: Path, whole: Path, t
         file.write('{"step": 6, "lo')
     assert train(source, out, "--resume") == 0
     assert metrics(out) == metrics(whole)
-
-
-def test_the_rate_falls_over_the_second_half() -> None:
-    assert [linear_decay(step, 8) for step in range(8)] == [1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
 
 
 # Refinement
