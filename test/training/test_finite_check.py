@@ -10,10 +10,10 @@ from onnx import numpy_helper
 from torch import nn
 
 from taskgan_ros.policy.bundle import COMMAND, FINITE, GRAPHS, IMAGE, POLICY, TASK_MODEL, TRANSLATED, TRANSLATOR
-from taskgan_ros.training.export import PolicyGraph, TaskModelGraph, TranslatorGraph
 from taskgan_ros.training.finite_check import add_finite_check
 from taskgan_ros.training.networks import Generator, GeneratorConfig, TaskModel
 from taskgan_ros.training.onnx_graph import to_onnx
+from taskgan_ros.training.steps.export import PolicyGraph, TaskModelGraph, TranslatorGraph
 
 SIZE = 16
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)

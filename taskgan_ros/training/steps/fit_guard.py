@@ -60,7 +60,7 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class GuardConfig:
-    """Give a bundle a guard against images unlike its training, or another one for other good images."""
+    """Give a bundle a guard against out-of-distribution images, or another one for other good images."""
 
     bundle: str
     """A shipped bundle's name or a folder."""
@@ -238,9 +238,9 @@ class PoseScore(nn.Module):
     def forward(self, images: Tensor, joint_pos: Tensor) -> Tensor:
         """Score `images`."""
         shown = self.convolutions(images) @ self.weights + self.bias
-        seen = torch.clamp(_short_way(joint_pos - self.centre) / self.width, -_FURTHEST, _FURTHEST)
+        seen = torch.clamp(_wrap(joint_pos - self.centre) / self.width, -_FURTHEST, _FURTHEST)
         logs = torch.clamp(parabola(seen) @ self.spread, *SPREAD_RANGE)
-        error = _short_way(shown - joint_pos) @ self.whitening
+        error = _wrap(shown - joint_pos) @ self.whitening
         return torch.sqrt((error**2).mean(dim=1)) / torch.exp(logs / 2)
 
 
@@ -270,7 +270,7 @@ def _keep(module: nn.Module, fitted: Appearance | PoseProbe) -> None:
         module.register_buffer(item.name, torch.from_numpy(getattr(fitted, item.name).astype(np.float32)))
 
 
-def _short_way(step: Tensor) -> Tensor:
+def _wrap(step: Tensor) -> Tensor:
     """Return the step in [-pi, pi]: drivers count turns apart."""
     return step - 2 * torch.pi * torch.round(step / (2 * torch.pi))
 

@@ -1,4 +1,4 @@
-"""How often the guard notices images unlike training, beside how often it objects to good ones."""
+"""How often the guard notices out-of-distribution images, beside how often it objects to good ones."""
 
 from __future__ import annotations
 
@@ -228,11 +228,11 @@ def false_alarms(policy: Policy, bundle: Bundle, scene: Scene, episodes: int) ->
         return distances
 
     run_episodes(run_chunk, episodes, scene, workers=1, title="guard: closed loop")
-    strange = np.concatenate(objections)
-    in_a_row = np.all(np.lib.stride_tricks.sliding_window_view(strange, IN_A_ROW, axis=1), axis=2)
+    is_rejected = np.concatenate(objections)
+    in_a_row = np.all(np.lib.stride_tricks.sliding_window_view(is_rejected, IN_A_ROW, axis=1), axis=2)
     stops = np.count_nonzero(np.any(in_a_row, axis=1))
     return {
-        "good images objected to while the policy drives, %": 100 * float(strange.mean()),
+        "good images objected to while the policy drives, %": 100 * float(is_rejected.mean()),
         f"episodes with {IN_A_ROW} such in a row, which stop the arm": f"{stops} of {episodes}",
     }
 

@@ -24,10 +24,11 @@ from safetensors.torch import load_file, save_file
 import taskgan_ros
 from taskgan_ros import cli
 from taskgan_ros.data.dataset import load_dataset
+from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.networks import to_network
 from taskgan_ros.training.objectives import mmd_loss
 from taskgan_ros.training.run import load_checkpoint
-from taskgan_ros.training.task_model import TaskModelTrainer, linear_decay, load_task_model
+from taskgan_ros.training.task_trainer import TaskModelTrainer
 
 AtStep = Callable[..., AbstractContextManager[None]]
 AssertSame = Callable[[Path, Path], None]
@@ -94,7 +95,7 @@ def test_a_stopped_run_is_saved_and_resumed_to_the_same_bits(
     out = tmp_path / "run"
     with at_step(TaskModelTrainer, 3, number):
         assert train(source, out) == 130
-    told = "taskgan: stopped after step 3 of 6; go on with the same command and --resume"
+    told = "taskgan: stopped after step 3 of 6; resume with the same command and --resume"
     assert capsys.readouterr().err.splitlines()[-1] == told
     assert load_checkpoint(out)["step"] == 3
     load_task_model(out)  # usable as it is
@@ -142,7 +143,7 @@ def test_ctrl_c_on_the_command_leaves_a_usable_run(source: Path, tmp_path: Path)
     assert process.returncode == 130, said
     assert "Traceback" not in said
     assert said.splitlines()[-1].startswith("taskgan: stopped after step ")
-    assert said.splitlines()[-1].endswith(" of 100000; go on with the same command and --resume")
+    assert said.splitlines()[-1].endswith(" of 100000; resume with the same command and --resume")
     load_task_model(out)
 
 
@@ -172,9 +173,9 @@ def test_an_interrupt_before_the_first_step_says_how_to_go_on(
 ) -> None:
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr("taskgan_ros.training.task_model.TaskModel", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr("taskgan_ros.training.steps.task_model.TaskModel", lambda *_: os.kill(os.getpid(), signal.SIGINT))
         assert train(source, out) == 130
-    assert capsys.readouterr().err == "taskgan: interrupted; go on with the same command and --resume\n"
+    assert capsys.readouterr().err == "taskgan: interrupted; resume with the same command and --resume\n"
     assert train(source, out, "--resume") == 0
     assert metrics(out) == metrics(whole)
 
@@ -450,10 +451,6 @@ def test_figures_that_were_cut_short_are_made_again(source: Path, whole: Path, t
         file.write('{"step": 6, "lo')
     assert train(source, out, "--resume") == 0
     assert metrics(out) == metrics(whole)
-
-
-def test_the_rate_falls_over_the_second_half() -> None:
-    assert [linear_decay(step, 8) for step in range(8)] == [1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
 
 
 # Refinement

@@ -17,24 +17,17 @@ from taskgan_ros.core.errors import InputError
 from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset
 from taskgan_ros.training import distributed
 from taskgan_ros.training.augment import photometric
-from taskgan_ros.training.bank import Bank, make_bank
+from taskgan_ros.training.bank import Bank, make_bank, translate_bank
+from taskgan_ros.training.learned import WEIGHTS, Learned, load_task_model, write_learned
 from taskgan_ros.training.lineage import check_domain, translated_domains
-from taskgan_ros.training.loop import train
+from taskgan_ros.training.loop import schedule_of, train
 from taskgan_ros.training.networks import TaskModel
 from taskgan_ros.training.objectives import feature_loss, task_loss
+from taskgan_ros.training.rates import RateSchedule
 from taskgan_ros.training.run import Count, RunOptions, open_run, pick_device, read_description
-from taskgan_ros.training.task_model import (
-    WEIGHTS,
-    Learned,
-    TaskModelTrainer,
-    first_rows,
-    load_task_model,
-    schedule_of,
-    split_dataset,
-    translate_bank,
-    write_learned,
-)
-from taskgan_ros.training.translator import load_translator
+from taskgan_ros.training.splits import first_rows, split_dataset
+from taskgan_ros.training.steps.translator import load_translator
+from taskgan_ros.training.task_trainer import TaskModelTrainer
 
 KIND = "two_column"
 _HELD_OUT = 0.1  # share of the episodes
@@ -102,7 +95,8 @@ class TwoColumnTrainer(TaskModelTrainer):
         config: TwoColumnConfig,
     ) -> None:
         """Take the pairs of each bank that make up a batch, and the target's banks to validate on by name."""
-        super().__init__(columns, banks, validation, config, config.steps)
+        rates = RateSchedule(config.learning_rate, config.steps)
+        super().__init__(columns, banks, validation, rates, config.augment)
         self._columns, self._weight = columns, config.feature_weight
 
     def _losses(self) -> dict[str, Tensor]:

@@ -20,10 +20,10 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from std_srvs.srv import Trigger
 
 from taskgan_ros.demo.isolation import ChildProcesses, SessionError
-from taskgan_ros.nodes.reach_node import IMAGE_TOPIC, JOINT_STATES_TOPIC, TRAJECTORY_TOPIC
+from taskgan_ros.nodes import topics
 
 START_S = 60.0  # to wait for a node to come up and load its models
-_ANSWER_S = 2.0  # then ask again: it may have been a dead node's service, which discovery forgets late
+_ANSWER_S = 2.0  # then ask again: it may have been a dead node's service, which discovery drops late
 _TURN_S = 0.005
 MOVING = 0.2  # rad/s; a fault begins while a joint is faster
 _MOVING_SAMPLES = 5  # joint states in a row
@@ -38,7 +38,7 @@ class Setup:
     use_sim_time: bool = False
 
 
-class Lab:
+class FaultBench:
     """Brings the nodes up, breaks and mends them; a context manager that leaves no process behind."""
 
     def __init__(self, domain_id: int, folder: Path, seed: int, on_turn: Callable[[], None]) -> None:
@@ -57,7 +57,7 @@ class Lab:
         self.injector = Injector(domain_id)
         self.log = self.injector.log
 
-    def __enter__(self) -> Lab:
+    def __enter__(self) -> FaultBench:
         """Start the cell."""
         try:
             self.start_sim()
@@ -99,8 +99,8 @@ class Lab:
     def start_reach(self) -> None:
         """Start `reach_node` and configure it."""
         assert self._setup is not None
-        topics = IMAGE_TOPIC, JOINT_STATES_TOPIC, TRAJECTORY_TOPIC
-        remapped = [f"{topic}:={RELAYED}/{topic}" for topic in topics]
+        relayed = topics.IMAGE, topics.JOINT_STATES, topics.TRAJECTORY
+        remapped = [f"{topic}:={RELAYED}/{topic}" for topic in relayed]
         words = [word for name in remapped for word in ("-r", name)]
         parameters = {"bundle": self._setup.bundle, "use_sim_time": str(self._setup.use_sim_time).lower()}
         self._reach_log = self._start(self._reach, "reach_node", parameters, words)
@@ -118,7 +118,7 @@ class Lab:
         self._sim.stop()
 
     def stall_reach(self, is_stalled: bool) -> None:
-        """Stop the process, or let it go on."""
+        """Stop the process, or let it continue."""
         self._reach.send(signal.SIGSTOP if is_stalled else signal.SIGCONT)
 
     @property
@@ -137,7 +137,7 @@ class Lab:
         processes.start(name, [sys.executable, "-m", f"taskgan_ros.nodes.{node}", *arguments])
         return self._folder / f"{name}.log"
 
-    # What they are asked for, and say.
+    # What is requested of them, and their answers.
 
     @property
     def rejections(self) -> int:

@@ -18,12 +18,13 @@ from taskgan_ros.core.errors import InputError
 from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset
 from taskgan_ros.training import distributed
 from taskgan_ros.training.bank import Bank, make_bank
+from taskgan_ros.training.learned import Learned, load_task_model
 from taskgan_ros.training.lineage import check_domain, translated_domains
 from taskgan_ros.training.loop import Schedule, train
 from taskgan_ros.training.networks import Discriminator, Generator, GeneratorConfig, TaskModel
 from taskgan_ros.training.recipe import Recipe, load_recipe
 from taskgan_ros.training.run import Count, RunOptions, load_weights, open_run, pick_device, read_description
-from taskgan_ros.training.task_model import Learned, first_rows, load_task_model
+from taskgan_ros.training.splits import first_rows
 from taskgan_ros.training.taskgan import WEIGHTS, Banks, TranslatorTrainer
 
 KIND = "translator"
@@ -204,7 +205,7 @@ def _make_banks(config: TranslatorConfig, data: _Data, learned: Learned, device:
     labelled: Bank | None = inputs
     if data.outputs is data.target:
         outputs = outputs.take(first_rows(np.arange(len(outputs)), limit, what))
-        labelled = _turned(outputs)
+        labelled = _swap_pairs(outputs)
     pairs: Bank | None = None
     if data.pairs is data.inputs:
         pairs = inputs
@@ -216,7 +217,7 @@ def _make_banks(config: TranslatorConfig, data: _Data, learned: Learned, device:
     return Banks(inputs, outputs, pairs, labelled if wanted else None, validation)
 
 
-def _turned(bank: Bank) -> Bank | None:
+def _swap_pairs(bank: Bank) -> Bank | None:
     """Return the bank's pairs the other way round, if it has any."""
     return None if bank.paired is None else Bank(bank.paired, bank.rows, bank.labels, bank.images)
 

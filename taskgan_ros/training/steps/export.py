@@ -39,14 +39,14 @@ from taskgan_ros.policy.bundle import (
 )
 from taskgan_ros.robot.locate import is_reference
 from taskgan_ros.robot.models import load_robot
-from taskgan_ros.training.guard import GuardData, fit_guard, is_enough
+from taskgan_ros.training.learned import Learned, load_task_model
 from taskgan_ros.training.lineage import check_domain, data_seeds, generations, locate, translated_domains
 from taskgan_ros.training.model_card import write_model_card, write_table
 from taskgan_ros.training.networks import TaskModel, to_network, to_uint8
 from taskgan_ros.training.onnx_graph import OPSET, to_onnx
 from taskgan_ros.training.run import read_description
-from taskgan_ros.training.task_model import Learned, load_task_model
-from taskgan_ros.training.translator import load_translator
+from taskgan_ros.training.steps.fit_guard import GuardData, fit_guard, is_enough
+from taskgan_ros.training.steps.translator import load_translator
 
 _ARM, _SCENE = "arm.yaml", "scene.yaml"
 _MAX_COMMAND_DIFFERENCE = (

@@ -15,8 +15,8 @@ from taskgan_ros.data.dataset import load_dataset
 from taskgan_ros.policy.bundle import GUARD, TRANSLATOR, load_bundle
 from taskgan_ros.policy.guard import Guard
 from taskgan_ros.policy.policy import Policy
-from taskgan_ros.training.guard import GuardData, fit_guard
 from taskgan_ros.training.networks import TaskModel
+from taskgan_ros.training.steps.fit_guard import GuardData, fit_guard
 
 Collected = Callable[..., Path]
 

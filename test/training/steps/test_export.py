@@ -23,9 +23,9 @@ from taskgan_ros.data.dataset import load_dataset
 from taskgan_ros.policy.bundle import COMMAND, GRAPHS, TASK_MODEL, TRANSLATED, TRANSLATOR, load_bundle
 from taskgan_ros.policy.policy import Policy
 from taskgan_ros.tasks.scene import load_scene
+from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.networks import to_network, to_uint8
-from taskgan_ros.training.task_model import load_task_model
-from taskgan_ros.training.translator import load_translator
+from taskgan_ros.training.steps.translator import load_translator
 
 Export = Callable[..., int]
 
@@ -177,7 +177,7 @@ def test_what_a_run_was_made_from_is_found_above_it(
         if path == "runs/gone":
             assert f"{moved}: expected runs/gone, which it was made from, here or in a folder above the run" in said
         if path == "runs/refined":
-            assert "expected a task model that went on from another, got one that came from itself" in said
+            assert "expected a task model that continued another, got one that continued itself" in said
 
 
 def test_the_model_card_shows_figures_and_a_picture_that_is_there(bundle: Path) -> None:

@@ -19,12 +19,12 @@ from PIL import Image
 from taskgan_ros import cli
 from taskgan_ros.data.dataset import EpisodeRecord, load_dataset, open_writer
 from taskgan_ros.training.adversary import Adversary
+from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.lineage import data_seeds, translated_domains
 from taskgan_ros.training.networks import to_network
 from taskgan_ros.training.run import load_checkpoint
-from taskgan_ros.training.task_model import load_task_model
+from taskgan_ros.training.steps.translator import load_translator
 from taskgan_ros.training.taskgan import TranslatorTrainer
-from taskgan_ros.training.translator import load_translator
 
 Collected = Callable[..., Path]
 Train = Callable[..., Path]
@@ -132,7 +132,7 @@ def test_a_stopped_run_is_resumed_to_the_same_bits(
     whole = train("whole", *options)
     with at_step(TranslatorTrainer, step, signal.SIGINT):
         stopped = train("stopped", *options, status=130)
-    assert f"stopped after step {step} of 6; go on with the same command and --resume" in capsys.readouterr().err
+    assert f"stopped after step {step} of 6; resume with the same command and --resume" in capsys.readouterr().err
     load_translator(stopped)  # usable as it is
     assert_same_run(train("stopped", *options, "--resume"), whole)
     for name in ("pixel", "adversarial", "validation_task"):

@@ -11,7 +11,7 @@ import yaml
 
 from taskgan_ros.core.config import share_dir
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.experiments.cells import Cache, Cell, Step
+from taskgan_ros.experiments.jobs import Cache, Job, Step
 from taskgan_ros.sim.collect import CollectConfig, collect
 
 
@@ -43,16 +43,16 @@ def cache(tmp_path: Path) -> Cache:
     return Cache(tmp_path / "cache", STEPS)
 
 
-def run(cache: Cache, *cells: Cell) -> None:
-    for cell in cells:
-        assert cache.run(cell, lambda: None)
+def run(cache: Cache, *jobs: Job) -> None:
+    for job in jobs:
+        assert cache.run(job, lambda: None)
 
 
-def number(value: int, needs: Cell | None = None, seed: int = 0) -> Cell:
-    return Cell(f"number/{value}", "add", seed, {"number": value}, {"add": needs} if needs else {})
+def number(value: int, needs: Job | None = None, seed: int = 0) -> Job:
+    return Job(f"number/{value}", "add", seed, {"number": value}, {"add": needs} if needs else {})
 
 
-def test_a_cell_works_with_what_another_made_and_is_done_in_a_new_process_too(cache: Cache) -> None:
+def test_a_job_works_with_what_another_made_and_is_done_in_a_new_process_too(cache: Cache) -> None:
     first = number(1)
     second = number(2, first)
     run(cache, first, second)
@@ -64,7 +64,7 @@ def test_a_cell_works_with_what_another_made_and_is_done_in_a_new_process_too(ca
     assert (done.output / "sum").read_text() == "3"
 
 
-def test_a_cell_runs_once(cache: Cache) -> None:
+def test_a_job_runs_once(cache: Cache) -> None:
     calls: list[str] = []
     for _ in range(2):
         cache.run(number(1), lambda: calls.append("began"))
@@ -74,7 +74,7 @@ def test_a_cell_runs_once(cache: Cache) -> None:
 @pytest.mark.parametrize(
     "other", [number(2), number(1, seed=1), number(1, number(5))], ids=["option", "seed", "what it comes from"]
 )
-def test_another_option_seed_or_source_is_another_result(cache: Cache, other: Cell) -> None:
+def test_another_option_seed_or_source_is_another_result(cache: Cache, other: Job) -> None:
     run(cache, number(1))
     assert cache.done(other) is None
     assert cache.key(other) != cache.key(number(1))
@@ -87,27 +87,27 @@ def test_an_option_that_came_later_changes_keys_only_where_it_is_given(cache: Ca
 
     newer = Cache(cache.folder, {"add": Step(Newer, add)})
     assert newer.key(number(1)) == cache.key(number(1))
-    given = Cell("given", "add", 0, {"number": 1, "task_model": Path("run")}, {})
+    given = Job("given", "add", 0, {"number": 1, "task_model": Path("run")}, {})
     assert newer.key(given) != newer.key(number(1))
 
 
-def test_a_cell_that_was_stopped_goes_on_and_its_time_counts(cache: Cache) -> None:
-    cell = number(13)
+def test_a_job_that_was_stopped_goes_on_and_its_time_counts(cache: Cache) -> None:
+    job = number(13)
     with pytest.raises(KeyboardInterrupt):
-        cache.run(cell, lambda: None)
-    assert cache.done(cell) is None
-    run(cache, cell)
-    done = cache.done(cell)
+        cache.run(job, lambda: None)
+    assert cache.done(job) is None
+    run(cache, job)
+    done = cache.done(job)
     assert done is not None
     assert done.figures == {"total": 13}
 
 
 def test_a_run_that_was_killed_before_it_had_begun_begins_again(cache: Cache) -> None:
-    cell = number(1)
-    key = cache.key(cell)
+    job = number(1)
+    key = cache.key(job)
     (cache.folder / f"add-{key}" / "out" / "tensorboard").mkdir(parents=True)
-    run(cache, cell)
-    assert cache.done(cell) is not None
+    run(cache, job)
+    assert cache.done(job) is not None
 
 
 @pytest.mark.parametrize(
@@ -124,11 +124,11 @@ def test_a_damaged_file_is_refused_by_name(cache: Cache, file: str, content: str
 def test_a_cache_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
     cache = Cache(tmp_path / "cache", STEPS)
-    with pytest.raises(InputError, match="expected a folder to keep cells in, got"):
+    with pytest.raises(InputError, match="expected a folder to keep jobs in, got"):
         run(cache, number(1))
 
 
-def test_two_at_once_never_do_the_same_cell(cache: Cache) -> None:
+def test_two_at_once_never_do_the_same_job(cache: Cache) -> None:
     held, release = threading.Event(), threading.Event()
 
     def announce() -> None:
@@ -154,9 +154,9 @@ def domain(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def data(domain: Path) -> Callable[[], Cell]:
+def data(domain: Path) -> Callable[[], Job]:
     options = {"domain": str(domain), "episodes": 1, "workers": 1, "image_size": 32}
-    return lambda: Cell("mine/data", "collect", 0, options)
+    return lambda: Job("mine/data", "collect", 0, options)
 
 
 def test_a_domain_file_that_says_something_else_is_other_data(cache: Cache, domain: Path, data: Any) -> None:
@@ -190,16 +190,16 @@ def test_a_dataset_that_was_whole_when_the_process_ended_is_not_collected_again(
     (done.output.parent / "done.json").unlink()
     capsys.readouterr()
     again = Cache(cache.folder, STEPS)
-    run(again, cell := data())
-    found = again.done(cell)
+    run(again, job := data())
+    found = again.done(job)
     assert found is not None
     assert found.digest == done.digest
     assert "images of" not in capsys.readouterr().out
 
 
 def test_what_comes_from_data_is_keyed_by_what_the_data_holds(cache: Cache, domain: Path, data: Any) -> None:
-    def of(cell: Cell) -> Cell:
-        return Cell("sum", "add", 0, {"number": 1}, {"add": cell})
+    def of(job: Job) -> Job:
+        return Job("sum", "add", 0, {"number": 1}, {"add": job})
 
     assert cache.key(of(data())) is None  # not collected yet
     run(cache, data())

@@ -1,4 +1,4 @@
-"""Cells: the named units of a study, each cached under what fixes its result, so that a study can stop anywhere."""
+"""Jobs: the named units of a study, each cached under what fixes its result, so that a study can stop anywhere."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _BUNDLED = "skimage:"  # photos that are fixed by the version of scikit-image
 _CODE = ("taskgan_ros", "config")
 _FREE = ("out", "resume", "device", "workers", "log_every", "show_every", "save_every")  # change no result
 _NEWER = ("task_model",)  # options that older keys lack: where they are not given, those stay as they were
-_NODE_ONLY = ("max_acceleration", "max_jerk")  # of an arm's joints; the simulation does not know them
+_NODE_ONLY = ("max_acceleration",)  # of an arm's joints; the simulation does not know them
 _NAMED = {"domain": "domains", "paired": "domains", "scene": "scenes"}  # options that name files, and their kinds
 
 
 @dataclass(frozen=True)
 class Step:
-    """A kind of work that cells do.
+    """A kind of work that jobs do.
 
     Attributes:
-        config: its configuration; has `out`, and `resume` where it can be gone on with.
+        config: its configuration; has `out`, and `resume` where it can be resumed.
         work: does it, and may return figures.
         suffix: of what it writes: "" for a folder.
     """
@@ -52,7 +52,7 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
+class Job:
     """One unit of a study.
 
     Attributes:
@@ -60,14 +60,14 @@ class Cell:
         step: what it does.
         seed: the study's seed that it belongs to.
         options: of the step's configuration.
-        needs: options whose values other cells make.
+        needs: options whose values other jobs make.
     """
 
     name: str
     step: str
     seed: int
     options: Mapping[str, Any] = field(default_factory=dict)
-    needs: Mapping[str, Cell] = field(default_factory=dict)
+    needs: Mapping[str, Job] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -77,11 +77,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Done:
-    """What is left of a cell that has run.
+    """What is left of a job that has run.
 
     Attributes:
         output: the dataset or the folder that it wrote.
-        digest: fixes the output: of a dataset its content, of everything else the cell's key.
+        digest: fixes the output: of a dataset its content, of everything else the job's key.
         figures: what it measured.
         seconds: how long it ran, over all attempts.
         finished: date and time, ISO 8601, UTC.
@@ -99,120 +99,120 @@ class Done:
 
 
 class Cache:
-    """Where cells keep what they made, by key; several processes may work on one.
+    """Where jobs keep what they made, by key; several processes may work on one.
 
     Attributes:
-        folder: holds a folder a cell.
+        folder: holds a folder a job.
     """
 
     def __init__(self, folder: Path, steps: Mapping[str, Step], device: str = "auto") -> None:
-        """Open the cache for cells of `steps`, to be trained on `device`."""
+        """Open the cache for jobs of `steps`, to be trained on `device`."""
         self.folder, self._steps, self._device = folder, steps, device
         self._commit = _commit()  # before others are made while this process is at work with today's code
-        self._done: dict[Cell, Done] = {}
-        self._keys: dict[Cell, str] = {}
+        self._done: dict[Job, Done] = {}
+        self._keys: dict[Job, str] = {}
 
-    def key(self, cell: Cell) -> str | None:
-        """Return what fixes the cell's result, or None while a dataset that it comes from has not been collected.
+    def key(self, job: Job) -> str | None:
+        """Return what fixes the job's result, or None while a dataset that it comes from has not been collected.
 
         It is a hash of the resolved configuration, of the files that it names, and of what goes into it.
         """
-        if cell not in self._keys:
-            digests = {name: self._digest(need) for name, need in cell.needs.items()}
+        if job not in self._keys:
+            digests = {name: self._digest(need) for name, need in job.needs.items()}
             if None in digests.values():
                 return None
-            self._keys[cell] = self._hash(cell, digests)
-        return self._keys[cell]
+            self._keys[job] = self._hash(job, digests)
+        return self._keys[job]
 
-    def _hash(self, cell: Cell, digests: Mapping[str, str | None]) -> str:
-        config = self._config(cell, {name: Path(name) for name in cell.needs}, Path("out"), resume=False)
+    def _hash(self, job: Job, digests: Mapping[str, str | None]) -> str:
+        config = self._config(job, {name: Path(name) for name in job.needs}, Path("out"), resume=False)
         unset = [name for name in _NEWER if getattr(config, name, None) is None]
-        plain = {name: value for name, value in to_plain(config).items() if name not in (*_FREE, *cell.needs, *unset)}
+        plain = {name: value for name, value in to_plain(config).items() if name not in (*_FREE, *job.needs, *unset)}
         files = [_content(kind, plain[name]) for name, kind in _NAMED.items() if plain.get(name)]
-        text = json.dumps([cell.step, plain, files, digests], sort_keys=True)
+        text = json.dumps([job.step, plain, files, digests], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def done(self, cell: Cell) -> Done | None:
-        """Return what the cell left, or None where it has not run.
+    def done(self, job: Job) -> Done | None:
+        """Return what the job left, or None where it has not run.
 
         Raises:
-            InputError: a damaged file of a cell that has run.
+            InputError: a damaged file of a job that has run.
         """
-        if cell not in self._done:
-            key = self.key(cell)
-            file = self._folder(cell, key) / _DONE if key else None
+        if job not in self._done:
+            key = self.key(job)
+            file = self._folder(job, key) / _DONE if key else None
             if file is None or not file.is_file():
                 return None
             values = read_json(file)
             if not isinstance(values, dict):
-                raise InputError(f"{file}: expected what a cell left, got {type(values).__name__}")
-            self._done[cell] = build(Done, values | {"output": self._output(cell, file.parent)}, str(file))
-        return self._done[cell]
+                raise InputError(f"{file}: expected what a job left, got {type(values).__name__}")
+            self._done[job] = build(Done, values | {"output": self._output(job, file.parent)}, str(file))
+        return self._done[job]
 
-    def run(self, cell: Cell, announce: Callable[[], None]) -> bool:
-        """Do the cell's work, going on where an interrupt left it; return False where another process is at it.
+    def run(self, job: Job, announce: Callable[[], None]) -> bool:
+        """Do the job's work, resuming where an interrupt left it; return False where another process is at it.
 
         All that it needs must be done; `announce` is called before the work begins.
 
         Raises:
-            InputError: what the cell is made of does not fit, or its folder cannot be written or holds damaged files.
+            InputError: what the job is made of does not fit, or its folder cannot be written or holds damaged files.
             FloatingPointError: a training diverged.
         """
-        key = self.key(cell)
-        assert key is not None, cell.label
-        folder = self._folder(cell, key)
+        key = self.key(job)
+        assert key is not None, job.label
+        folder = self._folder(job, key)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"{self.folder}: expected a folder to keep cells in, got: {error}") from error
+            raise InputError(f"{self.folder}: expected a folder to keep jobs in, got: {error}") from error
         with _locked(folder / _LOCK) as ours:
-            if ours and not self.done(cell):
+            if ours and not self.done(job):
                 announce()
                 try:
-                    self._work(cell, key, folder)
+                    self._work(job, key, folder)
                 except (InputError, OSError) as error:
-                    raise InputError(f"{cell.label}, which is made in {folder}: {error}") from error
+                    raise InputError(f"{job.label}, which is made in {folder}: {error}") from error
         return ours
 
-    def _work(self, cell: Cell, key: str, folder: Path) -> None:
-        step, output = self._steps[cell.step], self._output(cell, folder)
-        inputs = {name: done.output for name, need in cell.needs.items() if (done := self.done(need))}
+    def _work(self, job: Job, key: str, folder: Path) -> None:
+        step, output = self._steps[job.step], self._output(job, folder)
+        inputs = {name: done.output for name, need in job.needs.items() if (done := self.done(need))}
         data = step.suffix == ".h5"
         if not data and output.is_dir() and not (output / CONFIG).is_file():
             shutil.rmtree(output)  # a measure begins again, and so does a run that was killed before it had begun
         resume = output.exists() or partial_path(output).exists()
         with _timed(folder / _SECONDS) as seconds:
             whole = data and output.exists()  # stopped between the dataset and our note of it
-            figures = {} if whole else step.work(self._config(cell, inputs, output, resume)) or {}
+            figures = {} if whole else step.work(self._config(job, inputs, output, resume)) or {}
         digest = dataset_digest(load_dataset(output)) if data else key
         finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         values = {"digest": digest, "figures": figures, "seconds": round(seconds(), 1), "finished": finished}
         values |= {"commit": self._commit, "hardware": _hardware(self._device)}
         write_text(folder / _DONE, json.dumps(values, indent=1) + "\n")
 
-    def _digest(self, cell: Cell) -> str | None:
-        if self._steps[cell.step].suffix == ".h5":
-            done = self.done(cell)
+    def _digest(self, job: Job) -> str | None:
+        if self._steps[job.step].suffix == ".h5":
+            done = self.done(job)
             return done.digest if done else None
-        return self.key(cell)
+        return self.key(job)
 
-    def _config(self, cell: Cell, inputs: Mapping[str, Path], output: Path, resume: bool) -> Any:
-        kind = self._steps[cell.step].config
+    def _config(self, job: Job, inputs: Mapping[str, Path], output: Path, resume: bool) -> Any:
+        kind = self._steps[job.step].config
         names = {part.name for part in dataclasses.fields(kind)}
-        values = {**cell.options, **inputs, "out": output}
+        values = {**job.options, **inputs, "out": output}
         if "seed" in names:
-            values.setdefault("seed", cell.seed)
+            values.setdefault("seed", job.seed)
         if "device" in names:
             values["device"] = self._device
         if "resume" in names:
             values["resume"] = resume
         return kind(**values)
 
-    def _folder(self, cell: Cell, key: str) -> Path:
-        return self.folder / f"{cell.step}-{key}"
+    def _folder(self, job: Job, key: str) -> Path:
+        return self.folder / f"{job.step}-{key}"
 
-    def _output(self, cell: Cell, folder: Path) -> Path:
-        return folder / f"out{self._steps[cell.step].suffix}"
+    def _output(self, job: Job, folder: Path) -> Path:
+        return folder / f"out{self._steps[job.step].suffix}"
 
 
 def _content(kind: str, name: str) -> Any:
@@ -252,10 +252,11 @@ def dataset_digest(dataset: Dataset) -> str:
 
 def _commit() -> str:
     git = ["git", "-C", str(share_dir())]
-    asked = (("rev-parse", "--show-prefix"), ("rev-parse", "--short", "HEAD"), ("status", "--porcelain", *_CODE))
+    commands = (("rev-parse", "--show-prefix"), ("rev-parse", "--short", "HEAD"), ("status", "--porcelain", *_CODE))
     try:
         inside, commit, changed = (
-            subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout.strip() for words in asked
+            subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout.strip()
+            for words in commands
         )
     except (OSError, subprocess.CalledProcessError):
         return ""

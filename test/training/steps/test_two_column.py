@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 
 from taskgan_ros import cli
 from taskgan_ros.data.dataset import Dataset, load_dataset
+from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.networks import TaskModel, to_network
 from taskgan_ros.training.run import load_checkpoint
-from taskgan_ros.training.task_model import load_task_model
-from taskgan_ros.training.two_column import TwoColumn, TwoColumnTrainer
+from taskgan_ros.training.steps.two_column import TwoColumn, TwoColumnTrainer
 
 Collected = Callable[..., Path]
 Train = Callable[..., Path]

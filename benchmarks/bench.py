@@ -26,6 +26,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.demo.isolation import ChildProcesses, SessionError, environment, own_domain
+from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.sim_node import read_trajectory
 from taskgan_ros.robot.arm import load_arm
 from taskgan_ros.sim.controller import JointTrajectoryController
@@ -36,7 +37,7 @@ _PATIENCE_S = 60.0  # to wait for what comes within seconds on an idle machine
 _POLL_S = 0.005
 
 
-class Lab:
+class Bench:
     """The node under test, and a node of the benchmark's own that hears it.
 
     Attributes:
@@ -45,7 +46,7 @@ class Lab:
         trajectories: how many it has sent.
         rejected: why the simulated controller rejects some of them.
         latencies: s from image stamp to command, of each.
-        status: what it last said of itself, by key; `reports` counts how often it did.
+        status: what it last reported of itself, by key; `reports` counts how often it did.
     """
 
     def __init__(self, domain_id: int, processes: ChildProcesses, folder: Path) -> None:
@@ -53,7 +54,7 @@ class Lab:
         self._processes, self._folder = processes, folder
         self._context = Context()
         rclpy.init(args=["--ros-args", "--disable-external-lib-logs"], context=self._context, domain_id=domain_id)
-        self.node = rclpy.create_node("lab", context=self._context)
+        self.node = rclpy.create_node("bench", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._spinner = threading.Thread(target=self._executor.spin, daemon=True)
@@ -63,12 +64,12 @@ class Lab:
         self.rejected: list[str] = []
         self.latencies: list[float] = []
         self.status: dict[str, str] = {}
-        self.listen(JointTrajectory, "joint_trajectory", self._hear_trajectory)
+        self.listen(JointTrajectory, topics.TRAJECTORY, self._hear_trajectory)
         self.listen(Float64, "reach_node/latency", self._hear_latency)
-        self.listen(DiagnosticArray, "/diagnostics", self._hear_diagnostics)
+        self.listen(DiagnosticArray, topics.DIAGNOSTICS, self._hear_diagnostics)
 
     def listen(self, kind: Any, topic: str, callback: Callable[[Any], None]) -> None:
-        """Hear a topic, in the lab's own thread."""
+        """Hear a topic, in the bench's own thread."""
         self.node.create_subscription(kind, topic, callback, QoSProfile(depth=1000))
 
     def start_reach(self, **parameters: Any) -> None:
@@ -121,12 +122,12 @@ class Lab:
         self._processes.check()
 
     def wait_for_reports(self, count: int) -> None:
-        """Wait until the node has said so often again how it is."""
+        """Wait until the node has reported so often again."""
         wanted = self.reports + count
         self.wait("the node's diagnostics", lambda: self.reports >= wanted)
 
     def count(self, key: str) -> int:
-        """Return a count that the node has last said of itself, since it was activated."""
+        """Return a count that the node has last reported of itself, since it was activated."""
         return int(self.status[key])
 
     @property
@@ -164,8 +165,8 @@ class Lab:
 
 
 @contextmanager
-def open_lab(folder: Path) -> Iterator[Lab]:
-    """Open a lab on this machine alone; `folder` gets the logs. At its end all its processes are ended."""
+def open_bench(folder: Path) -> Iterator[Bench]:
+    """Open a bench on this machine alone; `folder` gets the logs. At its end all its processes are ended."""
     with own_domain() as domain_id:
         changes = {
             "ROS_DOMAIN_ID": str(domain_id),
@@ -173,9 +174,9 @@ def open_lab(folder: Path) -> Iterator[Lab]:
             "FASTRTPS_DEFAULT_PROFILES_FILE": str(ROOT / "config" / "fastdds.xml"),
         }
         with environment(changes), ChildProcesses(folder, os.environ) as processes:
-            lab = Lab(domain_id, processes, folder)
+            bench = Bench(domain_id, processes, folder)
             try:
-                yield lab
+                yield bench
             finally:
                 processes.stop()
-                lab.close()
+                bench.close()
