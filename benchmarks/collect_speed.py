@@ -16,9 +16,15 @@ from report import Row, report
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.collect import CollectConfig, collect
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.tasks import expert
-from taskgan_ros.tasks.episode import sample_episode
-from taskgan_ros.tasks.scene import load_scene
+from taskgan_ros.tasks.reach import ReachScene
+from taskgan_ros.tasks.registry import load_scene
+
+
+def reach_scene(name_or_path: str | Path) -> ReachScene:
+    """Return a scene to reach in."""
+    scene = load_scene(name_or_path)
+    assert isinstance(scene, ReachScene), f"expected a scene to reach in, got {scene.task}"
+    return scene
 
 
 @dataclass(frozen=True)
@@ -48,9 +54,9 @@ def cores(count: int) -> Iterator[None]:
 
 def time_renderer(domain: str, episodes: int) -> float:
     """Return images/s of the renderer alone: states and looks are drawn beforehand."""
-    scene = load_scene("reach")
+    scene = reach_scene("reach")
     with Cell(scene, load_domain(domain)) as cell:
-        films = [(expert.path(scene, sample_episode(scene, 0, k)), cell.sample_look(0, k)) for k in range(episodes)]
+        films = [(scene.path(scene.sample_training_start(0, k)), cell.sample_look(0, k)) for k in range(episodes)]
         cell.render(films[0][0][0], films[0][1])
         start = time.perf_counter()
         for states, look in films:
@@ -64,7 +70,7 @@ def time_collect(domain: str, episodes: int, workers: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         collect(CollectConfig(domain=domain, episodes=episodes, out=Path(folder) / "data.h5", seed=1, workers=workers))
-        return episodes * load_scene("reach").images_per_episode / (time.perf_counter() - start)
+        return episodes * reach_scene("reach").images_per_episode / (time.perf_counter() - start)
 
 
 def main(config: Config) -> None:

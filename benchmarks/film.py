@@ -12,12 +12,19 @@ from numpy.typing import NDArray
 from taskgan_ros.policy.bundle import Bundle
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.tasks.episode import sample_test_episode
-from taskgan_ros.tasks.scene import load_scene
+from taskgan_ros.tasks.reach import ReachScene
+from taskgan_ros.tasks.registry import load_scene
 
 SEED = 7  # of neither training nor evaluation
 
 Array = NDArray[np.float64]
+
+
+def reach_scene(name_or_path: str | Path) -> ReachScene:
+    """Return a scene to reach in."""
+    scene = load_scene(name_or_path)
+    assert isinstance(scene, ReachScene), f"expected a scene to reach in, got {scene.task}"
+    return scene
 
 
 @dataclass(frozen=True)
@@ -60,13 +67,13 @@ def render(bundle: Bundle, size: tuple[int, int], episodes: int = 1, step_rad: f
         episodes: each has a cube and a look of its own.
         step_rad: the most that a joint moves between two images; it starts and stops smoothly.
     """
-    scene = load_scene(bundle.scene_name)
+    scene = reach_scene(bundle.scene_name)
     images: list[NDArray[np.uint8]] = []
     poses: list[Array] = []
     order: list[int] = []
     with Cell(scene, load_domain(bundle.card.target_domain), size) as cell:
         for index in range(episodes):
-            episode, look = sample_test_episode(scene, SEED, index), cell.sample_look(SEED, index)
+            episode, look = scene.sample_start(SEED, index), cell.sample_look(SEED, index)
             way = smooth_way(np.array(scene.ready), episode.solution, step_rad)
             there = list(range(len(images), len(images) + len(way)))
             order += there + there[-2::-1]

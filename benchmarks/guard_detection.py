@@ -25,9 +25,8 @@ from taskgan_ros.policy.policy import Policy
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.sim.evaluate import rollout, run_episodes
-from taskgan_ros.tasks import expert
-from taskgan_ros.tasks.episode import sample_test_episode
-from taskgan_ros.tasks.scene import Scene, load_scene
+from taskgan_ros.tasks.reach import ReachScene
+from taskgan_ros.tasks.registry import load_scene
 
 Images = NDArray[np.uint8]
 Array = NDArray[np.float64]
@@ -37,6 +36,13 @@ SEED = 7  # of neither training nor the guard's limits
 FALSE_ALARMS = 0.01
 IN_A_ROW, TOLERANCE = ReachParameters().guard_images, ReachParameters().guard_tolerance
 SHOWN = 6  # images a row of the picture
+
+
+def reach_scene(name_or_path: str | Path) -> ReachScene:
+    """Return a scene to reach in."""
+    scene = load_scene(name_or_path)
+    assert isinstance(scene, ReachScene), f"expected a scene to reach in, got {scene.task}"
+    return scene
 
 
 @dataclass(frozen=True)
@@ -64,12 +70,12 @@ class Shots:
     per_episode: int
 
 
-def shoot(scene: Scene, domain: str, size: tuple[int, int], episodes: int) -> Shots:
+def shoot(scene: ReachScene, domain: str, size: tuple[int, int], episodes: int) -> Shots:
     """Take images along the expert's ways, each episode with a look of its own."""
     images, poses, per_episode = [], [], 0
     with Cell(scene, load_domain(domain), size) as cell:
         for index in range(episodes):
-            states = expert.path(scene, sample_test_episode(scene, SEED, index))
+            states = scene.path(scene.sample_start(SEED, index))
             look, per_episode = cell.sample_look(SEED, index), len(states)
             images += [cell.render(state, look, k * scene.step_s) for k, state in enumerate(states)]
             poses += [state.joint_pos for state in states]
@@ -163,7 +169,7 @@ SCENES = ("target_a", "target_b", "source", "real_standin")
 LAGS = (2, 4, 8)  # sixteenths of a way
 
 
-def with_camera(bundle: Bundle, by: tuple[float, ...], past: tuple[float, ...]) -> Scene:
+def with_camera(bundle: Bundle, by: tuple[float, ...], past: tuple[float, ...]) -> ReachScene:
     """Return the bundle's scene with its camera moved by, and looking past its target by, so many m."""
     values = read_yaml(resolve("scenes", bundle.scene_name))
     camera = values["camera"]
@@ -172,10 +178,10 @@ def with_camera(bundle: Bundle, by: tuple[float, ...], past: tuple[float, ...]) 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scene.yaml"
         path.write_text(yaml.safe_dump(values), encoding="utf-8")
-        return load_scene(path)
+        return reach_scene(path)
 
 
-def tries(bundle: Bundle, scene: Scene, good: Shots, episodes: int) -> Iterator[tuple[str, Shots]]:
+def tries(bundle: Bundle, scene: ReachScene, good: Shots, episodes: int) -> Iterator[tuple[str, Shots]]:
     """Yield what is tried: its name, its images, and the angles that are measured meanwhile."""
     size = bundle.card.image.shape
     for name, change in CHANGES.items():
@@ -208,7 +214,7 @@ def judge(policy: Policy, bundle: Bundle, shots: Shots) -> tuple[Array, Array]:
     return np.array(scores), np.array(commands)
 
 
-def false_alarms(policy: Policy, bundle: Bundle, scene: Scene, episodes: int) -> Row:
+def false_alarms(policy: Policy, bundle: Bundle, scene: ReachScene, episodes: int) -> Row:
     """Let the policy drive and return how often the guard, as it is by default, would have objected and stopped."""
     objections: list[NDArray[np.bool_]] = []
 
@@ -258,7 +264,7 @@ def draw(path: Path, examples: list[tuple[str, Images]]) -> None:
 def main(config: Config) -> None:
     """Measure, print, write."""
     bundle = load_bundle(config.bundle)
-    scene, policy = load_scene(bundle.scene_name), Policy(bundle)
+    scene, policy = reach_scene(bundle.scene_name), Policy(bundle)
     good = shoot(scene, bundle.card.target_domain, bundle.card.image.shape, config.episodes)
     base, wanted = judge(policy, bundle, good)
     usual = float(np.sqrt(np.mean(wanted**2)))

@@ -9,9 +9,10 @@ from PIL import Image
 
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.tasks import expert
-from taskgan_ros.tasks.episode import CellState, sample_episode, sample_poses
-from taskgan_ros.tasks.scene import PoseScene, Scene, load_any_scene
+from taskgan_ros.tasks.poses import PoseScene
+from taskgan_ros.tasks.registry import load_scene
+from taskgan_ros.tasks.scene import MotionScene
+from taskgan_ros.tasks.state import CellState
 
 ROWS = (
     *(("reach", domain) for domain in ("source", "target_a", "target_b", "target_wood", "randomized")),
@@ -25,7 +26,7 @@ def main() -> None:
     """Draw one column an episode, each a little further on its path where it has one."""
     rows = []
     for scene_name, domain in ROWS:
-        scene = load_any_scene(scene_name)
+        scene = load_scene(scene_name)
         with Cell(scene, load_domain(domain)) as cell:
             shown = [cell.render(pick(scene, k), cell.sample_look(0, k), k * scene.step_s) for k in range(EPISODES)]
         rows.append(np.hstack(shown))
@@ -33,11 +34,11 @@ def main() -> None:
     Image.fromarray(picture).save(Path(__file__).with_suffix(".png"), optimize=True)
 
 
-def pick(scene: Scene | PoseScene, episode: int) -> CellState:
+def pick(scene: MotionScene | PoseScene, episode: int) -> CellState:
     """Return the state to show of an episode."""
     if isinstance(scene, PoseScene):
-        return sample_poses(scene, 0, episode)[0]
-    path = expert.path(scene, sample_episode(scene, 0, episode))
+        return scene.demonstrate(0, episode)[0][0]
+    path = [state for state, _ in scene.demonstrate(0, episode)]
     return path[episode * (len(path) - 1) // (EPISODES - 1)]
 
 

@@ -168,10 +168,10 @@ def evaluation(short_scene: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     import numpy as np
 
     from taskgan_ros.sim.evaluate import EvaluateConfig, summarise
-    from taskgan_ros.tasks.scene import load_scene
+    from taskgan_ros.tasks.registry import load_motion_scene
 
     config = EvaluateConfig(bundle="elsewhere/tiny", domain="target_wood", episodes=2)
-    figures = summarise(np.array([[0.5, 0.02], [0.5, 0.12]]), load_scene(short_scene), config)
+    figures = summarise(np.array([[0.5, 0.02], [0.5, 0.12]]), load_motion_scene(short_scene), config)
     path = tmp_path_factory.mktemp("evaluation") / "evaluation.json"
     path.write_text(json.dumps(figures), encoding="utf-8")
     return path

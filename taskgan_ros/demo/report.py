@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from taskgan_ros.core.files import whole, write_bytes, write_text
 from taskgan_ros.sim.distance_plot import dress_distances
 from taskgan_ros.sim.evaluate import EvaluateConfig, summarise
-from taskgan_ros.tasks.scene import Scene
+from taskgan_ros.tasks.scene import MotionScene
 
 Array = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
@@ -90,7 +90,7 @@ class Episode:
         return float(self.times_s[away[-1] + 1]) if away[-1] + 1 < len(self.times_s) else None
 
 
-def figures(episodes: Sequence[Episode], scene: Scene, config: EvaluateConfig, command: str) -> dict[str, Any]:
+def figures(episodes: Sequence[Episode], scene: MotionScene, config: EvaluateConfig, command: str) -> dict[str, Any]:
     """Return the keys of `taskgan evaluate`, what only a running loop has, and each episode.
 
     Args:

@@ -32,7 +32,8 @@ from taskgan_ros.demo.report import Episode
 from taskgan_ros.policy.bundle import Bundle, load_bundle
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.sim.evaluate import TEST_SEED, EvaluateConfig, check_arm, check_scene, check_seed
-from taskgan_ros.tasks.scene import Scene, load_scene
+from taskgan_ros.tasks.registry import load_motion_scene
+from taskgan_ros.tasks.scene import MotionScene
 
 if TYPE_CHECKING:  # so that `taskgan reach --help` works without ROS
     from taskgan_ros.demo.driver import Recording
@@ -72,7 +73,7 @@ class _Plan:
 
     config: ReachConfig
     bundle: Bundle
-    scene: Scene
+    scene: MotionScene
     parameters: dict[str, dict[str, Any]]  # by node
     out: Path = Path()  # once it is made
 
@@ -121,7 +122,7 @@ def _prepare(config: ReachConfig) -> _Plan:
     if not 0 <= config.seed <= _MAX_SEED:
         raise InputError(f"expected a seed of 0 to {_MAX_SEED}, got {config.seed}")
     bundle = load_bundle(config.bundle)
-    scene = load_scene(bundle.scene_name)
+    scene = load_motion_scene(bundle.scene_name)
     check_seed(bundle.card, config.seed)
     check_scene(bundle.card, scene)
     check_arm(bundle, scene)

@@ -21,8 +21,9 @@ from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.distance_plot import dress_distances
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.sim.evaluate import TEST_SEED, arrivals, rollout, run_episodes
-from taskgan_ros.tasks.episode import check_seed_range, sample_test_episode
-from taskgan_ros.tasks.scene import Scene, load_scene
+from taskgan_ros.tasks.registry import load_motion_scene
+from taskgan_ros.tasks.scene import MotionScene
+from taskgan_ros.tasks.state import check_seed_range
 from taskgan_ros.training.learned import Learned, load_task_model
 from taskgan_ros.training.lineage import data_seeds
 from taskgan_ros.training.run import Count
@@ -60,12 +61,12 @@ def measure_closed_loop(config: ClosedLoopConfig) -> dict[str, Any]:
     Raises:
         InputError: unknown names, runs for another task, arm or joints, a seed that trained them, a killed worker.
     """
-    scene = load_scene(config.scene)
+    scene = load_motion_scene(config.scene)
     load_domain(config.domain)  # checked here, loaded again by each worker
     _, learned = load_task_model(config.task_model)
     _check_scene(config, learned, scene)
     _check_seed(config)
-    sample_test_episode(scene, config.seed, 0)
+    scene.sample_start(config.seed, 0)
     title = f"closed loop in {short_name(config.domain)}"
     distances_m = run_episodes(partial(_run_chunk, config), config.episodes, scene, config.workers, title)
     config.out.mkdir(parents=True, exist_ok=True)
@@ -78,7 +79,7 @@ def measure_closed_loop(config: ClosedLoopConfig) -> dict[str, Any]:
     }
 
 
-def _check_scene(config: ClosedLoopConfig, learned: Learned, scene: Scene) -> None:
+def _check_scene(config: ClosedLoopConfig, learned: Learned, scene: MotionScene) -> None:
     """Refuse a task model that does not drive the scene's joints by velocities."""
     for what, expected, actual in (
         ("task", "joint_velocities", learned.data.task),
@@ -100,7 +101,7 @@ def _check_seed(config: ClosedLoopConfig) -> None:
 
 
 def _run_chunk(config: ClosedLoopConfig, indices: range) -> Array:
-    scene = load_scene(config.scene)
+    scene = load_motion_scene(config.scene)
     policy = load_policy(config.task_model, config.translator, torch.device("cpu"))
     with _one_thread(), Cell(scene, load_domain(config.domain), policy.learned.image_size) as cell:
         return rollout(scene, cell, lambda images, _: policy.act(images), config.seed, indices)
@@ -117,7 +118,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _plot(path: Path, distances_m: Array, scene: Scene, title: str) -> None:
+def _plot(path: Path, distances_m: Array, scene: MotionScene, title: str) -> None:
     """Draw the distance over time of every episode, and the threshold."""
     figure = Figure(figsize=(7, 4), dpi=100, layout="constrained")
     axes = figure.subplots()

@@ -15,8 +15,9 @@ from taskgan_ros.core.files import whole
 from taskgan_ros.experiments.pictures import SYMMETRY
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.tasks.episode import CellState, sample_poses
-from taskgan_ros.tasks.scene import PoseScene, load_any_scene
+from taskgan_ros.tasks.poses import PoseScene
+from taskgan_ros.tasks.registry import load_scene
+from taskgan_ros.tasks.state import CellState
 from taskgan_ros.training.run import Count
 
 _TURNS_DEG = (0, 90, 180)
@@ -50,12 +51,12 @@ def measure_symmetry(config: SymmetryConfig) -> dict[str, Any]:
     Raises:
         InputError: a scene or joint that does not fit.
     """
-    scene = load_any_scene(config.scene)
+    scene = load_scene(config.scene)
     if not isinstance(scene, PoseScene) or config.joint not in scene.arm.joint_names:
         raise InputError(f"expected a scene of random poses with the joint {config.joint}, got {config.scene}")
     joint = scene.arm.joint_names.index(config.joint)
     with Cell(scene, load_domain(config.domain)) as cell:
-        states = [sample_poses(scene, config.seed, index)[0] for index in range(config.poses)]
+        states = [scene.demonstrate(config.seed, index)[0][0] for index in range(config.poses)]
         images = np.array([_mirrored(cell, state, joint) for state in states], np.float32) / 255
     config.out.mkdir(parents=True, exist_ok=True)
     rows = [np.concatenate(list(turned), axis=1) for turned in images[:_SHOWN]]

@@ -42,8 +42,8 @@ from taskgan_ros.nodes.process import Stop, finish, run
 from taskgan_ros.sim.controller import Point, Trajectory
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.sim.robot import Drive, SimulatedRobot, Snapshot
-from taskgan_ros.tasks.episode import Episode, sample_test_episode
-from taskgan_ros.tasks.scene import load_scene
+from taskgan_ros.tasks.registry import load_motion_scene
+from taskgan_ros.tasks.state import Episode
 
 if TYPE_CHECKING:  # so that a lack of OpenGL is reported in one line
     from taskgan_ros.sim.cell import Cell
@@ -111,7 +111,7 @@ class SimNode(Node):
         declare(self, SimParameters)
         self._stop_process, self._started_s = stop, time.monotonic()
         self._settings = wanted = read(self, SimParameters)
-        self._scene, self._domain = load_scene(wanted.scene), load_domain(wanted.domain)
+        self._scene, self._domain = load_motion_scene(wanted.scene), load_domain(wanted.domain)
         self._lock = threading.Lock()
         drive = Drive(
             wanted.servo_lag_s,
@@ -161,7 +161,7 @@ class SimNode(Node):
         self.get_logger().info(by_itself if wanted.auto_start else by_hand)
 
     def _episode(self, index: int) -> Episode:
-        return sample_test_episode(self._scene, self._settings.seed, index)
+        return self._scene.sample_start(self._settings.seed, index)
 
     def _start_next(self) -> Snapshot:
         episode = self._episode(self._next_episode)

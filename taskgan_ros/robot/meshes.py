@@ -29,6 +29,21 @@ _COLORS = 4  # in one mesh; more are one colour, their mean
 _GREY = (0.6, 0.6, 0.6)  # what neither the model nor the mesh has a colour for
 
 
+def read_mesh(path: Path, faces: int = FACES // 10) -> Mesh:
+    """Return one mesh file as triangles in m, decimated, of one colour.
+
+    Raises:
+        InputError: no such file, or no mesh.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: expected a mesh as STL, OBJ or DAE, got no file")
+    parts = [mesh for mesh, _ in _load(MeshFile(path, str(path)))]
+    starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
+    vertices = np.concatenate([part.vertices for part in parts])
+    joined = np.concatenate([part.faces + start for part, start in zip(parts, starts, strict=False)])
+    return decimate(Mesh(vertices, joined.astype(np.int32)), faces)
+
+
 def missing_meshes(description: Description) -> list[str]:
     """Return what the model calls the meshes that are not there."""
     files = [visual.mesh for link in description.links for visual in link.visuals if isinstance(visual.mesh, MeshFile)]

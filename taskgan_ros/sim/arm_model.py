@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from taskgan_ros.robot.arm import Arm
 from taskgan_ros.robot.description import Description, Mesh, Visual
 from taskgan_ros.robot.headless import mujoco
+from taskgan_ros.tasks.state import Object
 
 Array = NDArray[np.float64]
 
@@ -141,11 +142,15 @@ def _add_visual(spec: mujoco.MjSpec, body: mujoco.MjsBody, place: Array, visual:
     if not isinstance(visual.mesh, Mesh):
         geom.size = list(visual.size)
         return name
-    vertices, faces = _with_body(visual.mesh)
+    _add_mesh(spec, geom, name, visual.mesh)
+    return name
+
+
+def _add_mesh(spec: mujoco.MjSpec, geom: mujoco.MjsGeom, name: str, triangles: Mesh) -> None:
+    vertices, faces = _with_body(triangles)
     mesh = spec.add_mesh(name=name, uservert=vertices.flatten().tolist(), userface=faces.flatten().tolist())
     mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL  # of a mesh with holes, a volume may be none
     geom.meshname = name
-    return name
 
 
 def _with_body(mesh: Mesh) -> tuple[Array, NDArray[np.int32]]:
@@ -157,6 +162,19 @@ def _with_body(mesh: Mesh) -> tuple[Array, NDArray[np.int32]]:
         jitter[::2, extent.argmin()] = 1e-4
         vertices = vertices + jitter
     return vertices, mesh.faces
+
+
+def add_object(spec: mujoco.MjSpec, thing: Object) -> None:
+    """Add a body that can be put anywhere, centred on the object's half height; both have the object's name."""
+    body = spec.worldbody.add_body(name=thing.name, mocap=True)
+    geom = body.add_geom(name=thing.name, type=_KINDS[thing.kind], material=thing.surface)
+    if thing.mesh is None:
+        x, y, z = thing.half_size
+        geom.size = [x, z, 0] if thing.kind == "cylinder" else [x, y, z]
+        return
+    lowest, highest = thing.mesh.vertices.min(axis=0), thing.mesh.vertices.max(axis=0)
+    centred = Mesh(thing.mesh.vertices - (lowest + highest) / 2, thing.mesh.faces)
+    _add_mesh(spec, geom, thing.name, centred)
 
 
 class ThickMesh:

@@ -1,4 +1,4 @@
-"""The simulated cell: an arm, a table, a camera and a cube where the scene has one, drawn in the look of a domain."""
+"""The simulated cell: an arm, a table, a camera and what the task places, drawn in the look of a domain."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from taskgan_ros.core.errors import InputError, no_opengl
 from taskgan_ros.robot.headless import mujoco
 from taskgan_ros.robot.models import Robot
 from taskgan_ros.sim import textures
-from taskgan_ros.sim.arm_model import ThickMesh, add_arm, add_material
+from taskgan_ros.sim.arm_model import ThickMesh, add_arm, add_material, add_object
 from taskgan_ros.sim.domain import Domain, check_calibration
 from taskgan_ros.sim.lens import make_lens
 from taskgan_ros.sim.look import Look, apply_sensor, sample_look
-from taskgan_ros.tasks.episode import CellState
-from taskgan_ros.tasks.scene import Camera, Scene
+from taskgan_ros.tasks.scene import Camera
+from taskgan_ros.tasks.state import CellState, Object
 
 Array = NDArray[np.float64]
 
@@ -27,6 +27,7 @@ _TABLE_HALF_M = 8.0  # beyond the horizon that the camera sees
 _SHADOW_MAP_PX = 512  # a texel is 4 mm on the table, under a pixel; 4096 renders ten times slower
 _SLICES = 12  # segments round a cylinder: smooth at 128 pixels, and geometry is what software rendering costs
 _MAX_IMAGE_PX = 2048
+_SURFACES = ("cube", "mark")  # of what tasks place
 _STRAIGHT = 1e-6  # sine of a camera's angle to the vertical, below which it looks straight down or up
 
 
@@ -54,6 +55,10 @@ class Shown(Protocol):
     @property
     def table_height(self) -> float:
         """In m over the arm's base."""
+
+    @property
+    def objects(self) -> tuple[Object, ...]:
+        """What stands on the table."""
 
 
 class Cell:
@@ -112,9 +117,7 @@ class Cell:
         self._apply(look, time_s)
         joint_pos = state.joint_pos + np.asarray(self.domain.calibration.joint_rad or 0.0)
         self._data.qpos[self._joints] = self._arm.factors @ joint_pos + self._arm.offsets
-        self._data.mocap_pos[:, :2] = state.cube_xy
-        self._data.mocap_pos[:, 2] = self.scene.table_height + self._model.geom_size[self._cube, 2]
-        self._data.mocap_quat[:] = [np.cos(state.cube_yaw / 2), 0, 0, np.sin(state.cube_yaw / 2)]
+        self._place(state.objects)
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
         self._renderer.update_scene(self._data, camera="camera")
@@ -137,7 +140,7 @@ class Cell:
             material = add_material(spec, f"table{k}", (1, 1, 1))
             material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = f"table{k}"
             material.texuniform = True
-        for name in ("table", "cube"):
+        for name in ("table", *_SURFACES):
             add_material(spec, name, (1, 1, 1))
         self._arm = add_arm(spec, self.scene.robot.arm, self.scene.robot.drawable, self.scene.held_joints)
         world = spec.worldbody
@@ -148,9 +151,8 @@ class Cell:
             material="table",
             pos=[0, 0, self.scene.table_height],
         )
-        if isinstance(self.scene, Scene):
-            cube, half = world.add_body(name="cube", mocap=True), self.scene.cube.half_size
-            cube.add_geom(name="cube", type=mujoco.mjtGeom.mjGEOM_BOX, size=[half, half, half], material="cube")
+        for thing in self.scene.objects:
+            add_object(spec, thing)
         world.add_light(name="lamp", castshadow=self.domain.light.shadows, pos=[0, 0, 2], dir=[0, 0, -1], cutoff=60)
         camera = self.scene.camera
         fov = self._lens.fov if self._lens else camera.fov
@@ -160,8 +162,9 @@ class Cell:
     def _find_parts(self) -> None:
         model = self._model
         self._joints = [model.joint(name).qposadr[0] for name in self._arm.joints]
-        self._cube = [model.geom("cube").id] if isinstance(self.scene, Scene) else []
-        self._cube_size = model.geom_size[self._cube]
+        self._objects = [model.geom(thing.name).id for thing in self.scene.objects]
+        self._object_sizes = model.geom_size[self._objects].copy()
+        self._resizable = [thing.surface == "cube" and thing.mesh is None for thing in self.scene.objects]
         self._table = model.geom("table").id
         model.geom_sameframe[self._table] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE  # else its rotation is not looked at
         self._shapes = [model.geom(name).id for name in self._arm.geoms]
@@ -177,6 +180,14 @@ class Cell:
         self._camera_rotation = _turned(straight, np.array(error.camera_rotation_rad))
         self._camera_position = np.array(camera.position) + error.camera_position_m
 
+    def _place(self, objects: Array) -> None:
+        """Stand each object (k, 3) x, y and yaw on the table."""
+        for k, (x, y, yaw) in enumerate(objects):
+            thing = self.scene.objects[k]
+            half = thing.half_size[2] if thing.mesh else self._model.geom_size[self._objects[k], 2]
+            self._data.mocap_pos[k] = x, y, self.scene.table_height + half
+            self._data.mocap_quat[k] = [np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)]
+
     def _apply(self, look: Look, time_s: float) -> None:
         model = self._model
         table = model.material("table" if look.texture is None else f"table{look.texture}").id
@@ -185,7 +196,8 @@ class Cell:
         model.mat_rgba[table, :3] = look.table_rgb
         half = look.table_rotation / 2
         model.geom_quat[self._table] = [np.cos(half), 0, 0, np.sin(half)]
-        model.mat_rgba[model.material("cube").id, :3] = look.cube_rgb
+        for surface, rgb in zip(_SURFACES, (look.cube_rgb, look.mark_rgb), strict=True):
+            model.mat_rgba[model.material(surface).id, :3] = rgb
         model.mat_rgba[self._materials, :3] = look.material_rgb
         model.mat_specular[self._materials] = look.gloss
         model.vis.headlight.ambient[:] = look.ambient
@@ -208,7 +220,8 @@ class Cell:
 
     def _apply_shapes(self, look: Look) -> None:
         model = self._model
-        model.geom_size[self._cube] = self._cube_size * look.cube_size
+        factors = np.where(self._resizable, look.cube_size, 1.0)
+        model.geom_size[self._objects] = self._object_sizes * factors[:, None]
         sizes = self._shape_sizes * look.thickness[:, None]
         sizes[self._round, 1] = self._shape_sizes[self._round, 1]  # a link's length is kinematics, not look
         model.geom_size[self._shapes] = sizes

@@ -21,9 +21,9 @@ from taskgan_ros.robot.units import UNITS
 from taskgan_ros.sim.cell import Cell, check_image_size
 from taskgan_ros.sim.domain import check_calibration, load_domain
 from taskgan_ros.sim.pool import check_workers, run_parallel
-from taskgan_ros.tasks import expert
-from taskgan_ros.tasks.episode import CellState, check_seed_range, sample_episode, sample_poses
-from taskgan_ros.tasks.scene import PoseScene, Scene, load_any_scene
+from taskgan_ros.tasks.registry import load_scene
+from taskgan_ros.tasks.scene import Scene
+from taskgan_ros.tasks.state import CellState, check_seed_range
 
 Array = NDArray[np.float64]
 
@@ -61,8 +61,9 @@ class Recorder:
 
     def __init__(self, config: CollectConfig) -> None:
         """Open a cell for each domain."""
-        self._scene = load_any_scene(config.scene)
+        self._scene = load_scene(config.scene)
         self._config = config
+        self._per_episode = len(plan(self._scene, config, 0)[0])
         self._domains = [config.domain] + ([config.paired] if config.paired else [])
         self._cells = [Cell(self._scene, load_domain(name), config.image_size) for name in self._domains]
 
@@ -73,7 +74,7 @@ class Recorder:
             InputError: there is such a domain.
         """
         for domain, cell in zip(self._domains, self._cells, strict=True):
-            count = min(self._config.episodes, _LOOKED_AT) * self._scene.images_per_episode
+            count = min(self._config.episodes, _LOOKED_AT) * self._per_episode
             pictures = self._steady_pictures(cell)
             first = next(pictures)
             if count > 1 and all(np.array_equal(first, picture) for picture in pictures):
@@ -114,20 +115,20 @@ class Recorder:
             cell.close()
 
 
-def plan(scene: Scene | PoseScene, config: CollectConfig, index: int) -> tuple[list[CellState], list[Array]]:
+def plan(scene: Scene, config: CollectConfig, index: int) -> tuple[list[CellState], list[Array]]:
     """Return the states that episode `index` shows, and the label (J,) of each in the task's units.
 
     Raises:
-        InputError: the scene's ranges leave no episode.
+        InputError: the scene's ranges leave no episode, or the scene's task has no velocities.
     """
-    if isinstance(scene, PoseScene):
-        states = sample_poses(scene, config.seed, index)
-    else:
-        episode = sample_episode(scene, config.seed, index)
-        states = expert.path(scene, episode)
-        if config.task == "joint_velocities":
-            return states, [expert.velocity_label(scene, state, episode.solution) for state in states]
-    return states, [expert.angle_label(scene, state) for state in states]
+    shown = scene.demonstrate(config.seed, index)
+    states = [state for state, _ in shown]
+    if config.task == "joint_angles":
+        return states, [scene.angles(state) for state in states]
+    velocities = [label for _, label in shown if label is not None]
+    if len(velocities) < len(states):
+        raise InputError(f"{config.scene}: expected the task joint_angles for random poses, got {config.task}")
+    return states, velocities
 
 
 def describe(config: CollectConfig) -> DatasetInfo:
@@ -137,9 +138,7 @@ def describe(config: CollectConfig) -> DatasetInfo:
         InputError: an unknown name, a number out of range, a scene without an episode or without the task's labels, a
             domain for another arm.
     """
-    scene = load_any_scene(config.scene)
-    if isinstance(scene, PoseScene) and config.task != "joint_angles":
-        raise InputError(f"{config.scene}: expected the task joint_angles for random poses, got {config.task}")
+    scene = load_scene(config.scene)
     for name in (config.domain, config.paired):
         if name:
             check_calibration(load_domain(name).calibration, scene.arm)
@@ -153,7 +152,7 @@ def describe(config: CollectConfig) -> DatasetInfo:
         )
     check_image_size(config.image_size, config.image_size)
     check_seed_range(config.seed)
-    plan(scene, config, 0)
+    states, _ = plan(scene, config, 0)
     return DatasetInfo(
         task=config.task,
         units=UNITS[config.task],
@@ -166,7 +165,7 @@ def describe(config: CollectConfig) -> DatasetInfo:
         height=config.image_size,
         width=config.image_size,
         seed=config.seed,
-        images=config.episodes * scene.images_per_episode,
+        images=config.episodes * len(states),
         episodes=config.episodes,
     )
 

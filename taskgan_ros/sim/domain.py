@@ -160,12 +160,15 @@ class Domain:
 
     Attributes:
         description: one line for people.
+        cube: what the arm reaches for or pushes.
+        mark: what lies flat on the table to say where something belongs.
         texture_seed: seeds the patterns, so that a domain always has the same textures.
     """
 
     description: str
     table: Table
     cube: Surface
+    mark: Surface = Surface(rgb=(0.12, 0.30, 0.75))
     arm: ArmLook = ArmLook()
     light: Light
     deformation: Deformation = Deformation()

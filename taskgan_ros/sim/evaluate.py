@@ -26,8 +26,9 @@ from taskgan_ros.policy.policy import Policy
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.sim.pool import check_workers, run_parallel
-from taskgan_ros.tasks.episode import check_seed_range, goal_distance, sample_test_episode
-from taskgan_ros.tasks.scene import Scene, load_scene
+from taskgan_ros.tasks.registry import load_motion_scene
+from taskgan_ros.tasks.scene import MotionScene
+from taskgan_ros.tasks.state import check_seed_range
 
 TEST_SEED = 1000  # training data is collected with small seeds
 _LOCKSTEP = 10  # episodes that step together, one batch a step; enough to fill a core
@@ -67,13 +68,13 @@ def evaluate(config: EvaluateConfig) -> dict[str, object]:
     check_workers(config.workers)
     bundle = load_bundle(config.bundle)
     load_domain(config.domain)  # checked here, loaded again by each worker
-    scene = load_scene(bundle.scene_name)
+    scene = load_motion_scene(bundle.scene_name)
     check_seed(bundle.card, config.seed)
     check_scene(bundle.card, scene)
     check_arm(bundle, scene)
     if config.episodes < 1:
         raise InputError(f"expected at least 1 episode, got {config.episodes}")
-    sample_test_episode(scene, config.seed, 0)
+    scene.sample_start(config.seed, 0)
     if config.json:
         _check_place(config.json)
     run = partial(_run_chunk, config)
@@ -93,7 +94,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, object]:
     return figures
 
 
-def summarise(distances: NDArray[np.float64], scene: Scene, config: EvaluateConfig) -> dict[str, object]:
+def summarise(distances: NDArray[np.float64], scene: MotionScene, config: EvaluateConfig) -> dict[str, object]:
     """Return the figures of episodes whose distances (E, steps + 1) in m are given."""
     return {
         **arrivals(distances, scene),
@@ -105,7 +106,7 @@ def summarise(distances: NDArray[np.float64], scene: Scene, config: EvaluateConf
     }
 
 
-def arrivals(distances: NDArray[np.float64], scene: Scene) -> dict[str, float]:
+def arrivals(distances: NDArray[np.float64], scene: MotionScene) -> dict[str, float]:
     """Return how many of the episodes whose distances (E, steps + 1) in m are given end within the threshold."""
     final = distances[:, -1]
     return {
@@ -119,7 +120,7 @@ def arrivals(distances: NDArray[np.float64], scene: Scene) -> dict[str, float]:
 
 
 def run_episodes(
-    run_chunk: Callable[[range], NDArray[np.float64]], episodes: int, scene: Scene, workers: int, title: str
+    run_chunk: Callable[[range], NDArray[np.float64]], episodes: int, scene: MotionScene, workers: int, title: str
 ) -> NDArray[np.float64]:
     """Run episodes in chunks with a progress bar, and return their distances (E, steps + 1) in m, in order.
 
@@ -149,7 +150,7 @@ def run_episodes(
     return np.concatenate([ended[chunk] for chunk in chunks])
 
 
-def rollout(scene: Scene, cell: Cell, act: Act, seed: int, indices: range) -> NDArray[np.float64]:
+def rollout(scene: MotionScene, cell: Cell, act: Act, seed: int, indices: range) -> NDArray[np.float64]:
     """Close the loop over episodes `indices`, one batch of images a step, and return distances (E, steps + 1) in m.
 
     Args:
@@ -162,9 +163,9 @@ def rollout(scene: Scene, cell: Cell, act: Act, seed: int, indices: range) -> ND
     """
     arm, driven = scene.arm, scene.driven
     limits = arm.lower[driven], arm.upper[driven], arm.max_velocity[driven]
-    states = [sample_test_episode(scene, seed, index).state for index in indices]
+    states = [scene.sample_start(seed, index).state for index in indices]
     looks = [cell.sample_look(seed, index) for index in indices]
-    distances = [[goal_distance(scene, state) for state in states]]
+    distances = [[scene.distance(state) for state in states]]
     for step in range(scene.steps):
         interrupts.check()
         time_s = step * scene.step_s
@@ -173,8 +174,8 @@ def rollout(scene: Scene, cell: Cell, act: Act, seed: int, indices: range) -> ND
         for k, velocity in enumerate(act(images, measured)):
             joint_pos = states[k].joint_pos.copy()
             joint_pos[driven] = integrate(joint_pos[driven], velocity, scene.step_s, *limits)
-            states[k] = states[k].moved_to(joint_pos)
-        distances.append([goal_distance(scene, state) for state in states])
+            states[k] = scene.move(states[k], joint_pos)
+        distances.append([scene.distance(state) for state in states])
     return np.array(distances).T
 
 
@@ -186,7 +187,7 @@ def check_seed(card: BundleCard, seed: int) -> None:
         raise InputError(f"expected a seed that no training data was drawn with ({used}), got {seed}")
 
 
-def check_scene(card: BundleCard, scene: Scene) -> None:
+def check_scene(card: BundleCard, scene: MotionScene) -> None:
     """Refuse a bundle that does not drive the scene's joints by velocities."""
     if card.task != "joint_velocities":
         raise InputError(f"{card.name}: expected a bundle of joint_velocities to close the loop with, got {card.task}")
@@ -196,7 +197,7 @@ def check_scene(card: BundleCard, scene: Scene) -> None:
         )
 
 
-def check_arm(bundle: Bundle, scene: Scene) -> None:
+def check_arm(bundle: Bundle, scene: MotionScene) -> None:
     """Refuse a bundle whose arm moves in another way than the scene's: other joints, limits or tip."""
     ours, its = scene.arm, bundle.arm
     if ours.joint_names != its.joint_names:
@@ -222,7 +223,7 @@ def _check_place(path: Path) -> None:
 
 def _run_chunk(config: EvaluateConfig, indices: range) -> NDArray[np.float64]:
     bundle = load_bundle(config.bundle)
-    scene = load_scene(bundle.scene_name)
+    scene = load_motion_scene(bundle.scene_name)
     policy = Policy(bundle, threads=1, translate=config.translate)
     with Cell(scene, load_domain(config.domain), bundle.card.image.shape) as cell:
         return rollout(scene, cell, lambda images, _: policy.act(images).commands, config.seed, indices)

@@ -23,7 +23,7 @@ from taskgan_ros.robot.kinematics import joint_frames, position_jacobian, tip_po
 from taskgan_ros.robot.locate import is_reference
 from taskgan_ros.robot.models import load_robot
 from taskgan_ros.sim.picture import write_scene_picture
-from taskgan_ros.tasks.scene import load_scene
+from taskgan_ros.tasks.registry import load_motion_scene
 
 Array = NDArray[np.float64]
 
@@ -101,8 +101,8 @@ def write_first_scene(config: SceneConfig) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     with whole(out, "the scene") as file:
         file.write_text(text, encoding="utf-8")
-        load_scene(file)  # as a user will
-    write_scene_picture(picture, load_scene(out), config.domain)
+        load_motion_scene(file)  # as a user will
+    write_scene_picture(picture, load_motion_scene(out), config.domain)
     print_line(f"{out}: {found.share:.0%} of its cubes within reach; {picture} shows them")
     print_line(f"taskgan scene --look {out}   # once it is edited; and then")
     print_line(f"taskgan collect --scene {out} --domain source --episodes 1416 --out datasets/source.h5")
@@ -111,7 +111,7 @@ def write_first_scene(config: SceneConfig) -> Path:
 
 def _look(config: SceneConfig) -> Path:
     """Draw a scene, in place of the last picture of it."""
-    scene, picture = load_scene(config.arm), config.out or Path(f"{short_name(config.arm)}.png")
+    scene, picture = load_motion_scene(config.arm), config.out or Path(f"{short_name(config.arm)}.png")
     write_scene_picture(picture, scene, config.domain)
     print_line(f"{picture}: {config.arm} in {config.domain}: starts, and below where the arm arrives")
     return picture
@@ -253,10 +253,11 @@ def _as_yaml(name: str, arm: Arm, found: Proposal, center: Array) -> str:
     names = [arm.joint_names[k] for k in found.driven]
     arm_name = str(Path(name).absolute()) if is_path(name) and not is_reference(name) else name
     values = {
+        "task": "reach",
         "arm": arm_name,
         "driven_joints": names,
         "ready": [round(float(value), 4) + 0.0 for value in found.ready],
-        "cube": {
+        "target": {
             "half_size": min(m(_CUBE_HALF), _LARGEST_HALF_M),
             "center": center.tolist(),
             "radius": m(_RING),
@@ -288,8 +289,8 @@ _HEADER = """# A first scene for {arm}, written by `{command}`: to be edited; `t
 _COMMENTS = {
     "driven_joints": "what the task moves; the others stand where `ready` says",
     "ready": "inverse kinematics starts here, so that one goal always has one solution",
-    "cube": "what the arm reaches for, and where it may lie: polar about center",
-    "hover": "the tip's goal above the cube's centre",
+    "target": "what the arm reaches for, and where it may lie: polar about center",
+    "hover": "the tip's goal above the target's centre",
     "start": "where the tip may be when an episode starts",
     "scattered_starts": "this share starts around the goal, or the policy drifts off after arriving",
     "approach_gain": "1/s: |v|_1 = gain * distance",

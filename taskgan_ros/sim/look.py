@@ -43,7 +43,7 @@ class Look:
         texture: which of the cell's table textures, or None for plain.
         texture_scale_m: edge of one tile.
         table_rotation: rad.
-        table_rgb, cube_rgb: (3,) in [0, 1].
+        table_rgb, cube_rgb, mark_rgb: (3,) in [0, 1].
         material_rgb: (m, 3), in the order of the arm's materials.
         gloss: highlight of the arm, 0 to 1.
         ambient, headlight: brightness.
@@ -60,6 +60,7 @@ class Look:
     table_rotation: float
     table_rgb: Array
     cube_rgb: Array
+    mark_rgb: Array
     material_rgb: Array
     gloss: float
     ambient: float
@@ -103,6 +104,7 @@ def sample_look(
         table_rotation=rng.uniform(*table.rotation),
         table_rgb=_color(table, rng),
         cube_rgb=_color(domain.cube, rng),
+        mark_rgb=_color(domain.mark, np.random.default_rng([seed, index, 4])),  # its own: it came later than the others
         material_rgb=_jittered(materials * rng.uniform(*domain.arm.brightness), domain.arm.jitter, rng),
         gloss=rng.uniform(*domain.arm.gloss),
         ambient=rng.uniform(*light.ambient),

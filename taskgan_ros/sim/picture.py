@@ -16,8 +16,8 @@ from taskgan_ros.robot.description import Mesh, Visual
 from taskgan_ros.robot.models import Robot
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.tasks.episode import CellState, sample_test_episode
-from taskgan_ros.tasks.scene import Camera, Scene
+from taskgan_ros.tasks.scene import Camera, MotionScene
+from taskgan_ros.tasks.state import CellState, Object
 
 Array = NDArray[np.float64]
 
@@ -35,16 +35,17 @@ class Exhibit:
     camera: Camera
     table_height: float
     held_joints: dict[str, float] = field(default_factory=dict)
+    objects: tuple[Object, ...] = ()
 
 
-def write_scene_picture(path: Path, scene: Scene, domain: str = "target_wood") -> None:
+def write_scene_picture(path: Path, scene: MotionScene, domain: str = "target_wood") -> None:
     """Write what the scene's camera sees: starts on top, where the arm arrives below."""
     columns = []
     with Cell(scene, load_domain(domain), _PX * _FINER) as cell:
         for k in range(4):
-            episode, look = sample_test_episode(scene, 0, k), cell.sample_look(0, k)
-            arrived = episode.state.moved_to(episode.solution)
-            columns.append(np.vstack([_smooth(cell.render(state, look)) for state in (episode.state, arrived)]))
+            episode, look = scene.sample_start(0, k), cell.sample_look(0, k)
+            shown = episode.state, scene.finish(episode)
+            columns.append(np.vstack([_smooth(cell.render(state, look)) for state in shown]))
     write_png(path, np.hstack(columns))
 
 

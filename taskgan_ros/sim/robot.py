@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from taskgan_ros.robot.angles import angle_difference
 from taskgan_ros.robot.arm import Arm
 from taskgan_ros.sim.controller import JointTrajectoryController, Point, Trajectory
-from taskgan_ros.tasks.episode import CellState, Episode, goal_distance
-from taskgan_ros.tasks.scene import Scene
+from taskgan_ros.tasks.scene import MotionScene
+from taskgan_ros.tasks.state import CellState, Episode
 
 Array = NDArray[np.float64]
 
@@ -62,13 +62,13 @@ class Drive:
 
 
 class SimulatedRobot:
-    """An arm with position-controlled joints behind a `JointTrajectoryController`, in a cell with a cube.
+    """An arm with position-controlled joints behind a `JointTrajectoryController`, in a cell.
 
     All times are seconds of one steady clock. It is not thread-safe.
     """
 
     def __init__(
-        self, scene: Scene, episode: Episode, now_s: float, settle_s: float = 0.3, drive: Drive | None = None
+        self, scene: MotionScene, episode: Episode, now_s: float, settle_s: float = 0.3, drive: Drive | None = None
     ) -> None:
         """Stand at the start of `episode`; `settle_s` after every start, trajectories are ignored."""
         self._scene, self._settle_s, self._drive = scene, settle_s, drive or Drive()
@@ -83,12 +83,13 @@ class SimulatedRobot:
         self.start(episode, now_s)
 
     def start(self, episode: Episode, now_s: float) -> None:
-        """Put arm and cube where `episode` starts.
+        """Put arm and objects where `episode` starts.
 
         That is a jump which no arm can make, so nothing made for the pose before it may be executed: the running
         trajectory is dropped, and what arrives within `settle_s` too.
         """
         self._episode, self._started_s, self._updated_s = episode, now_s, now_s
+        self._state = episode.state
         self._positions = episode.state.joint_pos.copy()
         self._velocities = np.zeros_like(self._positions)
         self._controller.reset(self._positions)
@@ -115,8 +116,8 @@ class SimulatedRobot:
             self._controller.update(self._updated_s, period_s, self._positions, self._velocities)
             self._commanded.append(self._controller.commanded)
         positions, velocities = self._moved(now_s - self._updated_s)
-        state = self._episode.state.moved_to(positions)
-        return Snapshot(self._episode, now_s - self._started_s, state, velocities, goal_distance(self._scene, state))
+        self._state = state = self._scene.move(self._state, positions)
+        return Snapshot(self._episode, now_s - self._started_s, state, velocities, self._scene.distance(state))
 
     def take_commanded(self) -> list[Point]:
         """Return the controller's commands at each update since the last call: when, and where to be by the next."""

@@ -1,22 +1,26 @@
-"""Scenes: what stands where, which joints a task is about, and where episodes start or which poses they show."""
+"""What every scene has, and what tasks are made of: an arm, a camera, driven joints, ranges to draw from."""
 
 from __future__ import annotations
 
 import math
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
 import numpy as np
 import pydantic
 from numpy.typing import NDArray
 
-from taskgan_ros.core.config import build, config_dataclass, expand_home, is_path, read_yaml, resolve
+from taskgan_ros.core.config import config_dataclass
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.robot.arm import Arm, limits_in_degrees
-from taskgan_ros.robot.locate import is_reference
+from taskgan_ros.robot.kinematics import joint_frames, tip_position
 from taskgan_ros.robot.models import Robot, load_robot
-from taskgan_ros.robot.units import Angle, HalfSize, Metres, Positive, Vector3
+from taskgan_ros.robot.units import Angle, Metres, Positive, Vector3
+from taskgan_ros.tasks.state import CellState, Episode, Object
+
+Array = NDArray[np.float64]
+
+MAX_DRAWS = 2000  # the shipped scene needs about 10 a start; far more means that its ranges contradict
 
 
 def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
@@ -43,26 +47,11 @@ Spread = Annotated[Angle, pydantic.Field(gt=0)]
 
 
 @config_dataclass
-class Cube:
-    """The target object: half its edge in m, and where it may lie: polar about `center`, m and rad.
-
-    Attributes:
-        center: (x, y) m in the arm's base frame: where the arm's first joint stands; the base if left out.
-    """
-
-    half_size: HalfSize
-    center: tuple[Metres, Metres] = (0.0, 0.0)
-    radius: Bounds[Radius]
-    azimuth: Bounds[Angle]
-    yaw: Bounds[Angle]
-
-
-@config_dataclass
 class Start:
     """Where the tip may be when an episode starts.
 
     Attributes:
-        radius: m from the cube's `center`.
+        radius: m from the scene's `center`.
         azimuth: rad.
         height: m above the table.
         joint_spread: rad about `ready`, half-width of the uniform draw, one a driven joint.
@@ -74,14 +63,6 @@ class Start:
     height: Bounds[Metres]
     joint_spread: tuple[Spread, ...]
     clearance: Metres
-
-
-@config_dataclass
-class ScatteredStarts:
-    """The share of episodes that start around the goal, and how far, in rad (standard deviation a driven joint)."""
-
-    share: Annotated[float, pydantic.Field(ge=0, le=1)]
-    std: Spread
 
 
 @config_dataclass
@@ -103,32 +84,20 @@ class Camera:
 
 
 @config_dataclass
-class Poses:
-    """Random configurations of the arm, each drawn by itself.
-
-    Attributes:
-        spread: rad about `ready`, half-width of the uniform draw, one a driven joint; less than pi, so that no two
-            labels are of one picture and none jumps by a turn.
-        free: the same of joints that vary without being labelled, by name.
-        clearance: m; no joint and not the tip is ever below it.
-    """
-
-    spread: tuple[Annotated[float, pydantic.Field(gt=0, lt=math.pi)], ...]
-    free: dict[str, Spread] = pydantic.Field(default_factory=dict)
-    clearance: Metres
-
-
-@config_dataclass
-class Stage:
+class Scene:
     """What every scene has: an arm, the joints that labels are for, and a camera that looks at it.
 
+    A task is a subclass in a file of its own; `registry` lists them.
+
     Attributes:
+        task: a name in the registry.
         ready: rad, one angle a joint of the arm.
         step_s: s between two images of an episode.
         held_joints: rad or m, where joints stand that are not the arm's, such as a gripper's; else as at home.
         table_height: m, of the table's top over the arm's base.
     """
 
+    task: str
     arm_name: Annotated[str, pydantic.Field(alias="arm")]
     driven_joints: Annotated[tuple[str, ...], pydantic.Field(min_length=1)]
     ready: tuple[Angle, ...]
@@ -170,16 +139,52 @@ class Stage:
         """(J,) indices of the driven joints among the arm's."""
         return np.array([self.arm.joint_names.index(name) for name in self.driven_joints])
 
+    @property
+    def objects(self) -> tuple[Object, ...]:
+        """What the task places on the table, in the order of `CellState.objects`."""
+        return ()
+
+    def demonstrate(self, seed: int, index: int) -> list[tuple[CellState, Array | None]]:
+        """Return the states that training episode `index` shows, and each one's velocities (J,) where the task has any.
+
+        The same arguments always give the same states, in any domain.
+
+        Raises:
+            InputError: the scene's ranges leave no episode.
+        """
+        raise NotImplementedError
+
+    def angles(self, state: CellState) -> Array:
+        """Return the angles (J,) in rad of the driven joints: the labels of the joint-angle task.
+
+        They count from the arm's zeros and are never wrapped into one turn, so none jumps within the scene's ranges.
+        """
+        return state.joint_pos[self.driven]
+
+    def is_free(self, q: Array, clearance: float) -> bool:
+        """Return whether the arm is within its limits, and above the table with all joints but the first, and the tip.
+
+        Args:
+            q: (n,) rad.
+            clearance: m above the table.
+        """
+        heights = joint_frames(self.arm, q)[1:, 2, 3] - self.table_height
+        within = np.all(q >= self.arm.lower) and np.all(q <= self.arm.upper)
+        return bool(within and heights.min() >= clearance)
+
 
 @config_dataclass
-class Scene(Stage):
-    """A cell in which the arm reaches for a cube; `config/scenes/reach.yaml` says what each field is for."""
+class MotionScene(Scene):
+    """A cell whose task an arm carries out by velocities, one each `step_s`.
 
-    cube: Cube
-    hover: Metres
+    Attributes:
+        start: where the tip may be when an episode starts.
+        steps: of an episode.
+        images_per_episode: of a training episode.
+        threshold_m: m; an episode that ends nearer to its goal has arrived.
+    """
+
     start: Start
-    scattered_starts: ScatteredStarts
-    approach_gain: Positive
     steps: Annotated[int, pydantic.Field(gt=0)]
     images_per_episode: Annotated[int, pydantic.Field(ge=2)]
     threshold_m: Annotated[Metres, pydantic.Field(gt=0)]
@@ -191,54 +196,49 @@ class Scene(Stage):
             raise ValueError(f"expected {expected} joint_spread values, got {actual}")
         return self
 
+    @property
+    def center(self) -> tuple[float, float]:
+        """(x, y) m in the arm's base frame, which radii and azimuths count from."""
+        return 0.0, 0.0
 
-@config_dataclass
-class PoseScene(Stage):
-    """An arm alone in random configurations; `config/scenes/poses.yaml` says what each field is for."""
+    def sample_start(self, seed: int, index: int) -> Episode:
+        """Draw a start for evaluation; never one that a demonstration made easy.
 
-    poses: Poses
-    images_per_episode: Annotated[int, pydantic.Field(ge=1)]
+        Raises:
+            InputError: the scene's ranges leave none.
+        """
+        raise NotImplementedError
 
-    @pydantic.model_validator(mode="after")
-    def _spreads_its_joints(self) -> Self:
-        expected, actual = len(self.driven_joints), len(self.poses.spread)
-        if actual != expected:
-            raise ValueError(f"expected {expected} spread values, got {actual}")
-        others = [name for name in self.arm.joint_names if name not in self.driven_joints]
-        unknown = [name for name in self.poses.free if name not in others]
-        if unknown:
-            raise ValueError(f"expected free joints of {others}, got {unknown}")
-        return self
+    def distance(self, state: CellState) -> float:
+        """Return how far the state is from the goal, in m."""
+        raise NotImplementedError
 
-    @cached_property
-    def spread(self) -> NDArray[np.float64]:
-        """(n,) rad, the half-width of each joint's draw; 0 where it is parked."""
-        widths = {**dict(zip(self.driven_joints, self.poses.spread, strict=True)), **self.poses.free}
-        return np.array([widths.get(name, 0.0) for name in self.arm.joint_names])
+    def finish(self, episode: Episode) -> CellState:
+        """Return how the cell looks once the episode has gone well."""
+        raise NotImplementedError
 
+    def move(self, state: CellState, joint_pos: Array) -> CellState:
+        """Return what becomes of the cell when the arm moves to `joint_pos` (n,) rad: here, nothing else moves."""
+        return state.moved_to(joint_pos)
 
-def load_scene(name_or_path: str | Path) -> Scene:
-    """Return a scene to reach in: a shipped one by name, or the one in a user's file.
+    def draw_start(self, rng: np.random.Generator) -> Array:
+        """Draw a configuration (n,) about `ready` with the tip where `start` allows.
 
-    Raises:
-        InputError: unknown name, a file that does not describe a scene, or one of random poses.
-    """
-    scene = load_any_scene(name_or_path)
-    if isinstance(scene, PoseScene):
-        raise InputError(f"{name_or_path}: expected a scene with a cube to reach for, got one of random poses")
-    return scene
+        Raises:
+            InputError: there is none.
+        """
+        spread = np.array(self.start.joint_spread)
+        for _ in range(MAX_DRAWS):
+            q = np.array(self.ready)
+            q[self.driven] += rng.uniform(-spread, spread)
+            if self.is_free(q, self.start.clearance) and self._is_start(tip_position(self.arm, q)):
+                return q
+        raise InputError(f"scene: expected a free start within {self.start}, got none in {MAX_DRAWS} draws")
 
-
-def load_any_scene(name_or_path: str | Path) -> Scene | PoseScene:
-    """Return a scene of either kind: one with `poses` is a `PoseScene`. An arm's file is looked for beside the scene's.
-
-    Raises:
-        InputError: unknown name, or a file that does not describe a scene.
-    """
-    path = resolve("scenes", name_or_path)
-    values = read_yaml(path)
-    known = values if isinstance(values, dict) else {}
-    arm = known.get("arm")
-    if isinstance(arm, str) and is_path(arm) and not is_reference(arm):
-        known["arm"] = str(path.parent / expand_home(arm))
-    return build(PoseScene, values, str(path)) if "poses" in known else build(Scene, values, str(path))
+    def _is_start(self, tip: Array) -> bool:
+        x, y = tip[:2] - self.center
+        start, radius, azimuth = self.start, np.hypot(x, y), np.arctan2(y, x)
+        values = ((radius, start.radius), (tip[2] - self.table_height, start.height))
+        lowest, highest = start.azimuth
+        is_there = (azimuth - lowest) % (2 * np.pi) <= highest - lowest
+        return bool(is_there and all(low <= value <= high for value, (low, high) in values))

@@ -11,14 +11,15 @@ from PIL import Image, ImageSequence
 from taskgan_ros.demo import report
 from taskgan_ros.demo.report import Episode, VideoFrame
 from taskgan_ros.sim.evaluate import EvaluateConfig, summarise
-from taskgan_ros.tasks.scene import Scene, load_scene
+from taskgan_ros.tasks.registry import load_motion_scene
+from taskgan_ros.tasks.scene import MotionScene
 
 ASKED = EvaluateConfig(bundle="tiny", domain="target_wood", episodes=2, seed=7)
 
 
 @pytest.fixture(scope="module")
-def scene() -> Scene:
-    return load_scene("reach")
+def scene() -> MotionScene:
+    return load_motion_scene("reach")
 
 
 def make_episode(index: int, final_m: float, film_px: int = 0) -> Episode:
@@ -36,7 +37,7 @@ def make_frame(time_s: float, size: int) -> VideoFrame:
     return VideoFrame(float(time_s), noise[0], noise[1])
 
 
-def test_the_figures_are_those_of_evaluate_and_those_of_a_running_loop(scene: Scene) -> None:
+def test_the_figures_are_those_of_evaluate_and_those_of_a_running_loop(scene: MotionScene) -> None:
     episodes = [make_episode(0, 0.02), make_episode(1, 0.30)]
     values = report.figures(episodes, scene, ASKED, "taskgan reach")
     assert set(summarise(np.ones((2, 101)), scene, ASKED)) < set(values)
@@ -54,7 +55,7 @@ def test_the_figures_are_those_of_evaluate_and_those_of_a_running_loop(scene: Sc
     assert first["distance_m"][20] == pytest.approx(0.21)
 
 
-def test_an_episode_without_a_command_has_no_latency_and_still_is_json(scene: Scene, tmp_path: Path) -> None:
+def test_an_episode_without_a_command_has_no_latency_and_still_is_json(scene: MotionScene, tmp_path: Path) -> None:
     nothing = replace(make_episode(0, 0.3), command_times_s=np.array([]), latencies_s=np.array([]))
     values = report.figures([nothing], scene, ASKED, "taskgan reach")
     report.write_figures(tmp_path / "reach.json", values)
@@ -63,7 +64,7 @@ def test_an_episode_without_a_command_has_no_latency_and_still_is_json(scene: Sc
     assert (read["rate_hz"], read["arrival_mean_s"]) == (0, None)
 
 
-def test_passing_through_is_no_arrival(scene: Scene) -> None:
+def test_passing_through_is_no_arrival(scene: MotionScene) -> None:
     episode = replace(make_episode(0, 0.0), distances_m=np.linspace(-0.3, 0.3, 201) ** 2 + 0.02)
     assert episode.distances_m.min() < scene.threshold_m < episode.final_distance_m
     assert episode.arrived_s(scene.threshold_m) is None

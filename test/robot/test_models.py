@@ -10,12 +10,19 @@ import pytest
 import yaml
 
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.robot.description import Mesh, Visual
 from taskgan_ros.robot.headless import mujoco
 from taskgan_ros.robot.inverse import solve_position
 from taskgan_ros.robot.kinematics import forward, jacobian, joint_frames, tip_position
 from taskgan_ros.robot.models import Robot, load_robot, shipped_arms
 
 WriteModel = Callable[..., Path]
+MakeModel = Callable[[int, int], str]
+
+
+def triangles(visual: Visual) -> Mesh:
+    assert isinstance(visual.mesh, Mesh)
+    return visual.mesh
 
 
 def check_against_mujoco(robot: Robot, model: mujoco.MjModel, tip: str, seed: int) -> None:
@@ -42,13 +49,13 @@ def check_against_mujoco(robot: Robot, model: mujoco.MjModel, tip: str, seed: in
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_any_mjcf_chain_moves_as_mujoco_moves_it(seed: int, write_model: WriteModel, make_mjcf: Callable) -> None:
-    path = write_model(make_mjcf(seed, joints=2 + seed % 6), "robot.xml")
+def test_any_mjcf_chain_moves_as_mujoco_moves_it(seed: int, write_model: WriteModel, make_mjcf: MakeModel) -> None:
+    path = write_model(make_mjcf(seed, 2 + seed % 6), "robot.xml")
     check_against_mujoco(load_robot(path, "tip"), mujoco.MjModel.from_xml_path(str(path)), "tip", seed)
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_any_urdf_chain_moves_as_mujoco_moves_it(seed: int, write_model: WriteModel, make_urdf: Callable) -> None:
+def test_any_urdf_chain_moves_as_mujoco_moves_it(seed: int, write_model: WriteModel, make_urdf: MakeModel) -> None:
     joints = 2 + seed % 6
     path = write_model(make_urdf(seed, joints))
     spec = mujoco.MjSpec.from_file(str(path))
@@ -58,9 +65,9 @@ def test_any_urdf_chain_moves_as_mujoco_moves_it(seed: int, write_model: WriteMo
 
 @pytest.mark.parametrize("seed", range(10))
 def test_inverse_kinematics_finds_what_forward_kinematics_made(
-    seed: int, write_model: WriteModel, make_mjcf: Callable
+    seed: int, write_model: WriteModel, make_mjcf: MakeModel
 ) -> None:
-    arm = load_robot(write_model(make_mjcf(seed, joints=6), "robot.xml"), "tip").arm
+    arm = load_robot(write_model(make_mjcf(seed, 6), "robot.xml"), "tip").arm
     rng, everything = np.random.default_rng(seed), np.arange(6)
     found = 0
     for _ in range(10):
@@ -189,8 +196,7 @@ def test_meshes_are_found_above_the_model_and_missing_ones_named(write_model: Wr
     (tmp_path / "my_robot" / "meshes").mkdir()
     trimesh.creation.box((0.1, 0.1, 0.2)).export(tmp_path / "my_robot" / "meshes" / "link.stl")
     (visual,) = [visual for link in load_robot(path, "tool").drawable.links for visual in link.visuals]
-    assert visual.mesh is not None
-    np.testing.assert_allclose(np.ptp(visual.mesh.vertices, axis=0), [0.2, 0.2, 0.4])  # type: ignore[union-attr]
+    np.testing.assert_allclose(np.ptp(triangles(visual).vertices, axis=0), np.array([0.2, 0.2, 0.4]))
     assert visual.rgb == (0.9, 0.1, 0.1)
 
 
@@ -200,8 +206,8 @@ def test_large_meshes_are_drawn_with_few_triangles(write_model: WriteModel, tmp_
     text = URDF.replace('<box size="0.1 0.1 0.4"/>', '<mesh filename="ball.obj"/>')
     trimesh.creation.icosphere(subdivisions=6, radius=0.1).export(tmp_path / "ball.obj")  # 81 920 triangles
     (visual,) = [visual for link in load_robot(write_model(text), "tool").drawable.links for visual in link.visuals]
-    assert 1000 < len(visual.mesh.faces) < 20_000  # type: ignore[union-attr]
-    radii = np.linalg.norm(visual.mesh.vertices, axis=1)  # type: ignore[union-attr]
+    assert 1000 < len(triangles(visual).faces) < 20_000
+    radii = np.linalg.norm(triangles(visual).vertices, axis=1)
     assert abs(radii - 0.1).max() < 0.002
 
 

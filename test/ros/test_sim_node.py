@@ -18,15 +18,14 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from taskgan_ros.nodes import topics
-from taskgan_ros.tasks.episode import goal_distance, sample_test_episode
-from taskgan_ros.tasks.scene import load_scene
+from taskgan_ros.tasks.registry import load_motion_scene
 
 if TYPE_CHECKING:
     from test.ros.conftest import Lab, Process
 
 Wait = Callable[..., None]
 
-SCENE = load_scene("reach")
+SCENE = load_motion_scene("reach")
 NAMES = list(SCENE.arm.joint_names)
 QUICK = {"domain": "source", "image_height": 32, "image_width": 48}
 
@@ -74,10 +73,10 @@ def test_episodes_are_those_of_their_seed_and_number(lab: Lab, wait_until: Wait)
     assert "mico in source: publishes /image_raw (48x32, 20 Hz) and /joint_states (50 Hz)" in robot.process.text
     assert "`ros2 service call /sim_node/start_episode std_srvs/srv/Trigger`" in robot.process.text
     for index in (3, 4):
-        expected = sample_test_episode(SCENE, seed=5, index=index)
+        expected = SCENE.sample_start(seed=5, index=index)
         answer = robot.start_episode()
         assert answer["episode"] == index
-        np.testing.assert_allclose(answer["distance_m"], goal_distance(SCENE, expected.state))
+        np.testing.assert_allclose(answer["distance_m"], SCENE.distance(expected.state))
         robot.wait_for(expected.state.joint_pos)
     wait_until(lambda: len(robot.images) > 2, "images")
     image, state = robot.images[-1], robot.joint_states[-1]
@@ -110,7 +109,7 @@ def test_executes_trajectories_and_rejects_what_the_real_controller_rejects(lab:
 def test_nothing_made_for_the_pose_before_a_start_is_executed(lab: Lab, wait_until: Wait) -> None:
     robot = Robot(lab, wait_until, settle_s=60.0)
     robot.start_episode()
-    expected = sample_test_episode(SCENE, seed=1000, index=0).state.joint_pos
+    expected = SCENE.sample_start(seed=1000, index=0).state.joint_pos
     robot.send(expected + 0.2, time_from_start=Duration(nanosec=10_000_000))
     wait_until(lambda: lab.diagnostics("cell").get("ignored_while_settling") == "1", "a trajectory that was ignored")
     robot.wait_for(expected)

@@ -22,12 +22,22 @@ from taskgan_ros.core.config import build, resolve, share_dir
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import Domain, load_domain
-from taskgan_ros.tasks.episode import CellState, sample_episode, sample_poses, sample_test_episode
-from taskgan_ros.tasks.scene import PoseScene, Scene, load_any_scene, load_scene
+from taskgan_ros.tasks.poses import PoseScene
+from taskgan_ros.tasks.reach import ReachScene
+from taskgan_ros.tasks.registry import load_scene
+from taskgan_ros.tasks.state import CellState
 
 YamlFile = Callable[..., Path]
-SCENE = load_scene("reach")
-STATE = sample_episode(SCENE, 0, 0).state
+
+
+def reach_scene(name_or_path: str | Path = "reach") -> ReachScene:
+    scene = load_scene(name_or_path)
+    assert isinstance(scene, ReachScene)
+    return scene
+
+
+SCENE = reach_scene("reach")
+STATE = SCENE.sample_training_start(0, 0).state
 GUIDE = Path(__file__).parents[2] / "docs" / "domains.md"
 SHIPPED = [
     pytest.param(
@@ -241,7 +251,7 @@ def test_the_cube_is_where_the_state_says(plain: Cell) -> None:
     away = turned(STATE, 2.5).joint_pos  # so that the arm hides nothing
     centers = []
     for x in (-0.15, 0.15):
-        image = plain.render(CellState(away, np.array([x, -0.35]), 0.3), look)
+        image = plain.render(CellState(away, np.array([[x, -0.35, 0.3]])), look)
         centers.append(np.argwhere(red(image)).mean(axis=0))
     left, right = (column for _, column in centers)
     assert left < right - 20
@@ -250,7 +260,7 @@ def test_the_cube_is_where_the_state_says(plain: Cell) -> None:
 def test_the_camera_sees_every_cube_whole_and_large_enough(plain: Cell) -> None:
     look = plain.sample_look(0, 0)
     for index in range(20):
-        state = sample_test_episode(SCENE, 5, index).state
+        state = SCENE.sample_start(5, index).state
         image = plain.render(turned(state, np.pi), look)
         cube = np.argwhere(red(image))
         assert len(cube) >= 30
@@ -266,7 +276,7 @@ def test_an_image_need_not_be_square() -> None:
 @pytest.mark.parametrize("aside", [0.0, 1e-12, 1e-4])
 def test_a_camera_that_looks_straight_down_shows_a_map_with_y_up(yaml_file: YamlFile, aside: float) -> None:
     camera = {"position": [0.0, -0.3, 1.2], "target": [0.0, -0.3 + aside, 0.0], "fov": 0.8}
-    scene = load_scene(yaml_file("scenes", "reach", {"camera": camera}))
+    scene = reach_scene(yaml_file("scenes", "reach", {"camera": camera}))
     away = turned(STATE, 2.5).joint_pos  # so that the arm hides nothing
     with Cell(scene, load_domain("source"), 64) as cell:
         look = cell.sample_look(0, 0)
@@ -279,13 +289,13 @@ def test_a_camera_that_looks_straight_down_shows_a_map_with_y_up(yaml_file: Yaml
     assert high < low - 8
 
 
-def scene_of(folder: Path, arm: dict[str, Any]) -> Scene:
+def scene_of(folder: Path, arm: dict[str, Any]) -> ReachScene:
     """Return the shipped scene with another arm, which has as many joints."""
     (folder / "arm.yaml").write_text(yaml.safe_dump(arm))
     scene = yaml.safe_load(resolve("scenes", "reach").read_text())
     driven = [joint["name"] for joint in arm["joints"][:3]]
     (folder / "scene.yaml").write_text(yaml.safe_dump({**scene, "arm": "./arm.yaml", "driven_joints": driven}))
-    return load_scene(folder / "scene.yaml")
+    return reach_scene(folder / "scene.yaml")
 
 
 def test_an_arms_names_may_be_those_of_the_cell(tmp_path: Path) -> None:
@@ -339,12 +349,12 @@ def test_a_users_domain_is_drawn_from_its_file(yaml_file: Callable[..., Path]) -
 def draw_poses(scene: object, seed: int, episodes: int) -> list[CellState]:
     """Return the states of the first episodes of a scene of poses."""
     assert isinstance(scene, PoseScene)
-    return [state for index in range(episodes) for state in sample_poses(scene, seed, index)]
+    return [state for index in range(episodes) for state, _ in scene.demonstrate(seed, index)]
 
 
 @pytest.fixture(scope="module")
 def poses() -> Iterator[Cell]:
-    with Cell(load_any_scene("poses"), load_domain("source"), 128) as cell:
+    with Cell(load_scene("poses"), load_domain("source"), 128) as cell:
         yield cell
 
 
@@ -373,12 +383,10 @@ DRAWS_AND_TRAINS = """
 import torch
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.tasks.episode import sample_episode
-from taskgan_ros.tasks.scene import load_scene
 
-scene = load_scene("reach")
+scene = reach_scene("reach")
 with Cell(scene, load_domain("source"), 32) as cell:
-    cell.render(sample_episode(scene, 0, 0).state, cell.sample_look(0, 0))
+    cell.render(scene.sample_training_start(0, 0).state, cell.sample_look(0, 0))
 torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
 """
 

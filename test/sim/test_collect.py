@@ -270,11 +270,11 @@ def test_a_wrong_option_is_refused_and_leaves_nothing(
 def test_a_scene_without_an_episode_is_refused_before_anything_starts(
     tmp_path: Path, yaml_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scene = yaml_file("scenes", "reach", {"cube.radius": [3.0, 4.0]})
+    scene = yaml_file("scenes", "reach", {"target.radius": [3.0, 4.0]})
     begin = time.monotonic()
     assert collect(tmp_path / "new" / "data.h5", "--scene", str(scene)) == 2
     assert time.monotonic() - begin < 20
-    message = "scene: expected a reachable cube within (3.0, 4.0) m, got none in 200 draws"
+    message = "scene: expected a reachable target within (3.0, 4.0) m, got none in 200 draws"
     assert capsys.readouterr().err == f"taskgan: {message}\n"
     assert not (tmp_path / "new").exists()
 

@@ -22,8 +22,8 @@ from taskgan_ros.core.config import resolve
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.sim.evaluate import EvaluateConfig, rollout, summarise
-from taskgan_ros.tasks.episode import goal_distance, sample_test_episode
-from taskgan_ros.tasks.scene import Scene, load_scene
+from taskgan_ros.tasks.registry import load_motion_scene
+from taskgan_ros.tasks.scene import MotionScene
 
 SPEED = 0.628  # rad/s, the limit of each of the three joints
 KEYS = {
@@ -42,12 +42,12 @@ KEYS = {
 
 
 @pytest.fixture
-def scene(short_scene: Path) -> Scene:
-    return load_scene(short_scene)
+def scene(short_scene: Path) -> MotionScene:
+    return load_motion_scene(short_scene)
 
 
 @pytest.fixture
-def cell(scene: Scene) -> Iterator[Cell]:
+def cell(scene: MotionScene) -> Iterator[Cell]:
     with Cell(scene, load_domain("source"), 16) as cell:
         yield cell
 
@@ -68,7 +68,7 @@ def other_bundle(bundle: Path, tmp_path: Path) -> Callable[..., Path]:
 def test_success_is_judged_at_the_last_step() -> None:
     distances = np.array([[0.5, 0.02, 0.3], [0.5, 0.4, 0.06], [0.05, 0.05, 0.1], [0.6, 0.2, 0.02]])
     config = EvaluateConfig(bundle="my bundle", domain="target_wood", episodes=4, translate=False)
-    figures = summarise(distances, load_scene("reach"), config)
+    figures = summarise(distances, load_motion_scene("reach"), config)
     assert set(figures) == KEYS
     assert figures["success_rate"] == 0.5  # 0.06 and 0.02; 0.1 is not within 0.1
     assert figures["final_distance_mean_m"] == pytest.approx(0.12)
@@ -78,15 +78,15 @@ def test_success_is_judged_at_the_last_step() -> None:
     assert figures["command"] == expected
 
 
-def test_a_policy_that_does_nothing_stays_where_the_test_episodes_start(scene: Scene, cell: Cell) -> None:
+def test_a_policy_that_does_nothing_stays_where_the_test_episodes_start(scene: MotionScene, cell: Cell) -> None:
     distances = rollout(scene, cell, lambda images, _: np.zeros((len(images), 3)), 1000, range(4, 7))
-    starts = [goal_distance(scene, sample_test_episode(scene, 1000, index).state) for index in range(4, 7)]
+    starts = [scene.distance(scene.sample_start(1000, index).state) for index in range(4, 7)]
     assert distances.shape == (3, scene.steps + 1)
     np.testing.assert_allclose(distances, np.tile(starts, (scene.steps + 1, 1)).T)
 
 
 def test_a_policy_sees_every_episode_at_every_step_and_moves_no_faster_than_the_arm_can(
-    scene: Scene, cell: Cell
+    scene: MotionScene, cell: Cell
 ) -> None:
     seen, measured = [], []
 
@@ -97,17 +97,21 @@ def test_a_policy_sees_every_episode_at_every_step_and_moves_no_faster_than_the_
 
     distances = rollout(scene, cell, act, 1000, range(2))
     for index, step in enumerate(([SPEED, 0, 0, 0, 0, 0], [0, 0, 0.1, 0, 0, 0])):
-        state = sample_test_episode(scene, 1000, index).state
+        state = scene.sample_start(1000, index).state
         for k in range(scene.steps + 1):
             moved = state.moved_to(state.joint_pos + 0.1 * k * np.array(step))
-            assert distances[index, k] == pytest.approx(goal_distance(scene, moved))
+            assert distances[index, k] == pytest.approx(scene.distance(moved))
             if k < scene.steps:
                 np.testing.assert_allclose(measured[k][index], moved.joint_pos)
                 np.testing.assert_array_equal(seen[k][index], cell.render(moved, cell.sample_look(1000, index)))
 
 
 def test_a_bundle_is_evaluated_from_the_command_line(
-    bundle: Path, tmp_path: Path, scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    bundle: Path,
+    tmp_path: Path,
+    scene: MotionScene,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("COLUMNS", "20")
     out = tmp_path / "results" / "evaluation.json"

@@ -14,7 +14,7 @@ from taskgan_ros.core.errors import InputError
 from taskgan_ros.sim import photos
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.tasks.scene import load_scene
+from taskgan_ros.tasks.registry import load_motion_scene
 
 needs_scikit_image = pytest.mark.skipif(
     importlib.util.find_spec("skimage") is None, reason="scikit-image is not installed"
@@ -61,14 +61,14 @@ def test_a_photo_is_looked_for_beside_its_domain_and_lies_on_the_table(
 ) -> None:
     domain = load_domain(yaml_file("domains", "source", {"table.photos": [photo.name], "table.scale_m": [0.5, 0.5]}))
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    with Cell(load_scene("reach"), domain, 64) as cell:
+    with Cell(load_motion_scene("reach"), domain, 64) as cell:
         looks = [cell.sample_look(0, index) for index in range(5)]
     assert {look.texture for look in looks} == {0}  # no plain table between
 
 
 def test_photos_join_the_patterns(photo: Path, yaml_file: Callable[..., Path]) -> None:
     table = {"table.photos": [photo.name], "table.patterns": ["plain", "wood"]}
-    with Cell(load_scene("reach"), load_domain(yaml_file("domains", "source", table)), 16) as cell:
+    with Cell(load_motion_scene("reach"), load_domain(yaml_file("domains", "source", table)), 16) as cell:
         shown = [cell.sample_look(0, index).texture for index in range(200)]
     assert set(shown) == {None, 0, 1, 2, 3, 4}
     assert 0.2 < shown.count(None) / 200 < 0.46  # one of three kinds
@@ -136,4 +136,4 @@ def test_a_photo_that_is_none_is_refused(
     (tmp_path / "note.txt").write_text("no picture")
     path = yaml_file("domains", "source", {"table.photos": [name]})
     with pytest.raises(InputError, match=message):
-        Cell(load_scene("reach"), load_domain(path), 16)
+        Cell(load_motion_scene("reach"), load_domain(path), 16)

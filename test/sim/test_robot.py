@@ -5,28 +5,29 @@ import pytest
 
 from taskgan_ros.sim.controller import Point, Trajectory
 from taskgan_ros.sim.robot import Drive, SimulatedRobot, Snapshot, follow
-from taskgan_ros.tasks.episode import Episode, goal_distance, sample_test_episode
-from taskgan_ros.tasks.scene import Scene, load_scene
+from taskgan_ros.tasks.registry import load_motion_scene
+from taskgan_ros.tasks.scene import MotionScene
+from taskgan_ros.tasks.state import Episode
 
 NOW_S = 100.0
 
 
 @pytest.fixture(scope="module")
-def scene() -> Scene:
-    return load_scene("reach")
+def scene() -> MotionScene:
+    return load_motion_scene("reach")
 
 
 @pytest.fixture
-def episode(scene: Scene) -> Episode:
-    return sample_test_episode(scene, seed=7, index=0)
+def episode(scene: MotionScene) -> Episode:
+    return scene.sample_start(seed=7, index=0)
 
 
 @pytest.fixture
-def robot(scene: Scene, episode: Episode) -> SimulatedRobot:
+def robot(scene: MotionScene, episode: Episode) -> SimulatedRobot:
     return SimulatedRobot(scene, episode, NOW_S, 0.3, Drive(servo_lag_s=0.0, interpolate_from_desired_state=False))
 
 
-def go_to(scene: Scene, positions: np.ndarray, time_s: float) -> Trajectory:
+def go_to(scene: MotionScene, positions: np.ndarray, time_s: float) -> Trajectory:
     return Trajectory(scene.arm.joint_names, (Point(time_s, positions),))
 
 
@@ -36,7 +37,7 @@ def run(robot: SimulatedRobot, start_s: float, seconds: float) -> Snapshot:
     return now
 
 
-def test_executes_a_trajectory_at_its_speed(scene: Scene, episode: Episode, robot: SimulatedRobot) -> None:
+def test_executes_a_trajectory_at_its_speed(scene: MotionScene, episode: Episode, robot: SimulatedRobot) -> None:
     step = np.array([0.2, -0.1, 0.1, 0, 0, 0])
     start_s = NOW_S + 1
     robot.step(start_s)
@@ -46,11 +47,11 @@ def test_executes_a_trajectory_at_its_speed(scene: Scene, episode: Episode, robo
     end = run(robot, start_s + 0.26, 0.4)
     np.testing.assert_allclose(end.state.joint_pos, episode.state.joint_pos + step, atol=1e-9)
     np.testing.assert_allclose(end.velocities, 0, atol=1e-9)
-    assert end.distance_m == pytest.approx(goal_distance(scene, end.state))
+    assert end.distance_m == pytest.approx(scene.distance(end.state))
     assert end.time_s == pytest.approx(1.66)
 
 
-def test_a_servo_lags_behind_what_is_commanded(scene: Scene, episode: Episode) -> None:
+def test_a_servo_lags_behind_what_is_commanded(scene: MotionScene, episode: Episode) -> None:
     robot = SimulatedRobot(scene, episode, NOW_S, 0.3, Drive(servo_lag_s=0.05, update_rate_hz=250.0))
     start_s, step = NOW_S + 1, np.array([0.4, 0, 0, 0, 0, 0])
     robot.command(go_to(scene, episode.state.joint_pos + step, 1.0), start_s)
@@ -64,12 +65,12 @@ def test_a_servo_lags_behind_what_is_commanded(scene: Scene, episode: Episode) -
 
 
 def test_start_drops_the_running_trajectory_and_ignores_late_ones(
-    scene: Scene, episode: Episode, robot: SimulatedRobot
+    scene: MotionScene, episode: Episode, robot: SimulatedRobot
 ) -> None:
     robot.step(NOW_S + 1)
     robot.command(go_to(scene, episode.state.joint_pos + 0.2, 2.0), NOW_S + 1)
     run(robot, NOW_S + 1, 0.2)
-    other = sample_test_episode(scene, seed=7, index=1)
+    other = scene.sample_start(seed=7, index=1)
     robot.start(other, NOW_S + 1.2)
     assert not robot.command(go_to(scene, episode.state.joint_pos, 1.0), NOW_S + 1.45)
     now = run(robot, NOW_S + 1.2, 0.3)
@@ -77,7 +78,7 @@ def test_start_drops_the_running_trajectory_and_ignores_late_ones(
     assert robot.command(go_to(scene, episode.state.joint_pos, 1.0), NOW_S + 1.51)
 
 
-def test_motors_neither_jump_nor_leave_their_range_nor_follow_nan(scene: Scene, episode: Episode) -> None:
+def test_motors_neither_jump_nor_leave_their_range_nor_follow_nan(scene: MotionScene, episode: Episode) -> None:
     arm, start = scene.arm, episode.state.joint_pos
     jump = follow(arm, start, start + np.pi / 2, dt_s=0.02)
     assert np.all(jump - start <= arm.max_velocity * 0.02 + 1e-12)
@@ -90,7 +91,7 @@ def test_motors_neither_jump_nor_leave_their_range_nor_follow_nan(scene: Scene, 
 
 
 def test_a_trajectory_that_is_not_finite_leaves_the_arm_where_it_is(
-    scene: Scene, episode: Episode, robot: SimulatedRobot
+    scene: MotionScene, episode: Episode, robot: SimulatedRobot
 ) -> None:
     robot.step(NOW_S + 1)
     robot.command(go_to(scene, np.full(6, np.nan), 0.1), NOW_S + 1)

@@ -8,34 +8,35 @@ import pytest
 
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.robot.kinematics import joint_frames, tip_position
-from taskgan_ros.tasks.episode import (
-    Episode,
-    goal_distance,
-    goal_position,
-    sample_episode,
-    sample_poses,
-    sample_test_episode,
-    solve_ik,
-)
-from taskgan_ros.tasks.scene import PoseScene, Scene, load_any_scene, load_scene
+from taskgan_ros.tasks.poses import PoseScene
+from taskgan_ros.tasks.reach import ReachEpisode, ReachScene
+from taskgan_ros.tasks.registry import load_scene
 
 YamlFile = Callable[..., Path]
-SCENE = load_scene("reach")
 
 
-def episodes(scene: Scene, count: int, seed: int = 0) -> list[Episode]:
-    return [sample_episode(scene, seed, index) for index in range(count)]
+def reach_scene(name_or_path: str | Path = "reach") -> ReachScene:
+    scene = load_scene(name_or_path)
+    assert isinstance(scene, ReachScene)
+    return scene
 
 
-def starts(sampled: list[Episode]) -> np.ndarray:
+SCENE = reach_scene("reach")
+
+
+def episodes(scene: ReachScene, count: int, seed: int = 0) -> list[ReachEpisode]:
+    return [scene.sample_training_start(seed, index) for index in range(count)]
+
+
+def starts(sampled: list[ReachEpisode]) -> np.ndarray:
     return np.array([episode.state.joint_pos for episode in sampled])
 
 
 def test_the_solution_puts_the_tip_on_the_goal_within_the_limits() -> None:
     for episode in episodes(SCENE, 60):
-        goal = goal_position(SCENE, episode.state.cube_xy)
+        goal = SCENE.goal(episode.state.objects[0, :2])
         np.testing.assert_allclose(tip_position(SCENE.arm, episode.solution), goal, atol=1e-4)
-        assert goal_distance(SCENE, episode.state.moved_to(episode.solution)) < 1e-4
+        assert SCENE.distance(episode.state.moved_to(episode.solution)) < 1e-4
         assert (episode.solution >= SCENE.arm.lower).all()
         assert (episode.solution <= SCENE.arm.upper).all()
         parked = np.setdiff1d(np.arange(6), SCENE.driven)
@@ -44,80 +45,82 @@ def test_the_solution_puts_the_tip_on_the_goal_within_the_limits() -> None:
 
 def test_the_goal_is_above_the_cube() -> None:
     # cube's half edge 0.03 m, hover 0.05 m
-    np.testing.assert_allclose(goal_position(SCENE, np.array([0.1, -0.3])), [0.1, -0.3, 0.08])
+    np.testing.assert_allclose(SCENE.goal(np.array([0.1, -0.3])), [0.1, -0.3, 0.08])
 
 
 def test_one_goal_has_one_solution_and_near_goals_have_near_ones() -> None:
     # An image must not have two right answers: no jump between elbow up and elbow down anywhere in the cube's ring.
     for episode in episodes(SCENE, 40):
-        goal = goal_position(SCENE, episode.state.cube_xy)
+        goal = SCENE.goal(episode.state.objects[0, :2])
         for nudge in 2e-3 * np.eye(3)[:2]:
-            solution = solve_ik(SCENE, goal + nudge)
+            solution = SCENE.solve(goal + nudge)
             assert solution is not None
             assert abs(solution - episode.solution).max() < 0.03
 
 
 def test_a_goal_out_of_reach_has_no_solution() -> None:
-    assert solve_ik(SCENE, np.array([0.0, -1.5, 0.1])) is None
-    assert solve_ik(SCENE, np.array([0.0, -0.35, -0.2])) is None  # under the table
+    assert SCENE.solve(np.array([0.0, -1.5, 0.1])) is None
+    assert SCENE.solve(np.array([0.0, -0.35, -0.2])) is None  # under the table
 
 
 def test_the_same_seed_gives_the_same_episode_and_another_one_another() -> None:
-    first, again, other_index, other_seed = (sample_episode(SCENE, *key) for key in ((3, 7), (3, 7), (3, 8), (4, 7)))
-    for name in ("joint_pos", "cube_xy", "cube_yaw"):
+    first, again, other_index, other_seed = (
+        SCENE.sample_training_start(*key) for key in ((3, 7), (3, 7), (3, 8), (4, 7))
+    )
+    for name in ("joint_pos", "objects"):
         value = getattr(first.state, name)
         np.testing.assert_array_equal(getattr(again.state, name), value)
         for other in (other_index, other_seed):
             assert np.any(getattr(other.state, name) != value)
 
 
-@pytest.mark.parametrize("sample", [sample_episode, sample_test_episode])
-def test_every_start_is_free_and_every_cube_in_its_ring(sample: Callable[[Scene, int, int], Episode]) -> None:
+@pytest.mark.parametrize("sample", ["sample_training_start", "sample_start"])
+def test_every_start_is_free_and_every_cube_in_its_ring(sample: str) -> None:
     for index in range(60):
-        state = sample(SCENE, 1, index).state
+        state = getattr(SCENE, sample)(1, index).state
         assert (state.joint_pos >= SCENE.arm.lower).all()
         assert (state.joint_pos <= SCENE.arm.upper).all()
         assert joint_frames(SCENE.arm, state.joint_pos)[1:, 2, 3].min() >= SCENE.start.clearance
-        radius, azimuth = np.hypot(*state.cube_xy), np.arctan2(*state.cube_xy[::-1])
-        assert SCENE.cube.radius[0] <= radius <= SCENE.cube.radius[1]
-        assert SCENE.cube.azimuth[0] <= azimuth <= SCENE.cube.azimuth[1]
+        radius, azimuth = np.hypot(*state.objects[0, :2]), np.arctan2(*state.objects[0, 1::-1])
+        assert SCENE.target.radius[0] <= radius <= SCENE.target.radius[1]
+        assert SCENE.target.azimuth[0] <= azimuth <= SCENE.target.azimuth[1]
 
 
 def test_a_third_of_the_training_starts_is_scattered_around_the_goal(yaml_file: YamlFile) -> None:
-    never = load_scene(yaml_file("scenes", "reach", {"scattered_starts.share": 0.0}))
+    never = reach_scene(yaml_file("scenes", "reach", {"scattered_starts.share": 0.0}))
     scattered = (starts(episodes(SCENE, 240)) != starts(episodes(never, 240))).any(axis=1)
     assert 0.25 < scattered.mean() < 0.42
 
 
 def test_scattered_starts_lie_on_every_side_of_the_goal(yaml_file: YamlFile) -> None:
     # Else the policy never sees how to come back once it is past the goal, and drifts away after arriving.
-    always = load_scene(yaml_file("scenes", "reach", {"scattered_starts.share": 1.0}))
+    always = reach_scene(yaml_file("scenes", "reach", {"scattered_starts.share": 1.0}))
     near = episodes(always, 120)
     offsets = (starts(near) - [episode.solution for episode in near])[:, SCENE.driven]
     assert (offsets.std(axis=0) > 0.15).all()  # 0.25 less what would go through the table
     assert (offsets.std(axis=0) < 0.3).all()
-    heights = tip_position(SCENE.arm, starts(near))[:, 2] - (SCENE.cube.half_size + SCENE.hover)
+    heights = tip_position(SCENE.arm, starts(near))[:, 2] - (0.03 + 0.05)
     assert (np.abs((offsets > 0).mean(axis=0) - 0.5) < 0.25).all()
     assert (heights < -0.005).any()
-    distances = [goal_distance(SCENE, episode.state) for episode in near]
+    distances = [SCENE.distance(episode.state) for episode in near]
     assert np.median(distances) < 0.2
 
 
 def test_no_start_of_an_evaluation_is_scattered() -> None:
-    begin = np.array([goal_distance(SCENE, sample_test_episode(SCENE, 1000, k).state) for k in range(100)])
+    begin = np.array([SCENE.distance(SCENE.sample_start(1000, k).state) for k in range(100)])
     for k in range(100):
-        x, y, z = tip_position(SCENE.arm, sample_test_episode(SCENE, 1000, k).state.joint_pos)
+        x, y, z = tip_position(SCENE.arm, SCENE.sample_start(1000, k).state.joint_pos)
         assert SCENE.start.radius[0] <= np.hypot(x, y) <= SCENE.start.radius[1]
         assert SCENE.start.height[0] <= z <= SCENE.start.height[1]
     assert (begin < SCENE.threshold_m).mean() < 0.1
 
 
-def turned_scene(yaml_file: YamlFile, angle: float, counted: float = 0.0) -> Scene:
+def turned_scene(yaml_file: YamlFile, angle: float, counted: float = 0.0) -> ReachScene:
     """Return the shipped scene turned about the base, its azimuths counted from another zero."""
     azimuths = {part: np.array(getattr(SCENE, part).azimuth) + angle + counted for part in ("cube", "start")}
     ready = [SCENE.ready[0] - angle, *SCENE.ready[1:]]  # the first axis points down
     fields = {f"{part}.azimuth": azimuth.tolist() for part, azimuth in azimuths.items()}
-    return load_scene(yaml_file("scenes", "reach", {"ready": ready, **fields}))
+    return reach_scene(yaml_file("scenes", "reach", {"ready": ready, **fields}))
 
 
 @pytest.mark.parametrize("counted", [-2 * np.pi, 0.0, 2 * np.pi])
@@ -125,33 +128,33 @@ def turned_scene(yaml_file: YamlFile, angle: float, counted: float = 0.0) -> Sce
 def test_a_turned_scene_has_the_same_episodes_turned(yaml_file: YamlFile, angle: float, counted: float) -> None:
     scene = turned_scene(yaml_file, angle, counted)
     for index in range(20):
-        usual, turned = sample_test_episode(SCENE, 1, index), sample_test_episode(scene, 1, index)
+        usual, turned = SCENE.sample_start(1, index), scene.sample_start(1, index)
         difference = turned.state.joint_pos - usual.state.joint_pos
         np.testing.assert_allclose(difference, [-angle, 0, 0, 0, 0, 0], atol=1e-9)
 
 
 @pytest.mark.parametrize("ring", [[0.0, 6.2832], [-3.1416, 3.1416], [-6.3, 6.3]])
 def test_a_whole_ring_holds_every_start(yaml_file: YamlFile, ring: list[float]) -> None:
-    scene = load_scene(yaml_file("scenes", "reach", {"start.azimuth": ring}))
-    tips = [tip_position(SCENE.arm, sample_test_episode(scene, 1, index).state.joint_pos) for index in range(60)]
+    scene = reach_scene(yaml_file("scenes", "reach", {"start.azimuth": ring}))
+    tips = [tip_position(SCENE.arm, scene.sample_start(1, index).state.joint_pos) for index in range(60)]
     azimuths = [np.arctan2(y, x) for x, y, _ in tips]
     assert min(azimuths) < SCENE.start.azimuth[0] or max(azimuths) > SCENE.start.azimuth[1]
 
 
 def test_a_scene_without_a_free_start_is_refused(yaml_file: YamlFile) -> None:
-    high = load_scene(yaml_file("scenes", "reach", {"start.height": [3.0, 4.0]}))
+    high = reach_scene(yaml_file("scenes", "reach", {"start.height": [3.0, 4.0]}))
     with pytest.raises(InputError, match=r"scene: expected a free start within Start\(.*, got none in 2000 draws"):
-        sample_test_episode(high, 0, 0)
+        high.sample_start(0, 0)
 
 
 def pose_scene(name_or_path: str | Path = "poses") -> PoseScene:
-    scene = load_any_scene(name_or_path)
+    scene = load_scene(name_or_path)
     assert isinstance(scene, PoseScene)
     return scene
 
 
 def poses(scene: PoseScene, count: int, seed: int = 0) -> np.ndarray:
-    return np.array([state.joint_pos for index in range(count) for state in sample_poses(scene, seed, index)])
+    return np.array([state.joint_pos for index in range(count) for state, _ in scene.demonstrate(seed, index)])
 
 
 def test_poses_fill_their_spread_and_keep_off_the_table_and_within_the_limits() -> None:
@@ -182,4 +185,4 @@ def test_a_joint_that_is_neither_driven_nor_free_stays_parked(yaml_file: YamlFil
 def test_a_scene_without_a_free_pose_is_refused(yaml_file: YamlFile) -> None:
     high = pose_scene(yaml_file("scenes", "poses", {"poses.clearance": 2.0}))
     with pytest.raises(InputError, match=r"scene: expected a free pose within Poses\(.*, got none in 2000 draws"):
-        sample_poses(high, 0, 0)
+        high.demonstrate(0, 0)

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.tasks.scene import load_any_scene, load_scene
+from taskgan_ros.tasks.registry import load_motion_scene, load_scene
 
 
 def test_the_shipped_scene_is_the_papers_task() -> None:
-    scene = load_scene("reach")
+    scene = load_motion_scene("reach")
     assert scene.driven_joints == tuple(f"m1n6s200_joint_{n}" for n in (1, 2, 3))
     assert (scene.steps, scene.step_s, scene.images_per_episode, scene.threshold_m) == (100, 0.1, 16, 0.1)
 
@@ -20,7 +20,7 @@ def test_the_shipped_scene_is_the_papers_task() -> None:
     ("changes", "message"),
     [
         ({"gravity": 9.81}, "gravity: expected no such field, got 9.81"),
-        ({"cube.colour": "red"}, "cube.colour: expected no such field, got 'red'"),
+        ({"target.colour": "red"}, "target.colour: expected no such field, got 'red'"),
         ({"camera": None}, "camera: expected this field, got none"),
         ({"arm": "ur5"}, "arms: expected a file or one of [mico, panda, so101, ur5e], got 'ur5'"),
         ({"driven_joints": ["elbow"]}, "expected driven_joints of ['m1n6s200_joint_1', "),
@@ -33,13 +33,13 @@ def test_the_shipped_scene_is_the_papers_task() -> None:
         ({"steps": 0}, "steps: Input should be greater than 0, got 0"),
         ({"steps": 1.5}, "steps: Input should be a valid integer"),
         ({"images_per_episode": 1}, "images_per_episode: Input should be greater than or equal to 2, got 1"),
-        ({"cube.half_size": 30}, "cube.half_size: Value error, expected at most 1 m in magnitude, not mm"),
-        ({"cube.radius": [280, 440]}, "cube.radius.0: Value error, expected at most 10 m in magnitude, not mm"),
+        ({"target.half_size": 30}, "target.half_size: Value error, expected at most 1 m in magnitude, not mm"),
+        ({"target.radius": [280, 440]}, "target.radius.0: Value error, expected at most 10 m in magnitude, not mm"),
         (
-            {"cube.azimuth": [-130, -50]},
-            "cube.azimuth.0: Value error, expected at most 12.6 rad in magnitude, not degrees",
+            {"target.azimuth": [-130, -50]},
+            "target.azimuth.0: Value error, expected at most 12.6 rad in magnitude, not degrees",
         ),
-        ({"cube.yaw": 90}, "cube.yaw.0: Value error, expected at most 12.6 rad in magnitude"),
+        ({"target.yaw": 90}, "target.yaw.0: Value error, expected at most 12.6 rad in magnitude"),
         ({"hover": 50}, "hover: Value error, expected at most 10 m in magnitude"),
         ({"start.radius": [220, 500]}, "start.radius.0: Value error, expected at most 10 m in magnitude"),
         ({"start.radius": [-0.2, 0.5]}, "start.radius.0: Input should be greater than or equal to 0"),
@@ -66,14 +66,14 @@ def test_a_scene_file_with_a_fault_is_refused(
     yaml_file: Callable[..., Path], changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError) as error:
-        load_scene(yaml_file("scenes", "reach", changes))
+        load_motion_scene(yaml_file("scenes", "reach", changes))
     assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"cube": {"half_size": 0.03}}, "cube: expected no such field, got {'half_size': 0.03}"),
+        ({"target": {"half_size": 0.03}}, "cube: expected no such field, got {'half_size': 0.03}"),
         ({"poses.spread": [1.0]}, "expected 5 spread values, got 1"),
         ({"poses.spread": [1.0, 1.0, 1.0, 1.0, 3.2]}, "poses.spread.4: Input should be less than 3.14"),
         (
@@ -88,7 +88,7 @@ def test_a_scene_of_poses_with_a_fault_is_refused(
     yaml_file: Callable[..., Path], changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError) as error:
-        load_any_scene(yaml_file("scenes", "poses", changes))
+        load_scene(yaml_file("scenes", "poses", changes))
     assert message in str(error.value)
 
 
@@ -96,4 +96,4 @@ def test_nothing_can_be_reached_for_in_a_scene_of_poses() -> None:
     with pytest.raises(
         InputError, match=r"^poses: expected a scene with a cube to reach for, got one of random poses$"
     ):
-        load_scene("poses")
+        load_motion_scene("poses")

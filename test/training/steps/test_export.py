@@ -22,7 +22,7 @@ from taskgan_ros.core.config import resolve
 from taskgan_ros.data.dataset import load_dataset
 from taskgan_ros.policy.bundle import COMMAND, GRAPHS, TASK_MODEL, TRANSLATED, TRANSLATOR, load_bundle
 from taskgan_ros.policy.policy import Policy
-from taskgan_ros.tasks.scene import load_scene
+from taskgan_ros.tasks.registry import load_motion_scene
 from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.networks import to_network, to_uint8
 from taskgan_ros.training.steps.translator import load_translator
@@ -121,7 +121,7 @@ def test_a_bundle_for_a_users_own_cell_works_wherever_it_is(
     (tmp_path / "here" / "arms" / "mine.yaml").write_text(arm)
     scene = {**yaml.safe_load(short_scene.read_text()), "arm": "arms/mine.yaml"}  # beside the scene's file
     (tmp_path / "here" / "cell.yaml").write_text(yaml.safe_dump(scene))
-    own = {"scene": "here/cell.yaml", "arm": load_scene(tmp_path / "here" / "cell.yaml").arm_name}
+    own = {"scene": "here/cell.yaml", "arm": load_motion_scene(tmp_path / "here" / "cell.yaml").arm_name}
     assert own["arm"] == str(tmp_path / "here" / "arms" / "mine.yaml")
     run, data = tmp_path / "run", tmp_path / "target.h5"
     shutil.copytree(refined_run, run)
@@ -137,8 +137,8 @@ def test_a_bundle_for_a_users_own_cell_works_wherever_it_is(
     monkeypatch.chdir(tmp_path / "models")
     bundle = load_bundle(tmp_path / "moved")
     assert (bundle.card.arm, bundle.card.scene, bundle.card.target_domain) == ("arm.yaml", "scene.yaml", "target_wood")
-    assert (bundle.arm.name, load_scene(bundle.scene_name).arm.name) == ("mine", "mine")
-    assert load_scene(bundle.scene_name).steps == scene["steps"]
+    assert (bundle.arm.name, load_motion_scene(bundle.scene_name).arm.name) == ("mine", "mine")
+    assert load_motion_scene(bundle.scene_name).steps == scene["steps"]
     assert str(tmp_path) not in (bundle.path / "bundle.yaml").read_text()
 
 

@@ -1,23 +1,31 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from taskgan_ros.control.limits import integrate
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.tasks import expert
-from taskgan_ros.tasks.episode import CellState, goal_distance, sample_episode, sample_test_episode
-from taskgan_ros.tasks.scene import load_scene
+from taskgan_ros.tasks.reach import ReachScene
+from taskgan_ros.tasks.registry import load_scene
+from taskgan_ros.tasks.state import CellState
 
-SCENE = load_scene("reach")
-EPISODES = [sample_episode(SCENE, 0, index) for index in range(30)]
+
+def reach_scene(name_or_path: str | Path = "reach") -> ReachScene:
+    scene = load_scene(name_or_path)
+    assert isinstance(scene, ReachScene)
+    return scene
+
+
+SCENE = reach_scene("reach")
+EPISODES = [SCENE.sample_training_start(0, index) for index in range(30)]
 
 
 def test_the_path_runs_evenly_from_the_start_to_the_goal() -> None:
     for episode in EPISODES:
-        path = np.array([state.joint_pos for state in expert.path(SCENE, episode)])
+        path = np.array([state.joint_pos for state in SCENE.path(episode)])
         assert len(path) == 16
         np.testing.assert_array_equal(path[0], episode.state.joint_pos)
         np.testing.assert_allclose(path[-1], episode.solution, atol=1e-12)
@@ -27,33 +35,31 @@ def test_the_path_runs_evenly_from_the_start_to_the_goal() -> None:
 def test_the_path_ends_at_rest() -> None:
     # The first trap: without the end among its images, a policy arrives and drifts away again.
     for episode in EPISODES:
-        *before, last = expert.path(SCENE, episode)
-        assert goal_distance(SCENE, last) < 1e-4
-        assert abs(expert.velocity_label(SCENE, last, episode.solution)).max() < 1e-3
-        assert abs(expert.velocity_label(SCENE, before[-1], episode.solution)).max() > 1e-3
-        np.testing.assert_array_equal(
-            expert.velocity_label(SCENE, last.moved_to(episode.solution), episode.solution), np.zeros(3)
-        )
+        *before, last = SCENE.path(episode)
+        assert SCENE.distance(last) < 1e-4
+        assert abs(SCENE.velocities(last, episode.solution)).max() < 1e-3
+        assert abs(SCENE.velocities(before[-1], episode.solution)).max() > 1e-3
+        np.testing.assert_array_equal(SCENE.velocities(last.moved_to(episode.solution), episode.solution), np.zeros(3))
 
 
 def test_a_recorded_label_is_the_collected_one_and_a_cube_out_of_reach_is_refused() -> None:
-    episode = sample_episode(SCENE, 0, 3)
-    label = expert.recorded_label(SCENE, episode.state.joint_pos, episode.state.cube_xy)
-    np.testing.assert_allclose(label, expert.velocity_label(SCENE, episode.state, episode.solution))
+    episode = SCENE.sample_training_start(0, 3)
+    label = SCENE.recorded_velocities(episode.state.joint_pos, episode.state.objects[0, :2])
+    np.testing.assert_allclose(label, SCENE.velocities(episode.state, episode.solution))
     turned = episode.state.joint_pos - 2 * np.pi * np.array([1, 0, 0, 0, 0, 0])
-    np.testing.assert_allclose(expert.recorded_label(SCENE, turned, episode.state.cube_xy), label)
+    np.testing.assert_allclose(SCENE.recorded_velocities(turned, episode.state.objects[0, :2]), label)
     elsewhere = episode.state.joint_pos + np.array([0, 0, 0, 0, 0.5, 0])
     with pytest.raises(InputError, match=r"expected \['m1n6s200_joint_4', .*\] at \[3.1416, 5.65, 3.1416\] rad"):
-        expert.recorded_label(SCENE, elsewhere, episode.state.cube_xy)
+        SCENE.recorded_velocities(elsewhere, episode.state.objects[0, :2])
     with pytest.raises(InputError, match=r"expected a cube that the arm can reach, got one at \[2.0, 0.0\] m"):
-        expert.recorded_label(SCENE, episode.state.joint_pos, np.array([2.0, 0.0]))
+        SCENE.recorded_velocities(episode.state.joint_pos, np.array([2.0, 0.0]))
 
 
 def test_a_velocity_label_is_the_way_to_the_solution_with_the_distance_as_its_l1_norm() -> None:
     for episode in EPISODES:
-        for state in expert.path(SCENE, episode)[:-1]:
-            label = expert.velocity_label(SCENE, state, episode.solution)
-            distance = goal_distance(SCENE, state)
+        for state in SCENE.path(episode)[:-1]:
+            label = SCENE.velocities(state, episode.solution)
+            distance = SCENE.distance(state)
             np.testing.assert_allclose(np.abs(label).sum(), SCENE.approach_gain * distance, rtol=1e-9)
             way = (episode.solution - state.joint_pos)[SCENE.driven]
             np.testing.assert_allclose(label / np.linalg.norm(label), way / np.linalg.norm(way), atol=1e-9)
@@ -62,18 +68,18 @@ def test_a_velocity_label_is_the_way_to_the_solution_with_the_distance_as_its_l1
 def test_a_continuous_joint_takes_the_short_way_round() -> None:
     episode = EPISODES[0]
     turn = 2 * np.pi * np.array([1, 0, 0, 0, 0, 0])
-    usual = np.array([state.joint_pos for state in expert.path(SCENE, episode)])
+    usual = np.array([state.joint_pos for state in SCENE.path(episode)])
     for turned in (episode.state.joint_pos + turn, episode.state.joint_pos - turn):
         elsewhere = dataclasses.replace(episode, state=episode.state.moved_to(turned))
-        path = np.array([state.joint_pos for state in expert.path(SCENE, elsewhere)])
+        path = np.array([state.joint_pos for state in SCENE.path(elsewhere)])
         np.testing.assert_allclose(np.diff(path, axis=0), np.diff(usual, axis=0), atol=1e-12)
-        label = expert.velocity_label(SCENE, elsewhere.state, episode.solution)
-        np.testing.assert_allclose(label, expert.velocity_label(SCENE, episode.state, episode.solution), atol=1e-12)
+        label = SCENE.velocities(elsewhere.state, episode.solution)
+        np.testing.assert_allclose(label, SCENE.velocities(episode.state, episode.solution), atol=1e-12)
 
 
 def test_an_angle_label_is_the_configuration_of_the_driven_joints() -> None:
-    state = CellState(np.arange(6.0), np.zeros(2), 0.0)
-    np.testing.assert_array_equal(expert.angle_label(SCENE, state), [0.0, 1.0, 2.0])
+    state = CellState(np.arange(6.0))
+    np.testing.assert_array_equal(SCENE.angles(state), [0.0, 1.0, 2.0])
 
 
 def test_the_expert_reaches_the_cube_in_100_of_100_episodes() -> None:
@@ -81,13 +87,13 @@ def test_the_expert_reaches_the_cube_in_100_of_100_episodes() -> None:
     limits = arm.lower[driven], arm.upper[driven], arm.max_velocity[driven]
     final = []
     for index in range(100):
-        episode = sample_test_episode(SCENE, 1000, index)
+        episode = SCENE.sample_start(1000, index)
         state = episode.state
         for _ in range(SCENE.steps):
-            label = expert.velocity_label(SCENE, state, episode.solution)
+            label = SCENE.velocities(state, episode.solution)
             joint_pos = state.joint_pos.copy()
             joint_pos[driven] = integrate(joint_pos[driven], label, SCENE.step_s, *limits)
             state = state.moved_to(joint_pos)
-        final.append(goal_distance(SCENE, state))
+        final.append(SCENE.distance(state))
     assert (np.array(final) < SCENE.threshold_m).sum() == 100
     assert np.mean(final) < 0.01  # arrived, not passing by
