@@ -44,7 +44,7 @@ def test_without_joint_states_or_stamps_nothing_is_known() -> None:
     assert clock.objection(0.1, ROS_S + 0.1) == NO_STAMP
 
 
-def test_an_arm_whose_clock_was_set_right_is_believed_after_two_seconds() -> None:
+def test_an_arm_whose_clock_was_set_right_is_accepted_after_two_seconds() -> None:
     clock = ArmClock()
     joints = Joints(clock)
     joints.send([-1.0] * 10, period_s=0.1)

@@ -232,10 +232,10 @@ def test_joint_states_of_a_second_publisher_are_not_followed(
     lab.feed_joint_states()
     lab.feed_images()
     lab.until_commanded()
-    stray = lab.joint_state()
-    stray.position = [angle + 0.5 for angle in lab.ready]
+    outlier = lab.joint_state()
+    outlier.position = [angle + 0.5 for angle in lab.ready]
     count = len(lab.trajectories)
-    lab.joint_states.publish(stray)
+    lab.joint_states.publish(outlier)
     wait_until(lambda: len(lab.trajectories) > count + 5, "commands")
     for _, message in lab.trajectories[count:]:
         np.testing.assert_allclose(message.points[-1].positions, lab.ready, atol=0.3)
