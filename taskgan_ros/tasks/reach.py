@@ -88,9 +88,16 @@ class ReachScene(MotionScene):
 
     task: Literal["reach"] = "reach"
     target: Target
-    hover: Metres | Literal["touch"]
+    hover: Metres | None = None
+    touch: bool = False
     scattered_starts: ScatteredStarts
     approach_gain: Positive
+
+    @pydantic.model_validator(mode="after")
+    def _hovers_or_touches(self) -> Self:
+        if (self.hover is None) != self.touch:
+            raise ValueError(f"expected hover, or touch: true, got {self.hover} and touch: {self.touch}")
+        return self
 
     @property
     def objects(self) -> tuple[Object, ...]:
@@ -105,7 +112,7 @@ class ReachScene(MotionScene):
     def goal(self, target_xy: Array) -> Array:
         """Return the point (3,) in m that the tip should reach: `hover` above the target's centre, or its top."""
         half = self.target.object.half_size[2]
-        above = half if self.hover == "touch" else self.hover
+        above = half if self.hover is None else self.hover
         return np.array([*target_xy[:2], self.table_height + half + above])
 
     def distance(self, state: CellState) -> float:

@@ -150,7 +150,7 @@ def test_no_file_in_the_working_directory_takes_a_shipped_names_place(
         (tmp_path / name).touch()
     assert resolve("arms", "mico") == share_dir() / "config" / "arms" / "mico.yaml"
     assert [resolve("arms", path) for path in ("./mico", "mine.yaml")] == [Path("mico"), Path("mine.yaml")]
-    with pytest.raises(InputError, match=r"arms: expected a file or one of \[mico\], got 'mine'"):
+    with pytest.raises(InputError, match=r"arms: expected a file or one of \[mico, panda, so101, ur5e\], got 'mine'"):
         resolve("arms", "mine")
 
 
@@ -165,7 +165,7 @@ def test_the_home_of_nobody_is_refused() -> None:
         ("arms", "[mico, panda, so101, ur5e]"),
         ("domains", "[randomized, real_standin, source, target_a, target_b, target_wood]"),
         ("recipes", "[cyclegan, default, forward, paper, paper_small, pix2pix, rcan, simgan]"),
-        ("scenes", "[panda_reach, poses, reach, so101_reach, ur5e_reach]"),
+        ("scenes", "[panda_reach, poses, push, reach, so101_reach, ur5e_reach]"),
         ("scales", "[cpu, full, smoke]"),
     ],
 )

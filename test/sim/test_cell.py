@@ -24,7 +24,7 @@ from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import Domain, load_domain
 from taskgan_ros.tasks.poses import PoseScene
 from taskgan_ros.tasks.reach import ReachScene
-from taskgan_ros.tasks.registry import load_scene
+from taskgan_ros.tasks.registry import load_motion_scene, load_scene
 from taskgan_ros.tasks.state import CellState
 
 YamlFile = Callable[..., Path]
@@ -37,6 +37,7 @@ def reach_scene(name_or_path: str | Path = "reach") -> ReachScene:
 
 
 SCENE = reach_scene("reach")
+PUSH = load_motion_scene("push")
 STATE = SCENE.sample_training_start(0, 0).state
 GUIDE = Path(__file__).parents[2] / "docs" / "domains.md"
 SHIPPED = [
@@ -70,6 +71,9 @@ OTHER: dict[str, Any] = {  # another value for each field: the picture must show
     "cube.rgb": [0.1, 0.7, 0.1],
     "cube.jitter": 0.3,
     "cube.brightness": [0.5, 0.5],
+    "mark.rgb": [0.1, 0.1, 0.1],
+    "mark.jitter": 0.2,
+    "mark.brightness": [0.5, 0.5],
     "arm.brightness": [2.0, 2.0],
     "arm.jitter": 0.2,
     "arm.gloss": [1.0, 1.0],
@@ -199,9 +203,11 @@ def base_frames(patterned: bool) -> NDArray[np.int16]:
 
 
 def frames(domain: Domain) -> NDArray[np.int16]:
-    with Cell(SCENE, domain, 48) as cell:
+    """Return pictures of every surface: the puck of `push` has the cube's, and only there is a mark."""
+    state = PUSH.sample_start(0, 0).state
+    with Cell(PUSH, domain, 48) as cell:
         look = cell.sample_look(0, 0)
-        return np.stack([cell.render(STATE, look, time_s) for time_s in (0.0, 1.0)]).astype(np.int16)
+        return np.stack([cell.render(state, look, time_s) for time_s in (0.0, 1.0)]).astype(np.int16)
 
 
 @pytest.mark.parametrize("field", OTHER)
@@ -281,7 +287,7 @@ def test_a_camera_that_looks_straight_down_shows_a_map_with_y_up(yaml_file: Yaml
     with Cell(scene, load_domain("source"), 64) as cell:
         look = cell.sample_look(0, 0)
         centres = [
-            np.argwhere(red(cell.render(CellState(away, np.array(xy)), look))).mean(axis=0)
+            np.argwhere(red(cell.render(CellState(away, np.array([[*xy, 0.0]])), look))).mean(axis=0)
             for xy in ([-0.1, -0.4], [0.1, -0.4], [-0.1, -0.2])
         ]
     (low, left), (_, right), (high, _) = centres
@@ -383,10 +389,11 @@ DRAWS_AND_TRAINS = """
 import torch
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
+from taskgan_ros.tasks.registry import load_motion_scene
 
-scene = reach_scene("reach")
+scene = load_motion_scene("reach")
 with Cell(scene, load_domain("source"), 32) as cell:
-    cell.render(scene.sample_training_start(0, 0).state, cell.sample_look(0, 0))
+    cell.render(scene.sample_start(0, 0).state, cell.sample_look(0, 0))
 torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
 """
 

@@ -117,7 +117,7 @@ def test_no_start_of_an_evaluation_is_scattered() -> None:
 
 def turned_scene(yaml_file: YamlFile, angle: float, counted: float = 0.0) -> ReachScene:
     """Return the shipped scene turned about the base, its azimuths counted from another zero."""
-    azimuths = {part: np.array(getattr(SCENE, part).azimuth) + angle + counted for part in ("cube", "start")}
+    azimuths = {part: np.array(getattr(SCENE, part).azimuth) + angle + counted for part in ("target", "start")}
     ready = [SCENE.ready[0] - angle, *SCENE.ready[1:]]  # the first axis points down
     fields = {f"{part}.azimuth": azimuth.tolist() for part, azimuth in azimuths.items()}
     return reach_scene(yaml_file("scenes", "reach", {"ready": ready, **fields}))

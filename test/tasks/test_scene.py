@@ -73,7 +73,7 @@ def test_a_scene_file_with_a_fault_is_refused(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"target": {"half_size": 0.03}}, "cube: expected no such field, got {'half_size': 0.03}"),
+        ({"target": {"half_size": 0.03}}, "target: expected no such field, got {'half_size': 0.03}"),
         ({"poses.spread": [1.0]}, "expected 5 spread values, got 1"),
         ({"poses.spread": [1.0, 1.0, 1.0, 1.0, 3.2]}, "poses.spread.4: Input should be less than 3.14"),
         (
@@ -81,7 +81,7 @@ def test_a_scene_file_with_a_fault_is_refused(
             "expected free joints of ['m1n6s200_joint_6'], got ['m1n6s200_joint_5",
         ),
         ({"poses": {"spread": [1.0] * 5}}, "poses.clearance: expected this field, got none"),
-        ({"poses": None}, "cube: expected this field, got none"),
+        ({"poses": None}, "poses: expected this field, got none"),
     ],
 )
 def test_a_scene_of_poses_with_a_fault_is_refused(
@@ -94,6 +94,6 @@ def test_a_scene_of_poses_with_a_fault_is_refused(
 
 def test_nothing_can_be_reached_for_in_a_scene_of_poses() -> None:
     with pytest.raises(
-        InputError, match=r"^poses: expected a scene with a cube to reach for, got one of random poses$"
+        InputError, match=r"^poses: expected a scene with a task of \['reach', 'push'\], got one of random poses$"
     ):
         load_motion_scene("poses")
