@@ -450,7 +450,7 @@ class ReachNode(LifecycleNode):
         prediction = self._predict(rgb)
         scores = self._score(frame, rgb, prediction)
         with self._lock:
-            self._decide(frame, prediction.commands[0], scores)
+            self._decide(frame, prediction.commands[0, 0], scores)
             self._report()
             if prediction.translated is not None and self._is_watched() and self._state == "active":
                 self._translations.publish(image_message(prediction.translated[0], frame.header))
@@ -464,10 +464,12 @@ class ReachNode(LifecycleNode):
         image, size = frame.content, self._policy.card.image
         if not isinstance(image, RawImage):
             image = read_compressed(image.format, image.data)
-        zoom, bundle_size = 1.0, size.shape
+        zoom, bundle_size, squeeze = 1.0, size.shape, self._policy.card.crop == "none"
         if self._bundle_fov:
-            zoom = zoom_for(self._settings.camera_fov, image.pixels.shape[:2], self._bundle_fov, bundle_size)
-        return image.to_rgb(*bundle_size, zoom)
+            own_size = image.pixels.shape[:2]
+            shape = own_size if squeeze else bundle_size
+            zoom = zoom_for(self._settings.camera_fov, own_size, self._bundle_fov, shape)
+        return image.to_rgb(*bundle_size, zoom, squeeze)
 
     def _predict(self, rgb: NDArray[np.uint8]) -> Prediction:
         wanted = self._policy.translate and (self._guard is not None or self._is_watched())
