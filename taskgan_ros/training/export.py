@@ -28,7 +28,6 @@ from taskgan_ros.policy.bundle import (
     GUARD,
     IMAGE,
     NAME,
-    POLICY,
     TASK_MODEL,
     TRANSLATED,
     TRANSLATOR,
@@ -102,20 +101,6 @@ class TaskModelGraph(nn.Module):
         return command
 
 
-class PolicyGraph(nn.Module):
-    """f_X(F(image)), with F(image) as the second output; the same bytes pass between them as between two graphs."""
-
-    def __init__(self, translator: TranslatorGraph, task_model: TaskModelGraph) -> None:
-        """Put the two in a row."""
-        super().__init__()
-        self.translator, self.task_model = translator, task_model
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return command and translation of `image`."""
-        translated = self.translator(image)
-        return self.task_model(translated), translated
-
-
 def export(config: ExportConfig) -> Bundle:
     """Write the bundle and return it.
 
@@ -141,13 +126,16 @@ def export(config: ExportConfig) -> Bundle:
     check_domain(f"target: {config.target}", taken, target.info.domain)
     arm, scene, files = _own_files(config.task_model, learned.data)
     card, pictures = _describe(config, learned, arm, scene), _pictures(config)
-    graphs = _graphs(translator, task_model.eval(), learned)
+    graphs: dict[str, tuple[nn.Module, str]] = {
+        TRANSLATOR: (TranslatorGraph(translator), TRANSLATED),
+        TASK_MODEL: (TaskModelGraph(task_model.eval(), learned.scale), COMMAND),
+    }
     step = max(1, len(target) // _CHECKED_IMAGES)
     images = torch.from_numpy(target.images[::step][:_CHECKED_IMAGES])
     differences = {}
-    for name, (graph, outputs) in graphs.items():
-        files[name] = to_onnx(graph, [images[:2]], [IMAGE], outputs)
-        differences.update(_compare(name, files[name], graph, images, outputs))
+    for name, (graph, output) in graphs.items():
+        files[name] = to_onnx(graph, [images[:2]], [IMAGE], [output])
+        differences[f"{Path(name).stem}.{output}"] = _compare(name, files[name], graph, images, output)
     card = dataclasses.replace(card, export_max_abs_diff=differences)
     if is_enough(target):
         files[GUARD], guard = fit_guard(task_model, files[TRANSLATOR], _guard_data(config, target))
@@ -166,32 +154,20 @@ def _guard_data(config: ExportConfig, target: Dataset) -> GuardData:
     return GuardData.load(locate(run, settings["source"]), target, pretrain, config.held_out)
 
 
-def _graphs(translator: nn.Module, task_model: TaskModel, learned: Learned) -> dict[str, tuple[nn.Module, list[str]]]:
-    translate, predict = TranslatorGraph(translator), TaskModelGraph(task_model, learned.scale)
-    return {
-        TRANSLATOR: (translate, [TRANSLATED]),
-        TASK_MODEL: (predict, [COMMAND]),
-        POLICY: (PolicyGraph(translate, predict), [COMMAND, TRANSLATED]),
-    }
-
-
-def _compare(name: str, data: bytes, graph: nn.Module, images: Tensor, outputs: list[str]) -> dict[str, float]:
+def _compare(name: str, data: bytes, graph: nn.Module, images: Tensor, output: str) -> float:
+    """Return the largest difference of a graph's output to torch."""
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     with torch.no_grad():
-        expected = graph(images)
-    expected = expected if isinstance(expected, tuple) else (expected,)
-    differences = {}
-    finite, *given = session.run([FINITE, *outputs], {IMAGE: images.numpy()})
+        expected: Tensor = graph(images)
+    finite, actual = session.run([FINITE, output], {IMAGE: images.numpy()})
     if not finite.all():
         got = f"NaN, infinity or huge values on {np.sum(~finite)} images"
         raise InputError(f"{name}: expected finite weights and activations, got {got}")
-    for output, actual, reference in zip(outputs, given, expected, strict=True):
-        difference = np.abs(actual.astype(np.float64) - reference.numpy().astype(np.float64))
-        wrong = (difference > 0).mean() > _MAX_SHARE_OF_OTHER_BYTES or difference.max() > 1
-        if wrong if output == TRANSLATED else difference.max() > _MAX_COMMAND_DIFFERENCE:
-            raise InputError(f"{name}: expected {output} as in torch, got a difference of {difference.max():.3g}")
-        differences[f"{name.removesuffix('.onnx')}.{output}"] = float(difference.max())
-    return differences
+    difference = np.abs(actual.astype(np.float64) - expected.numpy().astype(np.float64))
+    wrong = (difference > 0).mean() > _MAX_SHARE_OF_OTHER_BYTES or difference.max() > 1
+    if wrong if output == TRANSLATED else difference.max() > _MAX_COMMAND_DIFFERENCE:
+        raise InputError(f"{name}: expected {output} as in torch, got a difference of {difference.max():.3g}")
+    return float(difference.max())
 
 
 def _own_files(run: Path, data: DatasetInfo) -> tuple[str, str, dict[str, bytes]]:

@@ -123,7 +123,7 @@ class RawImage:
         height, width = height or own_height, width or own_width
         known = _ENCODINGS[self.encoding]
         pixels = self.pixels if known.pixelwise else self._convert()
-        shape = pixels.shape[:2] if squeeze else (height, width)
+        shape = (own_height, own_width) if squeeze else (height, width)
         pixels = _resize(_centre(pixels, *shape, zoom), height, width)
         if known.pixelwise and known.code is not None:  # last, as there are fewer pixels now
             pixels = cv2.cvtColor(pixels, known.code)  # type: ignore[assignment]
