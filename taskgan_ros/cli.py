@@ -78,6 +78,13 @@ def _export(arguments: Sequence[str]) -> None:
     export(_parse(ExportConfig, arguments, "export"))
 
 
+def _bundle(arguments: Sequence[str]) -> None:
+    """Make a bundle of a task model of your own, an ONNX file."""
+    from taskgan_ros.training.bundle import BundleConfig, make_bundle
+
+    make_bundle(_parse(BundleConfig, arguments, "bundle"))
+
+
 def _guard(arguments: Sequence[str]) -> None:
     """Give a bundle a guard against images unlike its training."""
     from taskgan_ros.training.guard import GuardConfig, add_guard
@@ -107,6 +114,7 @@ VERBS: dict[tuple[str, ...], Verb] = {
     ("train", "two-column"): _train_two_column,
     ("refine",): _refine,
     ("export",): _export,
+    ("bundle",): _bundle,
     ("guard",): _guard,
     ("upgrade",): _upgrade,
     ("evaluate",): _evaluate,

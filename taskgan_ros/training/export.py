@@ -21,7 +21,7 @@ from taskgan_ros.core.config import build, is_path, read_yaml, short_name
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import check_free
 from taskgan_ros.core.progress import print_line
-from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset, read_info
+from taskgan_ros.data.dataset import Dataset, check_compatible, load_dataset, read_info
 from taskgan_ros.policy.bundle import (
     COMMAND,
     FINITE,
@@ -107,24 +107,16 @@ def export(config: ExportConfig) -> Bundle:
     Raises:
         InputError: runs or files that do not fit, an output that exists, a full disk, a graph that differs from torch.
     """
-    check_free(config.out)
-    if not re.fullmatch(NAME, config.out.name):
-        raise InputError(
-            f"{config.out}: expected a folder's name of letters, digits, _ - and ., got {config.out.name!r}"
-        )
-    translator = load_translator(config.translator).eval()
-    direction = read_description(config.translator).config["direction"]
-    if direction != "inverse":
-        raise InputError(
-            f"{config.translator}: expected an inverse translator, to stand before f_X, got a {direction} one"
-        )
+    check_name(config.out)
+    translator = load_inverse(config.translator)
     task_model, learned = load_task_model(config.task_model)
     target = load_dataset(config.target)
     check_compatible(learned.data, target.info)
     taken, given = translated_domains(config.translator)
     check_domain(f"{config.translator}, what it translates into", learned.data.domain, given)
     check_domain(f"target: {config.target}", taken, target.info.domain)
-    arm, scene, files = _own_files(config.task_model, learned.data)
+    parts = (learned.data.arm, learned.data.scene)
+    arm, scene, files = own_files(*(str(locate(config.task_model, part)) if is_path(part) else part for part in parts))
     card, pictures = _describe(config, learned, arm, scene), _pictures(config)
     graphs: dict[str, tuple[nn.Module, str]] = {
         TRANSLATOR: (TranslatorGraph(translator), TRANSLATED),
@@ -135,7 +127,7 @@ def export(config: ExportConfig) -> Bundle:
     differences = {}
     for name, (graph, output) in graphs.items():
         files[name] = to_onnx(graph, [images[:2]], [IMAGE], [output])
-        differences[f"{Path(name).stem}.{output}"] = _compare(name, files[name], graph, images, output)
+        differences[f"{Path(name).stem}.{output}"] = compare(name, files[name], graph, images, output)
     card = dataclasses.replace(card, export_max_abs_diff=differences)
     if is_enough(target):
         files[GUARD], guard = fit_guard(task_model, files[TRANSLATOR], _guard_data(config, target))
@@ -148,14 +140,43 @@ def export(config: ExportConfig) -> Bundle:
     return bundle
 
 
+def check_name(out: Path) -> None:
+    """Refuse a folder that exists, or whose name cannot be a bundle's.
+
+    Raises:
+        OutputExistsError: something is there.
+        InputError: another name.
+    """
+    check_free(out)
+    if not re.fullmatch(NAME, out.name):
+        raise InputError(f"{out}: expected a folder's name of letters, digits, _ - and ., got {out.name!r}")
+
+
+def load_inverse(run: Path) -> nn.Module:
+    """Return the translator of a run, which may stand before a task model.
+
+    Raises:
+        InputError: no such run, or one that translates the other way.
+    """
+    translator = load_translator(run).eval()
+    direction = read_description(run).config["direction"]
+    if direction != "inverse":
+        raise InputError(f"{run}: expected an inverse translator, to stand before f_X, got a {direction} one")
+    return translator
+
+
 def _guard_data(config: ExportConfig, target: Dataset) -> GuardData:
     run, settings = config.translator, read_description(config.translator).config
     pretrain = locate(run, settings["pretrain"]) if settings["pretrain"] else None
     return GuardData.load(locate(run, settings["source"]), target, pretrain, config.held_out)
 
 
-def _compare(name: str, data: bytes, graph: nn.Module, images: Tensor, output: str) -> float:
-    """Return the largest difference of a graph's output to torch."""
+def compare(name: str, data: bytes, graph: nn.Module, images: Tensor, output: str) -> float:
+    """Return the largest difference of a graph's output to torch.
+
+    Raises:
+        InputError: it is too large, or the networks are not finite.
+    """
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     with torch.no_grad():
         expected: Tensor = graph(images)
@@ -170,13 +191,18 @@ def _compare(name: str, data: bytes, graph: nn.Module, images: Tensor, output: s
     return float(difference.max())
 
 
-def _own_files(run: Path, data: DatasetInfo) -> tuple[str, str, dict[str, bytes]]:
-    """Return the card's arm and scene, and the files that they name in the bundle where they are not shipped ones."""
-    arm, scene, files = data.arm, data.scene, {}
+def own_files(arm: str, scene: str) -> tuple[str, str, dict[str, bytes]]:
+    """Return the card's arm and scene, and the files that they name in the bundle where they are not shipped ones.
+
+    Args:
+        arm: a shipped name or a path.
+        scene: likewise.
+    """
+    files = {}
     if is_path(arm):
-        files[_ARM], arm = locate(run, arm).read_bytes(), _ARM
+        files[_ARM], arm = Path(arm).read_bytes(), _ARM
     if is_path(scene):
-        values = {**read_yaml(locate(run, scene)), "arm": arm}  # which lies beside it now
+        values = {**read_yaml(Path(scene)), "arm": arm}  # which lies beside it now
         files[_SCENE], scene = yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode(), _SCENE
     return arm, scene, files
 
