@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from taskgan_ros.control.chunk import Segment, segments
 from taskgan_ros.control.fence import Fence
 from taskgan_ros.control.limits import duration, finite, limit_velocity, step_to
-from taskgan_ros.control.motion import Motion, cruise, stopping_time_s
+from taskgan_ros.control.motion import Motion, chain, cruise, stopping_time_s
 from taskgan_ros.control.plan import Plan
 from taskgan_ros.control.trajectory import JointTrajectory
 from taskgan_ros.core.errors import InputError
@@ -45,7 +48,8 @@ class JointCommander:
     velocity `lead_s` from now: it accelerates within the limits to the command's velocity, lasts `horizon_s` and ends
     with a smooth stop, which is what the arm does if nothing more comes. A servo lags behind the plan, so the plan does
     not restart where the arm was measured: it would step back at each command. It restarts there only if the arm does
-    not follow, and it waits for an arm that lags by more than a servo does.
+    not follow, and it waits for an arm that lags by more than a servo does. The commands of a chunk follow each other
+    within the horizon, each for its step, the last until the horizon.
 
     What limits a command; where two limits contradict each other, the earlier one wins:
 
@@ -138,9 +142,9 @@ class JointCommander:
         return np.isin(self.arm.joint_names, self.names)
 
     @cached_property
-    def _approach_s(self) -> float:
-        """How far ahead of a position where it must stand, in s at its speed, a joint is slowed."""
-        return self.horizon_s + stopping_time_s(self.arm.max_velocity, self.arm.max_acceleration)
+    def _longest_stop_s(self) -> float:
+        """How long the stop from top speed takes, s."""
+        return stopping_time_s(self.arm.max_velocity, self.arm.max_acceleration)
 
     @cached_property
     def _averaged_s(self) -> float:
@@ -158,8 +162,9 @@ class JointCommander:
         self._compared = deque()
 
     def follow(
-        self, now_s: float, command: ArrayLike, measured: ArrayLike, parked: ArrayLike, age_s: float = 0.0
-    ) -> JointTrajectory:
+        self, now_s: float, command: ArrayLike, measured: ArrayLike, parked: ArrayLike, age_s: float = 0.0,
+        step_s: float | None = None, seen_s: float = math.inf,
+    ) -> JointTrajectory:  # fmt: skip
         """Return the trajectory that follows `command` as far as the limits allow.
 
         The joints that are not driven go to `parked`, each by itself, so that one that was moved by hand neither jumps
@@ -167,25 +172,30 @@ class JointCommander:
 
         Args:
             now_s: s, on a steady clock; the trajectory's times count from it.
-            command: (J,) rad/s or rad, in the order of `driven_joints`.
+            command: (J,) rad/s or rad, in the order of `driven_joints`; or (K, J), a chunk of them.
             measured: (n,) rad, all joints, in the arm's order.
             parked: (n,) rad; where the joints that are not driven belong; those of the driven are not used.
             age_s: s, how long ago `measured` was.
+            step_s: s that each command of a chunk is for.
+            seen_s: s, on the same clock, when the chunk begins: what of it is over when the motion begins is left out.
+                Without one, the chunk begins with the motion.
 
         Raises:
-            InputError: a number that is not finite, or not one a joint, or a negative age.
+            InputError: a number that is not finite, or not one a joint, a negative age, or a chunk without a step.
         """
         here, goal = self._checked("measured", measured), self._checked("parked", parked)
-        wanted = self._checked("command", command, self.driven_joints)
+        wanted = self._checked_chunk(command)
         if not age_s >= 0:  # true for NaN too
             raise InputError(f"age of the joint state: expected 0 s or more, got {age_s}")
         plan, start_s = self._enter(now_s, here, age_s)
         start, before = plan.at(start_s)
-        asked = self._limited(wanted, goal if self.all_joints else start, start)
-        velocity = self._within_reach(asked, self._ahead(plan, now_s - age_s, here))
-        self._withhold(now_s, asked if start_s == self._entered_s else asked - velocity)
+        parts = self._segments(wanted, step_s, max(start_s - seen_s, 0.0))
+        ahead = self._ahead(plan, now_s - age_s, here)
+        asked, velocities = self._velocities(parts, goal if self.all_joints else None, start, before, ahead)
+        self._withhold(now_s, asked if start_s == self._entered_s else asked - velocities[0])
         way = self._way(plan, now_s, start_s, here)
-        return self._send(now_s, start_s, plan, self._allowed(start, before, velocity, way))
+        lasts_s = [part.lasts_s for part in parts]
+        return self._send(now_s, start_s, plan, self._allowed(start, before, velocities, lasts_s, way))
 
     def stop(self, now_s: float, measured: ArrayLike, age_s: float = 0.0) -> JointTrajectory:
         """Return the smooth stop of what was sent; at rest, a hold.
@@ -229,13 +239,19 @@ class JointCommander:
         self._compared.clear()
 
     def is_small(self, command: ArrayLike, measured: ArrayLike, speed: float) -> bool:
-        """Return whether `command` asks every driven joint for less than `speed` rad/s: the task's end.
+        """Return whether `command`, or each of a chunk, asks every driven joint for less than `speed`: the task's end.
+
+        Args:
+            command: as `follow` takes it.
+            measured: (n,) rad.
+            speed: rad/s.
 
         Raises:
             InputError: a number that is not finite, or not one a joint.
         """
-        here, wanted = self._checked("measured", measured), self._checked("command", command, self.driven_joints)
-        return bool(np.max(np.abs(self._velocity(wanted, here))) < speed)
+        here, wanted = self._checked("measured", measured), self._checked_chunk(command)
+        approach_s = self.horizon_s + self._longest_stop_s
+        return bool(np.max(np.abs([self._velocity(each, here, approach_s) for each in wanted])) < speed)
 
     # The plan, and where the arm is relative to it.
 
@@ -291,28 +307,62 @@ class JointCommander:
 
     # What a command may be.
 
-    def _limited(self, command: Array, goal: Array, start: Array) -> Array:
-        """Return the velocities (n,) rad/s that lead where the command asks, within speed and position limits."""
-        top_speed = self.speed_scale * self.arm.max_velocity
-        velocity = np.clip(self._step_to(goal, start) / self._approach_s, -top_speed, top_speed)
-        velocity[self.driven] = limit_velocity(self._velocity(command, start), top_speed[self.driven])
-        return self._within_positions(velocity, start)
+    def _segments(self, commands: Array, step_s: float | None, passed_s: float) -> list[Segment]:
+        """Return what is left of a chunk (K, J): velocities are kept, positions go on from one to the next.
 
-    def _velocity(self, command: Array, here: Array) -> Array:
+        The last position is approached in steps too: a longer one would have to be slower, not to go beyond it.
+        """
+        if len(commands) == 1:
+            return segments(commands, np.zeros_like(commands), 0.0, 0.0, self.horizon_s)
+        step_s = duration("step_s, of a chunk", math.nan if step_s is None else step_s)
+        if self.task == VELOCITIES:
+            return segments(commands, np.zeros_like(commands), step_s, passed_s, self.horizon_s)
+        left = math.ceil((passed_s + self.horizon_s) / step_s) - len(commands)
+        positions = np.vstack([commands, *[commands[-1:]] * left])
+        positions = np.clip(positions, self.lower[self.driven], self.upper[self.driven])
+        steps = step_to(positions[1:], positions[:-1], self.arm.is_continuous[self.driven])
+        rates = np.vstack([steps / step_s, np.zeros_like(positions[:1])])
+        return segments(positions, rates, step_s, passed_s, self.horizon_s)
+
+    def _velocities(
+        self, parts: Sequence[Segment], goal: Array | None, start: Array, before: Array, ahead: Array
+    ) -> tuple[Array, Array]:
+        """Return what the first segment asks for, (n,) rad/s, and each one's velocity (S, n) where the last ends."""
+        requested, velocities = [], []
+        for part in parts:
+            asked = self._limited(part, start if goal is None else goal, start)
+            velocity = self._within_reach(asked, ahead)
+            piece = self._cruise(start, before, velocity, part.lasts_s)
+            start, before = piece.positions[-2], piece.velocities[-2]
+            requested.append(asked)
+            velocities.append(velocity)
+        return requested[0], np.array(velocities)
+
+    def _limited(self, part: Segment, goal: Array, start: Array) -> Array:
+        """Return the velocities (n,) rad/s that lead where a segment asks, within speed and position limits."""
+        top_speed = self.speed_scale * self.arm.max_velocity
+        # How far ahead of where it must stand, in s at its speed, a joint is slowed.
+        approach_s = part.lasts_s + self._longest_stop_s
+        velocity = np.clip(self._step_to(goal, start) / approach_s, -top_speed, top_speed)
+        asked = self._velocity(part.command, start, approach_s) + part.rate
+        velocity[self.driven] = limit_velocity(asked, top_speed[self.driven])
+        return self._within_positions(velocity, start, approach_s)
+
+    def _velocity(self, command: Array, here: Array, approach_s: float) -> Array:
         if self.task == VELOCITIES:
             return command
         target = here.copy()
         target[self.driven] = command
         reachable = np.clip(target, self.lower, self.upper)
-        return (self._step_to(reachable, here) / self._approach_s)[self.driven]
+        return (self._step_to(reachable, here) / approach_s)[self.driven]
 
     def _step_to(self, target: Array, here: Array) -> Array:
         return step_to(target, here, self.arm.is_continuous)
 
-    def _within_positions(self, velocity: Array, here: Array) -> Array:
+    def _within_positions(self, velocity: Array, here: Array, approach_s: float) -> Array:
         """Slow each joint by itself towards its limits; one beyond a limit may not go further out."""
         up, down = np.maximum(self.upper - here, 0.0), np.maximum(here - self.lower, 0.0)
-        return np.clip(velocity, -down / self._approach_s, up / self._approach_s)
+        return np.clip(velocity, -down / approach_s, up / approach_s)
 
     def _within_reach(self, velocity: Array, ahead: Array) -> Array:
         """Slow the plan where the arm lags by more than a servo does, down to none at twice as much.
@@ -333,33 +383,40 @@ class JointCommander:
         planned = plan.at(np.linspace(now_s, start_s, int(np.ceil((start_s - now_s) / _SAMPLE_S)) + 1))[0]
         return np.vstack([planned[-1] - self._step_to(planned[-1], here), planned])
 
-    def _allowed(self, start: Array, before: Array, velocity: Array, way: Array) -> Motion:
-        """Return the motion at `velocity`, or at as large a share of it as limits, fence and largest step allow.
+    def _allowed(self, start: Array, before: Array, velocities: Array, lasts_s: Sequence[float], way: Array) -> Motion:
+        """Return the motion at `velocities` (S, n), or at as large a share of them as limits, fence and step allow.
 
         At share 0 it is the smooth stop, which was allowed as a part of the motion before.
         """
-        motion = self._cruise(start, before, velocity)
-        if self._is_allowed(motion, way):
-            return motion
-        best, share, part = self._cruise(start, before, 0.0 * velocity), 0.0, 1.0
+        pieces = self._pieces(start, before, velocities, lasts_s)
+        if self._is_allowed(pieces, way):
+            return chain(pieces)
+        best, share, part = self._pieces(start, before, 0.0 * velocities, lasts_s), 0.0, 1.0
         for _ in range(_HALVINGS):
             part /= 2
-            tried = self._cruise(start, before, (share + part) * velocity)
+            tried = self._pieces(start, before, (share + part) * velocities, lasts_s)
             if self._is_allowed(tried, way):
                 best, share = tried, share + part
-        return best
+        return chain(best)
 
-    def _cruise(self, start: Array, before: Array, velocity: Array) -> Motion:
+    def _pieces(self, start: Array, before: Array, velocities: Array, lasts_s: Sequence[float]) -> list[Motion]:
+        """Return the motion of each segment with the stop that would end it there."""
+        pieces = []
+        for velocity, for_s in zip(velocities, lasts_s, strict=True):
+            pieces.append(self._cruise(start, before, velocity, for_s))
+            start, before = pieces[-1].positions[-2], pieces[-1].velocities[-2]
+        return pieces
+
+    def _cruise(self, start: Array, before: Array, velocity: Array, for_s: float) -> Motion:
         """Return the motion to `velocity`; passive joints change their speed as far as they can in the same time."""
         largest, driven = self.arm.max_acceleration, self.driven
         change_s = stopping_time_s((velocity - before)[driven], largest[driven])
         change = np.clip(velocity - before, *(largest * max(change_s, _CHANGE_S) * [[-1], [1]]))
-        return cruise(start, before, before + change, self.horizon_s, largest, change_s)
+        return cruise(start, before, before + change, for_s, largest, change_s)
 
-    def _is_allowed(self, motion: Motion, way: Array) -> bool:
-        knots = motion.times_s
-        times = np.concatenate([np.linspace(knots[k], knots[k + 1], 5)[1:] for k in range(len(knots) - 1)])
-        positions, start = motion.at(times)[0], motion.start
+    def _is_allowed(self, pieces: Sequence[Motion], way: Array) -> bool:
+        """Return whether the limits allow it all, and each piece's own stop: a next command may come there."""
+        positions, start = np.vstack([_positions(piece) for piece in pieces]), pieces[0].start
         # Not only from where it is measured now: an arm that turns round is measured further away at the next command.
         if np.any(np.ptp(np.vstack([way, positions]), axis=0) > self.max_step_rad):
             return False
@@ -371,6 +428,12 @@ class JointCommander:
             return True
         now_m, *outside_m = self.fence.outside_m(np.vstack([start, positions]))
         return bool(max(outside_m) <= now_m + _TOUCHED_M)
+
+    def _checked_chunk(self, command: ArrayLike) -> Array:
+        """Return the commands (K, J) of a chunk, or of the only one (J,)."""
+        array = finite("command", command)
+        rows = array if array.ndim == 2 and len(array) else [array]
+        return np.array([self._checked("command", row, self.driven_joints) for row in rows])
 
     def _checked(self, what: str, values: ArrayLike, joints: tuple[str, ...] = ()) -> Array:
         names = joints or self.arm.joint_names
@@ -421,3 +484,10 @@ class JointCommander:
             np.append(times[1:], times[-1] + _KINOVA_STEP_S * np.array([1, 2])),
             np.vstack([velocities, np.zeros((2, len(self.arm.joints)))]),
         )
+
+
+def _positions(motion: Motion) -> Array:
+    """Return positions (P, n) rad of a motion, four between its knots."""
+    knots = motion.times_s
+    times = np.concatenate([np.linspace(knots[k], knots[k + 1], 5)[1:] for k in range(len(knots) - 1)])
+    return motion.at(times)[0]
