@@ -57,7 +57,7 @@ from taskgan_ros.nodes.process import Stop, finish, run
 from taskgan_ros.nodes.qos import find_problem, ignored_overrides, overriding
 from taskgan_ros.nodes.reach_counters import Counters
 from taskgan_ros.nodes.reach_parameters import OFF, STOP, WARN, ReachParameters
-from taskgan_ros.policy.bundle import Bundle, load_bundle
+from taskgan_ros.policy.bundle import Bundle, BundleCard, load_bundle
 from taskgan_ros.policy.guard import Guard, Scores
 from taskgan_ros.policy.policy import Policy, Prediction
 from taskgan_ros.vision.compressed import read_compressed
@@ -84,12 +84,14 @@ class Frame:
 
     Attributes:
         arrived_s: s, on the steady clock.
+        seen_s: s, on that clock, when it was taken, as far as its stamp tells: then a chunk of commands begins.
         measured: (n,) rad, the newest joint state then; None before the first, and while it may be elsewhere.
     """
 
     header: Header
     content: RawImage | CompressedImage
     arrived_s: float
+    seen_s: float
     measured: NDArray[np.float64] | None
 
 
@@ -139,7 +141,7 @@ class ReachNode(LifecycleNode):
         card, arm = self._policy.card, self._commander.arm
         self.get_logger().info(
             f"configured with bundle {card.name}: {card.task} of {arm.name}, images {card.image.width}x"
-            f"{card.image.height}, {', '.join(self._policy.providers)}"
+            f"{card.image.height}, {', '.join(self._policy.providers)}{self._describe_chunk(card)}"
         )
         return super().on_configure(state)
 
@@ -202,7 +204,13 @@ class ReachNode(LifecycleNode):
             tuple(filter(None, wanted.provider_options)),
             wanted.allow_fallback,
         )
+        self._step_s = bundle.card.chunk.step_s if bundle.card.chunk else None
         self._warn_of_fallback()
+        if wanted.translate and not self._policy.translate:
+            self.get_logger().info(
+                f"bundle {bundle.card.name} has no translator: its task model takes images as they are, and translate: "
+                "true changes nothing"
+            )
         self._guard = self._load_guard(bundle)
         arm = bundle.arm
         self._commander = JointCommander(
@@ -238,12 +246,19 @@ class ReachNode(LifecycleNode):
         if self._guard:
             self._guard.warm_up()
 
+    def _describe_chunk(self, card: BundleCard) -> str:
+        if not card.chunk:
+            return ""
+        length, step_s, horizon_s = card.chunk.length, card.chunk.step_s, self._settings.horizon_s
+        return f", chunks of {length} commands of {step_s:g} s, of which horizon_s executes {horizon_s:g} s"
+
     def _load_guard(self, bundle: Bundle) -> Guard | None:
         if self._settings.guard == OFF:
             return None
-        if not self._settings.translate:
+        if bundle.card.guard and not self._policy.translate:
+            got = "no translator" if self._settings.translate else "false"
             self.get_logger().warning(
-                "guard: expected translate: true, got false: a guard looks at translations, so images unlike training "
+                f"guard: expected translate: true, got {got}: a guard looks at translations, so images unlike training "
                 "go unnoticed; the parameter guard: off says that this is meant"
             )
             return None
@@ -357,7 +372,7 @@ class ReachNode(LifecycleNode):
                 return
             self._supervisor.receive_image(arrived_s)
             measured = None if self._supervisor.is_in_doubt else self._supervisor.measured
-            frame = Frame(message.header, content, arrived_s, measured)
+            frame = Frame(message.header, content, arrived_s, arrived_s - max(age_s or 0.0, 0.0), measured)
             self._counters.dropped_images += self._worker.put(frame)
 
     def _stamp_objection(self, message: Image | CompressedImage, age_s: float | None) -> str:
@@ -447,10 +462,12 @@ class ReachNode(LifecycleNode):
                 self._counters.bad_images += 1
                 self._supervisor.refuse_command(str(error), frame.arrived_s)
             return
-        prediction = self._predict(rgb)
+        if frame.measured is None and self._policy.takes_joint_pos:  # nobody knows where the arm is
+            return
+        prediction = self._predict(rgb, frame.measured)
         scores = self._score(frame, rgb, prediction)
         with self._lock:
-            self._decide(frame, prediction.commands[0, 0], scores)
+            self._decide(frame, prediction.commands[0], scores)
             self._report()
             if prediction.translated is not None and self._is_watched() and self._state == "active":
                 self._translations.publish(image_message(prediction.translated[0], frame.header))
@@ -471,10 +488,11 @@ class ReachNode(LifecycleNode):
             zoom = zoom_for(self._settings.camera_fov, own_size, self._bundle_fov, shape)
         return image.to_rgb(*bundle_size, zoom, squeeze)
 
-    def _predict(self, rgb: NDArray[np.uint8]) -> Prediction:
+    def _predict(self, rgb: NDArray[np.uint8], measured: NDArray[np.float64] | None) -> Prediction:
         wanted = self._policy.translate and (self._guard is not None or self._is_watched())
         started_s = time.monotonic()
-        prediction = self._policy.act(rgb[None], want_translated=wanted)
+        joint_pos = None if measured is None else measured[None]
+        prediction = self._policy.act(rgb[None], joint_pos, want_translated=wanted)
         with self._lock:
             self._counters.inference.add(time.monotonic() - started_s)
         return prediction
@@ -492,7 +510,7 @@ class ReachNode(LifecycleNode):
         return scores.objection(self._settings.guard_tolerance) if scores else ""
 
     def _decide(self, frame: Frame, command: NDArray[np.float64], scores: Scores | None) -> None:
-        """Send a command, or none of an image that is unlike training."""
+        """Send a chunk of commands (K, J), or none of an image that is unlike training."""
         if frame.measured is None or self._supervisor.is_in_doubt:  # nobody knows where the arm is
             return
         now_s, settings = time.monotonic(), self._settings
@@ -505,7 +523,7 @@ class ReachNode(LifecycleNode):
             self._act(self._supervisor.receive_strange_image(now_s, objection, frame.arrived_s))
             return
         action = self._supervisor.receive_command(now_s, command, frame.arrived_s, self._is_small(command))
-        self._act(action, command)
+        self._act(action, command, frame.seen_s)
         if action is Action.COMMAND:
             self._note_latency(frame, now_s)
 
@@ -527,14 +545,15 @@ class ReachNode(LifecycleNode):
 
     # What is sent, under the lock.
 
-    def _act(self, action: Action, command: NDArray[np.float64] | None = None) -> None:
+    def _act(self, action: Action, command: NDArray[np.float64] | None = None, seen_s: float = math.inf) -> None:
         measured, parked = self._supervisor.measured, self._supervisor.parked
         if measured is None:
             return
         now_s, ros_s = both_clocks(self.get_clock())
         age_s = self._supervisor.joint_state_age_s(now_s)
         if action is Action.COMMAND and command is not None and parked is not None:
-            self._send(self._commander.follow(now_s, command, measured, parked, age_s), now_s, ros_s)
+            trajectory = self._commander.follow(now_s, command, measured, parked, age_s, self._step_s, seen_s)
+            self._send(trajectory, now_s, ros_s)
             self._counters.commands.tick(now_s)
         elif action is Action.HOLD:
             self._send(self._commander.stop(now_s, measured, age_s), now_s, ros_s)
