@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import warnings
 from collections.abc import Callable
@@ -240,6 +241,16 @@ def test_masks_of_infinity_are_no_fault(tmp_path: Path, capsys: pytest.CaptureFi
     path = save(network, tmp_path / "masked.onnx", torch.zeros(2, 32, 32, 3, dtype=torch.uint8), names=["image"])
     assert bundle_of(path, tmp_path / "theirs") == 0
     assert "the commands alone are checked" in capsys.readouterr().out
+
+
+def test_the_example_of_the_docs_works_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "node.md").read_text()
+    page = page[page.index("### Your own policy") : page.index("## States")]
+    code, commands = re.findall(r"```(?:python)?\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    for command in commands.splitlines():
+        assert cli.run(shlex.split(command)[1:]) == 0
 
 
 # What does not fit.
