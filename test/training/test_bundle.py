@@ -315,9 +315,9 @@ def test_files_that_are_no_sound_models_are_refused_in_one_line(
     changed(eyes, tmp_path / "new.onnx", lambda model: setattr(model.opset_import[0], "version", 99))
     changed(eyes, tmp_path / "nan.onnx", spoil)
     expected = {
-        "text.onnx": "expected an ONNX file, got another one or a part",
+        "text.onnx": "expected an ONNX file with its weights in it or beside it, got: ",
         "empty.onnx": "expected a model that onnxruntime",
-        "half.onnx": "expected an ONNX file, got another one or a part",
+        "half.onnx": "expected an ONNX file with its weights in it or beside it, got: ",
         "alone.onnx": "expected an ONNX file with its weights in it or beside it, got: ",
         "new.onnx": "expected a model that onnxruntime",
         "nan.onnx": "expected a finite command of a grey image, got [nan, nan, nan]",
