@@ -1,4 +1,4 @@
-"""Images that a camera must not be believed: each kind is one fault, and whatever is drawn of it must be refused."""
+"""Images that must be rejected: each kind is one fault, and whatever is drawn of it must be refused."""
 
 from __future__ import annotations
 

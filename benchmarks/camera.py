@@ -13,6 +13,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import UInt64
 
+from taskgan_ros.nodes import topics
 from taskgan_ros.robot.arm import load_arm
 
 JOINT_NAMES = list(load_arm("mico").joint_names)
@@ -24,16 +25,16 @@ def main() -> None:
     rclpy.init()
     node = rclpy.create_node("camera")
     messages, poses, order = make_messages(film), film["joint_pos"], film["order"]
-    kind, topic = (CompressedImage, "image_raw/compressed") if film["is_jpeg"] else (Image, "image_raw")
+    kind, topic = (CompressedImage, topics.COMPRESSED_IMAGE) if film["is_jpeg"] else (Image, topics.IMAGE)
     images = node.create_publisher(kind, topic, 1)
-    joint_states = node.create_publisher(JointState, "joint_states", 10)
+    joint_states = node.create_publisher(JointState, topics.JOINT_STATES, 10)
     counts = node.create_publisher(UInt64, "~/published", QoSProfile(depth=1))
     started_s = time.monotonic()
     image_due_s = joint_due_s = started_s
     published = 0
     while node.context.ok():
         now_s = time.monotonic()
-        # By the clock: whoever is late goes on where the arm is by then.
+        # By the clock: a late one continues where the arm is by then.
         place = (now_s - started_s) * image_rate_hz
         stamp = node.get_clock().now().to_msg()
         if now_s >= joint_due_s:

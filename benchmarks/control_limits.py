@@ -11,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from report import Row, report
 
-from taskgan_ros.control.commander import ANGLES, JTC, KINOVA, VELOCITIES, JointCommander
+from taskgan_ros.control.commander import JointCommander
+from taskgan_ros.control.commander_config import ANGLES, JTC, KINOVA, VELOCITIES, CommanderConfig
 from taskgan_ros.control.fence import make_fence
 from taskgan_ros.control.trajectory import JointTrajectory
+from taskgan_ros.core.config import fill
+from taskgan_ros.nodes.reach_parameters import ReachParameters
 from taskgan_ros.robot.arm import Arm, load_arm
 from taskgan_ros.sim.controller import JointTrajectoryController, Point, Trajectory
 
@@ -66,9 +69,14 @@ def run(rng: np.random.Generator, arm: Arm, lag_s: float, mode: str, worst: dict
     """Send one run's commands and note the largest share of each limit."""
     task = ANGLES if rng.random() < 0.3 else VELOCITIES
     fence = make_fence(arm, BOX)
-    commander = JointCommander(arm, arm.joint_names[:3], task, mode, margin_rad=0.02, fence=fence)
+    commander = JointCommander(
+        fill(
+            CommanderConfig, ReachParameters(), arm=arm, driven_joints=arm.joint_names[:3], task=task,
+            command_mode=mode, fence=fence,
+        )
+    )  # fmt: skip
     start = READY + np.append(rng.uniform(-0.6, 0.6, 3), np.zeros(3))
-    start = np.clip(start, commander.lower, commander.upper)
+    start = np.clip(start, commander.config.lower, commander.config.upper)
     servo, now_s, period_s, age_s = Servo(start, lag_s), 0.0, rng.uniform(0.02, 0.15), rng.uniform(0, 0.02)
     scale, smooth, command, velocities = 10 ** rng.uniform(-2, 3), rng.random(), np.zeros(3), []
     for k in range(COMMANDS_A_RUN):
@@ -102,10 +110,10 @@ def note_commands(
         accelerations = (speeds[WINDOW:] - speeds[:-WINDOW]) / (WINDOW * GRID_S)
         note(worst, "speed", float(np.max(np.abs(speeds) / arm.max_velocity)))
         note(worst, "acceleration", float(np.max(np.abs(accelerations) / arm.max_acceleration)))
-    beyond = np.maximum(commander.lower - commanded, commanded - commander.upper)
+    beyond = np.maximum(commander.config.lower - commanded, commanded - commander.config.upper)
     note(worst, "beyond positions (rad)", float(np.max(beyond)))
-    if commander.fence is not None and not commander.fence.outside_m(commanded[0]):
-        note(worst, "outside the fence (m)", float(np.max(commander.fence.outside_m(commanded))))
+    if commander.config.fence is not None and not commander.config.fence.outside_m(commanded[0]):
+        note(worst, "outside the fence (m)", float(np.max(commander.config.fence.outside_m(commanded))))
 
 
 def note(worst: dict[str, float], what: str, value: float) -> None:

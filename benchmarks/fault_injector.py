@@ -1,4 +1,4 @@
-"""Stands between a robot and `reach_node`: relays, spoils what it relays, and notes all that is said."""
+"""Stands between a robot and `reach_node`: relays, spoils what it relays, and notes every message."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
+from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.messages import seconds
-from taskgan_ros.nodes.sim_node import IMAGE_TOPIC, JOINT_STATES_TOPIC, TRAJECTORY_TOPIC
 
 Array = NDArray[np.float64]
 Message = Any  # rclpy ships no types
@@ -84,7 +84,7 @@ class Injector:
         change_image, change_joint_state: what is relayed instead of a message; None for nothing.
         clock_ahead_s: /clock, for a node with use_sim_time, is this much ahead of the system's clock.
         stamps_ahead_s: the same of the relayed stamps; together with the clock's, all of time jumps.
-        clock_runs: whether /clock goes on.
+        clock_runs: whether /clock advances.
         past_images: the last seconds' images and when they came.
         last_joint_state: the newest.
         log: what has been heard.
@@ -111,11 +111,11 @@ class Injector:
         self.open()
         self._clock = self.node.create_publisher(Clock, "/clock", 10)
         self.node.create_timer(1 / CLOCK_HZ, self._publish_clock)
-        self._listen(Image, IMAGE_TOPIC, self._relay_image)
-        self._listen(JointState, JOINT_STATES_TOPIC, self._relay_joint_state)
-        self._trajectories = self.node.create_publisher(JointTrajectory, TRAJECTORY_TOPIC, 10)
-        self._listen(JointTrajectory, f"{RELAYED}/{TRAJECTORY_TOPIC}", self._relay_trajectory)
-        self._listen(DiagnosticArray, "/diagnostics", self._note_diagnostics)
+        self._listen(Image, topics.IMAGE, self._relay_image)
+        self._listen(JointState, topics.JOINT_STATES, self._relay_joint_state)
+        self._trajectories = self.node.create_publisher(JointTrajectory, topics.TRAJECTORY, 10)
+        self._listen(JointTrajectory, f"{RELAYED}/{topics.TRAJECTORY}", self._relay_trajectory)
+        self._listen(DiagnosticArray, topics.DIAGNOSTICS, self._note_diagnostics)
         latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.node.create_subscription(String, "reach_node/state", self._note_state, latched)
         self._executor = SingleThreadedExecutor(context=self._context)
@@ -125,8 +125,8 @@ class Injector:
 
     def open(self) -> None:
         """Announce the publishers that `reach_node` listens to."""
-        self._images: Any = self.node.create_publisher(Image, f"{RELAYED}/{IMAGE_TOPIC}", QoSProfile(depth=1))
-        self._joint_states: Any = self.node.create_publisher(JointState, f"{RELAYED}/{JOINT_STATES_TOPIC}", 10)
+        self._images: Any = self.node.create_publisher(Image, f"{RELAYED}/{topics.IMAGE}", QoSProfile(depth=1))
+        self._joint_states: Any = self.node.create_publisher(JointState, f"{RELAYED}/{topics.JOINT_STATES}", 10)
 
     def vanish(self) -> None:
         """Take them away, as discovery does that has lost them."""

@@ -13,17 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from fault_bench import FaultBench, Setup
 from fault_injector import RELAYED, Change, Injector, Message, same, shifted
-from fault_lab import Lab, Setup
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
-from taskgan_ros.nodes.reach_node import JOINT_STATES_TOPIC, TRAJECTORY_TOPIC
+from taskgan_ros.nodes import topics
 from taskgan_ros.policy.bundle import FINITE, IMAGE, POLICY, TRANSLATOR, load_bundle, write_bundle
 
 STOPS, GOES_ON = "stops", "goes on"  # what the arm shall do
-ITSELF, PERSON = "by itself", "by a person"  # who lets it go on
+ITSELF, PERSON = "by itself", "by a person"  # what lets it resume
 TIMEOUT_S = 0.25  # image_timeout_s and joint_state_timeout_s
 WATCHDOG_S = 0.02
 _HEARD_S = 0.01  # for the cause to get to the node, and its stop back here
@@ -42,7 +42,7 @@ class Fault:
         inject: begins it on entry and ends it on exit.
         says: what the node shall say of it in its state or its diagnostics, and in its log; "" for nothing.
         expected: what the arm shall do.
-        recovers: who lets it go on.
+        recovers: what lets it resume.
         limit_s: from the cause to the stop that is sent; None where nothing tells the node, or it cannot send one.
         lasts_s: how long.
         setup: how the node runs.
@@ -50,7 +50,7 @@ class Fault:
     """
 
     name: str
-    inject: Callable[[Lab], AbstractContextManager[None]]
+    inject: Callable[[FaultBench], AbstractContextManager[None]]
     says: str = ""
     expected: str = STOPS
     recovers: str = ITSELF
@@ -68,10 +68,12 @@ def make_faults(folder: Path, bundle: str) -> list[Fault]:
     far = "expected a stamp within"
 
     def on_images(name: str, make: Callable[[Injector], Change], says: str, limit_s: float | None) -> Fault:
-        return Fault(name, lambda lab: changed_images(lab, make(lab.injector)), says, limit_s=limit_s, setup=plain)
+        return Fault(
+            name, lambda bench: changed_images(bench, make(bench.injector)), says, limit_s=limit_s, setup=plain
+        )
 
     def on_states(name: str, make: Callable[[Injector], Change], says: str, expected: str = STOPS) -> Fault:
-        return Fault(name, lambda lab: changed_joint_states(lab, make(lab.injector)), says, expected, setup=plain)
+        return Fault(name, lambda bench: changed_joint_states(bench, make(bench.injector)), says, expected, setup=plain)
 
     limit_s = TIMEOUT_S + WATCHDOG_S + _HEARD_S
     return [
@@ -102,15 +104,15 @@ def make_faults(folder: Path, bundle: str) -> list[Fault]:
         on_states("joint states are NaN", lambda _: not_a_number, "expected finite"),
         Fault(
             "joint states shift by 0.3 rad",
-            lambda lab: changed_joint_states(lab, displaced),
-            "expected joint states to go on from the last",
+            lambda bench: changed_joint_states(bench, displaced),
+            "expected joint states to continue the last",
             recovers=PERSON,
             setup=plain,
         ),
         Fault(
             "joint states of a second arm between",
             second_arm,
-            "expected joint states to go on from the last",
+            "expected joint states to continue the last",
             recovers=PERSON,
             setup=plain,
         ),
@@ -120,12 +122,12 @@ def make_faults(folder: Path, bundle: str) -> list[Fault]:
         Fault("reach_node is killed, starts again", killed_reach, limit_s=None, setup=plain),
         Fault("sim_node is killed, starts again", killed_sim, "no joint states", setup=plain, takes_arm=True),
         Fault("model returns NaN", black_images, "not finite", recovers=PERSON, setup=blinded_setup),
-        Fault("/clock jumps 10 s back", lambda lab: jumped_clock(lab, -_JUMP_S, 0), far, setup=timed),
-        Fault("/clock jumps 10 s forth", lambda lab: jumped_clock(lab, _JUMP_S, 0), far, setup=timed),
+        Fault("/clock jumps 10 s back", lambda bench: jumped_clock(bench, -_JUMP_S, 0), far, setup=timed),
+        Fault("/clock jumps 10 s forth", lambda bench: jumped_clock(bench, _JUMP_S, 0), far, setup=timed),
         Fault("/clock stands still", standing_clock, far, limit_s=None, lasts_s=2.0, setup=timed),
         Fault(
             "/clock and all stamps jump 10 s back",
-            lambda lab: jumped_clock(lab, -_JUMP_S, -_JUMP_S),
+            lambda bench: jumped_clock(bench, -_JUMP_S, -_JUMP_S),
             expected=GOES_ON,
             setup=timed,
         ),
@@ -180,7 +182,7 @@ def without_a_joint(message: JointState) -> JointState:
 
 
 def reordered(message: JointState) -> JointState:
-    """Name the joints the other way round."""
+    """Name the joints in reverse order."""
     return chosen(message, list(reversed(range(len(message.name)))))
 
 
@@ -205,98 +207,98 @@ def displaced(message: JointState, by_rad: float = _SHIFT_RAD) -> JointState:
 
 
 @contextmanager
-def changed_images(lab: Lab, change: Change) -> Iterator[None]:
+def changed_images(bench: FaultBench, change: Change) -> Iterator[None]:
     """Spoil the images."""
-    lab.injector.change_image = change
+    bench.injector.change_image = change
     yield
-    lab.injector.change_image = same
+    bench.injector.change_image = same
 
 
 @contextmanager
-def changed_joint_states(lab: Lab, change: Change) -> Iterator[None]:
+def changed_joint_states(bench: FaultBench, change: Change) -> Iterator[None]:
     """Spoil the joint states."""
-    lab.injector.change_joint_state = change
+    bench.injector.change_joint_state = change
     yield
-    lab.injector.change_joint_state = same
+    bench.injector.change_joint_state = same
 
 
-def black_images(lab: Lab) -> AbstractContextManager[None]:
+def black_images(bench: FaultBench) -> AbstractContextManager[None]:
     """Cover the lens, which the blinded bundle answers with NaN."""
-    return changed_images(lab, black)
+    return changed_images(bench, black)
 
 
 @contextmanager
-def second_arm(lab: Lab) -> Iterator[None]:
+def second_arm(bench: FaultBench) -> Iterator[None]:
     """Let another node publish another pose on the same topic, in turn with the good ones."""
-    node = lab.injector.intruder()
-    publisher = node.create_publisher(JointState, f"{RELAYED}/{JOINT_STATES_TOPIC}", 10)
+    node = bench.injector.intruder()
+    publisher = node.create_publisher(JointState, f"{RELAYED}/{topics.JOINT_STATES}", 10)
 
     def publish_too(message: JointState) -> JointState:
         publisher.publish(displaced(shifted(message, _BETWEEN_S), _SECOND_POSE_RAD))
         return message
 
-    with changed_joint_states(lab, publish_too):
+    with changed_joint_states(bench, publish_too):
         yield
-    lab.pause(0.1)  # the last callback may still publish
+    bench.pause(0.1)  # the last callback may still publish
     node.destroy_node()
 
 
 @contextmanager
-def lost_publishers(lab: Lab) -> Iterator[None]:
+def lost_publishers(bench: FaultBench) -> Iterator[None]:
     """Take the camera's and the arm's publishers out of the graph, and announce new ones."""
-    lab.injector.vanish()
+    bench.injector.vanish()
     yield
-    lab.injector.open()
+    bench.injector.open()
 
 
 @contextmanager
-def intruder(lab: Lab) -> Iterator[None]:
+def intruder(bench: FaultBench) -> Iterator[None]:
     """Let another node announce that it publishes trajectories."""
-    node = lab.injector.intruder()
-    node.create_publisher(JointTrajectory, f"{RELAYED}/{TRAJECTORY_TOPIC}", QoSProfile(depth=1))
+    node = bench.injector.intruder()
+    node.create_publisher(JointTrajectory, f"{RELAYED}/{topics.TRAJECTORY}", QoSProfile(depth=1))
     yield
     node.destroy_node()
 
 
 @contextmanager
-def stalled(lab: Lab) -> Iterator[None]:
+def stalled(bench: FaultBench) -> Iterator[None]:
     """Stop the process of `reach_node`."""
-    lab.stall_reach(True)
+    bench.stall_reach(True)
     yield
-    lab.stall_reach(False)
+    bench.stall_reach(False)
 
 
 @contextmanager
-def killed_reach(lab: Lab) -> Iterator[None]:
+def killed_reach(bench: FaultBench) -> Iterator[None]:
     """Kill `reach_node`; bring it up again as the launch file does."""
-    lab.kill_reach()
+    bench.kill_reach()
     yield
-    lab.start_reach()
-    lab.change("activate")
+    bench.start_reach()
+    bench.change("activate")
 
 
 @contextmanager
-def killed_sim(lab: Lab) -> Iterator[None]:
+def killed_sim(bench: FaultBench) -> Iterator[None]:
     """Kill the cell; it comes back with the arm at the start of the next episode."""
-    lab.kill_sim()
+    bench.kill_sim()
     yield
-    lab.start_sim()
+    bench.start_sim()
 
 
 @contextmanager
-def jumped_clock(lab: Lab, clock_s: float, stamps_s: float) -> Iterator[None]:
+def jumped_clock(bench: FaultBench, clock_s: float, stamps_s: float) -> Iterator[None]:
     """Let /clock jump, and the stamps."""
-    lab.injector.clock_ahead_s, lab.injector.stamps_ahead_s = clock_s, stamps_s
+    bench.injector.clock_ahead_s, bench.injector.stamps_ahead_s = clock_s, stamps_s
     yield
-    lab.injector.clock_ahead_s = lab.injector.stamps_ahead_s = 0.0
+    bench.injector.clock_ahead_s = bench.injector.stamps_ahead_s = 0.0
 
 
 @contextmanager
-def standing_clock(lab: Lab) -> Iterator[None]:
-    """Let /clock stand still while the robot goes on."""
-    lab.injector.clock_runs = False
+def standing_clock(bench: FaultBench) -> Iterator[None]:
+    """Let /clock stand still while the robot continues."""
+    bench.injector.clock_runs = False
     yield
-    lab.injector.clock_runs = True
+    bench.injector.clock_runs = True
 
 
 def write_blinded_bundle(out: Path, bundle: str) -> Path:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fault_bench import speed
 from fault_injector import Log
-from fault_lab import speed
 from fault_list import PERSON, Fault
 from fault_trial import Trial
 from matplotlib.figure import Figure
@@ -20,7 +20,7 @@ _PICTURED = {
     "joint states lose a joint": "joint states lose a joint",
     "reach_node stalls for 2 s": "the node's process stalls: it can neither stop the arm nor say so, "
     "but each trajectory ends with a stop",
-    "model returns NaN": "the model returns NaN: the node does not go on until a person deactivates and activates it",
+    "model returns NaN": "the model returns NaN: the node does not resume until a person deactivates and activates it",
 }
 _COLORS = {"running": "#009e73", "held": "#e69f00", "fault": "#d55e00", "arrived": "#56b4e9"}  # Okabe and Ito's
 _OTHER = "#bbbbbb"
@@ -99,7 +99,7 @@ def _mark(axes: Any, time_s: float, text: str, height: float, side: str = "left"
 
 
 def _draw_states(axes: Any, log: Log, trial: Trial) -> None:
-    """Draw what the node said last as a coloured band."""
+    """Draw what the node reported last as a coloured band."""
     changes = [(s - trial.cause_s, text.split(":")[0]) for s, text in log.states]
     ends_s = [time_s for time_s, _ in changes[1:]] + [math.inf]
     for (start_s, name), end_s in zip(changes, ends_s, strict=True):
@@ -109,7 +109,7 @@ def _draw_states(axes: Any, log: Log, trial: Trial) -> None:
         axes.axvspan(left, right, color=_COLORS.get(name, _OTHER), lw=0)
         is_mute = left < 0 and right > trial.end_s - trial.cause_s
         if right - left > 0.25:
-            shown = f"{name} (the last that it said)" if is_mute else name
+            shown = f"{name} (its last report)" if is_mute else name
             axes.text((left + right) / 2, 0.5, shown, ha="center", va="center", color="white", fontsize=9)
     axes.set(ylim=(0, 1), yticks=[])
     axes.set_ylabel("state", rotation=0, ha="right", va="center")

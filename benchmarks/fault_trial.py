@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from fault_bench import START_S, FaultBench, speed
 from fault_injector import Motion
-from fault_lab import START_S, Lab, speed
 from fault_list import GOES_ON, PERSON, STOPS, Fault
 
 from taskgan_ros.demo.isolation import SessionError
@@ -36,7 +36,7 @@ class Trial:
         halted_s: when the arm stood.
         mended_s: when the fault was over, or a person started the node again.
         recovered_s: when the node commanded again.
-        state: what the node said, with its reason; "" for nothing.
+        state: what the node reported, with its reason; "" for nothing.
         speed, acceleration: the largest, as a share of the arm file's limits.
         rejected: trajectories that the cell's controller did.
         failures: what was not as it shall be.
@@ -55,11 +55,11 @@ class Trial:
     failures: tuple[str, ...]
 
 
-def run_trial(lab: Lab, fault: Fault, before_s: float = 0.0, after_s: float = 0.3) -> Trial:
+def run_trial(bench: FaultBench, fault: Fault, before_s: float = 0.0, after_s: float = 0.3) -> Trial:
     """Let the arm move, break something, mend it, and see what comes of it.
 
     Args:
-        lab: to break.
+        bench: to break.
         fault: to break it with.
         before_s: how long the arm is let be first, s.
         after_s: and in the end, s.
@@ -67,32 +67,34 @@ def run_trial(lab: Lab, fault: Fault, before_s: float = 0.0, after_s: float = 0.
     Raises:
         SessionError: the arm does not move, or a node does not come back.
     """
-    lab.use(fault.setup)
-    before = lab.rejections
-    lab.start_moving()
-    lab.pause(before_s)
+    bench.use(fault.setup)
+    before = bench.rejections
+    bench.start_moving()
+    bench.pause(before_s)
     cause_s = time.monotonic()
-    with fault.inject(lab):
-        lab.pause(fault.lasts_s)
+    with fault.inject(bench):
+        bench.pause(fault.lasts_s)
         end_s = time.monotonic()
-    mended_s, recovered_s = _recover(lab, fault, end_s)
-    lab.pause(after_s)
+    mended_s, recovered_s = _recover(bench, fault, end_s)
+    bench.pause(after_s)
     last_s = time.monotonic()
-    lab.wait("diagnostics", lambda: min(lab.log.sim[-1].time_s, lab.log.reach[-1].time_s) > last_s, _DIAGNOSTICS_S)
-    logged = lab.reach_log
-    lab.change("deactivate")
-    state_s, state = _first(lab.log.states, cause_s, last_s)
-    stop_s = max((s for s in lab.log.stops_s if cause_s < s < state_s + 0.1), default=NEVER)
-    halted_s = _halt(lab.log.motions, cause_s, end_s)
+    bench.wait(
+        "diagnostics", lambda: min(bench.log.sim[-1].time_s, bench.log.reach[-1].time_s) > last_s, _DIAGNOSTICS_S
+    )
+    logged = bench.reach_log
+    bench.change("deactivate")
+    state_s, state = _first(bench.log.states, cause_s, last_s)
+    stop_s = max((s for s in bench.log.stops_s if cause_s < s < state_s + 0.1), default=NEVER)
+    halted_s = _halt(bench.log.motions, cause_s, end_s)
     seen_from_s = end_s if fault.takes_arm else cause_s  # a new arm stands elsewhere
-    motions = [m for m in lab.log.motions if seen_from_s < m.time_s < last_s]
+    motions = [m for m in bench.log.motions if seen_from_s < m.time_s < last_s]
     failures = [
         *_wrong_stops(fault, cause_s, stop_s, halted_s, state),
-        *_wrong_words(fault, [s.text for s in lab.log.reach if s.time_s > cause_s], logged),
-        *(["commanded meanwhile"] if any(stop_s < s < end_s for s in lab.log.commands_s) else []),
+        *_wrong_words(fault, [s.text for s in bench.log.reach if s.time_s > cause_s], logged),
+        *(["commanded meanwhile"] if any(stop_s < s < end_s for s in bench.log.commands_s) else []),
         *(["no recovery"] if fault.expected == STOPS and math.isnan(recovered_s) else []),
     ]
-    rejected = max(lab.rejections - before, 0)
+    rejected = max(bench.rejections - before, 0)
     failures += ["rejected trajectories"] if rejected else []
     acceleration = largest_acceleration(motions)
     failures += ["jerks"] if acceleration > _JERKY else []
@@ -129,19 +131,19 @@ def largest_acceleration(motions: Sequence[Motion]) -> float:
     return float(np.max(np.abs(accelerations) / ARM.max_acceleration[:, None]))
 
 
-def _recover(lab: Lab, fault: Fault, end_s: float) -> tuple[float, float]:
+def _recover(bench: FaultBench, fault: Fault, end_s: float) -> tuple[float, float]:
     """Wait until the node commands again; return when it could, and when it did."""
     mended_s = end_s
     if fault.expected == GOES_ON:
         return end_s, NEVER
     if fault.recovers == PERSON:
-        lab.pause(_SILENT_S)
+        bench.pause(_SILENT_S)
         mended_s = time.monotonic()
-        lab.change("deactivate")
-        lab.change("activate")
-    commands_s = lab.log.commands_s
+        bench.change("deactivate")
+        bench.change("activate")
+    commands_s = bench.log.commands_s
     try:
-        lab.wait("commands", lambda: commands_s and commands_s[-1] > mended_s, START_S)
+        bench.wait("commands", lambda: commands_s and commands_s[-1] > mended_s, START_S)
     except SessionError:
         return mended_s, NEVER
     return mended_s, next(s for s in commands_s if s > mended_s)

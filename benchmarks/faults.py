@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from fault_lab import Lab
+from fault_bench import FaultBench
 from fault_list import GOES_ON, TIMEOUT_S, WATCHDOG_S, Fault, make_faults
 from fault_timeline import LEAD_S, TAIL_S, draw, pictured
 from fault_trial import Trial, run_trial
@@ -112,17 +112,17 @@ def main(config: Config) -> None:
         trials: dict[str, list[Trial]] = {fault.name: [] for fault in faults}
         drawn: list[tuple[Fault, Trial]] = []
         with (
-            Lab(domain_id, Path(folder), config.seed, check_interrupt) as lab,
+            FaultBench(domain_id, Path(folder), config.seed, check_interrupt) as bench,
             progress_bar("faults", len(faults) * config.repeats + len(shown), "episode") as advance,
         ):
             for fault in [fault for fault in faults for _ in range(config.repeats)]:
-                trials[fault.name].append(run_trial(lab, fault))
+                trials[fault.name].append(run_trial(bench, fault))
                 advance(1)
             for fault in shown:
-                drawn.append((fault, run_trial(lab, fault, LEAD_S, TAIL_S)))
+                drawn.append((fault, run_trial(bench, fault, LEAD_S, TAIL_S)))
                 advance(1)
         if config.picture:
-            draw(config.picture, lab.log, drawn)
+            draw(config.picture, bench.log, drawn)
     rows = [summary(fault, trials[fault.name]) for fault in faults]
     report(f"faults in a running loop, {config.repeats} of each", rows, config.out, hidden=_IN_JSON_ALONE)
     say(faults, trials)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import tyro
+from bench import open_bench
 from film import Film, render
-from lab import open_lab
 from report import Row, report
 
 from taskgan_ros.policy.bundle import load_bundle
@@ -78,29 +78,29 @@ def time_networks(policy: Policy, images: np.ndarray, config: Config, times: Tim
 def measure(config: Config, policy: Policy, own: Film, film: Film, encoding: str) -> tuple[Times, Times]:
     """Return the times of the networks and of the node on one kind of image."""
     networks, node = Times(), Times()
-    with tempfile.TemporaryDirectory() as folder, open_lab(Path(folder)) as lab:
+    with tempfile.TemporaryDirectory() as folder, open_bench(Path(folder)) as bench:
         path = Path(folder) / "film.npz"
         film.save(path, as_jpeg=encoding == "jpeg")
-        lab.start_reach(
+        bench.start_reach(
             bundle=config.bundle,
             image_transport=TRANSPORTS[encoding],
-            follow_tolerance_rad=100.0,  # this arm goes its own way
+            follow_tolerance_rad=100.0,  # this arm does not follow
             arrived_images=0,
         )
         camera_py = str(Path(__file__).with_name("camera.py"))
-        camera = lab.start("camera", camera_py, str(path), str(config.rate_hz), str(JOINT_STATE_RATE_HZ))
+        camera = bench.start("camera", camera_py, str(path), str(config.rate_hz), str(JOINT_STATE_RATE_HZ))
         for _ in range(config.rounds):
-            heard = lab.trajectories
-            lab.change("activate")
-            lab.wait("commands", lambda heard=heard: lab.trajectories > heard)  # type: ignore[misc]
-            lab.latencies.clear()
-            started_s, cpu_s = time.monotonic(), lab.cpu_s()
-            lab.sleep(config.seconds)
-            node.cpu_s += lab.cpu_s() - cpu_s
+            heard = bench.trajectories
+            bench.change("activate")
+            bench.wait("commands", lambda heard=heard: bench.trajectories > heard)  # type: ignore[misc]
+            bench.latencies.clear()
+            started_s, cpu_s = time.monotonic(), bench.cpu_s()
+            bench.sleep(config.seconds)
+            node.cpu_s += bench.cpu_s() - cpu_s
             node.wall_s += time.monotonic() - started_s
-            node.values_s += lab.latencies
-            lab.change("deactivate")
-            camera.suspend()  # or the node would go on receiving beside the networks
+            node.values_s += bench.latencies
+            bench.change("deactivate")
+            camera.suspend()  # or the node would keep receiving beside the networks
             time_networks(policy, own.images, config, networks)
             camera.resume()
     return networks, node

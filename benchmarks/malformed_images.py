@@ -15,9 +15,9 @@ import bad_images
 import cv2
 import numpy as np
 import tyro
+from bench import ARM, Bench, open_bench
 from builtin_interfaces.msg import Time
 from film import render
-from lab import ARM, Lab, open_lab
 from numpy.typing import NDArray
 from rclpy.qos import QoSProfile
 from report import Row, report
@@ -27,6 +27,7 @@ from std_msgs.msg import Header
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.progress import progress_bar
 from taskgan_ros.demo.isolation import ProcessEnded, SessionError
+from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.messages import image_message, joint_state_message
 from taskgan_ros.policy.bundle import load_bundle
 from taskgan_ros.vision.compressed import read_compressed
@@ -93,44 +94,46 @@ class Outcome:
 class Transport:
     """One `reach_node` and the camera that lies to it."""
 
-    def __init__(self, lab: Lab, name: str, config: Config, good: NDArray[np.uint8], pose: NDArray[np.float64]) -> None:
+    def __init__(
+        self, bench: Bench, name: str, config: Config, good: NDArray[np.uint8], pose: NDArray[np.float64]
+    ) -> None:
         """Start the node, and let it run on good images."""
-        self._lab, self._config, self._pose = lab, config, pose
-        lab.start_reach(
+        self._bench, self._config, self._pose = bench, config, pose
+        bench.start_reach(
             bundle=config.bundle,
             image_transport=name,
             image_reliability="reliable",
             follow_tolerance_rad=100.0,  # nothing moves this arm
             arrived_images=0,
         )
-        kind, topic = (Image, "image_raw") if name == "raw" else (CompressedImage, "image_raw/compressed")
-        self._images = lab.node.create_publisher(kind, topic, QoSProfile(depth=DEPTH))
-        self._joint_states = lab.node.create_publisher(JointState, "joint_states", 10)
-        lab.node.create_timer(JOINT_STATE_PERIOD_S, self._publish_joint_state)
+        kind, topic = (Image, topics.IMAGE) if name == "raw" else (CompressedImage, topics.COMPRESSED_IMAGE)
+        self._images = bench.node.create_publisher(kind, topic, QoSProfile(depth=DEPTH))
+        self._joint_states = bench.node.create_publisher(JointState, topics.JOINT_STATES, 10)
+        bench.node.create_timer(JOINT_STATE_PERIOD_S, self._publish_joint_state)
         if name == "raw":
             self._good: Image | CompressedImage = image_message(good, Header())
         else:
             self._good = CompressedImage(format="jpeg")
             self._good.data.frombytes(cv2.imencode(".jpg", good[..., ::-1])[1].tobytes())
-        lab.change("activate")
-        lab.wait("the node's subscription", lambda: self._images.get_subscription_count() > 0)
-        lab.wait_for_reports(2)  # one may have been under way
+        bench.change("activate")
+        bench.wait("the node's subscription", lambda: self._images.get_subscription_count() > 0)
+        bench.wait_for_reports(2)  # one may have been under way
 
     def run(self, makers: Mapping[str, Make], per_fault: int, advance: Callable[[int], None]) -> Outcome:
         """Send `per_fault` images of each fault."""
         self.take_good_images()
-        self._lab.wait("the hold", lambda: self._lab.status["state"] == "held")
-        self._lab.wait_for_reports(1)
+        self._bench.wait("the hold", lambda: self._bench.status["state"] == "held")
+        self._bench.wait_for_reports(1)
         outcome = Outcome({name: Tally() for name in makers})
-        heard, name = self._lab.trajectories, ""
+        heard, name = self._bench.trajectories, ""
         try:
             for round_number, count in enumerate(np.diff(np.linspace(0, per_fault, ROUNDS + 1).astype(int))):
                 for number, (name, make) in enumerate(makers.items()):
                     rng = np.random.default_rng([self._config.seed, number, round_number])
                     self._send_until_taken([make(rng) for _ in range(count)], outcome.tallies[name])
-                    outcome.memory_mb.append(self._lab.memory_mb)
+                    outcome.memory_mb.append(self._bench.memory_mb)
                     advance(int(count))
-            outcome.trajectories = self._lab.trajectories - heard
+            outcome.trajectories = self._bench.trajectories - heard
             outcome.commands_after = self.take_good_images()
         except ProcessEnded as error:
             outcome.crash = f"{name}: {error}"
@@ -138,15 +141,15 @@ class Transport:
 
     def take_good_images(self) -> int:
         """Send good images until the node has made commands of them; return of how many it has."""
-        before, heard = self._lab.count("commands"), self._lab.trajectories
+        before, heard = self._bench.count("commands"), self._bench.trajectories
 
         def has_commanded() -> bool:
             self._publish(self._good)
             time.sleep(0.1)
-            return self._lab.count("commands") > before and self._lab.trajectories > heard
+            return self._bench.count("commands") > before and self._bench.trajectories > heard
 
-        self._lab.wait("commands from good images", has_commanded)
-        return self._lab.count("commands") - before
+        self._bench.wait("commands from good images", has_commanded)
+        return self._bench.count("commands") - before
 
     def _send_until_taken(self, batch: list[Any], tally: Tally) -> None:
         """Send a batch, and again more slowly as long as any of it is lost or replaced by a newer one."""
@@ -170,17 +173,17 @@ class Transport:
         tally.sending_s += sending_s
 
     def _counts(self) -> tuple[int, int, int]:
-        return tuple(self._lab.count(key) for key in ("images", "bad_images", "dropped_images"))  # type: ignore[return-value]
+        return tuple(self._bench.count(key) for key in ("images", "bad_images", "dropped_images"))  # type: ignore[return-value]
 
     def _settled(self, before: tuple[int, int, int], count: int) -> tuple[int, int, int]:
         """Return the counts when nothing is under way any more."""
-        reports = self._lab.reports
+        reports = self._bench.reports
 
         def is_over() -> bool:
             images, refused, _ = (now - then for now, then in zip(self._counts(), before, strict=True))
-            return images == refused == count or self._lab.reports >= reports + 3
+            return images == refused == count or self._bench.reports >= reports + 3
 
-        self._lab.wait("the node's counts", is_over)
+        self._bench.wait("the node's counts", is_over)
         return self._counts()
 
     def _publish(self, message: Any) -> None:
@@ -191,7 +194,7 @@ class Transport:
         self._joint_states.publish(joint_state_message(self._now(), ARM.joint_names, self._pose, 0 * self._pose))
 
     def _now(self) -> Time:
-        return self._lab.node.get_clock().now().to_msg()
+        return self._bench.node.get_clock().now().to_msg()
 
 
 def reading_s(message: Image | CompressedImage) -> float:
@@ -213,8 +216,8 @@ def main(config: Config) -> None:
     total = sum(per_fault[transport] * len(makers) for transport, makers in kinds.items())
     with progress_bar("malformed images", total, "images") as advance:
         for transport, makers in kinds.items():
-            with tempfile.TemporaryDirectory() as folder, open_lab(Path(folder)) as lab:
-                node = Transport(lab, transport, config, film.images[0], film.joint_pos[0])
+            with tempfile.TemporaryDirectory() as folder, open_bench(Path(folder)) as bench:
+                node = Transport(bench, transport, config, film.images[0], film.joint_pos[0])
                 outcomes[transport] = node.run(makers, per_fault[transport], advance)
     rows: list[Row] = [
         {

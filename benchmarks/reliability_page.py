@@ -53,7 +53,7 @@ reach their top speed, because `max_step_rad` is 0.5 rad.""",
 The policy drives the simulated cell's arm, at 20 Hz, over DDS. The arm's controller is a model of ros2_control's
 JointTrajectoryController, and its joints are first-order servos. The controller's command at every update shows whether
 a message sets back a joint that should keep moving forward, and the largest speed and acceleration; joint states show
-how far the arm goes, as a share of what was asked for. In the last rows trajectories have no stamp, as happens where
+how far the arm goes, as a share of what was requested. In the last rows trajectories have no stamp, as happens where
 clocks differ: the controller starts each one at its next update, which makes the speed uneven.""",
     ),
     Section(
@@ -69,9 +69,9 @@ JPEG has no checksum: of those with flipped bits, only such are sent as do not d
         "Faults while the arm moves",
         """\
 Each fault comes while the node drives the simulated cell's arm. Times are medians from the cause: until the stop is
-sent, until the arm stands by the cell's own joint speeds, and from the fault's end until commands go on. Speed and
+sent, until the arm stands by the cell's own joint speeds, and from the fault's end until commands resume. Speed and
 acceleration are the largest, as shares of the arm file's limits; by the cell's joint states, which come at uneven
-times, an acceleration is known to a tenth. Commands go on by themselves, or, after a fault of the node's, from when a
+times, an acceleration is known to a tenth. Commands resume by themselves, or, after a fault of the node's, from when a
 person has activated it again: half a second of joint states comes first.""",
         picture="timeline.png",
         options="--picture docs/reliability/timeline.png",

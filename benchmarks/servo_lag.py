@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lab import ARM, Lab, open_lab
+from bench import ARM, Bench, open_bench
 from numpy.typing import NDArray
 from report import Row, report
 from sensor_msgs.msg import JointState
@@ -18,6 +18,7 @@ from std_msgs.msg import Float64
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
+from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.messages import seconds
 
 Array = NDArray[np.float64]
@@ -35,16 +36,16 @@ SETTLED_S = 0.4  # after a start, in which the cell ignores trajectories
 class Record:
     """What the cell's controller commanded, where the arm was and what it was sent, in one run."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, bench: Bench) -> None:
         """Listen."""
         self.commanded: list[tuple[float, Array]] = []
         self.arm: list[tuple[float, Array]] = []
         self.sent: list[tuple[float, JointTrajectory]] = []
         self.distance_m = np.nan
-        lab.listen(JointTrajectory, "sim_node/commanded", self._hear_commanded)
-        lab.listen(JointState, "joint_states", self._hear_arm)
-        lab.listen(JointTrajectory, "joint_trajectory", lambda message: self.sent.append((time.time(), message)))
-        lab.listen(Float64, "sim_node/distance", self._hear_distance)
+        bench.listen(JointTrajectory, "sim_node/commanded", self._hear_commanded)
+        bench.listen(JointState, topics.JOINT_STATES, self._hear_arm)
+        bench.listen(JointTrajectory, topics.TRAJECTORY, lambda message: self.sent.append((time.time(), message)))
+        bench.listen(Float64, "sim_node/distance", self._hear_distance)
 
     def _hear_commanded(self, message: JointTrajectory) -> None:
         start_s = seconds(message.header.stamp)
@@ -102,17 +103,17 @@ def cruise(message: JointTrajectory) -> Array:
 
 
 def way_done(times_s: Array, arm: Array, sent: list[tuple[float, JointTrajectory]], last_s: float) -> float:
-    """Return how far the driven joints travelled, as a share of what the messages asked for, each until the next."""
+    """Return how far the driven joints travelled, as a share of what the messages requested, each until the next."""
     starts_s = [seconds(message.header.stamp) or heard_s for heard_s, message in sent]
     asked = sum(
-        asked_way(message, until_s - start_s)
+        requested_travel(message, until_s - start_s)
         for (_, message), start_s, until_s in zip(sent, starts_s, [*starts_s[1:], last_s], strict=True)
     )
     done = float(np.abs(np.diff(arm[:, DRIVEN], axis=0)).sum())
     return done / asked if asked else np.nan
 
 
-def asked_way(message: JointTrajectory, until_s: float) -> float:
+def requested_travel(message: JointTrajectory, until_s: float) -> float:
     """Return how far a message's driven joints go from its first point until `until_s` after its start, in rad."""
     ends_s = np.array([seconds(point.time_from_start) for point in message.points])
     places = np.array([point.positions for point in message.points])[:, DRIVEN]
@@ -124,20 +125,20 @@ def asked_way(message: JointTrajectory, until_s: float) -> float:
 def measure(folder: Path, episodes: int, stamped: bool, **drive: Any) -> Row:
     """Run some episodes with one kind of arm and controller."""
     arrived, worst, ways, backs = [], {"speed / limit": 0.0, "acceleration / limit": 0.0}, [], []
-    with open_lab(folder) as lab:
+    with open_bench(folder) as bench:
         words = [word for name, value in drive.items() for word in ("-p", f"{name}:={value}")]
-        lab.start("sim_node", "-m", "taskgan_ros.nodes.sim_node", "--ros-args", "-p", "domain:=target_wood", *words)
-        lab.start_reach(
+        bench.start("sim_node", "-m", "taskgan_ros.nodes.sim_node", "--ros-args", "-p", "domain:=target_wood", *words)
+        bench.start_reach(
             bundle="reach_target_wood", accept_jumps=True, stamp_trajectories=stamped, image_reliability="reliable"
         )
-        lab.change("activate")
-        record, client = Record(lab), lab.node.create_client(Trigger, "sim_node/start_episode")
-        lab.wait("the cell", client.service_is_ready)
+        bench.change("activate")
+        record, client = Record(bench), bench.node.create_client(Trigger, "sim_node/start_episode")
+        bench.wait("the cell", client.service_is_ready)
         for _ in range(episodes):
             answer = client.call_async(Trigger.Request())
-            lab.wait("an episode", answer.done)
+            bench.wait("an episode", answer.done)
             first_s = time.time() + SETTLED_S
-            lab.sleep(EPISODE_S)
+            bench.sleep(EPISODE_S)
             last_s = first_s + MOVING_S
             times_s, commanded = between(record.commanded, first_s, first_s + EPISODE_S - SETTLED_S)
             sent = [(t, m) for t, m in record.sent if first_s <= t <= last_s]
@@ -146,7 +147,7 @@ def measure(folder: Path, episodes: int, stamped: bool, **drive: Any) -> Row:
             ways.append(way_done(*between(record.arm, first_s, last_s), sent, last_s))
             backs.append(setbacks(times_s, commanded, sent))
             arrived.append(record.distance_m)
-        state = lab.status.get("state", "")
+        state = bench.status.get("state", "")
     return {
         "servo lag (ms)": round(1e3 * drive["servo_lag_s"]),
         "controller (Hz)": round(drive["controller_rate_hz"]),

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 import tyro
+from bench import ARM, Bench, open_bench
 from film import render
-from lab import ARM, Lab, open_lab
 from matplotlib.figure import Figure
 from report import Row, report
 from std_msgs.msg import UInt64
@@ -26,7 +26,7 @@ from taskgan_ros.policy.bundle import load_bundle
 
 SIZE = 480, 640
 JOINT_STATE_RATE_HZ = 100.0
-SHARE_OF_TOP_SPEED = 0.7  # a faster arm's joint states are not believed, and its node would be held
+SHARE_OF_TOP_SPEED = 0.7  # a faster arm's joint states are rejected, and its node would be held
 ROWS = 12
 COUNTS = "images", "dropped_images", "bad_images", "old_images", "commands", "holds"
 
@@ -83,28 +83,28 @@ class Sample:
 class Soak:
     """The node, its camera, and what has been noted of them."""
 
-    def __init__(self, lab: Lab, config: Config, film: Path) -> None:
+    def __init__(self, bench: Bench, config: Config, film: Path) -> None:
         """Bring the node up, and let it run on the camera's images."""
-        self._lab = lab
-        lab.start_reach(
+        self._bench = bench
+        bench.start_reach(
             bundle=config.bundle,
             camera_fov=load_bundle(config.bundle).camera_fov,
-            follow_tolerance_rad=100.0,  # this arm goes its own way
+            follow_tolerance_rad=100.0,  # this arm does not follow
             arrived_images=0,  # over and over: it need not stand at the cube
         )
-        lab.listen(UInt64, "camera/published", self._hear_published)
-        lab.change("activate")
+        bench.listen(UInt64, "camera/published", self._hear_published)
+        bench.change("activate")
         camera_py = str(Path(__file__).with_name("camera.py"))
         self._published, self._origin = 0, dict.fromkeys((*COUNTS, "published"), 0)
-        self._camera = lab.start("camera", camera_py, str(film), str(config.rate_hz), str(JOINT_STATE_RATE_HZ))
-        lab.wait("the first commands", lambda: lab.trajectories > 0 and self._published > 0)
+        self._camera = bench.start("camera", camera_py, str(film), str(config.rate_hz), str(JOINT_STATE_RATE_HZ))
+        bench.wait("the first commands", lambda: bench.trajectories > 0 and self._published > 0)
         with self._paused():
             self._origin = self._counts()
-        heard = lab.trajectories
-        lab.wait("commands after the pause", lambda: lab.trajectories > heard)
-        lab.latencies.clear()
+        heard = bench.trajectories
+        bench.wait("commands after the pause", lambda: bench.trajectories > heard)
+        bench.latencies.clear()
         self._started_s = self._sampled_s = time.monotonic()
-        self._cpu_s = lab.cpu_s()
+        self._cpu_s = bench.cpu_s()
         self.samples: list[Sample] = []
 
     def run(self, minutes: float, advance: Callable[..., None], check_interrupt: Callable[[], None]) -> str:
@@ -113,12 +113,12 @@ class Soak:
         due_s, shown = period_s, 0
         try:
             while (time_s := time.monotonic() - self._started_s) < seconds:
-                self._lab.check()
+                self._bench.check()
                 check_interrupt()
                 if time_s >= due_s:
                     self.take_sample()
                     due_s += period_s
-                advance(int(time_s) - shown, memory_mb=self._lab.memory_mb)
+                advance(int(time_s) - shown, memory_mb=self._bench.memory_mb)
                 shown = int(time_s)
                 time.sleep(0.2)
         except KeyboardInterrupt:
@@ -130,10 +130,10 @@ class Soak:
 
     def take_sample(self) -> None:
         """Note how the node is doing."""
-        lab, now_s = self._lab, time.monotonic()
-        latencies, lab.latencies = lab.latencies, []
+        bench, now_s = self._bench, time.monotonic()
+        latencies, bench.latencies = bench.latencies, []
         p50, p99 = 1e3 * np.quantile(latencies, [0.5, 0.99]) if latencies else (math.nan, math.nan)
-        cpu_s, before_s = lab.cpu_s(), self._cpu_s
+        cpu_s, before_s = bench.cpu_s(), self._cpu_s
         counts = self._counts()
         sample = Sample(
             time_s=now_s - self._started_s,
@@ -146,7 +146,7 @@ class Soak:
             latency_p50_ms=float(p50),
             latency_p99_ms=float(p99),
             cpu_percent=100 * (cpu_s - before_s) / (now_s - self._sampled_s),
-            memory_mb=lab.memory_mb,
+            memory_mb=bench.memory_mb,
         )
         self.samples.append(sample)
         self._cpu_s, self._sampled_s = cpu_s, now_s
@@ -155,7 +155,7 @@ class Soak:
         """Return the figures of the whole run; the camera pauses, so that both counts are of one moment."""
         last, early = self.samples[-1], self._first_settled()
         summary: Row = {"minutes": last.time_s / 60, "ended early": ended or "no"}
-        if self._lab.reach.is_running() and self._lab.reach.status() != psutil.STATUS_ZOMBIE:
+        if self._bench.reach.is_running() and self._bench.reach.status() != psutil.STATUS_ZOMBIE:
             with self._paused():
                 counts = self._counts()
             summary |= {
@@ -165,8 +165,8 @@ class Soak:
                 "holds": last.holds,
             }
         return summary | {
-            "trajectories": self._lab.trajectories,
-            "rejected by the controller": len(self._lab.rejected),
+            "trajectories": self._bench.trajectories,
+            "rejected by the controller": len(self._bench.rejected),
             "worst latency p99, ms": max(sample.latency_p99_ms for sample in self.samples),
             f"memory after {early.time_s / 60:.2g} minutes, MB": early.memory_mb,
             "memory at the end, MB": last.memory_mb,
@@ -180,14 +180,14 @@ class Soak:
 
     def _counts(self) -> dict[str, int]:
         """Return what has been counted since the start; the node says its own once a second."""
-        counts = {"published": self._published, **{key: self._lab.count(key) for key in COUNTS}}
+        counts = {"published": self._published, **{key: self._bench.count(key) for key in COUNTS}}
         return {key: count - self._origin[key] for key, count in counts.items()}
 
     @contextmanager
     def _paused(self) -> Iterator[None]:
         self._camera.suspend()
         try:
-            self._lab.wait_for_reports(2)
+            self._bench.wait_for_reports(2)
             yield
         finally:
             self._camera.resume()
@@ -221,8 +221,8 @@ def main(config: Config) -> None:
         step_rad = SHARE_OF_TOP_SPEED * ARM.max_velocity.min() / config.rate_hz
         render(load_bundle(config.bundle), SIZE, config.episodes, step_rad).save(film)
         seconds = round(60 * config.minutes)
-        with open_lab(Path(folder)) as lab, progress_bar("soak", seconds, "s") as advance:
-            soak = Soak(lab, config, film)
+        with open_bench(Path(folder)) as bench, progress_bar("soak", seconds, "s") as advance:
+            soak = Soak(bench, config, film)
             ended = soak.run(config.minutes, advance, check_interrupt)
             if not soak.samples:
                 raise SystemExit(f"expected at least one sample, got none: {ended}")

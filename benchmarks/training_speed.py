@@ -15,8 +15,8 @@ import tyro
 from report import Row, peak_memory_mb, report
 
 from taskgan_ros.training.recipe import load_recipe
-from taskgan_ros.training.task_model import TaskModelConfig, train_task_model
-from taskgan_ros.training.translator import TranslatorConfig, train_translator
+from taskgan_ros.training.steps.task_model import TaskModelConfig, train_task_model
+from taskgan_ros.training.steps.translator import TranslatorConfig, train_translator
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from launch_ros.utilities import make_namespace_absolute, prefix_namespace
 
 from launch import Action, LaunchContext, LaunchDescription  # type: ignore[attr-defined]  # mypy takes this folder for it
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.launching import attempt
 
 CONFIG = PathJoinSubstitution([FindPackageShare("taskgan_ros"), "config"])
@@ -71,13 +72,13 @@ ARGUMENTS = [
         "robot_state_publisher is installed; a robot publishes its own.",
     ),
     DeclareLaunchArgument("namespace", default_value="", description="Of all nodes; topics that start with / stay."),
-    DeclareLaunchArgument("image_topic", default_value="image_raw", description="Camera images, sensor_msgs/Image."),
+    DeclareLaunchArgument("image_topic", default_value=topics.IMAGE, description="Camera images, sensor_msgs/Image."),
     DeclareLaunchArgument(
-        "joint_states_topic", default_value="joint_states", description="Joint states, sensor_msgs/JointState."
+        "joint_states_topic", default_value=topics.JOINT_STATES, description="Joint states, sensor_msgs/JointState."
     ),
     DeclareLaunchArgument(
         "trajectory_topic",
-        default_value="joint_trajectory",
+        default_value=topics.TRAJECTORY,
         description="Where commands go, trajectory_msgs/JointTrajectory: that of a JointTrajectoryController.",
     ),
     DeclareLaunchArgument(

@@ -16,6 +16,7 @@ from launch import (  # type: ignore[attr-defined]  # mypy takes this folder for
     LaunchContext,
     LaunchDescription,
 )
+from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.launching import attempt, give_up, is_required, on_exit
 
 Proceed = Callable[[LaunchContext], list[Action] | None]
@@ -44,9 +45,9 @@ def start(context: LaunchContext) -> list[Action]:
             },
         ],
         remappings=[
-            ("image_raw", LaunchConfiguration("image_topic")),
-            ("joint_states", LaunchConfiguration("joint_states_topic")),
-            ("joint_trajectory", LaunchConfiguration("trajectory_topic")),
+            (topics.IMAGE, LaunchConfiguration("image_topic")),
+            (topics.JOINT_STATES, LaunchConfiguration("joint_states_topic")),
+            (topics.TRAJECTORY, LaunchConfiguration("trajectory_topic")),
         ],
         ros_arguments=["--enclave", "/taskgan_ros/reach_node"],  # config/sros2/; means nothing without security
         output="screen",

@@ -5,6 +5,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import Action, LaunchContext, LaunchDescription  # type: ignore[attr-defined]  # mypy takes this folder for it
+from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.launching import attempt, is_required, on_exit
 
 
@@ -30,9 +31,9 @@ def start(context: LaunchContext) -> list[Action]:
                 },
             ],
             remappings=[
-                ("image_raw", LaunchConfiguration("image_topic")),
-                ("joint_states", LaunchConfiguration("joint_states_topic")),
-                ("joint_trajectory", LaunchConfiguration("trajectory_topic")),
+                (topics.IMAGE, LaunchConfiguration("image_topic")),
+                (topics.JOINT_STATES, LaunchConfiguration("joint_states_topic")),
+                (topics.TRAJECTORY, LaunchConfiguration("trajectory_topic")),
             ],
             ros_arguments=["--enclave", "/taskgan_ros/sim_node"],  # config/sros2/; means nothing without security
             output="screen",

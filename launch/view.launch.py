@@ -10,6 +10,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext, LaunchDescription  # type: ignore[attr-defined]  # mypy takes this folder for it
+from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.launching import attempt
 
 NAMESPACE = LaunchConfiguration("namespace")
@@ -43,7 +44,7 @@ def describe(context: LaunchContext) -> list[Node]:
             name=package,
             namespace=NAMESPACE,
             parameters=[{"robot_description": ParameterValue(text, value_type=str)}],  # or it would be read as YAML
-            remappings=[("joint_states", LaunchConfiguration("joint_states_topic"))],
+            remappings=[(topics.JOINT_STATES, LaunchConfiguration("joint_states_topic"))],
             output="screen",
         )
     ]

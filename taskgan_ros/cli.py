@@ -29,6 +29,24 @@ def _reach(arguments: Sequence[str]) -> int | None:
     return reach(_parse(ReachConfig, arguments, "reach"))
 
 
+def _arm(arguments: Sequence[str]) -> None:
+    """Show what is understood of an arm's own URDF, xacro or MJCF."""
+    from taskgan_ros.sim.show_arm import STDOUT, ArmConfig, show_arm
+
+    given = list(arguments)
+    at = given.index("--json") + 1 if "--json" in given else 0
+    if at and (at == len(given) or given[at].startswith("--")):
+        given.insert(at, STDOUT)
+    show_arm(_parse(ArmConfig, given, "arm"))
+
+
+def _scene(arguments: Sequence[str]) -> None:
+    """Write a first scene file for an arm, with a picture, to be edited."""
+    from taskgan_ros.sim.first_scene import SceneConfig, write_first_scene
+
+    write_first_scene(_parse(SceneConfig, arguments, "scene"))
+
+
 def _collect(arguments: Sequence[str]) -> None:
     """Record episodes in a domain: the expert's, or random poses."""
     from taskgan_ros.sim.collect import CollectConfig, collect
@@ -45,35 +63,35 @@ def _evaluate(arguments: Sequence[str]) -> None:
 
 def _train_task_model(arguments: Sequence[str]) -> None:
     """Step 1: learn to predict the labels from images of one domain."""
-    from taskgan_ros.training.task_model import TaskModelConfig, train_task_model
+    from taskgan_ros.training.steps.task_model import TaskModelConfig, train_task_model
 
     train_task_model(_parse(TaskModelConfig, arguments, "train task-model"))
 
 
 def _train_translator(arguments: Sequence[str]) -> None:
     """Step 2: learn to translate the target's images into the source's, or the other way."""
-    from taskgan_ros.training.translator import parse_translator, train_translator
+    from taskgan_ros.training.steps.translator import parse_translator, train_translator
 
     train_translator(parse_translator(arguments))
 
 
 def _train_two_column(arguments: Sequence[str]) -> None:
     """Forward direction: learn the target's task model from pairs of images of both domains."""
-    from taskgan_ros.training.two_column import TwoColumnConfig, train_two_column
+    from taskgan_ros.training.steps.two_column import TwoColumnConfig, train_two_column
 
     train_two_column(_parse(TwoColumnConfig, arguments, "train two-column"))
 
 
 def _refine(arguments: Sequence[str]) -> None:
-    """Step 3: go on training the task model with translated images mixed in."""
-    from taskgan_ros.training.task_model import RefineConfig, refine
+    """Step 3: continue training the task model with translated images mixed in."""
+    from taskgan_ros.training.steps.refine import RefineConfig, refine
 
     refine(_parse(RefineConfig, arguments, "refine"))
 
 
 def _export(arguments: Sequence[str]) -> None:
     """Write a bundle of ONNX graphs from trained models."""
-    from taskgan_ros.training.export import ExportConfig, export
+    from taskgan_ros.training.steps.export import ExportConfig, export
 
     export(_parse(ExportConfig, arguments, "export"))
 
@@ -86,8 +104,8 @@ def _bundle(arguments: Sequence[str]) -> None:
 
 
 def _guard(arguments: Sequence[str]) -> None:
-    """Give a bundle a guard against images unlike its training."""
-    from taskgan_ros.training.guard import GuardConfig, add_guard
+    """Give a bundle a guard against out-of-distribution images."""
+    from taskgan_ros.training.steps.fit_guard import GuardConfig, add_guard
 
     add_guard(_parse(GuardConfig, arguments, "guard"))
 
@@ -100,7 +118,7 @@ def _upgrade(arguments: Sequence[str]) -> None:
 
 
 def _reproduce(arguments: Sequence[str]) -> int:
-    """Rerun a study of the paper: its cells, tables and figures."""
+    """Rerun a study of the paper: its jobs, tables and figures."""
     from taskgan_ros.experiments.reproduce import ReproduceConfig, reproduce
 
     return reproduce(_parse(ReproduceConfig, arguments, "reproduce"))
@@ -108,6 +126,8 @@ def _reproduce(arguments: Sequence[str]) -> int:
 
 VERBS: dict[tuple[str, ...], Verb] = {
     ("reach",): _reach,
+    ("arm",): _arm,
+    ("scene",): _scene,
     ("collect",): _collect,
     ("train", "task-model"): _train_task_model,
     ("train", "translator"): _train_translator,

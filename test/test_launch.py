@@ -24,7 +24,7 @@ FILES = ("reach", "view", *NODES)
 pytest.importorskip("rclpy", reason="ROS 2 is needed: an installation, or the `ros-wheels` extra")
 
 from taskgan_ros.core.errors import InputError  # noqa: E402
-from taskgan_ros.nodes import reach_node, sim_node  # noqa: E402
+from taskgan_ros.nodes import sim_node, topics  # noqa: E402
 from taskgan_ros.nodes.reach_parameters import ReachParameters  # noqa: E402
 from taskgan_ros.robot.urdf import BASE_LINK  # noqa: E402
 from taskgan_ros.sim.evaluate import TEST_SEED  # noqa: E402
@@ -43,6 +43,8 @@ def calls(module: ast.Module, name: str) -> list[dict[str, ast.expr]]:
 
 
 def literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "topics":
+        return getattr(topics, node.attr)
     try:
         return ast.literal_eval(node)
     except ValueError:
@@ -82,15 +84,12 @@ def test_every_argument_is_described_and_every_configuration_declared() -> None:
 
 @pytest.mark.parametrize("node", NODES)
 def test_topics_default_to_the_nodes_own(node: str) -> None:
-    module = {"reach_node": reach_node, "sim_node": sim_node}[node]
     (action,) = calls(tree(node), ACTIONS[node])
     declared = {}
     for pair in action["remappings"].elts:  # type: ignore[attr-defined]
         topic, configuration = pair.elts
         declared[literal(topic)] = arguments()[literal(configuration.args[0])]["default_value"]
-    assert declared == {
-        topic: topic for topic in (module.IMAGE_TOPIC, module.JOINT_STATES_TOPIC, module.TRAJECTORY_TOPIC)
-    }
+    assert declared == {topic: topic for topic in (topics.IMAGE, topics.JOINT_STATES, topics.TRAJECTORY)}
 
 
 @pytest.mark.parametrize("node", NODES)
@@ -122,11 +121,6 @@ def test_choices_are_those_of_the_node() -> None:
     assert arguments()["image_reliability"]["choices"] == list(fields["image_reliability"].metadata["choices"])
 
 
-def test_both_nodes_meet_without_remapping() -> None:
-    for topic in ("IMAGE_TOPIC", "JOINT_STATES_TOPIC", "TRAJECTORY_TOPIC"):
-        assert getattr(reach_node, topic) == getattr(sim_node, topic)
-
-
 def test_sim_node_starts_the_episodes_of_evaluate() -> None:
     assert PARAMETERS["sim_node"].seed == TEST_SEED
 
@@ -148,7 +142,7 @@ def test_fast_dds_profile_is_xml_with_room_for_large_images() -> None:
 def topics_of_a_launch() -> set[str]:
     """Return what a launch without arguments shows: the topics that RViz and Foxglove may ask for."""
     private = ("reach_node/translated_image", "reach_node/latency", "sim_node/distance")
-    return {f"/{topic}" for topic in (reach_node.IMAGE_TOPIC, "robot_description", "diagnostics", *private)}
+    return {f"/{topic}" for topic in (topics.IMAGE, "robot_description", "diagnostics", *private)}
 
 
 def test_rviz_shows_what_a_launch_has() -> None:
@@ -156,20 +150,20 @@ def test_rviz_shows_what_a_launch_has() -> None:
     assert manager["Global Options"]["Fixed Frame"] == BASE_LINK
     displays = [display["Class"].removeprefix("rviz_default_plugins/") for display in manager["Displays"]]
     assert displays == ["Grid", "RobotModel", "TF", "Image", "Image"]
-    topics = {
+    shown = {
         value["Value"] for display in manager["Displays"] for key, value in display.items() if key.endswith("Topic")
     }
-    assert topics == {"/image_raw", "/reach_node/translated_image", "/robot_description"} <= topics_of_a_launch()
+    assert shown == {"/image_raw", "/reach_node/translated_image", "/robot_description"} <= topics_of_a_launch()
     pairs = [node for node in ast.walk(tree("view")) if isinstance(node, ast.Tuple)]
-    assert topics <= {literal(pair.elts[0]) for pair in pairs}, "each follows namespace and remapping"
+    assert shown <= {literal(pair.elts[0]) for pair in pairs}, "each follows namespace and remapping"
 
 
 def test_foxglove_shows_what_a_launch_has() -> None:
     layout = json.loads((ROOT / "config" / "foxglove" / "reach.json").read_text())
     assert sorted(panels(layout["layout"])) == sorted(layout["configById"])
     texts = set(strings(layout["configById"]))
-    topics = {text.split(".")[0] for text in texts if text.startswith("/")}
-    assert topics == topics_of_a_launch()
+    shown = {text.split(".")[0] for text in texts if text.startswith("/")}
+    assert shown == topics_of_a_launch()
     assert layout["configById"]["3D!arm"]["followTf"] == BASE_LINK
 
 
@@ -194,7 +188,7 @@ def test_each_node_has_its_enclave_in_the_policy(node: str) -> None:
     profiles = root.findall(f"enclaves/enclave[@path='{enclave}']/profiles/profile")
     assert [profile.attrib for profile in profiles] == [{"ns": "/", "node": node}]
     named = {topic.text for topic in profiles[0].iter("topic")}
-    assert {reach_node.IMAGE_TOPIC, reach_node.JOINT_STATES_TOPIC, reach_node.TRAJECTORY_TOPIC} <= named
+    assert {topics.IMAGE, topics.JOINT_STATES, topics.TRAJECTORY} <= named
 
 
 def load(name: str) -> ModuleType:

@@ -45,7 +45,7 @@ class ArmClock:
         return f"joint states arrive {least_s:.3f} s after their stamps at best, expected -{_SAME_S:g} to {_SAME_S:g} s"
 
     def _jump_s(self, now_s: float, ros_s: float) -> float:
-        """Return by how much the ROS clock has jumped since the newest joint state, 0 if it only went on."""
+        """Return by how much the ROS clock has jumped since the newest joint state, 0 if it only advanced."""
         gone_s = ros_s - self._ros_s
         ahead_s = gone_s - (now_s - self._now_s)
         return ahead_s if gone_s < -_SAME_S or ahead_s > _JUMP_S else 0.0

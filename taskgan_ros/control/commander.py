@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from taskgan_ros.control.chunk import Segment, segments
-from taskgan_ros.control.fence import Fence
-from taskgan_ros.control.limits import duration, finite, limit_velocity, step_to
+from taskgan_ros.control.commander_config import KINOVA, VELOCITIES, CommanderConfig
+from taskgan_ros.control.limits import duration, finite, limit_velocity
 from taskgan_ros.control.motion import Motion, chain, cruise, stopping_time_s
 from taskgan_ros.control.plan import Plan
+from taskgan_ros.control.tracking import TrackingHistory, WithheldMotion
 from taskgan_ros.control.trajectory import JointTrajectory
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.robot.arm import Arm
+from taskgan_ros.robot.angles import angle_difference
 
 Array = NDArray[np.float64]
-
-VELOCITIES, ANGLES = "joint_velocities", "joint_angles"
-JTC, KINOVA = "jtc", "kinova"
 
 _SAMPLE_S = 0.004  # between points; controllers interpolate linearly: at each, speed steps by acceleration x this
 _FIRST_S = 0.001  # to the first point: less than a controller's update, so where it would start from does not matter
@@ -31,25 +28,24 @@ _KINOVA_STEP_S = 0.05  # between two velocities: several updates of the driver, 
 _ENTER_S = 0.05  # to reach the plan from wherever a controller is at rest
 _CHANGE_S = 0.05  # at least, for passive joints to change their speed, even if the driven ones take less
 _LAG_S = 0.15  # that an arm may be behind the plan at full speed: servos lag 0.02 to 0.1, and joint states are late
-_LOST_S = 2 * _LAG_S  # an arm that is nowhere near where the plan has been in this time does not follow it
+_LOST_S = 2 * _LAG_S  # an arm that is nowhere near where the plan has been in this time has lost it
 _AT_REST_RAD = 0.05  # distance from the plan, of an arm that sags or has backlash
 _DECIMALS = 6  # of a point's time in s; points closer than that are merged
 _LOOKS = 10  # samples of the plan within _LOST_S
 _HALVINGS = 8  # of a command, to find how much of it is allowed
+_FENCE_SAMPLES = 4  # per piece of a motion, at which the tip is compared with the fence
 _TOUCHED_M, _TOUCHED_RAD = 1e-6, 1e-9  # outside by rounding
-_COMPARED_S = 1.0  # window in which the arm's displacement is compared with the commanded one
 
 
-@dataclass
 class JointCommander:
     """Turns commands of one bundle into trajectories for one arm.
 
     All that was sent forms one motion over time, the plan. Each command continues it from the plan's position and
     velocity `lead_s` from now: it accelerates within the limits to the command's velocity, lasts `horizon_s` and ends
     with a smooth stop, which is what the arm does if nothing more comes. A servo lags behind the plan, so the plan does
-    not restart where the arm was measured: it would step back at each command. It restarts there only if the arm does
-    not follow, and it waits for an arm that lags by more than a servo does. The commands of a chunk follow each other
-    within the horizon, each for its step, the last until the horizon.
+    not restart where the arm was measured: it would step back at each command. It restarts there only if the arm has
+    lost it, and it waits for an arm that lags by more than a servo does. The commands of a chunk follow each other,
+    each for its step, the last until the horizon.
 
     What limits a command; where two limits contradict each other, the earlier one wins:
 
@@ -57,124 +53,45 @@ class JointCommander:
     - positions: the arm file's, `margin_rad` inside; speed falls towards them so that the stop still fits.
     - speeds: all driven joints are slowed by one factor, which keeps the direction.
     - the fence and the largest step: all joints are slowed by one factor, down to the smooth stop.
-    - jerk, where the arm file has any: what is sent is the plan's average over some time, which breaks no other limit.
 
     Attributes:
-        arm: names and limits of all n joints.
-        driven_joints: the J joints that the bundle commands, in its output order.
-        task: `joint_velocities` (commands in rad/s) or `joint_angles` (commands in rad).
-        mode: `jtc` for ros2_control's JointTrajectoryController: positions alone. `kinova` for Kinova's driver, which
-            acts on the velocities alone, in the order of its joints, and holds each until its time is over.
-        horizon_s: s; how long the velocity lasts. Less than the time between two commands makes the arm stutter.
-        lead_s: s; how long after it was sent a command takes effect: the message's travel time and the wait for the
-            controller's next update. A command that arrives later has missed a part of its motion.
-        all_joints: name all n joints, in the arm's order, and hold those that are not driven; or only the
-            driven ones, for a controller that allows partial goals.
-        margin_rad: rad, kept from the arm file's position limits.
-        max_step_rad: rad; no joint is ever sent further than this from where it was measured.
-        speed_scale: share of the arm file's speeds that is used.
-        fence: what the tip stays in, or None.
+        config: see `CommanderConfig`.
     """
 
-    arm: Arm
-    driven_joints: tuple[str, ...]
-    task: str = VELOCITIES
-    mode: str = JTC
-    horizon_s: float = 0.2
-    lead_s: float = 0.02
-    all_joints: bool = True
-    margin_rad: float = 0.0
-    max_step_rad: float = 0.5
-    speed_scale: float = 1.0
-    fence: Fence | None = None
-    _plan: Plan | None = field(init=False, repr=False)
-    _compared: deque[tuple[float, Array, Array]] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Check what does not change.
-
-        Raises:
-            InputError: a joint that the arm has not, or that is named twice; an unknown task or mode; a mode that
-                needs all joints without them; a number out of its range.
-        """
-        known, names = self.arm.joint_names, self.driven_joints
-        if not names or not set(names) <= set(known) or len(set(names)) < len(names):
-            raise InputError(f"driven joints: expected some of {list(known)}, each once, got {list(names)}")
-        if self.task not in (VELOCITIES, ANGLES):
-            raise InputError(f"task: expected {VELOCITIES} or {ANGLES}, got {self.task!r}")
-        if self.mode not in (JTC, KINOVA):
-            raise InputError(f"mode: expected {JTC} or {KINOVA}, got {self.mode!r}")
-        if self.mode == KINOVA and not self.all_joints:
-            raise InputError("all_joints: expected true in the mode kinova, whose driver goes by order, got false")
-        duration("horizon_s", self.horizon_s)
-        duration("max_step_rad", self.max_step_rad)
-        if not (np.isfinite(self.lead_s) and self.lead_s >= 0):
-            raise InputError(f"lead_s: expected 0 s or more, got {self.lead_s}")
-        if not 0 < self.speed_scale <= 1:
-            raise InputError(f"speed_scale: expected more than 0 and at most 1, got {self.speed_scale}")
-        if not 0 <= self.margin_rad < np.min(self.arm.upper - self.arm.lower) / 2:
-            raise InputError(f"margin_rad: expected less than half of each joint's range, got {self.margin_rad}")
+    def __init__(self, config: CommanderConfig) -> None:
+        """Start from rest."""
+        self.config = config
         self.reset()
 
-    @cached_property
-    def driven(self) -> NDArray[np.intp]:
-        """(J,) indices of the driven joints among the arm's."""
-        return np.array([self.arm.joint_names.index(name) for name in self.driven_joints])
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """The joints of every trajectory, in its order."""
-        return self.arm.joint_names if self.all_joints else self.driven_joints
-
-    @cached_property
-    def lower(self) -> Array:
-        """(n,) rad, the lowest position that is commanded."""
-        return self.arm.lower + self.margin_rad
-
-    @cached_property
-    def upper(self) -> Array:
-        """(n,) rad, the highest position that is commanded."""
-        return self.arm.upper - self.margin_rad
-
-    @cached_property
-    def _is_named(self) -> NDArray[np.bool_]:
-        """(n,) whether a joint is commanded at all."""
-        return np.isin(self.arm.joint_names, self.names)
-
-    @cached_property
-    def _longest_stop_s(self) -> float:
-        """How long the stop from top speed takes, s."""
-        return stopping_time_s(self.arm.max_velocity, self.arm.max_acceleration)
-
-    @cached_property
-    def _averaged_s(self) -> float:
-        """How long the plan is averaged over so that no joint breaks its jerk limit, s.
-
-        In the worst case the plan speeds up at one end of the averaged time and slows down at the other.
-        """
-        return float(np.max(2 * self.arm.max_acceleration / self.arm.max_jerk))
-
     def reset(self) -> None:
-        """Forget what was sent: the next trajectory starts from rest, where the arm is measured."""
-        self._plan, self._entered_s = None, 0.0
-        self._withheld = self._withholding = np.zeros(len(self.arm.joints))
-        self._withholding_since_s = 0.0
-        self._compared = deque()
+        """Discard what was sent: the next trajectory starts from rest, where the arm is measured."""
+        self._plan: Plan | None = None
+        self._entered_s = 0.0
+        self._withheld = WithheldMotion(len(self.config.arm.joints), self.config.horizon_s)
+        self._tracking = TrackingHistory(self.config.arm.is_continuous)
+
+    def set_speed_scale(self, share: float) -> None:
+        """Change the share of the arm file's speeds that is used.
+
+        Raises:
+            InputError: not in (0, 1].
+        """
+        self.config = dataclasses.replace(self.config, speed_scale=share)
 
     def follow(
-        self, now_s: float, command: ArrayLike, measured: ArrayLike, parked: ArrayLike, age_s: float = 0.0,
+        self, now_s: float, command: ArrayLike, measured: ArrayLike, passive: ArrayLike, age_s: float = 0.0,
         step_s: float | None = None, seen_s: float = math.inf,
     ) -> JointTrajectory:  # fmt: skip
         """Return the trajectory that follows `command` as far as the limits allow.
 
-        The joints that are not driven go to `parked`, each by itself, so that one that was moved by hand neither jumps
-        back nor slows the task.
+        The passive joints go to `passive`, each by itself, so that one that was moved by hand neither jumps back nor
+        slows the task.
 
         Args:
             now_s: s, on a steady clock; the trajectory's times count from it.
             command: (J,) rad/s or rad, in the order of `driven_joints`; or (K, J), a chunk of them.
             measured: (n,) rad, all joints, in the arm's order.
-            parked: (n,) rad; where the joints that are not driven belong; those of the driven are not used.
+            passive: (n,) rad; where the passive joints belong; those of the driven are not used.
             age_s: s, how long ago `measured` was.
             step_s: s that each command of a chunk is for.
             seen_s: s, on the same clock, when the chunk begins: what of it is over when the motion begins is left out.
@@ -183,19 +100,20 @@ class JointCommander:
         Raises:
             InputError: a number that is not finite, or not one a joint, a negative age, or a chunk without a step.
         """
-        here, goal = self._checked("measured", measured), self._checked("parked", parked)
-        wanted = self._checked_chunk(command)
+        here, home = self._checked("measured", measured), self._checked("passive", passive)
+        target = self._checked_chunk(command)
         if not age_s >= 0:  # true for NaN too
             raise InputError(f"age of the joint state: expected 0 s or more, got {age_s}")
         plan, start_s = self._enter(now_s, here, age_s)
         start, before = plan.at(start_s)
-        parts = self._segments(wanted, step_s, max(start_s - seen_s, 0.0))
+        parts = self._segments(target, step_s, max(start_s - seen_s, 0.0))
         ahead = self._ahead(plan, now_s - age_s, here)
-        asked, velocities = self._velocities(parts, goal if self.all_joints else None, start, before, ahead)
-        self._withhold(now_s, asked if start_s == self._entered_s else asked - velocities[0])
-        way = self._way(plan, now_s, start_s, here)
+        goal = home if self.config.all_joints else None
+        requested, velocities = self._velocities(parts, goal, start, before, ahead)
+        self._withheld.set_rate(now_s, requested if start_s == self._entered_s else requested - velocities[0])
+        until_start = self._commanded_positions(plan, now_s, start_s, here)
         lasts_s = [part.lasts_s for part in parts]
-        return self._send(now_s, start_s, plan, self._allowed(start, before, velocities, lasts_s, way))
+        return self._send(now_s, start_s, plan, self._allowed(start, before, velocities, lasts_s, until_start))
 
     def stop(self, now_s: float, measured: ArrayLike, age_s: float = 0.0) -> JointTrajectory:
         """Return the smooth stop of what was sent; at rest, a hold.
@@ -210,9 +128,9 @@ class JointCommander:
         """
         here = self._checked("measured", measured)
         plan, start_s = self._enter(now_s, here, max(age_s, 0.0))
-        self._withhold(now_s, np.zeros_like(here))
+        self._withheld.set_rate(now_s, np.zeros_like(here))
         start, before = plan.at(start_s)
-        return self._send(now_s, start_s, plan, cruise(start, before, before, 0.0, self.arm.max_acceleration))
+        return self._send(now_s, start_s, plan, cruise(start, before, before, 0.0, self.config.arm.max_acceleration))
 
     def tracking_error(self, now_s: float, measured: ArrayLike, age_s: float) -> float:
         """Return how much further, at most, a joint was commanded than it was measured to go in the last second, rad.
@@ -220,26 +138,26 @@ class JointCommander:
         To be called at every joint state: it shows a blocked arm, and frozen joint states. The plan waits for such an
         arm; how far it would have gone without waiting counts as commanded.
 
+        Args:
+            now_s: s, on the clock of `follow`.
+            measured: (n,) rad, the newest joint state.
+            age_s: s, how long ago that was.
+
         Raises:
             InputError: a number that is not finite, or not one a joint.
         """
         here = self._checked("measured", measured)
         if self._plan is None:
             return 0.0
-        commanded = self._plan.at(now_s - age_s)[0] + self._withheld_until(now_s)
-        self._compared.append((now_s, here, commanded))
-        while now_s - self._compared[0][0] > _COMPARED_S:
-            self._compared.popleft()
-        _, first_here, first_commanded = self._compared[0]
-        error = (self._step_to(here, first_here) - (commanded - first_commanded))[self._is_named]
-        return float(np.max(np.abs(error)))
+        commanded = self._plan.at(now_s - age_s)[0] + self._withheld.displacement(now_s)
+        return float(np.max(np.abs(self._tracking.error(now_s, here, commanded)[self.config.is_named])))
 
     def reset_tracking(self) -> None:
         """Clear the tracking history: somebody else moves the arm, or nobody."""
-        self._compared.clear()
+        self._tracking.clear()
 
     def is_small(self, command: ArrayLike, measured: ArrayLike, speed: float) -> bool:
-        """Return whether `command`, or each of a chunk, asks every driven joint for less than `speed`: the task's end.
+        """Return whether `command`, or each of a chunk, requests of every driven joint less than `speed` rad/s.
 
         Args:
             command: as `follow` takes it.
@@ -250,60 +168,53 @@ class JointCommander:
             InputError: a number that is not finite, or not one a joint.
         """
         here, wanted = self._checked("measured", measured), self._checked_chunk(command)
-        approach_s = self.horizon_s + self._longest_stop_s
-        return bool(np.max(np.abs([self._velocity(each, here, approach_s) for each in wanted])) < speed)
+        velocities = [self._velocity(each, here, self.config.approach_s(self.config.horizon_s)) for each in wanted]
+        return bool(np.max(np.abs(velocities)) < speed)
 
     # The plan, and where the arm is relative to it.
 
     def _enter(self, now_s: float, here: Array, age_s: float) -> tuple[Plan, float]:
         """Return the plan, and when a motion may take over from it.
 
-        At the start, from rest, and if the arm does not follow, the controller may be away from the plan: it gets the
+        At the start, from rest, and if the arm has lost the plan, the controller may be away from the plan: it gets the
         time to go there no faster than its top speed.
         """
         plan = self._plan
         if plan is None:
             plan, apart = Plan(now_s, here), np.zeros_like(here)
-        elif self.mode == KINOVA:  # it integrates velocities, so the plan is where the arm is
+        elif self.config.command_mode == KINOVA:  # it integrates velocities, so the plan is where the arm is
             self._move(plan, -self._ahead(plan, now_s - age_s, here))
             self._plan, self._entered_s = plan, now_s
             return plan, now_s
         else:
-            self._move(plan, np.where(self._is_named, 0.0, -self._ahead(plan, now_s - age_s, here)))
+            self._move(plan, np.where(self.config.is_named, 0.0, -self._ahead(plan, now_s - age_s, here)))
             apart = self._ahead(plan, now_s, here)
             if self._is_lost(plan, now_s - age_s, now_s, here):
                 self._move(plan, -self._ahead(plan, now_s - age_s, here))
                 plan = Plan(now_s, here)
             elif now_s < plan.end_s + _LOST_S:
-                return plan, max(now_s + max(self.lead_s, _FIRST_S), self._entered_s)
+                return plan, max(now_s + max(self.config.lead_s, _FIRST_S), self._entered_s)
         self._plan = plan
-        self._entered_s = now_s + max(self.lead_s, _ENTER_S, float(np.max(np.abs(apart) / self.arm.max_velocity)))
+        return_s = float(np.max(np.abs(apart) / self.config.arm.max_velocity))
+        self._entered_s = now_s + max(self.config.lead_s, _ENTER_S, return_s)
         return plan, self._entered_s
 
     def _ahead(self, plan: Plan, time_s: float, here: Array) -> Array:
-        """Return how far the plan was ahead of the arm at `time_s`, (n,) rad, continuous joints the short way round."""
+        """Return how far the plan was ahead of the arm at `time_s`, (n,) rad, modulo 2π for continuous joints."""
         return self._step_to(plan.at(time_s)[0], here)
 
     def _move(self, plan: Plan, offset: Array) -> None:
         """Move the plan to where the arm is, which commands nothing."""
         plan.shift(offset)
-        self._withheld = self._withheld - offset
+        self._withheld.shift(offset)
 
     def _is_lost(self, plan: Plan, measured_s: float, now_s: float, here: Array) -> bool:
         """Return whether the arm was nowhere near the plan's recent positions when it was measured."""
-        times = np.linspace(measured_s - _LOST_S - self._averaged_s, now_s, _LOOKS)
+        times = np.linspace(measured_s - _LOST_S, now_s, _LOOKS)
         recent, now = plan.at(times)[0], plan.at(measured_s)[0]
         measured = now - self._step_to(now, here)  # with the plan's count of turns
         outside = np.maximum(recent.min(axis=0) - measured, measured - recent.max(axis=0))
         return bool(np.any(outside > _AT_REST_RAD))
-
-    def _withhold(self, now_s: float, rate: Array) -> None:
-        """Note by how much the plan is slower from now on than was asked for, (n,) rad/s."""
-        self._withheld = self._withheld_until(now_s)
-        self._withholding, self._withholding_since_s = rate, now_s
-
-    def _withheld_until(self, now_s: float) -> Array:
-        return self._withheld + self._withholding * min(now_s - self._withholding_since_s, self.horizon_s)
 
     # What a command may be.
 
@@ -312,56 +223,54 @@ class JointCommander:
 
         The last position is approached in steps too: a longer one would have to be slower, not to go beyond it.
         """
+        config = self.config
         if len(commands) == 1:
-            return segments(commands, np.zeros_like(commands), 0.0, 0.0, self.horizon_s)
+            return segments(commands, np.zeros_like(commands), 0.0, 0.0, config.horizon_s)
         step_s = duration("step_s, of a chunk", math.nan if step_s is None else step_s)
-        if self.task == VELOCITIES:
-            return segments(commands, np.zeros_like(commands), step_s, passed_s, self.horizon_s)
-        left = math.ceil((passed_s + self.horizon_s) / step_s) - len(commands)
+        if config.task == VELOCITIES:
+            return segments(commands, np.zeros_like(commands), step_s, passed_s, config.horizon_s)
+        left = math.ceil((passed_s + config.horizon_s) / step_s) - len(commands)
         positions = np.vstack([commands, *[commands[-1:]] * left])
-        positions = np.clip(positions, self.lower[self.driven], self.upper[self.driven])
-        steps = step_to(positions[1:], positions[:-1], self.arm.is_continuous[self.driven])
+        positions = np.clip(positions, config.lower[config.driven], config.upper[config.driven])
+        steps = angle_difference(positions[1:], positions[:-1], config.arm.is_continuous[config.driven])
         rates = np.vstack([steps / step_s, np.zeros_like(positions[:1])])
-        return segments(positions, rates, step_s, passed_s, self.horizon_s)
+        return segments(positions, rates, step_s, passed_s, config.horizon_s)
 
     def _velocities(
         self, parts: Sequence[Segment], goal: Array | None, start: Array, before: Array, ahead: Array
     ) -> tuple[Array, Array]:
-        """Return what the first segment asks for, (n,) rad/s, and each one's velocity (S, n) where the last ends."""
+        """Return what the first segment requests, (n,) rad/s, and the velocities (S, n) of all within reach."""
         requested, velocities = [], []
         for part in parts:
-            asked = self._limited(part, start if goal is None else goal, start)
-            velocity = self._within_reach(asked, ahead)
-            piece = self._cruise(start, before, velocity, part.lasts_s)
+            requested.append(self._limited(part, start if goal is None else goal, start))
+            velocities.append(self._within_reach(requested[-1], ahead))
+            piece = self._cruise(start, before, velocities[-1], part.lasts_s)
             start, before = piece.positions[-2], piece.velocities[-2]
-            requested.append(asked)
-            velocities.append(velocity)
         return requested[0], np.array(velocities)
 
     def _limited(self, part: Segment, goal: Array, start: Array) -> Array:
-        """Return the velocities (n,) rad/s that lead where a segment asks, within speed and position limits."""
-        top_speed = self.speed_scale * self.arm.max_velocity
-        # How far ahead of where it must stand, in s at its speed, a joint is slowed.
-        approach_s = part.lasts_s + self._longest_stop_s
+        """Return the velocities (n,) rad/s that lead where a segment requests, within speed and position limits."""
+        top_speed = self.config.top_speed
+        approach_s = self.config.approach_s(part.lasts_s)
         velocity = np.clip(self._step_to(goal, start) / approach_s, -top_speed, top_speed)
-        asked = self._velocity(part.command, start, approach_s) + part.rate
-        velocity[self.driven] = limit_velocity(asked, top_speed[self.driven])
+        requested = self._velocity(part.command, start, approach_s) + part.rate
+        velocity[self.config.driven] = limit_velocity(requested, top_speed[self.config.driven])
         return self._within_positions(velocity, start, approach_s)
 
     def _velocity(self, command: Array, here: Array, approach_s: float) -> Array:
-        if self.task == VELOCITIES:
+        if self.config.task == VELOCITIES:
             return command
         target = here.copy()
-        target[self.driven] = command
-        reachable = np.clip(target, self.lower, self.upper)
-        return (self._step_to(reachable, here) / approach_s)[self.driven]
+        target[self.config.driven] = command
+        reachable = np.clip(target, self.config.lower, self.config.upper)
+        return (self._step_to(reachable, here) / approach_s)[self.config.driven]
 
     def _step_to(self, target: Array, here: Array) -> Array:
-        return step_to(target, here, self.arm.is_continuous)
+        return angle_difference(target, here, self.config.arm.is_continuous)
 
     def _within_positions(self, velocity: Array, here: Array, approach_s: float) -> Array:
         """Slow each joint by itself towards its limits; one beyond a limit may not go further out."""
-        up, down = np.maximum(self.upper - here, 0.0), np.maximum(here - self.lower, 0.0)
+        up, down = np.maximum(self.config.upper - here, 0.0), np.maximum(here - self.config.lower, 0.0)
         return np.clip(velocity, -down / approach_s, up / approach_s)
 
     def _within_reach(self, velocity: Array, ahead: Array) -> Array:
@@ -369,33 +278,35 @@ class JointCommander:
 
         The driven joints by one factor.
         """
-        lag = np.sign(velocity) * ahead / (self.arm.max_velocity * _LAG_S)
-        room = self.speed_scale * self.arm.max_velocity * np.clip(2 - lag, 0.0, 1.0)
+        lag = np.sign(velocity) * ahead / (self.config.arm.max_velocity * _LAG_S)
+        room = self.config.top_speed * np.clip(2 - lag, 0.0, 1.0)
         slowed = np.clip(velocity, -room, room)
-        driven = self.driven
+        driven = self.config.driven
         fastest = np.abs(velocity[driven])
         shares = np.divide(room[driven], fastest, out=np.ones(len(driven)), where=fastest > room[driven])
         slowed[driven] = velocity[driven] * shares.min()
         return slowed
 
-    def _way(self, plan: Plan, now_s: float, start_s: float, here: Array) -> Array:
-        """Return where the arm is measured, then where it will be until `start_s`, (T, n) rad in the plan's turns."""
-        planned = plan.at(np.linspace(now_s, start_s, int(np.ceil((start_s - now_s) / _SAMPLE_S)) + 1))[0]
+    def _commanded_positions(self, plan: Plan, now_s: float, start_s: float, here: Array) -> Array:
+        """Return where the arm is measured and the extremes until `start_s`, (E, n) rad, in the plan's turns."""
+        planned = plan.extremes(now_s, start_s)
         return np.vstack([planned[-1] - self._step_to(planned[-1], here), planned])
 
-    def _allowed(self, start: Array, before: Array, velocities: Array, lasts_s: Sequence[float], way: Array) -> Motion:
+    def _allowed(
+        self, start: Array, before: Array, velocities: Array, lasts_s: Sequence[float], until_start: Array
+    ) -> Motion:
         """Return the motion at `velocities` (S, n), or at as large a share of them as limits, fence and step allow.
 
         At share 0 it is the smooth stop, which was allowed as a part of the motion before.
         """
         pieces = self._pieces(start, before, velocities, lasts_s)
-        if self._is_allowed(pieces, way):
+        if self._is_allowed(pieces, until_start):
             return chain(pieces)
         best, share, part = self._pieces(start, before, 0.0 * velocities, lasts_s), 0.0, 1.0
         for _ in range(_HALVINGS):
             part /= 2
             tried = self._pieces(start, before, (share + part) * velocities, lasts_s)
-            if self._is_allowed(tried, way):
+            if self._is_allowed(tried, until_start):
                 best, share = tried, share + part
         return chain(best)
 
@@ -409,34 +320,43 @@ class JointCommander:
 
     def _cruise(self, start: Array, before: Array, velocity: Array, for_s: float) -> Motion:
         """Return the motion to `velocity`; passive joints change their speed as far as they can in the same time."""
-        largest, driven = self.arm.max_acceleration, self.driven
+        largest, driven = self.config.arm.max_acceleration, self.config.driven
         change_s = stopping_time_s((velocity - before)[driven], largest[driven])
         change = np.clip(velocity - before, *(largest * max(change_s, _CHANGE_S) * [[-1], [1]]))
         return cruise(start, before, before + change, for_s, largest, change_s)
 
-    def _is_allowed(self, pieces: Sequence[Motion], way: Array) -> bool:
+    def _is_allowed(self, pieces: Sequence[Motion], until_start: Array) -> bool:
         """Return whether the limits allow it all, and each piece's own stop: a next command may come there."""
-        positions, start = np.vstack([_positions(piece) for piece in pieces]), pieces[0].start
+        positions = np.vstack([piece.extremes(0.0, piece.lasts_s) for piece in pieces])
+        start = pieces[0].start
         # Not only from where it is measured now: an arm that turns round is measured further away at the next command.
-        if np.any(np.ptp(np.vstack([way, positions]), axis=0) > self.max_step_rad):
+        if np.any(np.ptp(np.vstack([until_start, positions]), axis=0) > self.config.max_step_rad):
             return False
-        if np.any(positions < np.minimum(self.lower, start) - _TOUCHED_RAD):
+        if np.any(positions < np.minimum(self.config.lower, start) - _TOUCHED_RAD):
             return False
-        if np.any(positions > np.maximum(self.upper, start) + _TOUCHED_RAD):
+        if np.any(positions > np.maximum(self.config.upper, start) + _TOUCHED_RAD):
             return False
-        if self.fence is None:
+        return self._is_within_fence(pieces)
+
+    def _is_within_fence(self, pieces: Sequence[Motion]) -> bool:
+        """Return whether the tip stays inside the fence, or at least goes no further outside than it starts."""
+        if self.config.fence is None:
             return True
-        now_m, *outside_m = self.fence.outside_m(np.vstack([start, positions]))
+        positions = [pieces[0].start[None]]
+        for piece in pieces:
+            times = [np.linspace(*ends, _FENCE_SAMPLES + 1)[1:] for ends in pairwise(piece.times_s)]
+            positions.append(piece.at(np.concatenate(times))[0])
+        now_m, *outside_m = self.config.fence.outside_m(np.vstack(positions))
         return bool(max(outside_m) <= now_m + _TOUCHED_M)
 
     def _checked_chunk(self, command: ArrayLike) -> Array:
         """Return the commands (K, J) of a chunk, or of the only one (J,)."""
         array = finite("command", command)
         rows = array if array.ndim == 2 and len(array) else [array]
-        return np.array([self._checked("command", row, self.driven_joints) for row in rows])
+        return np.array([self._checked("command", row, self.config.driven_joints) for row in rows])
 
     def _checked(self, what: str, values: ArrayLike, joints: tuple[str, ...] = ()) -> Array:
-        names = joints or self.arm.joint_names
+        names = joints or self.config.arm.joint_names
         array = finite(what, values)
         if array.shape != (len(names),):
             raise InputError(f"{what}: expected one value for each of {list(names)}, got shape {array.shape}")
@@ -446,48 +366,30 @@ class JointCommander:
 
     def _send(self, now_s: float, start_s: float, plan: Plan, motion: Motion) -> JointTrajectory:
         plan.extend(start_s, motion)
-        if self.mode == KINOVA:
+        if self.config.command_mode == KINOVA:
             return self._as_velocities(now_s, plan)
         times = self._times(max(self._entered_s - now_s, _FIRST_S), start_s - now_s, motion)
-        positions = self._sent(plan, now_s, times)
-        return JointTrajectory(self.names, positions if self.all_joints else positions[:, self.driven], times)
+        positions = plan.at(now_s + times)[0]
+        if not self.config.all_joints:
+            positions = positions[:, self.config.driven]
+        return JointTrajectory(self.config.names, positions, times)
 
     def _times(self, first_s: float, starts_s: float, motion: Motion) -> Array:
-        """Return the times (P,) s of the points: before the motion starts, while it lasts, while it is averaged."""
+        """Return the times (P,) s of the points: before the motion starts, and while it lasts."""
         before = np.arange(_SAMPLE_S, starts_s, _SAMPLE_S)
         after = starts_s + motion.sample_times(_SAMPLE_S)
-        if self._averaged_s:
-            after = starts_s + np.arange(0.0, motion.lasts_s + self._averaged_s + _SAMPLE_S, _SAMPLE_S)
         times = np.round(np.concatenate([[first_s], before, [starts_s], after]), _DECIMALS)
         return np.unique(times[times >= times[0]])
 
-    def _sent(self, plan: Plan, now_s: float, times_s: Array) -> Array:
-        """Return the positions (P, n) rad at `times_s` (P,) from now: the plan's, or their average."""
-        if not self._averaged_s:
-            return plan.at(now_s + times_s)[0]
-        count = int(np.ceil(self._averaged_s / _SAMPLE_S))
-        grid_s = self._averaged_s / count * np.arange(-count - 1, times_s[-1] / self._averaged_s * count + 2)
-        planned = plan.at(now_s + grid_s)[0]
-        summed = np.cumsum((planned[1:] + planned[:-1]) / 2, axis=0)
-        averaged = (summed[count:] - summed[:-count]) / count
-        return np.stack([np.interp(times_s, grid_s[count + 1 :], column) for column in averaged.T], axis=1)
-
     def _as_velocities(self, now_s: float, plan: Plan) -> JointTrajectory:
-        steps = max(int(np.ceil((plan.end_s + self._averaged_s - now_s) / _KINOVA_STEP_S - 1e-9)), 1)
+        steps = max(int(np.ceil((plan.end_s - now_s) / _KINOVA_STEP_S - 1e-9)), 1)
         times = _KINOVA_STEP_S * np.arange(steps + 1, dtype=np.float64)
-        positions = self._sent(plan, now_s, times)
+        positions = plan.at(now_s + times)[0]
         velocities = np.diff(positions, axis=0) / _KINOVA_STEP_S
-        # Zeros at the end, so that the driver is told to stand; twice, for one version of it repeats the last but one.
+        # Zeros at the end stop the driver; twice, for one version of it repeats the last but one.
         return JointTrajectory(
-            self.names,
+            self.config.names,
             np.vstack([positions[1:], positions[-1:], positions[-1:]]),
             np.append(times[1:], times[-1] + _KINOVA_STEP_S * np.array([1, 2])),
-            np.vstack([velocities, np.zeros((2, len(self.arm.joints)))]),
+            np.vstack([velocities, np.zeros((2, len(self.config.arm.joints)))]),
         )
-
-
-def _positions(motion: Motion) -> Array:
-    """Return positions (P, n) rad of a motion, four between its knots."""
-    knots = motion.times_s
-    times = np.concatenate([np.linspace(knots[k], knots[k + 1], 5)[1:] for k in range(len(knots) - 1)])
-    return motion.at(times)[0]

@@ -33,18 +33,6 @@ def duration(what: str, seconds: float) -> float:
     return float(seconds)
 
 
-def short_way(step: Array) -> Array:
-    """Return steps (...) rad the short way round, in [-pi, pi): drivers count turns apart."""
-    way: Array = np.remainder(step + np.pi, 2 * np.pi) - np.pi
-    return way
-
-
-def step_to(target: Array, here: Array, is_continuous: NDArray[np.bool_]) -> Array:
-    """Return target − here (n,) rad, for continuous joints the short way round."""
-    step = target - here
-    return np.where(is_continuous, short_way(step), step)
-
-
 def limit_velocity(velocity: ArrayLike, max_velocity: ArrayLike) -> Array:
     """Slow all joints by one factor: the fastest keeps its limit, and the direction in joint space stays.
 

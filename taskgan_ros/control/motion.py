@@ -50,6 +50,20 @@ class Motion:
         means = (self.velocities[before] + velocities) / 2
         return self.positions[before] + means * passed_s[..., None], velocities
 
+    def extremes(self, first_s: float, last_s: float) -> Array:
+        """Return positions (E, n) rad with each joint's extremes between two times; the last is that at the end.
+
+        Velocities are linear between knots, so a joint is furthest at an end, at a knot or where its velocity is zero.
+        """
+        inner = self.times_s[(self.times_s > first_s) & (self.times_s < last_s)]
+        times = np.concatenate([[first_s], inner, [last_s]])
+        positions, velocities = self.at(times)
+        before, after = velocities[:-1], velocities[1:]
+        turns = before * after < 0
+        share = np.divide(before, before - after, out=np.zeros_like(before), where=turns)
+        turning_points = positions[:-1] + before * share * np.diff(times)[:, None] / 2
+        return np.vstack([positions[:-1], turning_points, positions[-1:]])
+
     def sample_times(self, step_s: float) -> Array:
         """Return times (P,) s after the beginning, up to the end, at most `step_s` apart wherever the speed changes."""
         pieces = []

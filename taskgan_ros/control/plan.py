@@ -12,7 +12,7 @@ from taskgan_ros.control.motion import Motion
 
 Array = NDArray[np.float64]
 
-_REMEMBERED_S = 30.0  # longer than any joint state in use is old, and than the average that limits jerk
+_REMEMBERED_S = 30.0  # longer than any joint state in use is old
 
 
 class Plan:
@@ -42,6 +42,22 @@ class Plan:
             start_s, motion = self._motions[k]
             positions[index == k], velocities[index == k] = motion.at(times[index == k] - start_s)
         return positions, velocities
+
+    def extremes(self, first_s: float, last_s: float) -> Array:
+        """Return positions (E, n) rad with each joint's extremes between two times; the last is that at the end.
+
+        Args:
+            first_s: s, on the plan's clock.
+            last_s: s, not before.
+        """
+        found, until_s = [], last_s
+        for start_s, motion in reversed(self._motions):
+            if start_s <= until_s:
+                found.append(motion.extremes(max(first_s - start_s, 0.0), until_s - start_s))
+                until_s = start_s
+            if start_s <= first_s:
+                break
+        return np.vstack(found[::-1] or [self.at(last_s)[0]])
 
     def shift(self, offset: Array) -> None:
         """Move all of it by `offset` (n,) rad."""

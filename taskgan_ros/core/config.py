@@ -133,6 +133,18 @@ def build(cls: type[T], values: Any, origin: str) -> T:
         raise InputError("\n".join(f"{origin}: {fault}" for fault in faults)) from error
 
 
+def fill(cls: type[T], source: Any, **given: Any) -> T:
+    """Return the dataclass `cls` with the fields in `given`, and all others from attributes of the same name.
+
+    Args:
+        cls: a dataclass.
+        source: has an attribute for each other field.
+        given: fields by name.
+    """
+    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    return cls(**{name: getattr(source, name) for name in names if name not in given}, **given)
+
+
 def to_plain(config: Any) -> dict[str, Any]:
     """Return a dataclass as what YAML and JSON can hold: dicts, lists, strings and numbers."""
     plain: dict[str, Any] = pydantic.TypeAdapter(type(config)).dump_python(config, mode="json")

@@ -7,13 +7,19 @@ in a destructor or a callback from C. So where work can be lost, a signal is onl
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 _SAME_S = 1.0  # `timeout`, `make` and a terminal send one request twice; an impatient user's second one comes later
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)  # here, because after a fork nothing should be loaded
 
 Handler = Callable[[int, FrameType | None], object]
 
@@ -56,6 +62,33 @@ def handled(numbers: Sequence[signal.Signals], handler: Handler) -> Iterator[Non
     finally:
         for number, previous in before:
             signal.signal(number, previous)
+
+
+def install(handler: Handler) -> None:
+    """Let `handler` take the stop signals for the rest of the process."""
+    for number in stop_signals():
+        signal.signal(number, handler)
+
+
+def ignore() -> None:
+    """Ignore the stop signals from now on: at exit Python restores the default handlers, and one would kill us."""
+    for number in stop_signals():
+        signal.signal(number, signal.SIG_IGN)
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when the thread that started it ends; on Linux alone.
+
+    SIGKILL, not SIGTERM: DDS leaves half a megabyte of shared memory behind, but no process can hang.
+
+    Args:
+        parent: the process that must still be this one's parent; if it is not, this process ends now.
+    """
+    if sys.platform != "linux":
+        return
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was too late
+        os._exit(1)
 
 
 @contextlib.contextmanager

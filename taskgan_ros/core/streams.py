@@ -64,7 +64,7 @@ class Stream:
 
 @contextlib.contextmanager
 def never_failing() -> Iterator[None]:
-    """Let no printing within the block fail, whoever prints."""
+    """Let no printing within the block fail, from any module."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (cast(TextIO, Stream(stream)) for stream in before)
     try:

@@ -146,7 +146,9 @@ def print_summary(console: Console, figures: dict[str, Any], files: list[tuple[P
         )
     table.add_row("rate", _bold(f"{figures['rate_hz']:.1f} Hz"), f"{figures['commands']} commands")
     table.add_row("dropped frames", _bold(str(figures["dropped_frames"])), "replaced by a newer one")
-    table.add_row("strange images", _bold(str(figures["strange_images"])), "unlike the bundle's training")
+    table.add_row(
+        "out-of-distribution images", _bold(str(figures["out_of_distribution_images"])), "unlike the bundle's training"
+    )
     console.print()
     console.print(table, highlight=False)
     console.print()

@@ -1,4 +1,4 @@
-"""The node of a reach session that asks `sim_node` and `reach_node` for the next thing, and hears what comes of it."""
+"""The node of a reach session that calls the services of `sim_node` and `reach_node`, and listens to their topics."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from std_msgs.msg import Float64
 from std_srvs.srv import Trigger
 
 from taskgan_ros.demo.isolation import SessionError
-from taskgan_ros.demo.report import Episode, Frame
-from taskgan_ros.nodes.sim_node import IMAGE_TOPIC
+from taskgan_ros.demo.report import Episode, VideoFrame
+from taskgan_ros.nodes import topics
 from taskgan_ros.vision.images import read_image
 
 SIM_NODE: Final = "sim_node"
@@ -48,7 +48,7 @@ class Driver:
     """Brings the nodes up and runs episodes, one call after the other, in one thread.
 
     Attributes:
-        reach_status: what `reach_node` last said of itself, as `key: value`, its message under "message".
+        reach_status: what `reach_node` last reported of itself, as `key: value`, its message under "message".
     """
 
     def __init__(self, domain_id: int, on_turn: Callable[[], None], on_wait: Callable[[str], None]) -> None:
@@ -56,8 +56,8 @@ class Driver:
 
         Args:
             domain_id: of the nodes.
-            on_turn: is called many times a second, whatever goes on; what it raises ends the wait.
-            on_wait: is told what is waited for.
+            on_turn: is called many times a second, whatever happens; what it raises ends the wait.
+            on_wait: is called with what is waited for.
         """
         self._on_turn, self._on_wait = on_turn, on_wait
         self._context = Context()
@@ -78,7 +78,7 @@ class Driver:
         self.reach_status: dict[str, str] = {}
         self._listen(Float64, f"{SIM_NODE}/distance", self._hear_distance)
         self._listen(Float64, f"{REACH_NODE}/latency", self._hear_latency)
-        self._listen(DiagnosticArray, "/diagnostics", self._hear_diagnostics)
+        self._listen(DiagnosticArray, topics.DIAGNOSTICS, self._hear_diagnostics)
 
     def __enter__(self) -> Driver:
         """Return itself."""
@@ -120,7 +120,7 @@ class Driver:
         """
         answer = self._call(Trigger, f"{SIM_NODE}/start_episode", Trigger.Request(), _ANSWER_S)
         if not answer.success:
-            raise SessionError(f"expected {SIM_NODE} to start an episode, but it said: {answer.message}")
+            raise SessionError(f"expected {SIM_NODE} to start an episode, but it answered: {answer.message}")
         start = json.loads(answer.message)
         # The arm stands still, so the distance is exactly this one as soon as the images are the new episode's.
         self._wait(
@@ -144,27 +144,29 @@ class Driver:
                 raise SessionError(f"expected images of {SIM_NODE}, got none for {silent_s:.0f} s")
         self._recording = None
         recording.stop()
-        said = self.reach_status.get("message", "")
+        reported = self.reach_status.get("message", "")
         self.change_state("deactivate")
-        dropped, strange = self._read_counts()
-        return replace(recording.episode(length_s), said=said, dropped_frames=dropped, strange_images=strange)
+        dropped, unlike = self._read_counts()
+        return replace(
+            recording.episode(length_s), reported=reported, dropped_frames=dropped, out_of_distribution_images=unlike
+        )
 
     def _read_counts(self) -> tuple[int, int]:
-        """Return how many images `reach_node` replaced by newer ones, and found strange, in the episode that has ended.
+        """Return how many of the episode's images `reach_node` replaced by newer ones, and how many its guard rejected.
 
         Raises:
-            SessionError: it does not say.
+            SessionError: it does not report.
         """
-        self.reach_status = {}  # what it said while active is not the last word
+        self.reach_status = {}  # what it reported while active is not the last report
         what = f"the counts of {REACH_NODE}"
         self._wait(what, lambda: self.reach_status.get("state") == "inactive", _ANSWER_S)
-        return int(self.reach_status["dropped_images"]), int(self.reach_status["strange_images"])
+        return int(self.reach_status["dropped_images"]), int(self.reach_status["out_of_distribution_images"])
 
     def film(self, wanted: bool) -> None:
         """Keep images and translations from now on, or no longer; `reach_node` translates for us only while we do."""
         if wanted and not self._film_subscriptions:
             self._film_subscriptions = [
-                self._listen(Image, IMAGE_TOPIC, self._hear_image),
+                self._listen(Image, topics.IMAGE, self._hear_image),
                 self._listen(Image, f"{REACH_NODE}/translated_image", self._hear_translation),
             ]
         elif not wanted:
@@ -186,13 +188,13 @@ class Driver:
                 raise SessionError(f"expected {what} within {timeout_s:g} s, got none")
             self._turn()
 
-    def _call(self, kind: Any, name: str, request: Any, timeout_s: float, asked: str = "") -> Any:
+    def _call(self, kind: Any, name: str, request: Any, timeout_s: float, purpose: str = "") -> Any:
         client = self._clients.get(name)
         if client is None:
             client = self._clients[name] = self._node.create_client(kind, name)
             self._wait(f"the service {name}", client.service_is_ready, _START_S)
         future = client.call_async(request)
-        self._wait(f"an answer of {name}" + (f" to {asked}" if asked else ""), future.done, timeout_s)
+        self._wait(f"an answer of {name}" + (f" to {purpose}" if purpose else ""), future.done, timeout_s)
         return future.result()
 
     # Hearing.
@@ -223,7 +225,7 @@ class Driver:
     def _hear_translation(self, message: Image) -> None:
         time_s, camera = self._unpaired.pop(_stamp(message), (0.0, None))
         if self._recording and camera is not None:
-            self._recording.frames.append(Frame(time_s, camera, _pixels(message)))
+            self._recording.frames.append(VideoFrame(time_s, camera, _pixels(message)))
 
 
 class Recording:
@@ -246,7 +248,7 @@ class Recording:
         self.distances_m: list[float] = []
         self.command_times_s: list[float] = []
         self.latencies_s: list[float] = []
-        self.frames: list[Frame] = []
+        self.frames: list[VideoFrame] = []
         self._filmed_s = -_FILM_PERIOD_S
 
     def start(self) -> None:

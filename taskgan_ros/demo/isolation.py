@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import random
 import signal
@@ -17,20 +16,17 @@ from types import TracebackType
 
 from taskgan_ros.core import interrupts
 
-_GRACE_S = 10.0  # a node that is asked to end holds the arm first, and waits for what it is at
+_GRACE_S = 10.0  # a node that gets SIGINT holds the arm first, and waits for what it is at
 _POLL_S = 0.02
 _TAIL_LINES = 20
-_PR_SET_PDEATHSIG = 1
 
 # DDS derives its UDP ports from the domain: these of each, the rest is for more participants than we look for.
 _LAST_DOMAIN_ID = 101  # the ports of higher ones are also handed out to outgoing connections
 _PORT_BASE, _PORTS_PER_DOMAIN, _PORT_OFFSETS = 7400, 250, (0, 1, *range(10, 30))
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
 
 class SessionError(RuntimeError):
-    """A session cannot go on; the message says what was expected and what came."""
+    """A session cannot continue; the message says what was expected and what came."""
 
 
 class ProcessEnded(SessionError):
@@ -73,7 +69,7 @@ class ChildProcesses:
                 stderr=subprocess.STDOUT,
                 env=self._environment,
                 start_new_session=True,
-                preexec_fn=lambda: _die_with(parent),
+                preexec_fn=lambda: _prepare(parent),
             )
         self._children.append(_Child(name, log, process))
 
@@ -171,13 +167,10 @@ def _set_environment(changes: Mapping[str, str | None]) -> None:
             os.environ[name] = value
 
 
-def _die_with(parent: int) -> None:
+def _prepare(parent: int) -> None:
     """Run in the child before it becomes the program, which keeps the settings."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a script's `&` leaves it ignored, and we end the program with it
-    # SIGKILL, not SIGTERM: DDS leaves half a megabyte of shared memory behind, but no process can hang.
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was too late
-        os._exit(1)
+    interrupts.die_with(parent)
 
 
 def _is_quiet(domain_id: int) -> bool:

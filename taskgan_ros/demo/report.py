@@ -36,11 +36,11 @@ _LINGER_S = 1.0  # shown after arrival
 _STILL_M = 0.005
 
 _PAPER, _INK, _FAINT = (255, 255, 255), (40, 40, 40), (225, 225, 225)
-_ARRIVED, _AWAY = (0, 128, 93), (213, 94, 0)  # told apart by the colour-blind, and from a red cube
+_ARRIVED, _AWAY = (0, 128, 93), (213, 94, 0)  # distinguished by the colour-blind, and from a red cube
 
 
 @dataclass(frozen=True)
-class Frame:
+class VideoFrame:
     """A camera image (H, W, 3) uint8 RGB, what the translator made of it, and when it came, s since the start."""
 
     time_s: float
@@ -57,8 +57,8 @@ class Episode:
         times_s, distances_m: (n,) the tip's true distance from its goal; the first is the start.
         command_times_s, latencies_s: (m,) when each command was sent, and how old its image was then.
         dropped_frames: images that the node replaced by newer ones before it came to them.
-        strange_images: images that its guard found unlike training.
-        said: the node's state in the end, and why.
+        out_of_distribution_images: images that its guard found unlike training.
+        reported: the node's state in the end, and why.
         frames: for the animation; none where it was not filmed.
     """
 
@@ -68,9 +68,9 @@ class Episode:
     command_times_s: Array
     latencies_s: Array
     dropped_frames: int = 0
-    strange_images: int = 0
-    said: str = ""
-    frames: tuple[Frame, ...] = ()
+    out_of_distribution_images: int = 0
+    reported: str = ""
+    frames: tuple[VideoFrame, ...] = ()
 
     @property
     def final_distance_m(self) -> float:
@@ -90,24 +90,24 @@ class Episode:
         return float(self.times_s[away[-1] + 1]) if away[-1] + 1 < len(self.times_s) else None
 
 
-def figures(episodes: Sequence[Episode], scene: Scene, asked: EvaluateConfig, command: str) -> dict[str, Any]:
+def figures(episodes: Sequence[Episode], scene: Scene, config: EvaluateConfig, command: str) -> dict[str, Any]:
     """Return the keys of `taskgan evaluate`, what only a running loop has, and each episode.
 
     Args:
         episodes: at least one.
         scene: says how long a step is, and which distance is an arrival.
-        asked: what `evaluate` would be asked for the same episodes.
+        config: with which `evaluate` would run the same episodes.
         command: that ran them.
     """
     grid_s = scene.step_s * np.arange(scene.steps + 1)
     distances_m = np.stack([np.interp(grid_s, episode.times_s, episode.distances_m) for episode in episodes])
     return {
-        **summarise(distances_m, scene, asked),
+        **summarise(distances_m, scene, config),
         "command": command,
         "latency_ms": _quantiles_ms(np.concatenate([episode.latencies_s for episode in episodes])),
         "rate_hz": _mean_rate(episodes),
         "dropped_frames": sum(episode.dropped_frames for episode in episodes),
-        "strange_images": sum(episode.strange_images for episode in episodes),
+        "out_of_distribution_images": sum(episode.out_of_distribution_images for episode in episodes),
         "commands": sum(len(episode.latencies_s) for episode in episodes),
         "arrival_mean_s": _mean_arrival(episodes, scene.threshold_m),
         "episode_details": [
@@ -119,8 +119,8 @@ def figures(episodes: Sequence[Episode], scene: Scene, asked: EvaluateConfig, co
                 "arrived_s": _rounded(episode.arrived_s(scene.threshold_m)),
                 "commands": len(episode.latencies_s),
                 "dropped_frames": episode.dropped_frames,
-                "strange_images": episode.strange_images,
-                "node_said": episode.said,
+                "out_of_distribution_images": episode.out_of_distribution_images,
+                "node_said": episode.reported,
                 "rate_hz": _rounded(episode.rate_hz),
                 "latency_ms": _quantiles_ms(episode.latencies_s),
                 "distance_m": np.round(trace, 4).tolist(),
@@ -197,7 +197,7 @@ def _until_still(episode: Episode, threshold_m: float) -> Episode:
     return Episode(**{**vars(episode), "frames": frames or episode.frames[:1]})
 
 
-def _draw_page(episode: Episode, frame: Frame, threshold_m: float) -> Image.Image:
+def _draw_page(episode: Episode, frame: VideoFrame, threshold_m: float) -> Image.Image:
     tile, margin, text = _GIF_TILE_PX, _GIF_MARGIN_PX, _GIF_TEXT_PX
     page = Image.new("RGB", (2 * tile + 3 * margin, tile + 2 * text + margin), _PAPER)
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(_GIF_FONT_PX)

@@ -85,7 +85,7 @@ def reach(config: ReachConfig) -> int:
     """Run the episodes, show them, and write figures, animation and plot; return the process's exit status.
 
     The nodes get a ROS domain of their own, whatever ROS_DOMAIN_ID says, and talk within this machine only: where a
-    real robot listens, a demonstration must not speak. The domain is shown, for whoever wants to look in.
+    real robot listens, a demonstration must not speak. The domain is shown, for those who want to look in.
 
     Returns:
         0 when the episodes ran, wherever they ended; 1 when a node did not do its part.
@@ -184,7 +184,7 @@ def _run(plan: _Plan, console: Console, done: list[Episode], check_interrupt: Ca
 
 
 class _Session:
-    """Takes the nodes through the episodes, and shows what goes on meanwhile."""
+    """Takes the nodes through the episodes, and shows what happens meanwhile."""
 
     def __init__(
         self, plan: _Plan, nodes: ChildProcesses, display: Display, check_interrupt: Callable[[], None]
@@ -210,8 +210,8 @@ class _Session:
         self._recording = self._driver.start_episode()
         episode = self._driver.run_episode(self._recording, self._plan.length_s)
         arrived_s = episode.arrived_s(self._plan.scene.threshold_m)
-        stopped = episode.said if arrived_s is None else ""
-        note = stopped if len(episode.latencies_s) else f"no commands: {episode.said}"
+        stopped = episode.reported if arrived_s is None else ""
+        note = stopped if len(episode.latencies_s) else f"no commands: {episode.reported}"
         self._display.say_result(self._number, episode.final_distance_m, arrived_s, note)
         return episode
 
@@ -257,8 +257,8 @@ def _report(plan: _Plan, console: Console, episodes: Sequence[Episode]) -> None:
         SessionError: the files cannot be written.
     """
     config, scene = plan.config, plan.scene
-    asked = EvaluateConfig(config.bundle, config.domain, len(episodes), config.seed)
-    figures = report.figures(episodes, scene, asked, _shown_command(plan))
+    evaluated = EvaluateConfig(config.bundle, config.domain, len(episodes), config.seed)
+    figures = report.figures(episodes, scene, evaluated, _command_line(plan))
     figures["taskgan_version"] = taskgan_ros.__version__
     filmed = "episode" if len(episodes) == 1 else f"{min(_FILMED_EPISODES, len(episodes))} episodes"
     arrived = sum(episode.arrived_s(scene.threshold_m) is not None for episode in episodes)
@@ -287,7 +287,7 @@ def _command(out: Path, name: str, parameters: dict[str, Any]) -> list[str]:
     return [sys.executable, "-m", f"taskgan_ros.nodes.{name}", *arguments]
 
 
-def _shown_command(plan: _Plan) -> str:
+def _command_line(plan: _Plan) -> str:
     config = plan.config
     words = ["taskgan", "reach", "--bundle", config.bundle, "--domain", config.domain]
     guard = [] if config.guard == "stop" else ["--guard", config.guard]

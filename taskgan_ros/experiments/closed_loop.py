@@ -23,9 +23,9 @@ from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.sim.evaluate import TEST_SEED, arrivals, rollout, run_episodes
 from taskgan_ros.tasks.episode import check_seed_range, sample_test_episode
 from taskgan_ros.tasks.scene import Scene, load_scene
+from taskgan_ros.training.learned import Learned, load_task_model
 from taskgan_ros.training.lineage import data_seeds
 from taskgan_ros.training.run import Count
-from taskgan_ros.training.task_model import Learned, load_task_model
 
 DISTANCES = "distances.png"
 

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from taskgan_ros.training.export import TaskModelGraph, TranslatorGraph
+from taskgan_ros.training.learned import Learned, load_task_model
 from taskgan_ros.training.lineage import check_domain, translated_domains
 from taskgan_ros.training.networks import run_batches
-from taskgan_ros.training.task_model import Learned, load_task_model
-from taskgan_ros.training.translator import load_translator
+from taskgan_ros.training.steps.export import TaskModelGraph, TranslatorGraph
+from taskgan_ros.training.steps.translator import load_translator
 
 Pixels = NDArray[np.uint8]
 

@@ -8,12 +8,12 @@ from urllib.parse import quote
 
 
 def grid_path(folder: Path, study: str, name: str) -> Path:
-    """Return where a report looks for the grid that a cell has drawn, such as `inverse/lambda-1/translations`."""
+    """Return where a report looks for the grid that a job has drawn, such as `inverse/lambda-1/translations`."""
     return folder / study / f"{_what(name).replace('/', '_')}.jpg"
 
 
 def _what(name: str) -> str:
-    """Return what a cell has measured: its name without the measure."""
+    """Return what a job has measured: its name without the measure."""
     return name.rpartition("/")[0]
 
 

@@ -15,7 +15,7 @@ from taskgan_ros.experiments.summary import Arrivals
 
 Array = NDArray[np.float64]
 
-# Okabe and Ito's, told apart by the colour-blind; the last of a series is often the one to see
+# Okabe and Ito's, distinguished by the colour-blind; the last of a series is often the one to see
 _COLORS = ("#999999", "#56b4e9", "#f0e442", "#e69f00", "#cc79a7", "#0072b2", "#009e73", "#d55e00")
 _SIZE_IN = (9.0, 4.2)
 _CAPS: dict[str, Any] = {"error_kw": {"elinewidth": 1, "capsize": 2, "ecolor": "#333333"}}

@@ -39,7 +39,7 @@ def write_report(study: str, records: Sequence[Record], folder: Path) -> None:
 def _add_smoke(page: Page, records: Sequence[Record]) -> None:
     smoke = [record for record in records if record.scale == SMOKE and record.figures is not None]
     if smoke:
-        page.add(f"A smoke run took place ({len(smoke)} cells): everything runs. Its numbers mean nothing.")
+        page.add(f"A smoke run took place ({len(smoke)} jobs): everything runs. Its numbers mean nothing.")
 
 
 def _add_origin(page: Page, results: Results) -> None:
@@ -49,7 +49,7 @@ def _add_origin(page: Page, results: Results) -> None:
     facts = {
         "scale": _listed(record.scale for record in results.records),
         "seeds": _listed(str(record.seed) for record in results.records),
-        "cells": f"{len(ran)} of {len(results.records)} run",
+        "jobs": f"{len(ran)} of {len(results.records)} run",
         "hardware": _listed(record.hardware for record in ran),
         "dates": " to ".join(dict.fromkeys((days[0], days[-1]))) if days else NONE,
         "commits": _listed(record.commit for record in ran),
@@ -63,7 +63,7 @@ def _listed(values: Iterable[str]) -> str:
 
 
 def _whole_command(command: str) -> str:
-    """Return the command of the study that a cell's command is for."""
+    """Return the command of the study that a job's command is for."""
     words = shlex.split(command)
     if "--only" in words:
         place = words.index("--only")
@@ -72,7 +72,7 @@ def _whole_command(command: str) -> str:
 
 
 def _add_times(page: Page, results: Results) -> None:
-    """Add how long cells took."""
+    """Add how long jobs took."""
     steps: dict[str, list[float]] = {}
     for record in results.ran:
         if record.seconds is not None:
@@ -80,7 +80,7 @@ def _add_times(page: Page, results: Results) -> None:
     rows = dict(sorted(steps.items()))
     rows["all"] = [seconds for times in steps.values() for seconds in times]
     columns: dict[str, Callable[[list[float]], str]] = {  # fsum, because sum rounds otherwise from CPython 3.12 on
-        "cells": lambda times: str(len(times)),
+        "jobs": lambda times: str(len(times)),
         "mean": lambda times: _duration(math.fsum(times) / len(times)) if times else NONE,
         "total": lambda times: _duration(math.fsum(times)),
     }

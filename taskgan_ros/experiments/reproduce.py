@@ -1,4 +1,4 @@
-"""`taskgan reproduce`: run a study's cells and write its tables."""
+"""`taskgan reproduce`: run a study's jobs and write its tables."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.progress import print_line
 from taskgan_ros.core.streams import check_shown
 from taskgan_ros.experiments.angles import AnglesConfig, measure_angles
-from taskgan_ros.experiments.cells import Cache, Cell, Step
 from taskgan_ros.experiments.closed_loop import ClosedLoopConfig, measure_closed_loop
+from taskgan_ros.experiments.jobs import Cache, Job, Step
 from taskgan_ros.experiments.page import grid_path
 from taskgan_ros.experiments.pictures import SYMMETRY, TRANSLATIONS
 from taskgan_ros.experiments.report import write_report
 from taskgan_ros.experiments.results import Record, load_results, save_results
-from taskgan_ros.experiments.studies import STUDIES, load_scale, study_cells, with_needs
+from taskgan_ros.experiments.studies import STUDIES, load_scale, study_jobs, with_needs
 from taskgan_ros.experiments.symmetry import SymmetryConfig, measure_symmetry
 from taskgan_ros.experiments.translations import TranslationConfig, measure_translations
 from taskgan_ros.sim.collect import CollectConfig, collect
 from taskgan_ros.training.run import pick_device
-from taskgan_ros.training.task_model import RefineConfig, TaskModelConfig, refine, train_task_model
-from taskgan_ros.training.translator import TranslatorConfig, train_translator
-from taskgan_ros.training.two_column import TwoColumnConfig, train_two_column
+from taskgan_ros.training.steps.refine import RefineConfig, refine
+from taskgan_ros.training.steps.task_model import TaskModelConfig, train_task_model
+from taskgan_ros.training.steps.translator import TranslatorConfig, train_translator
+from taskgan_ros.training.steps.two_column import TwoColumnConfig, train_two_column
 
 _WAIT_S = 2.0  # between looks at what other processes have done
 
@@ -53,7 +54,7 @@ STEPS: Mapping[str, Step] = {
 
 @config_dataclass
 class ReproduceConfig:
-    """Run a study of the paper, or go on with it; every cell that has run is kept."""
+    """Run a study of the paper, or resume it; every job that has run is kept."""
 
     study: tyro.conf.Positional[Literal["reaching", "task-loss", "unseen", "joint-angles", "methods"]]
     """Which."""
@@ -64,34 +65,34 @@ class ReproduceConfig:
     recipe: str = "default"
     """Of the translators that a study does not name another for."""
     only: str = "*"
-    """Cells to run, as a shell pattern of their names (`target_wood/*`); what they need runs too."""
+    """Jobs to run, as a shell pattern of their names (`target_wood/*`); what they need runs too."""
     cache: Path = Path("runs/reproduce")
-    """Where cells keep what they made. Several processes may share it: each takes cells that no other is at."""
+    """Where jobs keep what they made. Several processes may share it: each takes jobs that no other is at."""
     out: Path = Path("docs/results")
     """Where STUDY.json and STUDY.md go; those of smoke go into the cache. Other domains' results there stay."""
     device: str = "auto"
     """auto, cpu or cuda."""
     dry_run: bool = False
-    """List the cells and which have run, and run nothing."""
+    """List the jobs and which have run, and run nothing."""
 
 
 def reproduce(config: ReproduceConfig) -> int:
-    """Run what has not run of a study, write its tables, and return 1 where a cell failed.
+    """Run what has not run of a study, write its tables, and return 1 where a job failed.
 
     Raises:
-        InputError: an unknown name, a pattern that fits no cell, or results in `out` of another scale or recipe.
-        KeyboardInterrupt: the cell at work can be gone on with.
+        InputError: an unknown name, a pattern that fits no job, or results in `out` of another scale or recipe.
+        KeyboardInterrupt: the job at work can be resumed.
     """
     run = _Run(config)
     if config.dry_run:
         run.show()
-        check_shown("the cells")
+        check_shown("the jobs")
         return 0
     run.write()  # hours before there is something to lose, and not after
     try:
         return run.all()
     except KeyboardInterrupt as error:
-        what = "; ".join(filter(None, [str(error).partition(";")[0], "the same command goes on"]))
+        what = "; ".join(filter(None, [str(error).partition(";")[0], "the same command resumes"]))
         raise KeyboardInterrupt(what) from error
     finally:
         run.write()
@@ -105,24 +106,24 @@ class _Run:
         pick_device(config.device)
         self._config, self._scale_name = config, Path(config.scale).stem
         scale, study = load_scale(config.scale), STUDIES[config.study]
-        self._shown = study_cells(study, scale, config.recipe, config.domains or None)
-        wanted = [cell for cell in self._shown if fnmatch.fnmatch(cell.name, config.only)]
+        self._shown = study_jobs(study, scale, config.recipe, config.domains or None)
+        wanted = [job for job in self._shown if fnmatch.fnmatch(job.name, config.only)]
         if not wanted:
-            names = ", ".join(sorted({cell.name for cell in self._shown}))
+            names = ", ".join(sorted({job.name for job in self._shown}))
             raise InputError(f"--only: expected a pattern of some of [{names}], got {config.only!r}")
-        self._cells, self._wanted = with_needs(self._shown), set(wanted)
+        self._jobs, self._wanted = with_needs(self._shown), set(wanted)
         self._cache = Cache(config.cache, STEPS, config.device)
         smoke = self._scale_name == "smoke"
         self._results = (config.cache / "smoke" if smoke else config.out) / f"{config.study}.json"
         self._before: dict[tuple[str, int], Record] = {}
         self._load_before()
-        self._failed: dict[Cell, str] = {}
+        self._failed: dict[Job, str] = {}
 
     def _load_before(self) -> None:
         """Read the results so far, those of other processes and of other domains among them."""
         config, study = self._config, STUDIES[self._config.study]
         expected = {"study": config.study, "scale": self._scale_name, "recipe": config.recipe}
-        if len(study.domains) == 1:  # whose cells are not named by it
+        if len(study.domains) == 1:  # whose jobs are not named by it
             expected["domain"] = " ".join(config.domains or study.domains)
         records = load_results(self._results)
         for record in records:
@@ -133,99 +134,99 @@ class _Run:
             for what, value in expected.items():
                 if actual[what] != value:
                     raise InputError(
-                        f"{self._results}: expected results of {what} {value} to go on with, got {actual[what]}: "
+                        f"{self._results}: expected results of {what} {value} to resume, got {actual[what]}: "
                         "give another --out"
                     )
         self._before = {(record.name, record.seed): record for record in records}
 
     def all(self) -> int:
-        """Run cells until none is left that can run."""
+        """Run jobs until none is left that can run."""
         while todo := self._todo():
-            ready = [cell for cell in todo if all(self._cache.done(need) for need in cell.needs.values())]
+            ready = [job for job in todo if all(self._cache.done(need) for need in job.needs.values())]
             ready.sort(key=self._collects, reverse=True)  # data first: it tells which results are still good
-            if not any(self._try(cell, todo) for cell in ready):
+            if not any(self._try(job, todo) for job in ready):
                 if not ready:
                     break  # all that is left needs what failed
                 time.sleep(_WAIT_S)
-        for cell, fault in self._failed.items():
-            print_line(f"{cell.label} failed: {fault}")
+        for job, fault in self._failed.items():
+            print_line(f"{job.label} failed: {fault}")
         return 1 if self._failed else 0
 
     def say_where(self) -> None:
         """Say what there is now, and where."""
-        known = sum(self._record(cell).figures is not None for cell in self._shown)
+        known = sum(self._record(job).figures is not None for job in self._shown)
         report = self._results.with_suffix(".md")
         print_line(f"{report}: {known} of {len(self._shown)} measurements; figures in {self._results.name}")
 
-    def _collects(self, cell: Cell) -> bool:
-        return STEPS[cell.step].suffix == ".h5"
+    def _collects(self, job: Job) -> bool:
+        return STEPS[job.step].suffix == ".h5"
 
-    def _try(self, cell: Cell, todo: list[Cell]) -> bool:
-        """Run a cell, unless another process is at it."""
-        count = f"{len(self._cells) - len(todo)} of {len(self._cells)} cells done"
+    def _try(self, job: Job, todo: list[Job]) -> bool:
+        """Run a job, unless another process is at it."""
+        count = f"{len(self._jobs) - len(todo)} of {len(self._jobs)} jobs done"
         try:
-            ran = self._cache.run(cell, lambda: print_line(f"[{count}{self._left(todo)}] {cell.label}: {cell.step}"))
+            ran = self._cache.run(job, lambda: print_line(f"[{count}{self._left(todo)}] {job.label}: {job.step}"))
         except FloatingPointError as error:  # a diverging method is a result, and no reason to stop the others
-            self._failed[cell] = str(error)
+            self._failed[job] = str(error)
             return True
         if ran:
             self.write()
         return ran
 
-    def _todo(self) -> list[Cell]:
-        """Return what must still run: cells to show without figures, and what those come from."""
-        missing = [cell for cell in self._cells if cell in self._wanted and not self._is_known(cell)]
-        return [cell for cell in with_needs(missing) if not self._cache.done(cell) and cell not in self._failed]
+    def _todo(self) -> list[Job]:
+        """Return what must still run: jobs to show without figures, and what those come from."""
+        missing = [job for job in self._jobs if job in self._wanted and not self._is_known(job)]
+        return [job for job in with_needs(missing) if not self._cache.done(job) and job not in self._failed]
 
-    def _is_known(self, cell: Cell) -> bool:
-        """Return whether the cell has figures that are sure to be of the data that its configuration gives."""
-        return self._record(cell).figures is not None and self._cache.key(cell) is not None
+    def _is_known(self, job: Job) -> bool:
+        """Return whether the job has figures that are sure to be of the data that its configuration gives."""
+        return self._record(job).figures is not None and self._cache.key(job) is not None
 
-    def _left(self, todo: list[Cell]) -> str:
-        """Return the time left, from how long cells of the same kind took."""
+    def _left(self, todo: list[Job]) -> str:
+        """Return the time left, from how long jobs of the same kind took."""
         spent: dict[str, list[float]] = {}
-        for cell in self._cells:
-            done = self._cache.done(cell)
+        for job in self._jobs:
+            done = self._cache.done(job)
             if done:
-                spent.setdefault(cell.step, []).append(done.seconds)
+                spent.setdefault(job.step, []).append(done.seconds)
         everything = [seconds for times in spent.values() for seconds in times]
         if not everything:
             return ""
         means = {step: sum(times) / len(times) for step, times in spent.items()}
         overall = sum(everything) / len(everything)
-        minutes = sum(means.get(cell.step, overall) for cell in todo) / 60
+        minutes = sum(means.get(job.step, overall) for job in todo) / 60
         return f", about {minutes:.0f} min left"
 
-    def _record(self, cell: Cell) -> Record:
-        """Return what is known of a cell: from the cache, else from the results so far, else that it has not run.
+    def _record(self, job: Job) -> Record:
+        """Return what is known of a job: from the cache, else from the results so far, else that it has not run.
 
         Results so far count unless their key is another; it is not known before the data is there.
         """
-        key, done = self._cache.key(cell), self._cache.done(cell)
-        before = self._before.get((cell.name, cell.seed))
+        key, done = self._cache.key(job), self._cache.done(job)
+        before = self._before.get((job.name, job.seed))
         if not done and before and before.key and key in (None, before.key):
-            return dataclasses.replace(before, command=self._command(cell))
+            return dataclasses.replace(before, command=self._command(job))
         return Record(
             study=self._config.study,
-            name=cell.name,
-            seed=cell.seed,
+            name=job.name,
+            seed=job.seed,
             key=key or "",
-            step=cell.step,
+            step=job.step,
             scale=self._scale_name,
             figures=done.figures if done else None,
             seconds=done.seconds if done else None,
             commit=done.commit if done else "",
-            command=self._command(cell),
+            command=self._command(job),
             hardware=done.hardware if done else "",
             finished=done.finished if done else "",
         )
 
-    def _command(self, cell: Cell) -> str:
+    def _command(self, job: Job) -> str:
         config = self._config
         words = ["taskgan", "reproduce", config.study, "--scale", config.scale]
         words += ["--domains", *config.domains] if config.domains else []
         words += ["--recipe", config.recipe] if config.recipe != "default" else []
-        return shlex.join(words + (["--only", cell.name] if cell in self._shown else []))
+        return shlex.join(words + (["--only", job.name] if job in self._shown else []))
 
     def write(self) -> None:
         """Write the results and their tables, with those that other processes have written since and other domains'.
@@ -235,7 +236,7 @@ class _Run:
         """
         with _alone_in(self._results.parent):
             self._load_before()
-            records = self._before | {(cell.name, cell.seed): self._record(cell) for cell in self._cells}
+            records = self._before | {(job.name, job.seed): self._record(job) for job in self._jobs}
             save_results(self._results, records.values())
             self._copy_pictures()
             write_report(self._config.study, list(records.values()), self._results.parent)
@@ -243,22 +244,22 @@ class _Run:
     def _copy_pictures(self) -> None:
         """Put what measurements of the first seed have drawn where the report looks for it."""
         folder, study = self._results.parent, self._config.study
-        for cell in self._shown:
-            done = self._cache.done(cell)
-            if cell.seed or not done:
+        for job in self._shown:
+            done = self._cache.done(job)
+            if job.seed or not done:
                 continue
-            places = {TRANSLATIONS: grid_path(folder, study, cell.name), SYMMETRY: folder / study / SYMMETRY}
+            places = {TRANSLATIONS: grid_path(folder, study, job.name), SYMMETRY: folder / study / SYMMETRY}
             for name, place in places.items():
                 if (done.output / name).is_file():
                     place.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(done.output / name, place)
 
     def show(self) -> None:
-        """Print every cell and whether it has run."""
-        for cell in self._cells:
-            record = self._record(cell)
+        """Print every job and whether it has run."""
+        for job in self._jobs:
+            record = self._record(job)
             state = f"done in {record.seconds:.0f} s" if record.seconds is not None else "not run"
-            print_line(f"{cell.label:60} {cell.step:14} {state}")
+            print_line(f"{job.label:60} {job.step:14} {state}")
 
 
 def _values(words: list[str], option: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the cells of a study gave, as one JSON file: all that its tables and plots are made from."""
+"""What the jobs of a study gave, as one JSON file: all that its tables and plots are made from."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FLAT_LIST = re.compile(r'\[\n([^\[\]{}"]*)\]')  # of numbers; no string holds a
 
 @dataclass(frozen=True)
 class Record:
-    """What one cell gave.
+    """What one job gave.
 
     Attributes:
         study: that shows it.

@@ -87,7 +87,7 @@ def _about_success(results: Results) -> str:
     """Return what success is, with what the episodes that ran were."""
     counts, steps, thresholds = (results.distinct(figure) for figure in ("episodes", "steps", "threshold_m"))
     return (
-        f"Success: the share of test episodes ({counts} a cell and seed, of {steps} steps) that end within "
+        f"Success: the share of test episodes ({counts} a job and seed, of {steps} steps) that end within "
         f"{thresholds} m of the goal, with its 95 % interval (Wilson). Episodes of all seeds count together."
     )
 
@@ -139,15 +139,15 @@ def _write_task_loss(page: Page, results: Results) -> None:
 
 
 def _weights_table(results: Results, direction: str, weights: list[str]) -> str:
-    columns = _cells_of_measures(results)
+    columns = _columns_of_measures(results)
     if any(results.has(f"{direction}/lambda-{weight}/closed-loop") for weight in weights):
         columns["success"] = lambda name: results.show_success(f"{name}/closed-loop")
     rows = {f"λ = {weight}": f"{direction}/lambda-{weight}" for weight in weights}
     return table("", rows, columns, lambda name, show: show(name))
 
 
-def _cells_of_measures(results: Results) -> dict[str, Show]:
-    """Return columns that print the measures of translations of the cell whose name, without its end, is given."""
+def _columns_of_measures(results: Results) -> dict[str, Show]:
+    """Return columns that print the measures of translations of the job whose name, without its end, is given."""
 
     def column(figure: str) -> Show:
         return lambda name: results.show(f"{name}/translations", figure)
@@ -161,14 +161,12 @@ def _plot_weights(page: Page, results: Results, directions: list[str], weights: 
     def mean(name: str, figure: str) -> float | None:
         return results.mean(f"{name}/translations", figure)
 
-    errors = {direction: [mean(name, "judge_error") for name in cells] for direction, cells in names.items()}
+    errors = {direction: [mean(name, "judge_error") for name in jobs] for direction, jobs in names.items()}
     floors = {
-        direction: next((floor for name in cells if (floor := mean(name, "judge_floor")) is not None), None)
-        for direction, cells in names.items()
+        direction: next((floor for name in jobs if (floor := mean(name, "judge_floor")) is not None), None)
+        for direction, jobs in names.items()
     }
-    loops = {
-        direction: [results.arrivals(f"{name}/closed-loop") for name in cells] for direction, cells in names.items()
-    }
+    loops = {direction: [results.arrivals(f"{name}/closed-loop") for name in jobs] for direction, jobs in names.items()}
     success = {direction: arrivals for direction, arrivals in loops.items() if any(arrivals)}
     drawable = success or any(value is not None for values in errors.values() for value in values)
     draw = (lambda path: plots.plot_weights(path, weights, errors, floors, success)) if drawable else None
@@ -208,7 +206,7 @@ def _write_angles(page: Page, results: Results) -> None:
     names = [name for name in models if results.has(f"{name}/translations")]
     if names:
         page.add("## Translations", _ABOUT_MEASURES)
-        page.add(table("model", _same(names), _cells_of_measures(results), lambda name, show: show(name)))
+        page.add(table("model", _same(names), _columns_of_measures(results), lambda name, show: show(name)))
     page.grids(f"{name}/translations" for name in names)
 
 
@@ -288,7 +286,7 @@ def _methods_table(results: Results, domain: str, loops: Mapping[str, Arrivals |
         "success": lambda method: results.show_success(_loop(domain, method)),
         "distance (m)": lambda method: results.show_distance(_loop(domain, method)),
     }
-    columns |= {title: column(show) for title, show in _cells_of_measures(results).items()}
+    columns |= {title: column(show) for title, show in _columns_of_measures(results).items()}
     ordered = sorted(loops, key=lambda method: _rank(loops[method]))
     return table("method", _same(ordered), columns, lambda method, show: show(method))
 
@@ -342,7 +340,7 @@ SECTIONS = {
         "Ways across the gap that the paper names (section 2) but does not measure, from the same datasets. Every F is "
         "the same network, has as many steps as the default recipe (rcan those of its first part), and stands before "
         "the same f_X, without step 3. simgan, cyclegan and pix2pix have no use for randomised simulation; "
-        "domain-randomisation learns from it alone, as many steps as f_X; mmd goes on from f_X, as long as step 3.",
+        "domain-randomisation learns from it alone, as many steps as f_X; mmd continues f_X, as long as step 3.",
         _write_methods,
     ),
 }

@@ -1,4 +1,4 @@
-"""The paper's studies, each as the cells that its tables need."""
+"""The paper's studies, each as the jobs that its tables need."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pydantic
 
 from taskgan_ros.core.config import config_dataclass, is_path, load, resolve, share_dir, short_name
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.experiments.cells import Cell
+from taskgan_ros.experiments.jobs import Job
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.training.recipe import Recipe, load_recipe
 from taskgan_ros.training.run import Count
@@ -103,8 +103,8 @@ def _check_own_name(kind: str, name_or_path: str) -> None:
         raise InputError(f"{name_or_path}: expected another name than that of the shipped {kind}, got {name}")
 
 
-class Lab:
-    """Makes the cells of one seed; the same name is always the same cell, so that studies share what they can.
+class JobFactory:
+    """Makes the jobs of one seed; the same name is always the same job, so that studies share what they can.
 
     Attributes:
         scale: how large everything is.
@@ -113,36 +113,36 @@ class Lab:
     """
 
     def __init__(self, scale: Scale, recipe: str, seed: int, scene: str = "reach", task: str = "joint_velocities"):
-        """Make the cells of one seed in one scene."""
+        """Make the jobs of one seed in one scene."""
         self.scale, self.seed = scale, seed
         self.recipe_name, self._scene, self._task = recipe, scene, task
-        self._cells: dict[str, Cell] = {}
+        self._jobs: dict[str, Job] = {}
 
-    def cell(self, name: str, step: str, needs: dict[str, Cell], **options: Any) -> Cell:
-        """Return the cell of this name, made at its first mention."""
-        if name not in self._cells:
-            self._cells[name] = Cell(name, step, self.seed, options, needs)
-        return self._cells[name]
+    def job(self, name: str, step: str, needs: dict[str, Job], **options: Any) -> Job:
+        """Return the job of this name, made at its first mention."""
+        if name not in self._jobs:
+            self._jobs[name] = Job(name, step, self.seed, options, needs)
+        return self._jobs[name]
 
-    def data(self, what: str, domain: str, episodes: int, seed: int, paired: str | None = None) -> Cell:
+    def data(self, what: str, domain: str, episodes: int, seed: int, paired: str | None = None) -> Job:
         """Return a dataset."""
         options = {"domain": domain, "episodes": episodes, "seed": seed + _SEEDS_APART * self.seed}
         options |= {"paired": paired, "scene": self._scene, "task": self._task}
-        return self.cell(f"{short_name(domain)}/{what}", "collect", {}, **options)
+        return self.job(f"{short_name(domain)}/{what}", "collect", {}, **options)
 
-    def source(self) -> Cell:
+    def source(self) -> Job:
         """Return plenty of plain simulation."""
         return self.data("data", "source", self._episodes("source"), _SOURCE)
 
-    def target(self, domain: str) -> Cell:
+    def target(self, domain: str) -> Job:
         """Return the few target images, with the plain render of each."""
         return self.data("data", domain, self._episodes("target"), _TARGET, "source")
 
-    def randomized(self) -> Cell:
+    def randomized(self) -> Job:
         """Return randomised simulation, with the plain render of each."""
         return self.data("data", "randomized", self._episodes("randomized"), _RANDOMIZED, "source")
 
-    def held_out(self, domain: str) -> Cell:
+    def held_out(self, domain: str) -> Job:
         """Return images of the domain that take no part in training."""
         if self._scene == "poses":
             paired = None if domain == "source" else "source"
@@ -154,22 +154,22 @@ class Lab:
         episodes: int = getattr(self.scale, f"{prefix}{what}_episodes")
         return episodes
 
-    def source_model(self) -> Cell:
+    def source_model(self) -> Job:
         """Return f_X."""
         needs = {"dataset": self.source()}
-        return self.cell("source/task-model", "task-model", needs, steps=self.scale.task_model_steps)
+        return self.job("source/task-model", "task-model", needs, steps=self.scale.task_model_steps)
 
-    def judge(self) -> Cell:
+    def judge(self) -> Job:
         """Return a task model of the source that takes no part in training a translator."""
         seed = self.seed + _JUDGE_SEED
         needs = {"dataset": self.source()}
-        return self.cell("source/judge", "task-model", needs, steps=self.scale.judge_steps, seed=seed)
+        return self.job("source/judge", "task-model", needs, steps=self.scale.judge_steps, seed=seed)
 
-    def target_judge(self, domain: str) -> Cell:
+    def target_judge(self, domain: str) -> Job:
         """Return a task model of plenty of target images, for G's translations."""
         data = self.data("judge-data", domain, self.scale.judge_episodes, _SOURCE)
         needs = {"dataset": data}
-        return self.cell(f"{short_name(domain)}/judge", "task-model", needs, steps=self.scale.judge_steps)
+        return self.job(f"{short_name(domain)}/judge", "task-model", needs, steps=self.scale.judge_steps)
 
     def recipe(self, name: str | None = None, **changes: Any) -> Recipe:
         """Return a recipe's settings at this scale."""
@@ -177,17 +177,17 @@ class Lab:
         steps, pretrain_steps = (_part(share, count) for count in (recipe.steps, recipe.pretrain_steps))
         return dataclasses.replace(recipe, **{"steps": steps, "pretrain_steps": pretrain_steps} | changes)
 
-    def pretrained(self) -> Cell:
+    def pretrained(self) -> Job:
         """Return F after pre-training on randomised simulation, no target image seen."""
         needs = {"source": self.source(), "pretrain": self.randomized(), "task_model": self.source_model()}
         settings = self.recipe(steps=0)
         if not settings.pretrain_steps:
             raise InputError(f"--recipe {self.recipe_name}: expected pretrain_steps above 0 for this study, got 0")
-        return self.cell("pretrained/translator", "translator", needs, recipe=self.recipe_name, settings=settings)
+        return self.job("pretrained/translator", "translator", needs, recipe=self.recipe_name, settings=settings)
 
     def inverse(
         self, domain: str, label: str = "inverse", images: int | None = None, recipe: str | None = None, **changes: Any
-    ) -> Cell:
+    ) -> Job:
         """Return F of a domain, which starts from the pre-trained one where its recipe pre-trains."""
         settings = self.recipe(recipe, **changes)
         if not settings.steps:
@@ -199,22 +199,22 @@ class Lab:
         if settings.pairs_batch_size:
             needs["pretrain"] = self.randomized()
         options = {"recipe": recipe or self.recipe_name, "settings": settings, "target_images": images}
-        return self.cell(f"{short_name(domain)}/{label}/translator", "translator", needs, **options)
+        return self.job(f"{short_name(domain)}/{label}/translator", "translator", needs, **options)
 
-    def refined(self, domain: str, label: str = "inverse", images: int | None = None) -> Cell:
+    def refined(self, domain: str, label: str = "inverse", images: int | None = None) -> Job:
         """Return f_X refined on F's translations."""
         needs = {"source": self.source(), "target": self.target(domain), "validation": self.held_out(domain)}
         needs |= {"task_model": self.source_model(), "translator": self.inverse(domain, label, images)}
         options = {"steps": self.scale.refine_steps, "target_images": images}
-        return self.cell(f"{short_name(domain)}/{label}/refined", "refine", needs, **options)
+        return self.job(f"{short_name(domain)}/{label}/refined", "refine", needs, **options)
 
-    def refined_on_randomized(self, name: str, translator: Cell, validation: Cell) -> Cell:
+    def refined_on_randomized(self, name: str, translator: Job, validation: Job) -> Job:
         """Return f_X refined on F's translations of randomised simulation, of which there is plenty."""
         needs = {"source": self.source(), "target": self.randomized(), "validation": validation}
         needs |= {"task_model": self.source_model(), "translator": translator}
-        return self.cell(f"{name}/task-model", "refine", needs, steps=self.scale.refine_steps, variants=1)
+        return self.job(f"{name}/task-model", "refine", needs, steps=self.scale.refine_steps, variants=1)
 
-    def two_column(self, domain: str, regime: str) -> Cell:
+    def two_column(self, domain: str, regime: str) -> Job:
         """Return the two-column task model of a regime of figure 9: its name says what it learns from."""
         needs = {"task_model": self.source_model(), "validation": self.held_out(domain)}
         options: dict[str, Any] = {"steps": self.scale.target_model_steps}
@@ -223,41 +223,41 @@ class Lab:
         if "translated" in regime:
             needs |= {"translator": self.forward(domain), "source": self.source()}
             options["translated_images"] = self.scale.translated_images
-        return self.cell(f"{short_name(domain)}/{regime}/task-model", "two-column", needs, **options)
+        return self.job(f"{short_name(domain)}/{regime}/task-model", "two-column", needs, **options)
 
-    def forward(self, domain: str, label: str = "forward", recipe: str = "forward", **changes: Any) -> Cell:
+    def forward(self, domain: str, label: str = "forward", recipe: str = "forward", **changes: Any) -> Job:
         """Return G, held to its task by the two-column model of the few pairs."""
         needs = {"source": self.source(), "target": self.target(domain)}
         needs |= {"task_model": self.two_column(domain, "source+paired")}
         options = {"recipe": recipe, "settings": self.recipe(recipe, **changes), "direction": "forward"}
-        return self.cell(f"{short_name(domain)}/{label}/translator", "translator", needs, **options)
+        return self.job(f"{short_name(domain)}/{label}/translator", "translator", needs, **options)
 
-    def benchmark(self, domain: str) -> Cell:
+    def benchmark(self, domain: str) -> Job:
         """Return a task model of the few target images alone."""
         needs = {"dataset": self.target(domain), "validation": self.held_out(domain)}
         steps = self.scale.target_model_steps
-        return self.cell(f"{short_name(domain)}/benchmark/task-model", "task-model", needs, steps=steps)
+        return self.job(f"{short_name(domain)}/benchmark/task-model", "task-model", needs, steps=steps)
 
     def closed_loop(
-        self, name: str, domain: str, model: Cell, translator: Cell | None = None, short: bool = False
-    ) -> Cell:
+        self, name: str, domain: str, model: Job, translator: Job | None = None, short: bool = False
+    ) -> Job:
         """Return the test episodes of section 4.1.1."""
         needs = {"task_model": model} | ({"translator": translator} if translator else {})
         episodes = self.scale.short_test_episodes if short else self.scale.test_episodes
-        return self.cell(f"{name}/closed-loop", "closed-loop", needs, domain=domain, episodes=episodes)
+        return self.job(f"{name}/closed-loop", "closed-loop", needs, domain=domain, episodes=episodes)
 
-    def translations(self, name: str, translator: Cell, dataset: Cell, judge: Cell) -> Cell:
+    def translations(self, name: str, translator: Job, dataset: Job, judge: Job) -> Job:
         """Return what is measured of a translator's images."""
-        return self.cell(
+        return self.job(
             f"{name}/translations",
             "translations",
             {"translator": translator, "dataset": dataset, "judge": judge},
         )
 
-    def angles(self, name: str, model: Cell, dataset: Cell, translator: Cell | None = None) -> Cell:
+    def angles(self, name: str, model: Job, dataset: Job, translator: Job | None = None) -> Job:
         """Return the errors of predicted joint angles."""
         needs = {"task_model": model, "dataset": dataset} | ({"translator": translator} if translator else {})
-        return self.cell(f"{name}/angles", "angles", needs)
+        return self.job(f"{name}/angles", "angles", needs)
 
 
 def _part(share: float, steps: int) -> int:
@@ -265,116 +265,119 @@ def _part(share: float, steps: int) -> int:
     return max(1, round(share * steps)) if steps else 0
 
 
-def reaching(lab: Lab, domains: Iterable[str]) -> list[Cell]:
+def reaching(factory: JobFactory, domains: Iterable[str]) -> list[Job]:
     """Figure 9: all training regimes in all domains (sections 4.1.2 to 4.1.4)."""
-    model = lab.source_model()
-    cells = [lab.closed_loop("source/source", "source", model)]
+    model = factory.source_model()
+    jobs = [factory.closed_loop("source/source", "source", model)]
     for domain in domains:
         name, few = short_name(domain), f"inverse-{FEW_IMAGES}"
-        refined, few_refined = lab.refined(domain), lab.refined(domain, few, FEW_IMAGES)
-        cells.append(lab.closed_loop(f"{name}/inverse", domain, refined, lab.inverse(domain)))
-        cells.append(lab.closed_loop(f"{name}/benchmark", domain, lab.benchmark(domain)))
-        cells.append(lab.closed_loop(f"{name}/source", domain, model))
-        cells.append(lab.closed_loop(f"{name}/{few}", domain, few_refined, lab.inverse(domain, few, FEW_IMAGES)))
+        refined, few_refined = factory.refined(domain), factory.refined(domain, few, FEW_IMAGES)
+        jobs.append(factory.closed_loop(f"{name}/inverse", domain, refined, factory.inverse(domain)))
+        jobs.append(factory.closed_loop(f"{name}/benchmark", domain, factory.benchmark(domain)))
+        jobs.append(factory.closed_loop(f"{name}/source", domain, model))
+        jobs.append(factory.closed_loop(f"{name}/{few}", domain, few_refined, factory.inverse(domain, few, FEW_IMAGES)))
         for regime in ("source+paired", "source+translated", "source+paired+translated"):
-            cells.append(lab.closed_loop(f"{name}/{regime}", domain, lab.two_column(domain, regime)))
-    return cells
+            jobs.append(factory.closed_loop(f"{name}/{regime}", domain, factory.two_column(domain, regime)))
+    return jobs
 
 
-def task_loss(lab: Lab, domains: Iterable[str]) -> list[Cell]:
+def task_loss(factory: JobFactory, domains: Iterable[str]) -> list[Job]:
     """Figure 7: what the task loss does, by its weight, both ways."""
     (domain,) = domains
-    cells, recipe, held_out = [], lab.scale.paper_recipe, lab.held_out(domain)
+    jobs, recipe, held_out = [], factory.scale.paper_recipe, factory.held_out(domain)
     for weight in LAMBDAS:
         name = f"inverse/lambda-{weight:g}"
-        translator = lab.inverse(domain, name, recipe=recipe, lambda_task=weight)
-        cells.append(lab.translations(name, translator, held_out, lab.judge()))
-        cells.append(lab.closed_loop(name, domain, lab.source_model(), translator, short=True))
+        translator = factory.inverse(domain, name, recipe=recipe, lambda_task=weight)
+        jobs.append(factory.translations(name, translator, held_out, factory.judge()))
+        jobs.append(factory.closed_loop(name, domain, factory.source_model(), translator, short=True))
     for weight in LAMBDAS:
         name = f"forward/lambda-{weight:g}"
-        translator = lab.forward(domain, name, recipe=recipe, lambda_task=weight)
-        cells.append(lab.translations(name, translator, held_out, lab.target_judge(domain)))
-    return cells
+        translator = factory.forward(domain, name, recipe=recipe, lambda_task=weight)
+        jobs.append(factory.translations(name, translator, held_out, factory.target_judge(domain)))
+    return jobs
 
 
-def unseen(lab: Lab, domains: Iterable[str]) -> list[Cell]:
+def unseen(factory: JobFactory, domains: Iterable[str]) -> list[Job]:
     """Figure 8: translations of target images that trained F, and of others."""
-    cells = []
+    jobs = []
     for domain in domains:
-        sets = {"seen": lab.target(domain), "unseen": lab.held_out(domain)}
+        sets = {"seen": factory.target(domain), "unseen": factory.held_out(domain)}
         for which, dataset in sets.items():
             name = f"{short_name(domain)}/{which}"
-            cells.append(lab.translations(name, lab.inverse(domain), dataset, lab.judge()))
-    return cells
+            jobs.append(factory.translations(name, factory.inverse(domain), dataset, factory.judge()))
+    return jobs
 
 
-def joint_angles(lab: Lab, domains: Iterable[str]) -> list[Cell]:
+def joint_angles(factory: JobFactory, domains: Iterable[str]) -> list[Job]:
     """Section 4.2, figures 10 to 12: five joint angles of the arm in an image."""
     (domain,) = domains
-    model, test, judge = lab.source_model(), lab.held_out(domain), lab.judge()
-    needs = {"dataset": lab.target(domain)}
-    normal = lab.cell("normal/task-model", "task-model", needs, steps=lab.scale.target_model_steps, images=1)
-    cells = [
-        lab.angles("normal", normal, test),
-        lab.angles("benchmark", model, lab.held_out("source")),
-        lab.angles("source-only", model, test),
-        *_with_refined(lab, "pretrained", lab.pretrained(), test),
-        lab.translations("pretrained", lab.pretrained(), test, judge),
-        lab.cell("symmetry/angles", "symmetry", {}),
+    model, test, judge = factory.source_model(), factory.held_out(domain), factory.judge()
+    needs = {"dataset": factory.target(domain)}
+    normal = factory.job("normal/task-model", "task-model", needs, steps=factory.scale.target_model_steps, images=1)
+    jobs = [
+        factory.angles("normal", normal, test),
+        factory.angles("benchmark", model, factory.held_out("source")),
+        factory.angles("source-only", model, test),
+        *_with_refined(factory, "pretrained", factory.pretrained(), test),
+        factory.translations("pretrained", factory.pretrained(), test, judge),
+        factory.job("symmetry/angles", "symmetry", {}),
     ]
-    enough = [count for count in ANGLE_IMAGES if count <= lab.scale.pose_target_episodes * _IMAGES_PER_EPISODE]
+    enough = [count for count in ANGLE_IMAGES if count <= factory.scale.pose_target_episodes * _IMAGES_PER_EPISODE]
     for count in enough:
         name = f"inverse-{count}"
-        steps = min(lab.recipe().steps, _STEPS_AN_IMAGE * count)
-        translator = lab.inverse(domain, name, count, steps=steps)
-        cells += _with_refined(lab, name, translator, test)
-        cells.append(lab.translations(name, translator, test, judge))
-    return cells
+        steps = min(factory.recipe().steps, _STEPS_AN_IMAGE * count)
+        translator = factory.inverse(domain, name, count, steps=steps)
+        jobs += _with_refined(factory, name, translator, test)
+        jobs.append(factory.translations(name, translator, test, judge))
+    return jobs
 
 
-def _with_refined(lab: Lab, name: str, translator: Cell, test: Cell) -> list[Cell]:
+def _with_refined(factory: JobFactory, name: str, translator: Job, test: Job) -> list[Job]:
     """Return the errors of f_X behind F, as it was and after step 3."""
-    refined = lab.refined_on_randomized(f"{name}+refined", translator, test)
+    refined = factory.refined_on_randomized(f"{name}+refined", translator, test)
     return [
-        lab.angles(name, lab.source_model(), test, translator),
-        lab.angles(f"{name}+refined", refined, test, translator),
+        factory.angles(name, factory.source_model(), test, translator),
+        factory.angles(f"{name}+refined", refined, test, translator),
     ]
 
 
 _MMD_WEIGHT = 0.1  # ten times as much drew features a quarter nearer in 800 steps, at four times the error at home
-_MMD_RATE = 1e-4  # step 3's, which goes on from f_X too
+_MMD_RATE = 1e-4  # step 3's, which continues f_X too
 _METHODS = ("simgan", "cyclegan", "pix2pix")  # recipes whose objective is another
 
 
-def methods(lab: Lab, domains: Iterable[str]) -> list[Cell]:
+def methods(factory: JobFactory, domains: Iterable[str]) -> list[Job]:
     """What the paper discusses but does not measure: other ways to get from one domain to the other."""
-    cells = []
+    jobs = []
     for domain in domains:
-        name, model, steps = short_name(domain), lab.source_model(), lab.scale.task_model_steps
-        needs = {"task_model": model, "dataset": lab.source(), "target": lab.target(domain)}
-        adapting = {"steps": lab.scale.refine_steps, "learning_rate": _MMD_RATE, "mmd_weight": _MMD_WEIGHT}
+        name, model, steps = short_name(domain), factory.source_model(), factory.scale.task_model_steps
+        needs = {"task_model": model, "dataset": factory.source(), "target": factory.target(domain)}
+        adapting = {"steps": factory.scale.refine_steps, "learning_rate": _MMD_RATE, "mmd_weight": _MMD_WEIGHT}
         models = {
-            "domain-randomisation": lab.cell(
-                "randomized/task-model", "task-model", {"dataset": lab.randomized()}, steps=steps
+            "domain-randomisation": factory.job(
+                "randomized/task-model", "task-model", {"dataset": factory.randomized()}, steps=steps
             ),
-            "mmd": lab.cell(f"{name}/mmd/task-model", "task-model", needs, **adapting),
+            "mmd": factory.job(f"{name}/mmd/task-model", "task-model", needs, **adapting),
         }
-        translators = {method: lab.inverse(domain, method, recipe=method) for method in _METHODS}
-        translators = {short_name(lab.recipe_name): lab.inverse(domain), "rcan": lab.pretrained()} | translators
+        translators = {method: factory.inverse(domain, method, recipe=method) for method in _METHODS}
+        translators = {
+            short_name(factory.recipe_name): factory.inverse(domain),
+            "rcan": factory.pretrained(),
+        } | translators
         for method, translator in translators.items():
-            cells.append(lab.closed_loop(f"{name}/{method}", domain, model, translator, short=True))
-            cells.append(lab.translations(f"{name}/{method}", translator, lab.held_out(domain), lab.judge()))
+            jobs.append(factory.closed_loop(f"{name}/{method}", domain, model, translator, short=True))
+            jobs.append(factory.translations(f"{name}/{method}", translator, factory.held_out(domain), factory.judge()))
         for method, other in models.items():
-            cells.append(lab.closed_loop(f"{name}/{method}", domain, other, short=True))
-    return cells
+            jobs.append(factory.closed_loop(f"{name}/{method}", domain, other, short=True))
+    return jobs
 
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """A named study: the domains it is shown in, and how its cells are made."""
+    """A named study: the domains it is shown in, and how its jobs are made."""
 
     domains: tuple[str, ...]
-    cells: Callable[[Lab, Iterable[str]], list[Cell]]
+    jobs: Callable[[JobFactory, Iterable[str]], list[Job]]
     scene: str = "reach"
     task: str = "joint_velocities"
 
@@ -388,8 +391,8 @@ STUDIES = {
 }
 
 
-def study_cells(study: Study, scale: Scale, recipe: str, domains: Iterable[str] | None) -> list[Cell]:
-    """Return the cells that the study's tables show, of all seeds; seed by seed, so that one is soon whole.
+def study_jobs(study: Study, scale: Scale, recipe: str, domains: Iterable[str] | None) -> list[Job]:
+    """Return the jobs that the study's tables show, of all seeds; seed by seed, so that one is soon whole.
 
     Raises:
         InputError: a domain or recipe that does not exist or does not fit, two domains of one name, several where the
@@ -406,21 +409,21 @@ def study_cells(study: Study, scale: Scale, recipe: str, domains: Iterable[str] 
         raise InputError(f"--domains: expected target domains, got {names}: {_NOT_TARGETS} are what studies start from")
     if len(study.domains) == 1 < len(domains):
         raise InputError(f"expected one domain for this study, got {list(domains)}")
-    cells = []
+    jobs = []
     for seed in range(scale.seeds):
-        cells += study.cells(Lab(scale, recipe, seed, study.scene, study.task), domains)
-    return cells
+        jobs += study.jobs(JobFactory(scale, recipe, seed, study.scene, study.task), domains)
+    return jobs
 
 
-def with_needs(cells: Iterable[Cell]) -> list[Cell]:
-    """Return the cells and all that they come from, each once, after what it needs."""
-    ordered: dict[Cell, None] = {}
+def with_needs(jobs: Iterable[Job]) -> list[Job]:
+    """Return the jobs and all that they come from, each once, after what it needs."""
+    ordered: dict[Job, None] = {}
 
-    def visit(cell: Cell) -> None:
-        for need in cell.needs.values():
+    def visit(job: Job) -> None:
+        for need in job.needs.values():
             visit(need)
-        ordered.setdefault(cell)
+        ordered.setdefault(job)
 
-    for cell in cells:
-        visit(cell)
+    for job in jobs:
+        visit(job)
     return list(ordered)

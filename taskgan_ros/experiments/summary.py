@@ -49,7 +49,7 @@ class Results:
     """The records of a study, without those of smoke runs.
 
     Attributes:
-        records: all others, cells that have not run among them.
+        records: all others, jobs that have not run among them.
     """
 
     def __init__(self, records: Iterable[Record]) -> None:
@@ -60,7 +60,7 @@ class Results:
 
     @property
     def ran(self) -> list[Record]:
-        """Records of cells that have run."""
+        """Records of jobs that have run."""
         return [record for record in self.records if record.figures is not None]
 
     def named(self, pattern: str) -> list[tuple[str, ...]]:
@@ -69,11 +69,11 @@ class Results:
         return list(dict.fromkeys(match.groups() for match in found if match))
 
     def has(self, name: str) -> bool:
-        """Return whether the study has such a cell, run or not."""
+        """Return whether the study has such a job, run or not."""
         return any(record.name == name for record in self.records)
 
     def figures(self, name: str) -> list[dict[str, Any]]:
-        """Return what the seeds of a cell gave; nothing where none has run."""
+        """Return what the seeds of a job gave; nothing where none has run."""
         return [record.figures for record in self.records if record.name == name and record.figures is not None]
 
     def values(self, name: str, figure: str) -> list[float]:
@@ -81,7 +81,7 @@ class Results:
         return [float(figures[figure]) for figures in self.figures(name) if figure in figures]
 
     def distinct(self, figure: str) -> str:
-        """Return all values of a figure, whatever the cell."""
+        """Return all values of a figure, whatever the job."""
         values = sorted({record.figures[figure] for record in self.ran if record.figures and figure in record.figures})
         return " or ".join(f"{value:g}" for value in values) or NONE
 
@@ -104,7 +104,7 @@ class Results:
         return Arrivals(successes, int(counts.sum()), float(mean), float(np.sqrt(variance)))
 
     def missing_seeds(self, name: str) -> str:
-        """Return how many seeds of a cell have run, in words, or nothing where all have."""
+        """Return how many seeds of a job have run, in words, or nothing where all have."""
         there, done = sum(record.name == name for record in self.records), len(self.figures(name))
         return "" if done == there else f" ({done} of {there} seeds)"
 

@@ -56,7 +56,7 @@ def measure_symmetry(config: SymmetryConfig) -> dict[str, Any]:
     joint = scene.arm.joint_names.index(config.joint)
     with Cell(scene, load_domain(config.domain)) as cell:
         states = [sample_poses(scene, config.seed, index)[0] for index in range(config.poses)]
-        images = np.array([_turned(cell, state, joint) for state in states], np.float32) / 255
+        images = np.array([_mirrored(cell, state, joint) for state in states], np.float32) / 255
     config.out.mkdir(parents=True, exist_ok=True)
     rows = [np.concatenate(list(turned), axis=1) for turned in images[:_SHOWN]]
     with whole(config.out / SYMMETRY, "the images") as partial:
@@ -66,7 +66,7 @@ def measure_symmetry(config: SymmetryConfig) -> dict[str, Any]:
     return {f"difference_{degrees}": change for degrees, change in zip(_TURNS_DEG[1:], changes, strict=True)}
 
 
-def _turned(cell: Cell, state: CellState, joint: int) -> list[NDArray[np.uint8]]:
+def _mirrored(cell: Cell, state: CellState, joint: int) -> list[NDArray[np.uint8]]:
     look, images = cell.sample_look(0, 0), []
     for degrees in _TURNS_DEG:
         joint_pos = state.joint_pos.copy()

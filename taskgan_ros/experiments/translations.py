@@ -17,10 +17,10 @@ from taskgan_ros.data.dataset import Dataset, check_compatible, load_dataset
 from taskgan_ros.experiments.models import load_translator_graph
 from taskgan_ros.experiments.pictures import write_translations
 from taskgan_ros.experiments.statistics import kernel_distance
+from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.lineage import check_domain, translated_domains
 from taskgan_ros.training.networks import TaskModel, run_batches, to_network
 from taskgan_ros.training.run import Count, pick_device
-from taskgan_ros.training.task_model import load_task_model
 
 Array = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
@@ -69,7 +69,7 @@ def measure_translations(config: TranslationConfig) -> dict[str, Any]:
     `judge_floor` the same on the true images.
 
     Raises:
-        InputError: runs or a dataset that do not fit, or fewer images than asked for.
+        InputError: runs or a dataset that do not fit, or fewer images than requested.
     """
     device = pick_device(config.device)
     data = load_dataset(config.dataset)

@@ -15,34 +15,34 @@ WANTED = "interpolate_from_desired_state"  # of ros2_control's JointTrajectoryCo
 
 
 class Controllers:
-    """Asks each node that subscribes to a topic for its parameter `interpolate_from_desired_state`.
+    """Queries each node that subscribes to a topic for its parameter `interpolate_from_desired_state`.
 
-    A node without it is no JointTrajectoryController, and one that does not answer is asked again: neither is a fault.
+    A node without it is no JointTrajectoryController; one that does not answer is queried again. Neither is a fault.
     """
 
     def __init__(self, node: Node, topic: str) -> None:
-        """Ask nobody yet.
+        """Query nobody yet.
 
         Args:
-            node: asks, and its executor takes the answers.
+            node: queries, and its executor takes the answers.
             topic: of trajectories, resolved.
         """
         self._node, self._topic = node, topic
-        self._asked: dict[str, Any] = {}  # by the node's name: its client
+        self._queried: dict[str, Any] = {}  # by the node's name: its client
         self._answers: dict[str, bool | None] = {}  # None: it has no such parameter
 
-    def ask(self) -> None:
-        """Ask those that have not answered; call it every second or so."""
+    def query(self) -> None:
+        """Query those that have not answered; call it every second or so."""
         subscribers = self._node.get_subscriptions_info_by_topic(self._topic)
         for name in {full_name(subscriber) for subscriber in subscribers if is_named(subscriber)}:
             if name in self._answers:
                 continue
-            if name not in self._asked:
-                self._asked[name] = self._client(name)
-            if self._asked[name] is None:
+            if name not in self._queried:
+                self._queried[name] = self._client(name)
+            if self._queried[name] is None:
                 self._answers[name] = None
-            elif self._asked[name].service_is_ready():
-                answer = self._asked[name].call_async(GetParameters.Request(names=[WANTED]))
+            elif self._queried[name].service_is_ready():
+                answer = self._queried[name].call_async(GetParameters.Request(names=[WANTED]))
                 answer.add_done_callback(lambda answer, name=name: self._take(name, answer))
 
     def _client(self, name: str) -> Any:
@@ -52,11 +52,11 @@ class Controllers:
         except rclpy_implementation.RCLError:
             return None
 
-    def forget(self) -> None:
-        """Drop what is known: a parameter may have changed by the next time."""
-        for client in filter(None, self._asked.values()):
+    def clear(self) -> None:
+        """Clear what is known: a parameter may have changed by the next time."""
+        for client in filter(None, self._queried.values()):
             self._node.destroy_client(client)
-        self._asked, self._answers = {}, {}
+        self._queried, self._answers = {}, {}
 
     def missing(self) -> list[str]:
         """Return a sentence on each controller whose parameter is false, with the line to add."""

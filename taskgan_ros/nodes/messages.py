@@ -58,7 +58,7 @@ def diagnostics_message(
     stamp: Time, name: str, hardware_id: str, level: bytes, text: str, values: Mapping[str, object]
 ) -> DiagnosticArray:
     """Return one status with `values` as its key-value pairs."""
-    pairs = [KeyValue(key=key, value=_shown(value)) for key, value in values.items()]
+    pairs = [KeyValue(key=key, value=_to_text(value)) for key, value in values.items()]
     status = DiagnosticStatus(level=level, name=name, message=text, hardware_id=hardware_id, values=pairs)
     return DiagnosticArray(header=Header(stamp=stamp), status=[status])
 
@@ -89,5 +89,5 @@ def duration_message(seconds: float) -> Duration:
     return Duration(sec=whole, nanosec=nanoseconds)
 
 
-def _shown(value: object) -> str:
+def _to_text(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -23,15 +23,15 @@ class Rate:
         """Note that it happened."""
         self.count += 1
         self._times.append(now_s)
-        self._forget(now_s)
+        self._drop_old(now_s)
 
     def hz(self, now_s: float) -> float:
         """Return the mean rate of the last five seconds, or since the start where that is later."""
-        self._forget(now_s)
+        self._drop_old(now_s)
         span_s = min(_WINDOW_S, now_s - self._started_s)
         return len(self._times) / span_s if span_s > 0 else 0.0
 
-    def _forget(self, now_s: float) -> None:
+    def _drop_old(self, now_s: float) -> None:
         while self._times and self._times[0] <= now_s - _WINDOW_S:
             self._times.popleft()
 

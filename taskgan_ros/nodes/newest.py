@@ -21,7 +21,7 @@ class NewestOnly(Generic[T]):
         Args:
             work: is called with each item; the thread outlives whatever it raises.
             name: of the thread.
-            on_failure: is told what `work` raised, and on which item; None prints it.
+            on_failure: is called with the item and what `work` raised; None prints it.
         """
         self._work, self._on_failure = work, on_failure
         self._waiting: list[T] = []  # at most one
@@ -39,7 +39,7 @@ class NewestOnly(Generic[T]):
         return replaced
 
     def clear(self) -> None:
-        """Forget the item that waits, if any."""
+        """Drop the item that waits, if any."""
         with self._changed:
             self._waiting = []
 

@@ -71,7 +71,7 @@ def declare(
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     node.add_pre_set_parameters_callback(lambda parameters: [_as_meant(fields, p) for p in parameters])
     node.add_on_set_parameters_callback(check)
-    overrides = node._parameter_overrides  # rclpy has no public way to them
+    overrides = node._parameter_overrides  # rclpy has no public access to them
     overrides.update({name: _as_meant(fields, override) for name, override in overrides.items()})
     for field in fields.values():
         default = list(field.default) if isinstance(field.default, tuple) else field.default

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -44,7 +43,7 @@ _MIXED_LIST = "Sequence should be of same type"
 
 
 class Stop:
-    """Ends the process: set by a signal, or by a node with the reason why it cannot go on.
+    """Ends the process: set by a signal, or by a node with the reason why it cannot continue.
 
     It is a SimpleQueue, which may be used in a signal handler that interrupts itself. An Event may not: the second
     of two signals, as a terminal and `ros2 launch` both send one, would wait for a lock that the first one holds.
@@ -55,11 +54,11 @@ class Stop:
         self._faults: SimpleQueue[str] = SimpleQueue()
 
     def __call__(self, fault: str = "") -> None:
-        """Ask for the end."""
+        """Request the end."""
         self._faults.put(fault)
 
     def wait(self) -> str:
-        """Return when the end has been asked for: the fault, or nothing.
+        """Return when the end has been requested: the fault, or nothing.
 
         It looks up now and then, for the kernel may give a signal to any thread: Python's handler runs in this one,
         but only once it wakes. Of two signals at once, as Ctrl-C in `ros2 launch` is, both could go elsewhere.
@@ -84,8 +83,7 @@ def run(name: str, make_node: Callable[[Stop], N], stop_node: Callable[[N], None
         args: of the process; None takes those of the command line.
     """
     stop = Stop()
-    for number in interrupts.stop_signals():
-        signal.signal(number, lambda *_: stop())
+    interrupts.install(lambda *_: stop())
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except _ROS_INPUT_ERRORS as error:
@@ -98,9 +96,7 @@ def run(name: str, make_node: Callable[[Stop], N], stop_node: Callable[[N], None
 
 def finish(status: int) -> NoReturn:
     """End the process, even where a thread is still at something that cannot be interrupted, as an inference."""
-    # At exit Python restores the default handlers, and a second signal would kill the process.
-    for number in interrupts.stop_signals():
-        signal.signal(number, signal.SIG_IGN)
+    interrupts.ignore()
     others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
     if others:  # Python would pull the interpreter from under a daemon: abort, status -6; and wait for any other
         with contextlib.suppress(OSError):  # a log on a full disk

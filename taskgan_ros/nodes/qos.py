@@ -1,4 +1,4 @@
-"""Quality of service: what a user may override of it, and, by name, who does not meet whom because of it."""
+"""Quality of service: what a user may override, and which endpoints do not match because of it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def overriding(node: Node, topic: str, kind: str) -> QoSOverridingOptions:
         topic: fully qualified.
         kind: publisher or subscription; a publisher must stay volatile.
     """
-    given = node._parameter_overrides  # rclpy has no public way to it
+    given = node._parameter_overrides  # rclpy has no public access to it
     kinds = [policy for policy in _POLICIES if f"qos_overrides.{topic}.{kind}.{policy.name.lower()}" in given]
     return QoSOverridingOptions(kinds, callback=_refuse_old_motion if kind == "publisher" else None)
 
@@ -42,7 +42,7 @@ def _refuse_old_motion(qos: QoSProfile) -> SetParametersResult:
 
 
 def ignored_overrides(node: Node) -> list[str]:
-    """Return the QoS overrides that nothing has asked for, misspelt ones mostly; rclpy ignores them silently."""
+    """Return the QoS overrides that no endpoint has taken, misspelt ones mostly; rclpy ignores them silently."""
     given = [name for name in node._parameter_overrides if name.startswith("qos_overrides.")]
     return [name for name in given if not node.has_parameter(name)]
 

@@ -15,7 +15,7 @@ class Counters:
         inference: of that, the networks alone.
         bad_images: not to be read.
         old_images: far from the clock.
-        strange_images: unlike training, by the guard.
+        out_of_distribution_images: by the guard.
         dropped_images: replaced by newer ones.
         holds: stops sent.
     """
@@ -24,7 +24,7 @@ class Counters:
         """Start at nothing."""
         self.images, self.joint_states, self.commands = Rate(now_s), Rate(now_s), Rate(now_s)
         self.latency, self.processing, self.inference = Latency(), Latency(), Latency()
-        self.bad_images = self.old_images = self.strange_images = self.dropped_images = self.holds = 0
+        self.bad_images = self.old_images = self.out_of_distribution_images = self.dropped_images = self.holds = 0
 
     def values(self, now_s: float) -> dict[str, float | int]:
         """Return them by the names that diagnostics have."""
@@ -39,7 +39,7 @@ class Counters:
             "dropped_images": self.dropped_images,
             "bad_images": self.bad_images,
             "old_images": self.old_images,
-            "strange_images": self.strange_images,
+            "out_of_distribution_images": self.out_of_distribution_images,
             "commands": self.commands.count,
             "holds": self.holds,
         }

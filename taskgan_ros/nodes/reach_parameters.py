@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from taskgan_ros.control.commander import JTC, KINOVA
+from taskgan_ros.control.commander_config import JTC, KINOVA
 from taskgan_ros.nodes.parameters import parameter
 from taskgan_ros.policy.policy import CPU
 
@@ -21,10 +21,10 @@ class ReachParameters:
     provider_options: tuple[str, ...] = parameter(
         ("",), "their options, each provider.option=value as onnxruntime names them; empty ones count as none"
     )
-    allow_fallback: bool = parameter(False, "go on without a provider that does not start, with a warning")
+    allow_fallback: bool = parameter(False, "run without a provider that does not start, with a warning")
     threads: int = parameter(0, "threads for one inference; 0 for one a core", minimum=0, maximum=256)
     image_reliability: str = parameter(
-        "best_effort", "what is asked of the image's publisher", choices=("best_effort", "reliable")
+        "best_effort", "what is requested of the image's publisher", choices=("best_effort", "reliable")
     )
     image_transport: str = parameter(
         "raw", "compressed takes JPEG and PNG from the image topic's /compressed", choices=("raw", "compressed")
@@ -62,13 +62,13 @@ class ReachParameters:
     )
     follow_tolerance_rad: float = parameter(
         0.3,
-        "an arm that goes so much less, or more, than it is sent within a second is a fault, rad",
+        "a larger tracking error within a second is a fault: the arm went less, or more, than it was sent, rad",
         minimum=0.01,
         maximum=100.0,
         live=True,
     )
     accept_jumps: bool = parameter(
-        False, "believe joint states that jump while the arm stands, as a simulated one's do; else that is a fault"
+        False, "accept joint states that jump while the arm stands, as a simulated one's do; else that is a fault"
     )
     max_step_rad: float = parameter(
         0.5, "no joint is sent further than this from where it was measured, rad", minimum=0.01, maximum=3.0
@@ -86,17 +86,17 @@ class ReachParameters:
     )
     arrived_images: int = parameter(10, "see arrived_speed; 0 for a task without an end", minimum=0, maximum=100_000)
     guard: str = parameter(
-        STOP, "what images unlike training do: stop the arm, warn, or off: nothing", choices=(STOP, WARN, OFF)
+        STOP, "what out-of-distribution images do: stop the arm, warn, or off: nothing", choices=(STOP, WARN, OFF)
     )
     guard_tolerance: float = parameter(
         1.25,
-        "an image with a score above this is unlike training; 1 is the bundle's own limit",
+        "an image with a score above this is out of distribution; 1 is the bundle's own limit",
         minimum=0.01,
         maximum=1000.0,
         live=True,
     )
     guard_images: int = parameter(
-        3, "so many images in a row that are unlike training stop the arm", minimum=1, maximum=100_000
+        3, "so many out-of-distribution images in a row stop the arm", minimum=1, maximum=100_000
     )
     guard_fault_s: float = parameter(
         2.0, "no others for so long are a fault, which needs a person, s; 0 is never one", minimum=0.0, maximum=3600.0

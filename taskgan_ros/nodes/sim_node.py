@@ -10,7 +10,7 @@ import threading
 import time
 from array import array
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -25,6 +25,7 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.messages import (
     both_clocks,
     diagnostics_message,
@@ -46,11 +47,6 @@ from taskgan_ros.tasks.scene import load_scene
 
 if TYPE_CHECKING:  # so that a lack of OpenGL is reported in one line
     from taskgan_ros.sim.cell import Cell
-
-# Relative, and the same as reach_node's, so that the two meet without remapping.
-IMAGE_TOPIC: Final = "image_raw"
-JOINT_STATES_TOPIC: Final = "joint_states"
-TRAJECTORY_TOPIC: Final = "joint_trajectory"
 
 _REPEAT_S = 5.0  # between two log lines on the same fault
 _CAMERA_S = 5.0  # to wait for the picture that is being drawn
@@ -142,12 +138,12 @@ class SimNode(Node):
     def _communicate(self) -> None:
         steady, period_s = Clock(clock_type=ClockType.STEADY_TIME), 1 / self._settings.joint_state_rate_hz
         newest = QoSProfile(depth=1)  # reliable, so that it suits either kind of subscriber
-        self._images = self.create_publisher(Image, IMAGE_TOPIC, newest)
-        self._joint_states = self.create_publisher(JointState, JOINT_STATES_TOPIC, 10)
+        self._images = self.create_publisher(Image, topics.IMAGE, newest)
+        self._joint_states = self.create_publisher(JointState, topics.JOINT_STATES, 10)
         self._distances = self.create_publisher(Float64, "~/distance", 10)
         self._commanded = self.create_publisher(JointTrajectory, "~/commanded", 100)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        trajectories = self.create_subscription(JointTrajectory, TRAJECTORY_TOPIC, self._command, 1)
+        self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, 10)
+        trajectories = self.create_subscription(JointTrajectory, topics.TRAJECTORY, self._command, 1)
         self.create_service(Trigger, "~/start_episode", self._start_episode)
         self.create_timer(period_s, self._tick, clock=steady)
         self.create_timer(1.0, self._publish_diagnostics, clock=steady)

@@ -1,18 +1,20 @@
-"""An arm as data: `config/arms/*.yaml` read into frozen dataclasses."""
+"""An arm as numbers: a chain of joints, their limits, the tip; all that a robot's computer needs to know of it."""
 
 from __future__ import annotations
 
 import math
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pydantic
+import pydantic_core
 from numpy.typing import NDArray
 
-from taskgan_ros.core.config import config_dataclass, load, resolve
-from taskgan_ros.robot.units import Acceleration, Angle, HalfSize, Positive, Rotation3, Speed, Vector3
+from taskgan_ros.core.config import build, config_dataclass, read_yaml, resolve
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.robot.units import LARGEST_ANGLE, Acceleration, Angle, HalfSize, Positive, Rotation3, Speed, Vector3
 
 Color = tuple[
     Annotated[float, pydantic.Field(ge=0, le=1)],
@@ -54,26 +56,50 @@ class Shape:
 
 
 @config_dataclass
+class Mimic:
+    """What a joint follows: it stands at `multiplier` times that joint's position plus `offset` (rad or m)."""
+
+    joint: str
+    multiplier: float = 1.0
+    offset: float = 0.0
+
+
+@config_dataclass
 class Joint:
-    """A revolute joint about z of its own frame.
+    """A joint of one degree of freedom; positions of prismatic ones are in m, and so are their limits, per s and s².
 
     Attributes:
+        type: left out, `continuous` without limits and `revolute` with them.
+        axis: in the joint's own frame; of any length but 0.
         origin_xyz: m, in the frame of the joint before.
         origin_rpy: rad, fixed-axis roll, pitch, yaw (URDF's convention).
-        lower: rad; leave `lower` and `upper` out for a continuous joint.
+        lower: rad; leave `lower` and `upper` out for a joint without limits.
         max_velocity: rad/s.
         max_acceleration: rad/s², what a command or a stop may ask for.
         max_jerk: rad/s³; leave it out for none. Stops do not keep to it.
+        mimic: the joint before it in the chain that it follows; nobody commands this one.
     """
 
     name: Annotated[str, pydantic.Field(min_length=1)]
+    type: Literal["revolute", "continuous", "prismatic"] = "revolute"
+    axis: Vector3 = (0.0, 0.0, 1.0)
     origin_xyz: Vector3
     origin_rpy: Rotation3
     max_velocity: Speed
     max_acceleration: Acceleration
     max_jerk: Positive | None = None
-    lower: Angle | None = None
-    upper: Angle | None = None
+    lower: float | None = None
+    upper: float | None = None
+    mimic: Mimic | None = None
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _infer_type(cls, values: Any) -> Any:
+        if isinstance(values, pydantic_core.ArgsKwargs) and values.kwargs is not None:
+            values.kwargs.setdefault("type", "continuous" if values.kwargs.get("lower") is None else "revolute")
+        elif isinstance(values, dict):
+            values.setdefault("type", "continuous" if values.get("lower") is None else "revolute")
+        return values
 
     @pydantic.model_validator(mode="after")
     def _limits_are_a_range(self) -> Joint:
@@ -81,6 +107,10 @@ class Joint:
             raise ValueError("expected both of lower and upper, or neither for a continuous joint")
         if self.lower is not None and self.upper is not None and self.lower >= self.upper:
             raise ValueError(f"expected lower < upper, got {self.lower} and {self.upper}")
+        if self.type == "continuous" and self.lower is not None:
+            raise ValueError(f"expected no limits of a continuous joint, got {self.lower} and {self.upper}")
+        if not any(self.axis):
+            raise ValueError(f"expected an axis with a direction, got {list(self.axis)}")
         return self
 
 
@@ -93,42 +123,79 @@ class Frame:
 
 
 @config_dataclass
-class Arm:
-    """A serial arm of revolute joints.
+class Model:
+    """Where a robot's own description is.
 
     Attributes:
-        joints: base to tip.
+        file: URDF, xacro or MJCF: a path, `package://PACKAGE/PATH` or `menagerie:NAME`.
+        arguments: of the xacro.
+        base: the link whose frame counts as the arm's; None for the root.
+        rest: where the model's other joints stand.
+    """
+
+    file: str
+    arguments: dict[str, str] = pydantic.Field(default_factory=dict)
+    base: str | None = None
+    rest: dict[str, float] = pydantic.Field(default_factory=dict)
+
+
+@config_dataclass
+class Arm:
+    """A serial arm: what a robot needs to know of it, as numbers.
+
+    Attributes:
+        joints: base to tip, those included that follow another one; n of them do not.
         tip: the end effector in the last joint's frame.
-        home: rad, one angle a joint.
+        home: rad or m, one position for each of the n joints.
+        model: the robot's own description, which it is drawn from; None for one with shapes of its own.
         materials: colour of each material that shapes name.
         base: shapes that do not move.
-        links: one tuple of shapes a joint.
+        links: one tuple of shapes a joint, or none at all.
     """
 
     name: str
     joints: Annotated[tuple[Joint, ...], pydantic.Field(min_length=1)]
     tip: Frame
     home: tuple[Angle, ...]
-    materials: dict[str, Color]
-    base: tuple[Shape, ...]
-    links: tuple[tuple[Shape, ...], ...]
+    model: Model | None = None
+    materials: dict[str, Color] = pydantic.Field(default_factory=dict)
+    base: tuple[Shape, ...] = ()
+    links: tuple[tuple[Shape, ...], ...] = ()
 
     @pydantic.model_validator(mode="after")
     def _is_consistent(self) -> Arm:
-        n = len(self.joints)
-        if len(set(self.joint_names)) != n:
-            raise ValueError(f"expected joint names that differ, got {list(self.joint_names)}")
-        if len(self.home) != n or len(self.links) != n:
-            raise ValueError(f"expected {n} home angles and {n} links, got {len(self.home)} and {len(self.links)}")
+        names = [joint.name for joint in self.joints]
+        if len(set(names)) != len(names):
+            raise ValueError(f"expected joint names that differ, got {names}")
+        n, links = len(self.joint_names), len(self.joints) if self.links or not self.model else 0
+        if len(self.home) != n or len(self.links) not in (0, links):
+            raise ValueError(f"expected {n} home angles and {links} links, got {len(self.home)} and {len(self.links)}")
         unknown = {shape.material for shape in self.shapes} - set(self.materials)
         if unknown:
             raise ValueError(f"expected materials of {sorted(self.materials)}, got {sorted(unknown)}")
+        strangers = {joint.mimic.joint for joint in self.joints if joint.mimic} - set(self.joint_names)
+        if strangers:
+            raise ValueError(f"expected mimics of {list(self.joint_names)}, got {sorted(strangers)}")
         return self
 
-    @property
+    @cached_property
+    def free_joints(self) -> tuple[Joint, ...]:
+        """The n joints that follow no other, base to tip."""
+        return tuple(joint for joint in self.joints if joint.mimic is None)
+
+    @cached_property
     def joint_names(self) -> tuple[str, ...]:
-        """Names of all n joints, base to tip."""
-        return tuple(joint.name for joint in self.joints)
+        """Names of the n joints, base to tip."""
+        return tuple(joint.name for joint in self.free_joints)
+
+    @cached_property
+    def coupling(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(m, n) factors and (m,) offsets that make the positions of all m joints of those of the n free ones."""
+        factors, offsets = np.zeros((len(self.joints), len(self.joint_names))), np.zeros(len(self.joints))
+        for row, joint in enumerate(self.joints):
+            mimic = joint.mimic or Mimic(joint=joint.name)
+            factors[row, self.joint_names.index(mimic.joint)], offsets[row] = mimic.multiplier, mimic.offset
+        return factors, offsets
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
@@ -137,39 +204,57 @@ class Arm:
 
     @cached_property
     def is_continuous(self) -> NDArray[np.bool_]:
-        """(n,) whether a joint has no limits: turns count nothing."""
-        return np.isinf(self.lower) & np.isinf(self.upper)
+        """(n,) whether a joint turns without limits: its angles compare modulo 2π."""
+        return np.array([joint.type == "continuous" for joint in self.free_joints])
 
     @cached_property
     def lower(self) -> NDArray[np.float64]:
         """(n,) lower position limits in rad, -inf where continuous."""
-        return np.array([-math.inf if joint.lower is None else joint.lower for joint in self.joints])
+        return np.array([-math.inf if joint.lower is None else joint.lower for joint in self.free_joints])
 
     @cached_property
     def upper(self) -> NDArray[np.float64]:
         """(n,) upper position limits in rad, inf where continuous."""
-        return np.array([math.inf if joint.upper is None else joint.upper for joint in self.joints])
+        return np.array([math.inf if joint.upper is None else joint.upper for joint in self.free_joints])
 
     @cached_property
     def max_velocity(self) -> NDArray[np.float64]:
         """(n,) speed limits in rad/s."""
-        return np.array([joint.max_velocity for joint in self.joints])
+        return np.array([joint.max_velocity for joint in self.free_joints])
 
     @cached_property
     def max_acceleration(self) -> NDArray[np.float64]:
         """(n,) acceleration limits in rad/s²."""
-        return np.array([joint.max_acceleration for joint in self.joints])
+        return np.array([joint.max_acceleration for joint in self.free_joints])
 
     @cached_property
     def max_jerk(self) -> NDArray[np.float64]:
         """(n,) jerk limits in rad/s³, inf where there is none."""
-        return np.array([math.inf if joint.max_jerk is None else joint.max_jerk for joint in self.joints])
+        return np.array([math.inf if joint.max_jerk is None else joint.max_jerk for joint in self.free_joints])
 
 
 def load_arm(name_or_path: str | Path) -> Arm:
-    """Return a shipped arm by name, or the arm in a user's file.
+    """Return a shipped arm by name, or the arm in a user's file; of one that names a model, `models.load_robot` does.
 
     Raises:
-        InputError: unknown name, or a file that does not describe an arm.
+        InputError: unknown name, or a file that does not have an arm as numbers.
     """
-    return load(Arm, resolve("arms", name_or_path))
+    path = resolve("arms", name_or_path)
+    values = read_yaml(path)
+    if isinstance(values, dict) and not isinstance(values.get("joints"), list) and "model" in values:
+        raise InputError(
+            f"{path}: expected joints as a list of numbers, as a bundle has them, got the model {values['model']!r}"
+        )
+    arm = build(Arm, values, str(path))
+    if wrong := limits_in_degrees(arm):
+        raise InputError(
+            f"{path}: {wrong[0]}: expected limits of at most {LARGEST_ANGLE} rad in magnitude, not degrees"
+        )
+    return arm
+
+
+def limits_in_degrees(arm: Arm) -> list[str]:
+    """Return the names of turning joints whose limits are too large for radians."""
+    largest = [max(abs(joint.lower or 0), abs(joint.upper or 0)) for joint in arm.joints]
+    pairs = zip(arm.joints, largest, strict=True)
+    return [joint.name for joint, end in pairs if joint.type == "revolute" and end > LARGEST_ANGLE]

@@ -1,4 +1,4 @@
-"""Forward kinematics of a serial arm, batched, and the position Jacobian that inverse kinematics needs."""
+"""Forward kinematics of a serial arm, batched, and the Jacobian that inverse kinematics needs."""
 
 from __future__ import annotations
 
@@ -19,40 +19,64 @@ def rotation_from_rpy(rpy: ArrayLike) -> Array:
     return yaw @ pitch @ roll
 
 
-def _transform(xyz: ArrayLike, rpy: ArrayLike) -> Array:
-    transform = np.eye(4)
-    transform[:3, :3] = rotation_from_rpy(rpy)
-    transform[:3, 3] = xyz
-    return transform
+def rpy_from_rotation(rotation: ArrayLike) -> tuple[float, float, float]:
+    """Return the angles in rad that `rotation_from_rpy` makes this (3, 3) rotation of, to rounding, at any pitch."""
+    r = np.asarray(rotation, dtype=np.float64)
+    pitch, yaw = np.arctan2(-r[2, 0], np.hypot(r[0, 0], r[1, 0])), np.arctan2(r[1, 0], r[0, 0])
+    sine, cosine = np.sin(yaw), np.cos(yaw)
+    roll = np.arctan2(sine * r[0, 2] - cosine * r[1, 2], cosine * r[1, 1] - sine * r[0, 1])
+    return float(roll), float(pitch), float(yaw)
+
+
+def transform(xyz: ArrayLike, rpy: ArrayLike) -> Array:
+    """Return the pose (4, 4) at `xyz` (3,) m, turned by `rpy` (3,) rad."""
+    pose = np.eye(4)
+    pose[:3, :3] = rotation_from_rpy(rpy)
+    pose[:3, 3] = xyz
+    return pose
+
+
+def joint_motion(is_prismatic: bool, axis: ArrayLike, position: ArrayLike) -> Array:
+    """Return the motion (..., 4, 4) of a joint at `position` (...) rad or m about or along the unit `axis` (3,).
+
+    A turn is Rodrigues' formula.
+    """
+    k, q = np.asarray(axis, dtype=np.float64), np.asarray(position, dtype=np.float64)[..., None, None]
+    motion = np.zeros((*q.shape[:-2], 4, 4)) + np.eye(4)
+    if is_prismatic:
+        motion[..., :3, 3] = q[..., 0] * k
+        return motion
+    cross = np.array([[0, -k[2], k[1]], [k[2], 0, -k[0]], [-k[1], k[0], 0]])
+    motion[..., :3, :3] = np.cos(q) * np.eye(3) + np.sin(q) * cross + (1 - np.cos(q)) * np.outer(k, k)
+    return motion
 
 
 def joint_frames(arm: Arm, joint_pos: ArrayLike) -> Array:
-    """Return the pose of every joint's turned frame and, last, of the tip, in the arm's base frame.
+    """Return the pose of every joint's moved frame and, last, of the tip, in the arm's base frame.
 
     Args:
-        arm: n joints.
-        joint_pos: (..., n) rad.
+        arm: m joints, n of which follow no other.
+        joint_pos: (..., n) rad or m.
 
     Returns:
-        (n + 1, ..., 4, 4) homogeneous transforms.
+        (m + 1, ..., 4, 4) homogeneous transforms.
 
     Raises:
         ValueError: the last axis is not n long.
     """
     q = np.asarray(joint_pos, dtype=np.float64)
-    if q.shape[-1:] != (len(arm.joints),):
-        raise ValueError(f"expected joint_pos (..., {len(arm.joints)}) for {arm.name}, got {q.shape}")
+    if q.shape[-1:] != (len(arm.joint_names),):
+        raise ValueError(f"expected joint_pos (..., {len(arm.joint_names)}) for {arm.name}, got {q.shape}")
+    factors, offsets = arm.coupling
+    positions = q @ factors.T + offsets
     pose = np.broadcast_to(np.eye(4), (*q.shape[:-1], 4, 4))
     frames = []
     for i, joint in enumerate(arm.joints):
-        turn = np.zeros((*q.shape[:-1], 4, 4))
-        turn[..., 0, 0] = turn[..., 1, 1] = np.cos(q[..., i])
-        turn[..., 1, 0] = np.sin(q[..., i])
-        turn[..., 0, 1] = -turn[..., 1, 0]
-        turn[..., 2, 2] = turn[..., 3, 3] = 1
-        pose = pose @ _transform(joint.origin_xyz, joint.origin_rpy) @ turn
+        axis = np.array(joint.axis) / np.linalg.norm(joint.axis)
+        motion = joint_motion(joint.type == "prismatic", axis, positions[..., i])
+        pose = pose @ transform(joint.origin_xyz, joint.origin_rpy) @ motion
         frames.append(pose)
-    frames.append(pose @ _transform(arm.tip.xyz, arm.tip.rpy))
+    frames.append(pose @ transform(arm.tip.xyz, arm.tip.rpy))
     return np.stack(frames)
 
 
@@ -68,8 +92,23 @@ def tip_position(arm: Arm, joint_pos: ArrayLike) -> Array:
 
 
 def position_jacobian(arm: Arm, joint_pos: ArrayLike) -> Array:
-    """Return d(tip position) / d(joint_pos) as (..., 3, n) in m/rad: each column is axis x (tip - joint)."""
+    """Return d(tip position) / d(joint_pos) as (..., 3, n) in m/rad, m/m for prismatic joints."""
+    return jacobian(arm, joint_pos)[..., :3, :]
+
+
+def jacobian(arm: Arm, joint_pos: ArrayLike) -> Array:
+    """Return the tip's geometric Jacobian (..., 6, n) in the base frame: linear velocity, then angular.
+
+    A turning joint's column is [axis x (tip - joint), axis], a sliding one's [axis, 0]; a joint that follows another
+    adds to that one's column.
+    """
     frames = joint_frames(arm, joint_pos)
     tip = frames[-1][..., :3, 3]
-    columns = [np.cross(frame[..., :3, 2], tip - frame[..., :3, 3]) for frame in frames[:-1]]
-    return np.stack(columns, axis=-1)
+    columns = []
+    for joint, frame in zip(arm.joints, frames, strict=False):
+        axis = frame[..., :3, :3] @ (np.array(joint.axis) / np.linalg.norm(joint.axis))
+        if joint.type == "prismatic":
+            columns.append(np.concatenate([axis, np.zeros_like(axis)], axis=-1))
+        else:
+            columns.append(np.concatenate([np.cross(axis, tip - frame[..., :3, 3]), axis], axis=-1))
+    return np.stack(columns, axis=-1) @ arm.coupling[0]

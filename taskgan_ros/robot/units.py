@@ -19,13 +19,14 @@ def at_most(largest: float, unit: str, mistaken: str) -> pydantic.AfterValidator
 
 
 UNITS = {"joint_velocities": "rad/s", "joint_angles": "rad"}  # of a task's labels and commands
+LARGEST_ANGLE = 12.6  # rad, two turns; a joint that turns further has no limits
 LARGEST_SPEED = 25.0  # rad/s; small industrial arms reach 20
 LARGEST_M = 10.0  # of a position in a cell
 
 Positive = Annotated[float, pydantic.Field(gt=0)]
 NonNegative = Annotated[float, pydantic.Field(ge=0)]
 
-Angle = Annotated[float, at_most(12.6, "rad", "degrees")]  # two turns; a joint that turns further has no limits
+Angle = Annotated[float, at_most(LARGEST_ANGLE, "rad", "degrees")]
 Speed = Annotated[Positive, at_most(LARGEST_SPEED, "rad/s", "degrees/s")]
 Acceleration = Annotated[Positive, at_most(100, "rad/s²", "degrees/s²")]
 Metres = Annotated[float, at_most(LARGEST_M, "m", "mm")]

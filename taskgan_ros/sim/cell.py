@@ -4,34 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import os
-import sys
 from types import TracebackType
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from taskgan_ros.core.errors import InputError, no_opengl
-
-# MuJoCo reads this once, at its import; a user's own choice stands.
-if sys.platform == "linux":
-    os.environ["MUJOCO_GL"] = os.environ.get("MUJOCO_GL") or "egl"  # MuJoCo takes an empty value for a window (glfw)
-try:
-    import mujoco
-except ModuleNotFoundError:
-    raise
-except (AttributeError, ImportError) as error:  # PyOpenGL's ways to say that a system library is missing
-    raise no_opengl(error) from error
-except RuntimeError as error:
-    raise InputError(f"MUJOCO_GL: expected egl, osmesa or glfw, got {os.environ['MUJOCO_GL']!r}") from error
-
-from taskgan_ros.robot.mjcf import add_arm, add_material, own_name
+from taskgan_ros.robot.headless import mujoco
+from taskgan_ros.robot.models import Robot
 from taskgan_ros.sim import textures
+from taskgan_ros.sim.arm_model import ThickMesh, add_arm, add_material
 from taskgan_ros.sim.domain import Domain, check_calibration
 from taskgan_ros.sim.lens import make_lens
 from taskgan_ros.sim.look import Look, apply_sensor, sample_look
 from taskgan_ros.tasks.episode import CellState
-from taskgan_ros.tasks.scene import Scene, Stage
+from taskgan_ros.tasks.scene import Camera, Scene
 
 Array = NDArray[np.float64]
 
@@ -48,6 +36,26 @@ def check_image_size(height: int, width: int) -> None:
         raise InputError(f"expected an image of 16 to {_MAX_IMAGE_PX} pixels a side, got {height}x{width}")
 
 
+class Shown(Protocol):
+    """What a cell needs of a scene."""
+
+    @property
+    def robot(self) -> Robot:
+        """The arm, and what it is drawn with."""
+
+    @property
+    def camera(self) -> Camera:
+        """From where."""
+
+    @property
+    def held_joints(self) -> dict[str, float]:
+        """Where joints stand that are not the arm's."""
+
+    @property
+    def table_height(self) -> float:
+        """In m over the arm's base."""
+
+
 class Cell:
     """The cell in one domain's looks. A context manager: it holds a GL context, made and used in one thread.
 
@@ -57,7 +65,7 @@ class Cell:
         height, width: of the images in pixels.
     """
 
-    def __init__(self, scene: Stage, domain: Domain, image_size: int | tuple[int, int] = 128) -> None:
+    def __init__(self, scene: Shown, domain: Domain, image_size: int | tuple[int, int] = 128) -> None:
         """Compile the model and open the renderer.
 
         Raises:
@@ -67,7 +75,7 @@ class Cell:
         self.scene, self.domain = scene, domain
         self.height, self.width = (image_size, image_size) if isinstance(image_size, int) else image_size
         check_image_size(self.height, self.width)
-        check_calibration(domain.calibration, scene.arm)
+        check_calibration(domain.calibration, scene.robot.arm)
         self._lens = make_lens(domain.sensor.distortion, scene.camera.fov, self.height, self.width)
         self._textures = textures.of_table(domain.table, domain.texture_seed)
         self._model = self._compile()
@@ -96,16 +104,16 @@ class Cell:
 
     def sample_look(self, seed: int, index: int) -> Look:
         """Draw how episode `index` looks; the same (seed, index) always gives the same look."""
-        arm = self.scene.arm
-        colors, focus = np.reshape(list(arm.materials.values()), (-1, 3)), np.array(self.scene.camera.target)
-        return sample_look(self.domain, seed, index, len(self._textures), colors, len(arm.shapes), focus)
+        colors, shapes, focus = self._arm.colors, len(self._arm.geoms), np.array(self.scene.camera.target)
+        return sample_look(self.domain, seed, index, len(self._textures), colors, shapes, focus)
 
     def render(self, state: CellState, look: Look, time_s: float = 0.0) -> NDArray[np.uint8]:
         """Return the camera's image (H, W, 3) uint8 RGB of `state`, `time_s` into an episode of this look."""
         self._apply(look, time_s)
-        self._data.qpos[self._joints] = state.joint_pos
-        self._data.qpos[self._joints] += self.domain.calibration.joint_rad or 0.0
-        self._data.mocap_pos[:, :2], self._data.mocap_pos[:, 2] = state.cube_xy, self._model.geom_size[self._cube, 2]
+        joint_pos = state.joint_pos + np.asarray(self.domain.calibration.joint_rad or 0.0)
+        self._data.qpos[self._joints] = self._arm.factors @ joint_pos + self._arm.offsets
+        self._data.mocap_pos[:, :2] = state.cube_xy
+        self._data.mocap_pos[:, 2] = self.scene.table_height + self._model.geom_size[self._cube, 2]
         self._data.mocap_quat[:] = [np.cos(state.cube_yaw / 2), 0, 0, np.sin(state.cube_yaw / 2)]
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
@@ -131,13 +139,14 @@ class Cell:
             material.texuniform = True
         for name in ("table", "cube"):
             add_material(spec, name, (1, 1, 1))
-        add_arm(spec, self.scene.arm)
+        self._arm = add_arm(spec, self.scene.robot.arm, self.scene.robot.drawable, self.scene.held_joints)
         world = spec.worldbody
         world.add_geom(
             name="table",
             type=mujoco.mjtGeom.mjGEOM_PLANE,
             size=[_TABLE_HALF_M, _TABLE_HALF_M, 1],
             material="table",
+            pos=[0, 0, self.scene.table_height],
         )
         if isinstance(self.scene, Scene):
             cube, half = world.add_body(name="cube", mocap=True), self.scene.cube.half_size
@@ -149,16 +158,20 @@ class Cell:
         return spec.compile()
 
     def _find_parts(self) -> None:
-        model, arm = self._model, self.scene.arm
-        self._joints = [model.joint(own_name(name)).qposadr[0] for name in arm.joint_names]
+        model = self._model
+        self._joints = [model.joint(name).qposadr[0] for name in self._arm.joints]
         self._cube = [model.geom("cube").id] if isinstance(self.scene, Scene) else []
         self._cube_size = model.geom_size[self._cube]
         self._table = model.geom("table").id
         model.geom_sameframe[self._table] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE  # else its rotation is not looked at
-        self._shapes = [model.geom(f"arm{k}").id for k in range(len(arm.shapes))]
+        self._shapes = [model.geom(name).id for name in self._arm.geoms]
         self._shape_sizes = model.geom_size[self._shapes].copy()
-        self._round = np.array([shape.kind in ("capsule", "cylinder") for shape in arm.shapes], bool)
-        self._materials = [model.material(own_name(name)).id for name in arm.materials]
+        self._round = np.array([kind in ("capsule", "cylinder") for kind in self._arm.kinds], bool)
+        self._is_mesh = np.array([kind == "mesh" for kind in self._arm.kinds], bool)
+        self._meshes = [
+            ThickMesh(model, model.geom_dataid[k]) for k, own in zip(self._shapes, self._is_mesh, strict=True) if own
+        ]
+        self._materials = [model.material(name).id for name in self._arm.materials]
         camera, error = self.scene.camera, self.domain.calibration
         straight = _looking_at(np.array(camera.position), np.array(camera.target))
         self._camera_rotation = _turned(straight, np.array(error.camera_rotation_rad))
@@ -199,6 +212,8 @@ class Cell:
         sizes = self._shape_sizes * look.thickness[:, None]
         sizes[self._round, 1] = self._shape_sizes[self._round, 1]  # a link's length is kinematics, not look
         model.geom_size[self._shapes] = sizes
+        for mesh, thickness in zip(self._meshes, look.thickness[self._is_mesh], strict=True):
+            mesh.scale(model, self._renderer, thickness)
 
 
 def _looking_at(position: Array, target: Array) -> Array:

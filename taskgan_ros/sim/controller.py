@@ -16,6 +16,7 @@ from numpy.polynomial.polynomial import polyder, polyval
 from numpy.typing import ArrayLike, NDArray
 
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.robot.angles import whole_turns
 
 Array = NDArray[np.float64]
 
@@ -146,7 +147,7 @@ class JointTrajectoryController:
         before = self.commanded if self._from_desired else measured
         if not np.isfinite(before.time_from_start_s):  # no update yet
             before = replace(before, time_from_start_s=now_s)
-        here = self._unwound(before.positions, points[0].positions)
+        here = before.positions + whole_turns(points[0].positions - before.positions, self._continuous)
         self._points = (replace(before, positions=here), *points)
 
     def sample(self, now_s: float) -> Point:
@@ -188,11 +189,6 @@ class JointTrajectoryController:
             spread(point.velocities, still),
             spread(point.accelerations, still),
         )
-
-    def _unwound(self, positions: Array, target: Array) -> Array:
-        """Return `positions`, continuous joints changed by whole turns to at most half a turn from `target`."""
-        turns = np.round((target - positions) / (2 * np.pi))
-        return positions + np.where(self._continuous & np.isfinite(turns), turns, 0.0) * 2 * np.pi
 
 
 def interpolate(before: Point, after: Point, now_s: float) -> Point:

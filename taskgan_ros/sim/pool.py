@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
-import signal
-import sys
 import traceback
 from collections.abc import Callable, Generator, Sequence
 from multiprocessing import resource_tracker
@@ -18,7 +15,6 @@ from taskgan_ros.core import interrupts
 from taskgan_ros.core.errors import InputError
 
 _LOOK_S = 0.05  # between checks for signals, while workers work
-_PR_SET_PDEATHSIG = 1
 _KILLED = "expected every worker to live, but one was killed; if memory is short, take fewer --workers"
 
 Job = TypeVar("Job")
@@ -100,10 +96,7 @@ def _take(pipe: Connection) -> Any:
 
 def _serve(work: Callable[[Any], Any], pipe: Connection, parent: int) -> None:
     """Be a worker: take jobs and give results."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it was too late
-            os._exit(1)
+    interrupts.die_with(parent)
     with contextlib.suppress(EOFError, ConnectionError):  # the parent is done with us
         _take_jobs(work, pipe)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from taskgan_ros.control.limits import step_to
+from taskgan_ros.robot.angles import angle_difference
 from taskgan_ros.robot.arm import Arm
 from taskgan_ros.sim.controller import JointTrajectoryController, Point, Trajectory
 from taskgan_ros.tasks.episode import CellState, Episode, goal_distance
@@ -139,7 +139,7 @@ def follow(arm: Arm, positions: Array, setpoint: Array, dt_s: float, lag_s: floa
     Each joint goes there with the time constant `lag_s`, at its top speed at most, and stops at its limits; a
     continuous one goes the short way round. A setpoint that is not finite moves nothing.
     """
-    step = step_to(np.where(np.isfinite(setpoint), setpoint, positions), positions, arm.is_continuous)
+    step = angle_difference(np.where(np.isfinite(setpoint), setpoint, positions), positions, arm.is_continuous)
     share = 1 - np.exp(-dt_s / lag_s) if lag_s else 1.0
     furthest = arm.max_velocity * dt_s
     return np.clip(positions + np.clip(share * step, -furthest, furthest), arm.lower, arm.upper)

@@ -8,19 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.robot.arm import Arm
-from taskgan_ros.robot.kinematics import joint_frames, position_jacobian, tip_position
-from taskgan_ros.tasks.scene import PoseScene, Scene
+from taskgan_ros.robot.inverse import solve_position
+from taskgan_ros.robot.kinematics import joint_frames, tip_position
+from taskgan_ros.tasks.scene import PoseScene, Scene, Stage
 
 Array = NDArray[np.float64]
 
 _MAX_DRAWS = 2000  # the shipped scene needs about 10 draws a start; far more means that its ranges contradict
 _MAX_CUBE_DRAWS = 200  # it needs 1 draw a cube; each that cannot be reached costs 20 ms
 _MAX_SEED = 2**63 - 1  # what a dataset's attribute holds
-_IK_STEPS = 100
-_IK_DAMPING = 1e-4  # m^2: small against the Jacobian's square (0.1), enough to pass singular poses
-_IK_TOLERANCE_M = 1e-5
-_IK_STEP_RAD = 0.3  # keeps the solution on the branch it started on
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,7 @@ def check_seed_range(seed: int) -> None:
 
 def goal_position(scene: Scene, cube_xy: Array) -> Array:
     """Return the point (3,) in m that the tip should reach: `hover` above the cube's centre."""
-    return np.array([*cube_xy, scene.cube.half_size + scene.hover])
+    return np.array([*cube_xy, scene.table_height + scene.cube.half_size + scene.hover])
 
 
 def goal_distance(scene: Scene, state: CellState) -> float:
@@ -76,21 +72,13 @@ def goal_distance(scene: Scene, state: CellState) -> float:
 
 
 def solve_ik(scene: Scene, goal: Array) -> Array | None:
-    """Return the configuration (n,) rad that puts the tip on `goal` (3,) m, or None where there is none.
+    """Return the configuration (n,) that puts the tip on `goal` (3,) m, or None where there is none that is free.
 
-    Damped least squares over the driven joints from the scene's `ready` pose, so that one goal always has one
-    solution: an image must not have two right answers.
+    Over the driven joints from the scene's `ready` pose, so that one goal always has one solution: an image must not
+    have two right answers.
     """
-    arm, driven = scene.arm, scene.driven
-    q = np.array(scene.ready)
-    for _ in range(_IK_STEPS):
-        error = goal - tip_position(arm, q)
-        if np.linalg.norm(error) < _IK_TOLERANCE_M:
-            return q if _is_free(scene.arm, q, scene.start.clearance) else None
-        jacobian = position_jacobian(arm, q)[:, driven]
-        step = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + _IK_DAMPING * np.eye(3), error)
-        q[driven] += np.clip(step, -_IK_STEP_RAD, _IK_STEP_RAD)
-    return None
+    q = solve_position(scene.arm, goal, np.array(scene.ready), scene.driven)
+    return q if q is not None and _is_free(scene, q, scene.start.clearance) else None
 
 
 def sample_episode(scene: Scene, seed: int, index: int) -> Episode:
@@ -130,7 +118,7 @@ def sample_poses(scene: PoseScene, seed: int, index: int) -> list[CellState]:
 def _draw_pose(scene: PoseScene, rng: np.random.Generator) -> Array:
     for _ in range(_MAX_DRAWS):
         q = np.array(scene.ready) + rng.uniform(-scene.spread, scene.spread)
-        if _is_free(scene.arm, q, scene.poses.clearance):
+        if _is_free(scene, q, scene.poses.clearance):
             return q
     raise InputError(f"scene: expected a free pose within {scene.poses}, got none in {_MAX_DRAWS} draws")
 
@@ -138,7 +126,7 @@ def _draw_pose(scene: PoseScene, rng: np.random.Generator) -> Array:
 def _draw_cube(scene: Scene, rng: np.random.Generator) -> tuple[Array, Array]:
     for _ in range(_MAX_CUBE_DRAWS):
         radius, azimuth = rng.uniform(*scene.cube.radius), rng.uniform(*scene.cube.azimuth)
-        cube_xy = radius * np.array([np.cos(azimuth), np.sin(azimuth)])
+        cube_xy = np.array(scene.cube.center) + radius * np.array([np.cos(azimuth), np.sin(azimuth)])
         solution = solve_ik(scene, goal_position(scene, cube_xy))
         if solution is not None:
             return cube_xy, solution
@@ -152,7 +140,7 @@ def _draw_start(scene: Scene, rng: np.random.Generator) -> Array:
     for _ in range(_MAX_DRAWS):
         q = np.array(scene.ready)
         q[scene.driven] += rng.uniform(-spread, spread)
-        if _is_free(scene.arm, q, scene.start.clearance) and _is_start(scene, tip_position(scene.arm, q)):
+        if _is_free(scene, q, scene.start.clearance) and _is_start(scene, tip_position(scene.arm, q)):
             return q
     raise InputError(f"scene: expected a free start within {scene.start}, got none in {_MAX_DRAWS} draws")
 
@@ -161,20 +149,23 @@ def _draw_near(scene: Scene, solution: Array, rng: np.random.Generator) -> Array
     for _ in range(_MAX_DRAWS):
         q = solution.copy()
         q[scene.driven] += rng.normal(0, scene.scattered_starts.std, len(scene.driven))
-        if _is_free(scene.arm, q, scene.start.clearance):
+        if _is_free(scene, q, scene.start.clearance):
             return q
     raise InputError(f"scene: expected a free start near the goal, got none in {_MAX_DRAWS} draws")
 
 
-def _is_free(arm: Arm, q: Array, clearance: float) -> bool:
-    heights = joint_frames(arm, q)[1:, 2, 3]
+def _is_free(scene: Stage, q: Array, clearance: float) -> bool:
+    """Return whether the arm is within its limits, and above the table with all joints but the first, and the tip."""
+    arm = scene.arm
+    heights = joint_frames(arm, q)[1:, 2, 3] - scene.table_height
     within = np.all(q >= arm.lower) and np.all(q <= arm.upper)
     return bool(within and heights.min() >= clearance)
 
 
 def _is_start(scene: Scene, tip: Array) -> bool:
-    start, radius, azimuth = scene.start, np.hypot(tip[0], tip[1]), np.arctan2(tip[1], tip[0])
-    values = ((radius, start.radius), (tip[2], start.height))
+    x, y = tip[:2] - scene.cube.center
+    start, radius, azimuth = scene.start, np.hypot(x, y), np.arctan2(y, x)
+    values = ((radius, start.radius), (tip[2] - scene.table_height, start.height))
     lowest, highest = start.azimuth
     is_there = (azimuth - lowest) % (2 * np.pi) <= highest - lowest
     return bool(is_there and all(low <= value <= high for value, (low, high) in values))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from taskgan_ros.control.limits import step_to
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.robot.angles import angle_difference
 from taskgan_ros.tasks.episode import CellState, Episode, goal_distance, goal_position, solve_ik
 from taskgan_ros.tasks.scene import Scene, Stage
 
@@ -41,7 +41,7 @@ def velocity_label(scene: Scene, state: CellState, solution: Array) -> Array:
 def _displacement(scene: Scene, here: Array, solution: Array) -> Array:
     """Return how far the solution is, (n,) rad, continuous joints the short way round: images do not show turns."""
     straight = solution - here
-    return np.where(np.abs(straight) > np.pi, step_to(solution, here, scene.arm.is_continuous), straight)
+    return np.where(np.abs(straight) > np.pi, angle_difference(solution, here, scene.arm.is_continuous), straight)
 
 
 def recorded_label(scene: Scene, joint_pos: Array, cube_xy: Array) -> Array:
@@ -59,7 +59,7 @@ def recorded_label(scene: Scene, joint_pos: Array, cube_xy: Array) -> Array:
     if solution is None:
         raise InputError(f"expected a cube that the arm can reach, got one at {np.round(cube_xy, 3).tolist()} m")
     arm = scene.arm
-    step = step_to(solution, joint_pos, arm.is_continuous)
+    step = angle_difference(solution, joint_pos, arm.is_continuous)
     if np.max(np.abs(np.delete(step, scene.driven)), initial=0.0) > _PARKED_RAD:
         names, ready = np.delete(arm.joint_names, scene.driven).tolist(), np.delete(scene.ready, scene.driven).tolist()
         got = np.round(np.delete(joint_pos, scene.driven), 3).tolist()

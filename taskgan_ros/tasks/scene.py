@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from taskgan_ros.core.config import build, config_dataclass, expand_home, is_path, read_yaml, resolve
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.robot.arm import Arm, load_arm
+from taskgan_ros.robot.arm import Arm, limits_in_degrees
+from taskgan_ros.robot.locate import is_reference
+from taskgan_ros.robot.models import Robot, load_robot
 from taskgan_ros.robot.units import Angle, HalfSize, Metres, Positive, Vector3
 
 
@@ -42,9 +44,14 @@ Spread = Annotated[Angle, pydantic.Field(gt=0)]
 
 @config_dataclass
 class Cube:
-    """The target object: half its edge in m, and where it may lie: polar about the arm's base, m and rad."""
+    """The target object: half its edge in m, and where it may lie: polar about `center`, m and rad.
+
+    Attributes:
+        center: (x, y) m in the arm's base frame: where the arm's first joint stands; the base if left out.
+    """
 
     half_size: HalfSize
+    center: tuple[Metres, Metres] = (0.0, 0.0)
     radius: Bounds[Radius]
     azimuth: Bounds[Angle]
     yaw: Bounds[Angle]
@@ -55,7 +62,7 @@ class Start:
     """Where the tip may be when an episode starts.
 
     Attributes:
-        radius: m from the base's axis.
+        radius: m from the cube's `center`.
         azimuth: rad.
         height: m above the table.
         joint_spread: rad about `ready`, half-width of the uniform draw, one a driven joint.
@@ -118,6 +125,8 @@ class Stage:
     Attributes:
         ready: rad, one angle a joint of the arm.
         step_s: s between two images of an episode.
+        held_joints: rad or m, where joints stand that are not the arm's, such as a gripper's; else as at home.
+        table_height: m, of the table's top over the arm's base.
     """
 
     arm_name: Annotated[str, pydantic.Field(alias="arm")]
@@ -125,6 +134,8 @@ class Stage:
     ready: tuple[Angle, ...]
     step_s: Positive
     camera: Camera
+    held_joints: dict[str, float] = pydantic.Field(default_factory=dict)
+    table_height: Metres = 0.0
 
     @pydantic.model_validator(mode="after")
     def _fits_its_arm(self) -> Self:
@@ -136,12 +147,23 @@ class Stage:
             raise ValueError(f"expected driven_joints that differ, got {list(self.driven_joints)}")
         if len(self.ready) != len(names):
             raise ValueError(f"expected {len(names)} ready angles, got {len(self.ready)}")
+        others = [name for name in self.robot.description.joints if name not in names]
+        if strangers := [name for name in self.held_joints if name not in others]:
+            raise ValueError(f"expected held_joints of {others}, got {strangers}")
         return self
 
     @cached_property
+    def robot(self) -> Robot:
+        """The arm that `arm` names, and what it is drawn with."""
+        robot = load_robot(self.arm_name)
+        if wrong := limits_in_degrees(robot.arm):
+            raise InputError(f"{self.arm_name}: expected limits in rad, got some that look like degrees: {wrong}")
+        return robot
+
+    @property
     def arm(self) -> Arm:
         """The arm that `arm` names."""
-        return load_arm(self.arm_name)
+        return self.robot.arm
 
     @cached_property
     def driven(self) -> NDArray[np.intp]:
@@ -217,6 +239,6 @@ def load_any_scene(name_or_path: str | Path) -> Scene | PoseScene:
     values = read_yaml(path)
     known = values if isinstance(values, dict) else {}
     arm = known.get("arm")
-    if isinstance(arm, str) and is_path(arm):
+    if isinstance(arm, str) and is_path(arm) and not is_reference(arm):
         known["arm"] = str(path.parent / expand_home(arm))
     return build(PoseScene, values, str(path)) if "poses" in known else build(Scene, values, str(path))

@@ -11,8 +11,8 @@ from taskgan_ros.training import distributed
 from taskgan_ros.training.augment import diff_augment
 from taskgan_ros.training.networks import Discriminator, autocast
 from taskgan_ros.training.objectives import ImagePool, adversarial_loss, discriminator_loss, r1_penalty
+from taskgan_ros.training.rates import set_rate
 from taskgan_ros.training.recipe import Recipe
-from taskgan_ros.training.task_model import set_rate
 
 BETAS = (0.5, 0.999)  # CycleGAN's
 
@@ -32,30 +32,34 @@ class Adversary:
         self._adam = distributed.joint(torch.optim.Adam(network.parameters(), recipe.learning_rate, BETAS))
         self._pool = ImagePool(recipe.pool_size)
 
-    def loss(self, fake: Tensor) -> Tensor:
-        """Return what the generator of `fake` (N, C, H, W) has to lower."""
+    def compute_generator_loss(self, fake: Tensor) -> Tensor:
+        """Return the adversarial loss of the generator of `fake` (N, C, H, W)."""
         with autocast(fake.device):
-            return adversarial_loss(self.network(self._seen(fake)))
+            return adversarial_loss(self.network(self._augmented(fake)))
 
     def step(self, real: Tensor, fake: Tensor) -> Tensor:
         """Do one step of Adam on as many real as generated images, (N, C, H, W) each, and return the loss."""
-        real, fake = self._seen(real), self._seen(self._pool.exchange(fake))
+        loss = self.compute_discriminator_loss(self._augmented(real), self._augmented(self._pool.exchange(fake)))
+        self._adam.zero_grad()
+        loss.backward()
+        self._adam.step()
+        return loss.detach()
+
+    def compute_discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return the discriminator's loss on real and generated images, (N, C, H, W) each, with R1's penalty."""
         with autocast(real.device):
             # One pass over both: instance norm treats each image alone.
             real_score, fake_score = self.network(torch.cat([real, fake])).chunk(2)
             loss = discriminator_loss(real_score, fake_score)
         if self._recipe.r1:
             loss = loss + self._recipe.r1 * r1_penalty(self.network, real)
-        self._adam.zero_grad()
-        loss.backward()
-        self._adam.step()
-        return loss.detach()
+        return loss
 
     def set_rate(self, rate: float) -> None:
         """Set the learning rate."""
         set_rate(self._adam, rate)
 
-    def _seen(self, images: Tensor) -> Tensor:
+    def _augmented(self, images: Tensor) -> Tensor:
         return diff_augment(images) if self._recipe.diff_augment else images
 
     def state_dict(self) -> dict[str, Any]:

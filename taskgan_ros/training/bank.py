@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from taskgan_ros.data.dataset import Dataset
 from taskgan_ros.training import distributed
-from taskgan_ros.training.networks import to_network
+from taskgan_ros.training.augment import photometric
+from taskgan_ros.training.networks import to_network, to_uint8
 
 
 @dataclass(frozen=True)
@@ -78,3 +79,12 @@ def make_bank(dataset: Dataset, scale: NDArray[np.float32], device: torch.device
         labels=torch.from_numpy(dataset.actions / scale).to(device),
         paired=None if dataset.paired is None else torch.from_numpy(dataset.paired).to(device),
     )
+
+
+@torch.no_grad()
+def translate_bank(translator: nn.Module, bank: Bank, augment: float = 0.0, variants: int = 1) -> Bank:
+    """Return F(y) of every image of a bank, `variants` times, as the node would see it: rounded to bytes."""
+    order = torch.arange(len(bank), device=bank.rows.device).repeat(variants)
+    with distributed.alone():
+        images = [to_uint8(translator(photometric(bank.batch(index)[0], augment))) for index in order.split(64)]
+    return Bank(torch.cat(images), torch.arange(len(order), device=order.device), bank.labels[order])

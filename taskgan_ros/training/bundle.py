@@ -32,15 +32,16 @@ from taskgan_ros.policy.bundle import (
     write_bundle,
 )
 from taskgan_ros.policy.graph import read_opset
-from taskgan_ros.robot.arm import Arm, load_arm
+from taskgan_ros.robot.arm import Arm
+from taskgan_ros.robot.models import load_robot
 from taskgan_ros.robot.units import UNITS
 from taskgan_ros.tasks.scene import load_any_scene
-from taskgan_ros.training.export import TranslatorGraph, check_name, compare, load_inverse, own_files
 from taskgan_ros.training.finite_check import add_finite_check
 from taskgan_ros.training.lineage import translated_domains
 from taskgan_ros.training.model_card import write_foreign_card
 from taskgan_ros.training.onnx_graph import to_onnx, without_traces
 from taskgan_ros.training.run import CONFIG
+from taskgan_ros.training.steps.export import TranslatorGraph, check_name, compare, load_inverse, own_files
 from taskgan_ros.training.task_model_onnx import (
     Layout,
     Normalisation,
@@ -127,7 +128,7 @@ def make_bundle(config: BundleConfig) -> Bundle:
     scene = load_any_scene(config.scene)
     config = dataclasses.replace(config, arm=config.arm or scene.arm_name, joints=config.joints or scene.driven_joints)
     arm_name, scene_name, files = own_files(str(config.arm), config.scene)
-    arm = load_arm(str(config.arm))
+    arm = load_robot(str(config.arm)).arm
     task_model = read_task_model(
         config.task_model, config.image_input, config.joint_input, config.output, config.layout, config.image_size
     )

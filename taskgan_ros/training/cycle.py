@@ -1,4 +1,4 @@
-"""The other half of CycleGAN: the way back (Zhu et al. 2017)."""
+"""The other half of CycleGAN: the backward translation (Zhu et al. 2017)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from taskgan_ros.training import distributed
 from taskgan_ros.training.adversary import BETAS, Adversary
 from taskgan_ros.training.networks import Generator, autocast
 from taskgan_ros.training.objectives import pixel_loss
+from taskgan_ros.training.rates import set_rate
 from taskgan_ros.training.recipe import Recipe
-from taskgan_ros.training.task_model import set_rate
 
 
 class Cycle:
@@ -30,10 +30,10 @@ class Cycle:
         self._identity = bool(recipe.identity_batch_size)
         self.adam = distributed.joint(torch.optim.Adam(generator.parameters(), recipe.learning_rate, BETAS))
 
-    def losses(
+    def compute_losses(
         self, translator: Generator, inputs: Tensor, translated: Tensor, outputs: Tensor
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the losses that both generators share, and the way back's translations of `outputs`.
+        """Return the losses that both generators share, and the backward translations of `outputs`.
 
         Args:
             translator: the generator of the other direction.
@@ -48,7 +48,7 @@ class Cycle:
             there = translator(back)
         losses = {
             "cycle": pixel_loss(closed, inputs) + pixel_loss(there, outputs),
-            "cycle_adversarial": self.adversary.loss(back),
+            "cycle_adversarial": self.adversary.compute_generator_loss(back),
         }
         if self._identity:
             losses["cycle_identity"] = pixel_loss(same[0], inputs)

@@ -16,7 +16,7 @@ _RUNS = ("task_model", "translator", "start_from")
 
 
 def locate(run: Path, given: str | Path) -> Path:
-    """Return a path that `run` was told: as it was typed, from here or else from the nearest folder above the run.
+    """Return a path in the configuration of `run`: as typed, from here or else from the nearest folder above the run.
 
     Raises:
         InputError: it is at none of them.
@@ -64,7 +64,7 @@ def understood_domains(run: Path) -> tuple[str, ...] | None:
 
 
 def generations(run: Path) -> list[dict[str, Any]]:
-    """Return the configurations that led to a task model: of step 1, then of each run that went on from another.
+    """Return the configurations that led to a task model: of step 1, then of each run that continued another.
 
     Raises:
         InputError: a run that is gone, or one that came from itself: runs were renamed.
@@ -77,7 +77,7 @@ def generations(run: Path) -> list[dict[str, Any]]:
         if described.kind == "two_column" or not before:
             return list(found.values())[::-1]
         run = locate(run, before)
-    raise InputError(f"{run}: expected a task model that went on from another, got one that came from itself")
+    raise InputError(f"{run}: expected a task model that continued another, got one that continued itself")
 
 
 def data_seeds(*runs: Path) -> dict[str, int]:

@@ -51,6 +51,11 @@ class Schedule:
     save_every: int
 
 
+def schedule_of(config: Any) -> Schedule:
+    """Return when the loop does what, from a run's options with `steps`."""
+    return Schedule(config.steps, config.log_every, config.show_every, config.save_every)
+
+
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C, SIGTERM or SIGHUP: the run was saved and can be resumed."""
 

@@ -116,7 +116,7 @@ class Discriminator(nn.Module):
     """D: an image (N, C, H, W) in [-1, 1] to a score for each patch (N, 1, h, w): 14x14 patches at 128x128."""
 
     def __init__(self, sigmoid: bool = True, channels: int = 3) -> None:
-        """Build `C-s2-32-R, C-s2-64-NR, C-s2-128-NR, C-s1-256-NR, C-s1-1`, the paper's sigmoid last where asked for.
+        """Build `C-s2-32-R, C-s2-64-NR, C-s2-128-NR, C-s1-256-NR, C-s1-1`, the paper's sigmoid last where requested.
 
         Six `channels` are two images stacked, pix2pix's input and output.
         """

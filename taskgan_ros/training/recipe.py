@@ -66,8 +66,8 @@ class Recipe:
     self_weight: Weight = 0.0
     """Weight of the L1 distance of a translation from its input, SimGAN's (Shrivastava et al. 2017)."""
     cycle_weight: Weight = 0.0
-    """Weight of the L1 distance after the way there and back, CycleGAN's (Zhu et al. 2017). A generator and a
-    discriminator of the way back train along; `task_gradient_limit` leaves this loss out."""
+    """Weight of the L1 distance after translating forward and backward, CycleGAN's (Zhu et al. 2017). A generator and a
+    discriminator of the backward translation train along; `task_gradient_limit` leaves this loss out."""
     conditional: bool = False
     """Whether the discriminator sees each output beside its input, pix2pix's (Isola et al. 2016). What is real comes
     from the target images with their true render."""

@@ -35,7 +35,7 @@ CONFIG, METRICS, CHECKPOINT = "config.yaml", "metrics.jsonl", "checkpoint.pt"
 
 @config_dataclass
 class RunOptions:
-    """What every training run can be told."""
+    """The options of every training run."""
 
     out: Path
     """The run's folder; must not exist unless resuming."""
@@ -55,7 +55,7 @@ class RunOptions:
 
 @config_dataclass
 class Description:
-    """What a run's `config.yaml` says: the training step, the versions that did it, and what it was told."""
+    """What a run's `config.yaml` says: the training step, the versions that did it, and its options."""
 
     kind: str
     taskgan_version: str
@@ -79,7 +79,7 @@ def open_run(kind: str, config: RunOptions) -> Iterator[Run]:
         finally:
             run.close()
     except KeyboardInterrupt as error:
-        error.add_note("go on with the same command and --resume")
+        error.add_note("resume with the same command and --resume")
         raise
     finally:
         threading.excepthook = threading.__excepthook__
@@ -103,7 +103,7 @@ class Run:
         """Create the folder, or open the one to resume.
 
         Raises:
-            OutputExistsError: it exists and resuming was not asked for.
+            OutputExistsError: it exists and resuming was not requested.
             InputError: nothing to resume there, it was started with another configuration, or another command is
                 training it.
         """
@@ -293,10 +293,10 @@ def load_weights(path: Path, network: nn.Module) -> None:
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device that `name` asks for; `auto` takes a GPU where there is one, and each process its own.
+    """Return the device that `name` requests; `auto` takes a GPU where there is one, and each process its own.
 
     Raises:
-        InputError: a GPU was asked for and there is none, or something else than a CPU or a GPU was.
+        InputError: a GPU was requested and there is none, or something else than a CPU or a GPU was.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

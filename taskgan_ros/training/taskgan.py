@@ -16,8 +16,8 @@ from taskgan_ros.training.bank import Bank
 from taskgan_ros.training.cycle import Cycle
 from taskgan_ros.training.networks import Discriminator, Generator, TaskModel, autocast, upscale
 from taskgan_ros.training.objectives import pixel_loss, task_loss
+from taskgan_ros.training.rates import RateSchedule, set_rate
 from taskgan_ros.training.recipe import Recipe
-from taskgan_ros.training.task_model import linear_decay, set_rate
 
 WEIGHTS = "translator"
 _EVALUATION_BATCH = 32
@@ -101,13 +101,11 @@ class TranslatorTrainer:
         """Do one step of pre-training, or one of the TaskGAN: generator, then discriminator."""
         recipe = self.recipe
         if step < recipe.pretrain_steps:
-            set_rate(
-                self._generator_adam,
-                recipe.pretrain_learning_rate * linear_decay(step, recipe.pretrain_steps),
-            )
+            pretraining = RateSchedule(recipe.pretrain_learning_rate, recipe.pretrain_steps)
+            set_rate(self._generator_adam, pretraining.rate(step))
             losses = self._pretrain_step(step)
         else:
-            rate = recipe.learning_rate * linear_decay(step - recipe.pretrain_steps, recipe.steps)
+            rate = RateSchedule(recipe.learning_rate, recipe.steps).rate(step - recipe.pretrain_steps)
             set_rate(self._generator_adam, rate)
             self._adversary.set_rate(rate)
             if self._cycle is not None:
@@ -131,18 +129,20 @@ class TranslatorTrainer:
         with autocast(self._device):
             translated = self.generator(batch.inputs)
         fake = translated[:count]
-        losses = {"adversarial": self._adversary.loss(self._shown(batch.recorded, fake))}
+        losses = {
+            "adversarial": self._adversary.compute_generator_loss(self._discriminator_input(batch.recorded, fake))
+        }
         losses |= self._task_losses(translated, batch.labels)
         if len(batch.truth):
             losses["pixel"] = pixel_loss(translated[-len(batch.truth) :], batch.truth)
         if self.recipe.self_weight:
             losses["self"] = pixel_loss(fake, batch.recorded)
-        closing: dict[str, Tensor] = {}
+        cycle_losses: dict[str, Tensor] = {}
         back = fake
         if self._cycle is not None:  # the last channels of what is real are the output domain's, conditional or not
-            closing, back = self._cycle.losses(self.generator, batch.recorded, fake, real[:, -3:])
-        figures = self._step_generators(step, translated, losses, closing, count)
-        figures["discriminator"] = self._adversary.step(real, self._shown(batch.recorded, fake.detach()))
+            cycle_losses, back = self._cycle.compute_losses(self.generator, batch.recorded, fake, real[:, -3:])
+        figures = self._step_generators(step, translated, losses, cycle_losses, count)
+        figures["discriminator"] = self._adversary.step(real, self._discriminator_input(batch.recorded, fake.detach()))
         if self._cycle is not None:
             figures["cycle_discriminator"] = self._cycle.adversary.step(batch.recorded, back.detach())
         return figures
@@ -165,7 +165,7 @@ class TranslatorTrainer:
         return _Batch(recorded, inputs, all_labels, torch.cat(truths))
 
     def _known_batches(self) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Return inputs, labels and true outputs: of identity images, of labelled images turned round, and of pairs."""
+        """Return inputs, labels and true outputs: of identity images, of labelled ones with swapped pairs, of pairs."""
         recipe, banks, known = self.recipe, self._banks, []
         if recipe.identity_batch_size:
             images, labels = banks.outputs.batch(banks.outputs.draw(recipe.identity_batch_size))
@@ -191,7 +191,7 @@ class TranslatorTrainer:
         images, _ = bank.batch(index)
         return torch.cat([images, bank.paired_batch(index)], dim=1) if recipe.conditional else images
 
-    def _shown(self, recorded: Tensor, translated: Tensor) -> Tensor:
+    def _discriminator_input(self, recorded: Tensor, translated: Tensor) -> Tensor:
         """Return what the discriminator sees of translations."""
         return torch.cat([recorded, translated], dim=1) if self.recipe.conditional else translated
 
@@ -217,17 +217,17 @@ class TranslatorTrainer:
         }
 
     def _step_generators(
-        self, step: int, translated: Tensor, losses: dict[str, Tensor], closing: dict[str, Tensor], count: int
+        self, step: int, translated: Tensor, losses: dict[str, Tensor], cycle_losses: dict[str, Tensor], count: int
     ) -> dict[str, Tensor]:
         """Step down the weighted sum of the losses and return them, with |task gradient| / |adversarial gradient|.
 
         The gradients of `losses` meet at `translated`, so that their ratio at the first `count` images, which is what
-        lambda balances, costs nothing; without an adversarial loss it is against all others. The `closing` losses of a
-        cycle reach both generators by ways of their own.
+        lambda balances, costs nothing; without an adversarial loss it is against all others. The `cycle_losses` of a
+        cycle reach both generators along other paths.
         """
         weights = self._weights(step)
         gradients = {name: torch.autograd.grad(weights[name] * loss, translated)[0] for name, loss in losses.items()}
-        figures = {name: loss.detach() for name, loss in (losses | closing).items()}
+        figures = {name: loss.detach() for name, loss in (losses | cycle_losses).items()}
         task = gradients.pop("task", None)
         total = torch.stack(list(gradients.values())).sum(dim=0)
         if task is not None:
@@ -236,8 +236,8 @@ class TranslatorTrainer:
             against = gradients.get("adversarial", total)
             figures["gradient_ratio"] = task[:count].norm() / against[:count].norm().clamp_min(_TINY)
             total = total + task
-        roots = [weights[name] * loss for name, loss in closing.items()]
-        adams = [self._generator_adam, *([self._cycle.adam] if self._cycle is not None and closing else [])]
+        roots = [weights[name] * loss for name, loss in cycle_losses.items()]
+        adams = [self._generator_adam, *([self._cycle.adam] if self._cycle is not None and cycle_losses else [])]
         for adam in adams:
             adam.zero_grad()
         torch.autograd.backward([translated, *roots], [total, *[None] * len(roots)])

@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
 from taskgan_ros.control.motion import Motion, cruise
 from taskgan_ros.control.plan import Plan
@@ -71,3 +75,23 @@ def test_a_change_that_takes_longer_than_the_command_lasts_is_cut_and_ends_at_re
     _, velocities = motion.at(np.array([0.1, motion.lasts_s]))
     np.testing.assert_allclose(velocities[0], -FAST + 2 * FAST * 0.1 / 0.4)
     np.testing.assert_array_equal(velocities[1], 0)
+
+
+@given(arrays(np.float64, (4, 2), elements=st.floats(-1, 1)), st.floats(-0.5, 3.0), st.floats(0.0, 2.0))
+def test_no_position_between_two_times_is_beyond_the_extremes(
+    velocities: NDArray[np.float64], first_s: float, span_s: float
+) -> None:
+    plan = Plan(0.0, POSE)
+    for k, velocity in enumerate(velocities):
+        start, before = plan.at(0.3 * k)
+        plan.extend(0.3 * k, cruise(start, before, velocity, 0.4, LIMIT))
+    times = np.linspace(first_s, first_s + span_s, 200)
+    positions, extremes = plan.at(times)[0], plan.extremes(first_s, first_s + span_s)
+    assert np.all(positions >= extremes.min(axis=0) - 1e-12)
+    assert np.all(positions <= extremes.max(axis=0) + 1e-12)
+    np.testing.assert_allclose(extremes[-1], positions[-1], atol=1e-12)
+
+
+def test_a_joint_that_turns_round_is_furthest_where_it_stands() -> None:
+    motion = cruise(POSE, FAST, -FAST, 1.0, LIMIT)
+    np.testing.assert_allclose(motion.extremes(0.0, 0.35)[:, 0].max(), 1.0 + 0.4 * 0.2 / 2)  # 0.4 rad/s, 0 after 0.2 s

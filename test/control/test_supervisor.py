@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,12 +11,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from taskgan_ros.control.supervisor import Action, Source, State, Supervisor
+from taskgan_ros.control.joint_state_filter import JointStateFilter, JointStateFilterConfig
+from taskgan_ros.control.states import Action, Fault, Source, State
+from taskgan_ros.control.supervisor import Supervisor, SupervisorConfig
+from taskgan_ros.core.config import fill
 from taskgan_ros.core.errors import InputError
 
 NAMES = ("shoulder", "elbow")
 GOOD = [0.1, 0.2]
 COMMAND, HOLD, NOTHING = Action.COMMAND, Action.HOLD, Action.NOTHING
+TYPICAL: dict[str, Any] = {  # two continuous joints without a speed limit
+    "joint_names": NAMES, "lower": [-math.inf] * 2, "upper": [math.inf] * 2, "max_velocity": [math.inf] * 2,
+    "accept_jumps": False, "settle_s": 0.0, "image_timeout_s": 0.25, "joint_state_timeout_s": 0.25,
+    "command_timeout_s": 0.5, "arrived_images": 0, "guard_images": 1, "guard_fault_s": 0.0,
+}  # fmt: skip
+
+
+def make_supervisor(**changes: Any) -> Supervisor:
+    values = {**TYPICAL, **changes}
+    lower, upper = np.array(values["lower"]), np.array(values["upper"])
+    values |= {"lower": lower, "upper": upper, "is_continuous": np.isinf(lower) & np.isinf(upper)}
+    source = SimpleNamespace(**{**values, "max_velocity": np.array(values["max_velocity"])})
+    return Supervisor(fill(SupervisorConfig, source), JointStateFilter(fill(JointStateFilterConfig, source)))
 
 
 def frame(supervisor: Supervisor, now_s: float, command: list[float] | None = None) -> Action:
@@ -27,21 +45,21 @@ def frame(supervisor: Supervisor, now_s: float, command: list[float] | None = No
 @pytest.fixture
 def running() -> Supervisor:
     """Return a supervisor that runs since 10.04 s."""
-    supervisor = Supervisor(NAMES, image_timeout_s=0.25, joint_state_timeout_s=0.2, command_timeout_s=0.5)
+    supervisor = make_supervisor(image_timeout_s=0.25, joint_state_timeout_s=0.2, command_timeout_s=0.5)
     supervisor.activate(10.0)
     assert frame(supervisor, 10.0) is COMMAND
     return supervisor
 
 
 def test_an_inactive_supervisor_lets_nothing_through() -> None:
-    supervisor = Supervisor(NAMES)
+    supervisor = make_supervisor()
     assert frame(supervisor, 1.0) is NOTHING
     assert supervisor.tick(1.0) is NOTHING
     assert supervisor.state is State.INACTIVE
 
 
 def test_it_says_what_it_waits_for() -> None:
-    supervisor = Supervisor(NAMES)
+    supervisor = make_supervisor()
     supervisor.activate(0.0)
     assert (supervisor.state, supervisor.reason) == (State.WAITING, "no joint states yet, no images yet")
     assert supervisor.blocked_by == (Source.JOINT_STATES, Source.IMAGES)
@@ -56,11 +74,11 @@ def test_it_says_what_it_waits_for() -> None:
 def test_it_runs_once_everything_is_there(running: Supervisor) -> None:
     assert running.state is State.RUNNING
     assert running.blocked_by == ()
-    np.testing.assert_array_equal(running.measured, GOOD)
+    np.testing.assert_array_equal(running.joint_states.positions, GOOD)
 
 
 def test_without_a_joint_state_nothing_is_ever_sent() -> None:
-    supervisor = Supervisor(NAMES)
+    supervisor = make_supervisor()
     supervisor.activate(0.0)
     supervisor.receive_image(0.0)
     assert supervisor.receive_command(0.1, [0.1, 0.1], image_s=0.0) is NOTHING
@@ -70,7 +88,7 @@ def test_without_a_joint_state_nothing_is_ever_sent() -> None:
 
 
 def test_an_arm_that_was_not_commanded_is_not_held() -> None:
-    supervisor = Supervisor(NAMES)
+    supervisor = make_supervisor()
     supervisor.activate(0.0)
     assert frame(supervisor, 0.1, command=[math.nan, 0.1]) is NOTHING
     assert (supervisor.state, supervisor.blocked_by) == (State.FAULT, (Source.OUTPUT,))
@@ -80,25 +98,25 @@ def test_an_arm_that_was_not_commanded_is_not_held() -> None:
 
 def test_a_pose_from_before_activation_is_forgotten(running: Supervisor) -> None:
     running.deactivate()
-    assert running.measured is not None  # for the hold
+    assert running.joint_states.positions is not None  # for the hold
     running.activate(20.0)
-    assert running.measured is None
-    assert math.isinf(running.joint_state_age_s(20.0))
+    assert running.joint_states.positions is None
+    assert math.isinf(running.joint_states.age_s(20.0))
     running.receive_image(20.1)
     assert running.receive_command(20.2, [math.nan, 0.1], image_s=20.1) is NOTHING
 
 
 def test_it_knows_how_old_the_newest_joint_state_is(running: Supervisor) -> None:
     running.receive_joint_state(10.1, NAMES, [math.nan, 0.0])
-    assert running.joint_state_age_s(10.15) == pytest.approx(0.15)
+    assert running.joint_states.age_s(10.15) == pytest.approx(0.15)
 
 
 def test_an_image_that_was_refused_is_none_and_the_reason_says_so(running: Supervisor) -> None:
     for now_s in (10.1, 10.2, 10.3):
         running.receive_joint_state(now_s, NAMES, GOOD)
-        running.refuse_image("it is 9 s old")
+        running.reject_image("it is 9 s old")
     assert running.tick(10.3) is HOLD
-    assert running.reason == "no images for 0.30 s, expected within 0.25 s; the last was refused: it is 9 s old"
+    assert running.reason == "no images for 0.30 s, expected within 0.25 s; the last was rejected: it is 9 s old"
     running.receive_image(10.31)
     running.receive_joint_state(11.0, NAMES, GOOD)
     running.tick(11.0)
@@ -150,7 +168,7 @@ def test_a_joint_state_stop_holds_and_says_why(running: Supervisor) -> None:
     running.receive_joint_state(10.21, ["finger"], [0.0])
     assert running.tick(10.21) is HOLD
     assert running.blocked_by == (Source.JOINT_STATES,)
-    assert running.reason.startswith("no joint states for 0.21 s, expected within 0.2 s; the last was refused: ")
+    assert running.reason.startswith("no joint states for 0.21 s, expected within 0.2 s; the last was rejected: ")
     assert "missing ['shoulder', 'elbow']" in running.reason
     assert frame(running, 11.0) is COMMAND
 
@@ -160,11 +178,11 @@ def test_another_arms_joint_state_hides_no_reason_of_the_arms_own(running: Super
     running.receive_joint_state(10.21, ["finger"], [0.0])
     running.receive_image(10.21)
     assert running.tick(10.22) is HOLD
-    assert "the last was refused: joint state: expected finite numbers" in running.reason
-    assert "missing ['shoulder', 'elbow']" in running.refused
+    assert "the last was rejected: joint state: expected finite numbers" in running.reason
+    assert "missing ['shoulder', 'elbow']" in running.joint_states.rejection
 
 
-TELLS_NOTHING: dict[str, tuple[list[str], list[float]]] = {
+REJECTED: dict[str, tuple[list[str], list[float]]] = {
     "velocities alone": ([*NAMES], []),
     "one joint": (["shoulder"], [0.1]),
     "another arm's": (["finger"], [0.1]),
@@ -173,33 +191,33 @@ TELLS_NOTHING: dict[str, tuple[list[str], list[float]]] = {
 }
 
 
-@pytest.mark.parametrize("first", TELLS_NOTHING)
+@pytest.mark.parametrize("first", REJECTED)
 def test_a_joint_state_that_counts_as_none_does_not_use_up_its_stamp(first: str) -> None:
-    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0])
+    supervisor = make_supervisor(max_velocity=[1.0, 1.0])
     supervisor.activate(0.0)
     assert frame(supervisor, 0.1) is COMMAND
-    supervisor.receive_joint_state(0.2, *TELLS_NOTHING[first], stamp_s=7.0)
-    assert supervisor.refused
+    supervisor.receive_joint_state(0.2, *REJECTED[first], stamp_s=7.0)
+    assert supervisor.joint_states.rejection
     supervisor.receive_joint_state(0.2, NAMES, GOOD, stamp_s=7.0)
-    assert (supervisor.refused, supervisor.joint_state_age_s(0.2)) == ("", 0.0)
+    assert (supervisor.joint_states.rejection, supervisor.joint_states.age_s(0.2)) == ("", 0.0)
     supervisor.receive_joint_state(0.3, NAMES, GOOD, stamp_s=7.0)
-    assert supervisor.refused == "expected a stamp of its own, got the one before again"
+    assert supervisor.joint_states.rejection == "expected a stamp of its own, got the one before again"
     supervisor.receive_joint_state(0.3, NAMES, GOOD)  # without a stamp
-    assert supervisor.joint_state_age_s(0.3) == 0.0
+    assert supervisor.joint_states.age_s(0.3) == 0.0
 
 
 def test_a_joint_state_that_is_old_when_it_comes_counts_as_none_and_says_so() -> None:
-    supervisor = Supervisor(NAMES, joint_state_timeout_s=0.25)
+    supervisor = make_supervisor(joint_state_timeout_s=0.25)
     supervisor.activate(0.0)
     supervisor.receive_joint_state(1.0, NAMES, GOOD, age_s=0.26)
     supervisor.tick(1.0)
-    assert "no joint states yet; the last was refused: expected one within 0.25 s, got one 0.260 s" in supervisor.reason
+    assert "no joint states yet; the last was rejected: expected one within 0.25 s, got one 0.26" in supervisor.reason
     supervisor.receive_joint_state(1.0, NAMES, GOOD, age_s=0.24)
-    assert supervisor.joint_state_age_s(1.0) == pytest.approx(0.24)
+    assert supervisor.joint_states.age_s(1.0) == pytest.approx(0.24)
 
 
 def test_it_knows_whether_a_joint_state_is_missed() -> None:
-    supervisor = Supervisor(NAMES, joint_state_timeout_s=0.25, settle_s=0.5)
+    supervisor = make_supervisor(joint_state_timeout_s=0.25, settle_s=0.5)
     assert not supervisor.lacks_joint_states(9.0)  # nobody waits for one
     supervisor.activate(10.0)
     assert [supervisor.lacks_joint_states(now_s) for now_s in (10.2, 10.3)] == [False, True]
@@ -210,7 +228,7 @@ def test_it_knows_whether_a_joint_state_is_missed() -> None:
 
 def test_a_joint_state_that_is_not_finite_is_not_taken(running: Supervisor) -> None:
     running.receive_joint_state(10.1, NAMES, [math.nan, 0.0])
-    np.testing.assert_array_equal(running.measured, GOOD)
+    np.testing.assert_array_equal(running.joint_states.positions, GOOD)
 
 
 def test_a_command_that_comes_when_something_is_late_holds_before_the_clock_is_looked_at(running: Supervisor) -> None:
@@ -265,21 +283,21 @@ def test_nothing_from_before_activation_counts(running: Supervisor) -> None:
     running.receive_joint_state(10.1, NAMES, [5.0, 5.0])
     running.activate(10.11)
     assert running.reason == "no joint states yet, no images yet"
-    assert running.parked is None
+    assert running.joint_states.initial is None
     running.receive_joint_state(10.12, NAMES, [1.0, 2.0])
     running.receive_image(10.12)
     assert running.receive_command(10.13, [0.1, 0.1], image_s=10.1) is NOTHING  # made for the pose before
     assert running.receive_command(10.16, [0.1, 0.1], image_s=10.12) is COMMAND
-    np.testing.assert_array_equal(running.parked, [1.0, 2.0])
+    np.testing.assert_array_equal(running.joint_states.initial, [1.0, 2.0])
 
 
-def test_the_parked_configuration_stays_while_the_arm_moves(running: Supervisor) -> None:
+def test_the_initial_positions_stay_while_the_arm_moves(running: Supervisor) -> None:
     running.receive_joint_state(10.1, NAMES, [0.5, 0.5])
-    np.testing.assert_array_equal(running.parked, GOOD)
+    np.testing.assert_array_equal(running.joint_states.initial, GOOD)
 
 
 def test_an_arm_whose_commands_are_small_has_arrived_until_they_are_large_again() -> None:
-    supervisor = Supervisor(NAMES, arrived_images=3)
+    supervisor = make_supervisor(arrived_images=3)
     supervisor.activate(0.0)
     answers = []
     for k, is_small in enumerate([False, True, True, False, True, True, True, True, False]):
@@ -295,7 +313,7 @@ def test_an_arm_whose_commands_are_small_has_arrived_until_they_are_large_again(
 
 
 def test_an_arm_that_has_arrived_is_held_without_a_second_stop_when_something_is_late() -> None:
-    supervisor = Supervisor(NAMES, arrived_images=1)
+    supervisor = make_supervisor(arrived_images=1)
     supervisor.activate(0.0)
     assert frame(supervisor, 0.0) is COMMAND
     supervisor.receive_joint_state(0.05, NAMES, GOOD)
@@ -310,39 +328,39 @@ def test_an_arm_that_has_arrived_is_held_without_a_second_stop_when_something_is
         assert supervisor.state is state
 
 
-def test_joint_states_that_go_on_from_a_jump_are_a_fault_and_never_the_arms_pose() -> None:
-    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0])
+def test_joint_states_that_continue_a_jump_are_a_fault_and_never_the_arms_pose() -> None:
+    supervisor = make_supervisor(max_velocity=[1.0, 1.0])
     supervisor.activate(0.0)
     assert frame(supervisor, 0.1) is COMMAND
     far = [0.4, 0.2]
     assert [supervisor.receive_joint_state(0.12 + 0.02 * k, NAMES, far) for k in range(5)] == [NOTHING] * 4 + [HOLD]
     assert (supervisor.state, supervisor.blocked_by) == (State.FAULT, (Source.ARM,))
     assert "5 in a row after a jump of [0.3, 0.0] rad: other zeros, or a second publisher?" in supervisor.reason
-    np.testing.assert_array_equal(supervisor.measured, GOOD)
+    np.testing.assert_array_equal(supervisor.joint_states.positions, GOOD)
     supervisor.deactivate()
     supervisor.activate(1.0)
     assert supervisor.receive_joint_state(1.1, NAMES, far) is NOTHING
-    np.testing.assert_array_equal(supervisor.measured, far)
+    np.testing.assert_array_equal(supervisor.joint_states.positions, far)
 
 
 def test_a_second_publisher_that_takes_turns_with_the_arm_is_a_fault() -> None:
-    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0])
+    supervisor = make_supervisor(max_velocity=[1.0, 1.0])
     supervisor.activate(0.0)
     assert frame(supervisor, 0.1) is COMMAND
     for k in range(9):
         supervisor.receive_joint_state(0.12 + 0.01 * k, NAMES, GOOD if k % 2 else [0.9, 0.2])
         assert supervisor.state is (State.RUNNING if k < 8 else State.FAULT)
-    assert "5 that go on from each other after a jump of [0.8, 0.0] rad" in supervisor.reason
-    np.testing.assert_array_equal(supervisor.measured, GOOD)
+    assert "5 that continue each other after a jump of [0.8, 0.0] rad" in supervisor.reason
+    np.testing.assert_array_equal(supervisor.joint_states.positions, GOOD)
 
 
-def test_joint_states_count_once_they_have_gone_on_from_each_other_for_a_while() -> None:
-    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0], settle_s=0.5)
+def test_joint_states_count_once_they_have_continued_each_other_for_a_while() -> None:
+    supervisor = make_supervisor(max_velocity=[1.0, 1.0], settle_s=0.5)
     supervisor.activate(0.0)
     for k in range(4):
         assert frame(supervisor, 0.1 + 0.1 * k) is NOTHING
-        assert supervisor.measured is None
-    assert "the last was refused: expected 0.5 s of them without a jump or a gap first" in supervisor.reason
+        assert supervisor.joint_states.positions is None
+    assert "the last was rejected: expected 0.5 s of them without a jump or a gap first" in supervisor.reason
     supervisor.receive_joint_state(0.45, NAMES, [0.9, 0.2])
     for k in range(5):
         assert frame(supervisor, 0.5 + 0.1 * k) is NOTHING, "a jump starts the time anew"
@@ -351,48 +369,48 @@ def test_joint_states_count_once_they_have_gone_on_from_each_other_for_a_while()
 
 
 def test_a_gap_while_joint_states_settle_begins_the_time_anew() -> None:
-    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0], settle_s=0.5)
+    supervisor = make_supervisor(max_velocity=[1.0, 1.0], settle_s=0.5)
     supervisor.activate(0.0)
     assert [frame(supervisor, now_s) for now_s in (0.05, 0.6, 0.7, 0.9)] == [NOTHING] * 4
     assert [frame(supervisor, now_s) for now_s in (1.0, 1.15)] == [NOTHING, COMMAND]
 
 
 def test_one_stale_joint_state_before_the_arms_own_is_no_fault() -> None:
-    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0], settle_s=0.5)
+    supervisor = make_supervisor(max_velocity=[1.0, 1.0], settle_s=0.5)
     supervisor.activate(0.0)
     supervisor.receive_joint_state(0.01, NAMES, [3.0, 0.2])
     answers = [frame(supervisor, 0.02 + 0.02 * k) for k in range(40)]
     assert answers[-1] is COMMAND
-    np.testing.assert_array_equal(supervisor.parked, GOOD)
+    np.testing.assert_array_equal(supervisor.joint_states.initial, GOOD)
 
 
 def test_two_publishers_from_the_start_never_get_a_command_nor_a_stop() -> None:
-    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0], settle_s=0.5)
+    supervisor = make_supervisor(max_velocity=[1.0, 1.0], settle_s=0.5)
     supervisor.activate(0.0)
     for k in range(100):
         now_s = 0.01 * k
         assert supervisor.receive_joint_state(now_s, NAMES, [0.9, 0.2] if k % 2 == 0 else GOOD) is NOTHING
         supervisor.receive_image(now_s)
         assert supervisor.receive_command(now_s, [0.1, 0.1], image_s=now_s) is NOTHING
-    assert (supervisor.state, supervisor.measured) == (State.FAULT, None)
+    assert (supervisor.state, supervisor.joint_states.positions) == (State.FAULT, None)
 
 
 def test_a_joint_state_from_before_activation_that_comes_after_it_counts_for_nothing() -> None:
-    supervisor = Supervisor(NAMES)
+    supervisor = make_supervisor()
     supervisor.activate(1.0)
     supervisor.receive_joint_state(0.9, NAMES, GOOD)
-    assert supervisor.measured is None
+    assert supervisor.joint_states.positions is None
 
 
 def test_a_damaged_image_is_named_in_place_of_a_slow_policy(running: Supervisor) -> None:
     for k in range(1, 10):
         running.receive_joint_state(10 + 0.1 * k, NAMES, GOOD)
         running.receive_image(10 + 0.1 * k)
-        running.refuse_command("expected a JPEG, got half of one", image_s=10 + 0.1 * k)
+        running.reject_command("expected a JPEG, got half of one", image_s=10 + 0.1 * k)
         running.tick(10 + 0.1 * k)
     assert running.blocked_by == (Source.COMMANDS,)
     assert running.reason.startswith(
-        "no commands for 0.90 s, expected within 0.5 s; the last was refused: expected a JPEG"
+        "no commands for 0.90 s, expected within 0.5 s; the last was rejected: expected a JPEG"
     )
     assert frame(running, 11.0) is COMMAND
     running.receive_joint_state(11.6, NAMES, GOOD)
@@ -402,7 +420,7 @@ def test_a_damaged_image_is_named_in_place_of_a_slow_policy(running: Supervisor)
 
 
 def test_rare_glitches_are_no_fault_however_many() -> None:
-    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0])
+    supervisor = make_supervisor(max_velocity=[1.0, 1.0])
     supervisor.activate(0.0)
     for k in range(20):
         frame(supervisor, 0.1 + 1.5 * k)
@@ -411,7 +429,7 @@ def test_rare_glitches_are_no_fault_however_many() -> None:
 
 
 def test_an_arm_that_is_held_and_set_elsewhere_at_once_is_a_fault_too() -> None:
-    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0])
+    supervisor = make_supervisor(max_velocity=[1.0, 1.0])
     supervisor.activate(0.0)
     frame(supervisor, 0.1)
     supervisor.hold(True, 0.2)
@@ -420,106 +438,106 @@ def test_an_arm_that_is_held_and_set_elsewhere_at_once_is_a_fault_too() -> None:
     assert supervisor.state is State.FAULT
 
 
-def test_a_simulated_arms_jump_is_refused_and_believed_once_it_stands() -> None:
-    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0], accept_jumps=True)
+def test_a_simulated_arms_jump_is_rejected_and_accepted_once_it_stands() -> None:
+    supervisor = make_supervisor(max_velocity=[1.0, 1.0], accept_jumps=True)
     supervisor.activate(0.0)
     assert frame(supervisor, 0.1) is COMMAND
     far = [2.0, 0.2]
     for k in range(12):  # while it runs, a second publisher changes nothing
         supervisor.receive_joint_state(0.15 + 0.02 * k, NAMES, far)
-        np.testing.assert_array_equal(supervisor.measured, GOOD)
+        np.testing.assert_array_equal(supervisor.joint_states.positions, GOOD)
     supervisor.receive_image(0.39)
     assert supervisor.tick(0.4) is HOLD
     assert "expected one near the last, got a jump of [1.9, 0.0] rad: is there a second publisher?" in supervisor.reason
-    for k in range(9):  # two that alternate are never believed
+    for k in range(9):  # two that alternate are never accepted
         supervisor.receive_joint_state(0.5 + 0.001 * k, NAMES, far if k % 2 else [-2.0, 0.2])
-    np.testing.assert_array_equal(supervisor.measured, GOOD)
+    np.testing.assert_array_equal(supervisor.joint_states.positions, GOOD)
     for k in range(5):
         supervisor.receive_joint_state(0.6 + 0.001 * k, NAMES, far)
-    np.testing.assert_array_equal(supervisor.measured, far)
+    np.testing.assert_array_equal(supervisor.joint_states.positions, far)
 
 
 def test_a_simulated_arm_that_has_arrived_may_be_set_elsewhere_at_once() -> None:
-    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0], arrived_images=1, accept_jumps=True)
+    supervisor = make_supervisor(max_velocity=[1.0, 1.0], arrived_images=1, accept_jumps=True)
     supervisor.activate(0.0)
     assert frame(supervisor, 0.1) is COMMAND
     assert supervisor.receive_command(0.1, [0.0, 0.0], 0.1, is_small=True) is HOLD
     for k in range(5):
         supervisor.receive_joint_state(0.12 + 0.01 * k, NAMES, [2.0, 0.2])
-    np.testing.assert_array_equal(supervisor.measured, [2.0, 0.2])
+    np.testing.assert_array_equal(supervisor.joint_states.positions, [2.0, 0.2])
     assert supervisor.state is State.ARRIVED
 
 
 def test_a_jump_leaves_in_doubt_where_the_arm_is_until_a_joint_state_is_taken() -> None:
-    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0])
+    supervisor = make_supervisor(max_velocity=[1.0, 1.0])
     supervisor.activate(0.0)
     assert frame(supervisor, 0.1) is COMMAND
-    assert not supervisor.is_in_doubt
+    assert not supervisor.joint_states.is_in_doubt
     supervisor.receive_joint_state(0.12, NAMES, [2.0, 0.2])
-    assert supervisor.is_in_doubt
+    assert supervisor.joint_states.is_in_doubt
     supervisor.receive_joint_state(0.14, NAMES, GOOD)
-    assert not supervisor.is_in_doubt
+    assert not supervisor.joint_states.is_in_doubt
     supervisor.receive_joint_state(0.16, NAMES, [2.0, 0.2])
     supervisor.activate(0.2)
-    assert not supervisor.is_in_doubt
+    assert not supervisor.joint_states.is_in_doubt
 
 
 def test_a_turn_is_a_jump_of_a_joint_that_has_limits() -> None:
-    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0], lower=[-math.inf, -7.0], upper=[math.inf, 7.0])
+    supervisor = make_supervisor(max_velocity=[1.0, 1.0], lower=[-math.inf, -7.0], upper=[math.inf, 7.0])
     supervisor.activate(0.0)
     assert frame(supervisor, 0.1) is COMMAND
     supervisor.receive_joint_state(0.12, NAMES, [GOOD[0], GOOD[1] - 2 * math.pi])
-    np.testing.assert_array_equal(supervisor.measured, GOOD)
+    np.testing.assert_array_equal(supervisor.joint_states.positions, GOOD)
 
 
 def test_a_continuous_joint_may_be_counted_turns_apart() -> None:
-    supervisor = Supervisor(NAMES, max_velocity=[1.0, 1.0])
+    supervisor = make_supervisor(max_velocity=[1.0, 1.0])
     supervisor.activate(0.0)
     assert frame(supervisor, 0.1) is COMMAND
     supervisor.receive_joint_state(0.12, NAMES, [GOOD[0] + 2 * math.pi, GOOD[1]])
-    assert supervisor.joint_state_age_s(0.12) == 0
+    assert supervisor.joint_states.age_s(0.12) == 0
 
 
 def test_a_fault_is_for_an_active_arm_and_the_first_one_stands(running: Supervisor) -> None:
-    assert running.receive_fault(Source.ARM, "it is blocked") is HOLD
+    assert running.receive_fault(Fault(Source.ARM, "it is blocked")) is HOLD
     assert (running.state, running.blocked_by, running.reason) == (State.FAULT, (Source.ARM,), "it is blocked")
-    assert running.receive_fault(Source.OUTPUT, "another") is NOTHING
+    assert running.receive_fault(Fault(Source.OUTPUT, "another")) is NOTHING
     assert running.reason == "it is blocked"
     running.deactivate()
-    assert running.receive_fault(Source.ARM, "it is blocked") is NOTHING
+    assert running.receive_fault(Fault(Source.ARM, "it is blocked")) is NOTHING
     assert running.state is State.INACTIVE
 
 
-def strange(supervisor: Supervisor, now_s: float) -> Action:
+def unlike(supervisor: Supervisor, now_s: float) -> Action:
     supervisor.receive_joint_state(now_s, NAMES, GOOD)
     supervisor.receive_image(now_s)
-    return supervisor.receive_strange_image(now_s + 0.04, "it is upside down", image_s=now_s)
+    return supervisor.receive_out_of_distribution(now_s + 0.04, "it is upside down", image_s=now_s)
 
 
 @pytest.fixture
 def guarded() -> Supervisor:
-    """Return a supervisor that runs, stops for three strange images in a row and breaks off for 0.25 s of them."""
-    supervisor = Supervisor(NAMES, guard_images=3, guard_fault_s=0.25)
+    """Return a supervisor that runs, stops for three images in a row unlike training, and faults after 0.25 s."""
+    supervisor = make_supervisor(guard_images=3, guard_fault_s=0.25)
     supervisor.activate(10.0)
     assert frame(supervisor, 10.0) is COMMAND
     return supervisor
 
 
-def test_some_strange_images_in_a_row_stop_the_arm_once_and_one_that_is_not_lets_it_go_on(guarded: Supervisor) -> None:
-    assert [strange(guarded, 10.05 + 0.05 * k) for k in range(4)] == [NOTHING, NOTHING, HOLD, NOTHING]
+def test_some_out_of_distribution_images_in_a_row_stop_the_arm_once_and_it_resumes(guarded: Supervisor) -> None:
+    assert [unlike(guarded, 10.05 + 0.05 * k) for k in range(4)] == [NOTHING, NOTHING, HOLD, NOTHING]
     assert (guarded.state, guarded.blocked_by) == (State.HELD, (Source.GUARD,))
-    assert guarded.reason == "4 images in a row unlike training: it is upside down"
+    assert guarded.reason == "4 out-of-distribution images in a row: it is upside down"
     assert frame(guarded, 10.4) is COMMAND
-    assert [strange(guarded, 10.45), strange(guarded, 10.5)] == [NOTHING, NOTHING], "the count starts anew"
+    assert [unlike(guarded, 10.45), unlike(guarded, 10.5)] == [NOTHING, NOTHING], "the count starts anew"
     assert frame(guarded, 10.55) is COMMAND
 
 
 @pytest.mark.parametrize("rate_hz", [8, 20, 200])
-def test_nothing_but_strange_images_for_long_needs_a_person(guarded: Supervisor, rate_hz: int) -> None:
+def test_nothing_but_out_of_distribution_images_for_long_needs_a_person(guarded: Supervisor, rate_hz: int) -> None:
     for k in range(rate_hz // 4):
-        strange(guarded, 10.05 + k / rate_hz)
+        unlike(guarded, 10.05 + k / rate_hz)
         assert guarded.state is not State.FAULT
-    strange(guarded, 10.31)
+    unlike(guarded, 10.31)
     assert (guarded.state, guarded.blocked_by) == (State.FAULT, (Source.GUARD,))
     assert frame(guarded, 10.5) is NOTHING
     guarded.deactivate()
@@ -527,34 +545,36 @@ def test_nothing_but_strange_images_for_long_needs_a_person(guarded: Supervisor,
     assert frame(guarded, 11.1) is COMMAND
 
 
-def test_an_outage_between_strange_images_does_not_count_as_strange(guarded: Supervisor) -> None:
+def test_an_outage_between_out_of_distribution_images_does_not_count(guarded: Supervisor) -> None:
     for now_s in (10.05, 14.5, 14.55):
-        strange(guarded, now_s)
+        unlike(guarded, now_s)
     assert (guarded.state, guarded.blocked_by) == (State.HELD, (Source.GUARD,))
 
 
-def test_two_strange_images_with_nothing_between_are_not_many_however_long_it_was(guarded: Supervisor) -> None:
-    strange(guarded, 10.05)
-    strange(guarded, 15.0)
+def test_two_images_unlike_training_with_nothing_between_are_not_many_however_long_it_was(
+    guarded: Supervisor,
+) -> None:
+    unlike(guarded, 10.05)
+    unlike(guarded, 15.0)
     assert (guarded.state, guarded.blocked_by) == (State.HELD, (Source.COMMANDS,))
 
 
-def test_strange_images_keep_an_arm_from_starting_and_are_a_fault_only_where_that_is_asked_for() -> None:
-    supervisor = Supervisor(NAMES)
+def test_out_of_distribution_images_keep_an_arm_from_starting_and_are_a_fault_only_where_that_is_requested() -> None:
+    supervisor = make_supervisor()
     supervisor.activate(0.0)
-    assert {strange(supervisor, 0.05 * k) for k in range(1, 500)} == {NOTHING}
+    assert {unlike(supervisor, 0.05 * k) for k in range(1, 500)} == {NOTHING}
     assert (supervisor.state, supervisor.blocked_by) == (State.WAITING, (Source.GUARD,))
 
 
-def test_a_strange_image_from_before_activation_counts_for_nothing(guarded: Supervisor) -> None:
+def test_an_out_of_distribution_image_from_before_activation_counts_for_nothing(guarded: Supervisor) -> None:
     guarded.deactivate()
-    assert guarded.receive_strange_image(10.1, "late", image_s=10.05) is NOTHING
+    assert guarded.receive_out_of_distribution(10.1, "late", image_s=10.05) is NOTHING
     guarded.activate(10.2)
-    assert [guarded.receive_strange_image(10.3, "late", image_s=10.1) for _ in range(9)] == [NOTHING] * 9
+    assert [guarded.receive_out_of_distribution(10.3, "late", image_s=10.1) for _ in range(9)] == [NOTHING] * 9
     assert frame(guarded, 10.4) is COMMAND
 
 
-def test_a_person_holds_and_lets_go_on(running: Supervisor) -> None:
+def test_a_person_holds_and_lets_resume(running: Supervisor) -> None:
     assert running.hold(True, 10.05) is HOLD
     assert (running.state, running.blocked_by) == (State.HELD, (Source.PERSON,))
     assert frame(running, 10.1) is NOTHING
@@ -567,7 +587,7 @@ def test_a_person_holds_and_lets_go_on(running: Supervisor) -> None:
 
 
 def test_a_person_may_hold_an_arm_that_does_not_run() -> None:
-    supervisor = Supervisor(NAMES)
+    supervisor = make_supervisor()
     assert supervisor.hold(True, 0.0) is NOTHING
     supervisor.activate(1.0)
     assert Source.PERSON in supervisor.blocked_by
@@ -575,7 +595,7 @@ def test_a_person_may_hold_an_arm_that_does_not_run() -> None:
 
 
 def test_a_joint_measured_beyond_its_limits_is_a_fault_for_a_person() -> None:
-    supervisor = Supervisor(NAMES, lower=[-1.0, -math.inf], upper=[1.0, math.inf])
+    supervisor = make_supervisor(lower=[-1.0, -math.inf], upper=[1.0, math.inf])
     assert supervisor.receive_joint_state(0.0, NAMES, [1.5, 0.0]) is NOTHING  # inactive
     supervisor.activate(1.0)
     assert frame(supervisor, 1.1) is COMMAND
@@ -591,7 +611,7 @@ def test_a_joint_measured_beyond_its_limits_is_a_fault_for_a_person() -> None:
 @given(st.sampled_from([0.0, -1.0, math.nan, math.inf]))
 def test_a_timeout_that_is_none_is_refused(bad: float) -> None:
     with pytest.raises(InputError, match="image_timeout_s: expected a positive number of seconds, got"):
-        Supervisor(NAMES, image_timeout_s=bad)
+        make_supervisor(image_timeout_s=bad)
 
 
 @dataclass
@@ -607,7 +627,9 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.supervisor = Supervisor(NAMES, 0.25, 0.2, 0.5, arrived_images=2, lower=[-2.0] * 2, upper=[2.0] * 2)
+        self.supervisor = make_supervisor(
+            joint_state_timeout_s=0.2, arrived_images=2, lower=[-2.0] * 2, upper=[2.0] * 2
+        )
         self.now_s = 100.0
         self.heard = Heard()
         self.is_latched = self.is_held = False
@@ -623,7 +645,7 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
             self.is_moving = True
         if action is HOLD:
             assert was is State.RUNNING
-            assert self.supervisor.measured is not None
+            assert self.supervisor.joint_states.positions is not None
             self.is_moving = False
 
     @rule(passed_s=st.floats(0, 0.4))

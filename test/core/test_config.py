@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskgan_ros.core.config import build, config_dataclass, load, read_yaml, resolve, share_dir, to_plain
+from taskgan_ros.core.config import build, config_dataclass, fill, load, read_yaml, resolve, share_dir, to_plain
 from taskgan_ros.core.errors import InputError
 
 
@@ -162,10 +162,10 @@ def test_the_home_of_nobody_is_refused() -> None:
 @pytest.mark.parametrize(
     ("kind", "names"),
     [
-        ("arms", "[mico]"),
+        ("arms", "[mico, panda, so101, ur5e]"),
         ("domains", "[randomized, real_standin, source, target_a, target_b, target_wood]"),
         ("recipes", "[cyclegan, default, forward, paper, paper_small, pix2pix, rcan, simgan]"),
-        ("scenes", "[poses, reach]"),
+        ("scenes", "[panda_reach, poses, reach, so101_reach, ur5e_reach]"),
         ("scales", "[cpu, full, smoke]"),
     ],
 )
@@ -173,3 +173,20 @@ def test_an_unknown_name_is_refused_with_the_shipped_ones(kind: str, names: str)
     with pytest.raises(InputError) as error:
         resolve(kind, "marble")
     assert str(error.value) == f"{kind}: expected a file or one of {names}, got 'marble'"
+
+
+def test_a_configuration_is_filled_from_what_has_fields_of_the_same_name_and_more() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Wanted:
+        width: int
+        name: str
+
+    @dataclasses.dataclass(frozen=True)
+    class Source:
+        width: int = 3
+        height: int = 4
+        name: str = "source"
+
+    assert fill(Wanted, Source(), name="given") == Wanted(3, "given")
+    with pytest.raises(AttributeError, match="width"):
+        fill(Wanted, object(), name="given")

@@ -24,11 +24,11 @@ def _told(module: str, **environment: str) -> str:
     return done.stderr
 
 
-@pytest.mark.parametrize("module", ["taskgan_ros.training.task_model", "taskgan_ros.experiments.models"])
+@pytest.mark.parametrize("module", ["taskgan_ros.training.steps.task_model", "taskgan_ros.experiments.models"])
 def test_waiting_threads_sleep_soon(module: str) -> None:
     assert "GOMP_SPINCOUNT = '50000'" in _told(module)
 
 
 @pytest.mark.parametrize(("wish", "spins"), [({"OMP_WAIT_POLICY": "PASSIVE"}, "0"), ({"GOMP_SPINCOUNT": "7"}, "7")])
 def test_the_users_wish_counts(wish: dict[str, str], spins: str) -> None:
-    assert f"GOMP_SPINCOUNT = '{spins}'" in _told("taskgan_ros.training.task_model", **wish)
+    assert f"GOMP_SPINCOUNT = '{spins}'" in _told("taskgan_ros.training.steps.task_model", **wish)

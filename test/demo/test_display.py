@@ -15,7 +15,7 @@ MIDWAY = Progress(
 FIGURES = {
     "success_rate": 0.9, "episodes": 10, "threshold_m": 0.1, "final_distance_mean_m": 0.0314,
     "final_distance_std_m": 0.004, "arrival_mean_s": 3.2, "latency_ms": {"p50": 61.0, "p99": 98.0}, "rate_hz": 19.8,
-    "commands": 1980, "dropped_frames": 2, "strange_images": 3,
+    "commands": 1980, "dropped_frames": 2, "out_of_distribution_images": 3,
 }  # fmt: skip
 
 

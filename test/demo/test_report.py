@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from taskgan_ros.demo import report
-from taskgan_ros.demo.report import Episode, Frame
+from taskgan_ros.demo.report import Episode, VideoFrame
 from taskgan_ros.sim.evaluate import EvaluateConfig, summarise
 from taskgan_ros.tasks.scene import Scene, load_scene
 
@@ -31,9 +31,9 @@ def make_episode(index: int, final_m: float, film_px: int = 0) -> Episode:
     return Episode(index, times_s, distances_m, times_s, latencies_s, 3, 2, "held: by a person", frames)
 
 
-def make_frame(time_s: float, size: int) -> Frame:
+def make_frame(time_s: float, size: int) -> VideoFrame:
     noise = np.random.default_rng(round(100 * time_s)).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
-    return Frame(float(time_s), noise[0], noise[1])
+    return VideoFrame(float(time_s), noise[0], noise[1])
 
 
 def test_the_figures_are_those_of_evaluate_and_those_of_a_running_loop(scene: Scene) -> None:
@@ -45,10 +45,10 @@ def test_the_figures_are_those_of_evaluate_and_those_of_a_running_loop(scene: Sc
     assert values["command"] == "taskgan reach"
     assert values["latency_ms"] == {"p50": 60.0, "p99": 100.0}
     assert values["rate_hz"] == pytest.approx(20)
-    assert (values["dropped_frames"], values["strange_images"]) == (6, 4)
+    assert (values["dropped_frames"], values["out_of_distribution_images"]) == (6, 4)
     first, second = values["episode_details"]
     assert (first["success"], second["success"]) == (True, False)
-    assert (second["node_said"], second["strange_images"]) == ("held: by a person", 2)
+    assert (second["node_said"], second["out_of_distribution_images"]) == ("held: by a person", 2)
     assert first["arrived_s"] == pytest.approx(4 * 0.30 / 0.38, abs=0.06)
     assert second["arrived_s"] is None
     assert first["distance_m"][20] == pytest.approx(0.21)

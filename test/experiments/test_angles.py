@@ -9,9 +9,9 @@ import torch
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.data.dataset import load_dataset
 from taskgan_ros.experiments.angles import AnglesConfig, measure_angles
+from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.networks import to_network, to_uint8
-from taskgan_ros.training.task_model import load_task_model
-from taskgan_ros.training.translator import load_translator
+from taskgan_ros.training.steps.translator import load_translator
 
 
 def test_errors_are_in_turns_squared_and_in_degrees(angles_run: Path, angles_target: Path, tmp_path: Path) -> None:

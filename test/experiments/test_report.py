@@ -55,9 +55,9 @@ def report(folder: Path, records: list[Record], study: str = "reaching") -> str:
 
 
 def rows(text: str, first: str) -> list[list[str]]:
-    """Return the cells of all table rows that begin with `first`."""
+    """Return the jobs of all table rows that begin with `first`."""
     found = re.findall(rf"^\| {re.escape(first)} \|(.*)\|$", text, re.MULTILINE)
-    return [[cell.strip() for cell in line.split("|")] for line in found]
+    return [[job.strip() for job in line.split("|")] for line in found]
 
 
 def test_success_is_pooled_over_seeds_from_the_json_alone(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_report_says_how_its_figures_came_about(tmp_path: Path) -> None:
         record("reaching", "source/data", {}, step="collect", seconds=4500.0),
     ]
     text = report(tmp_path, records)
-    assert [cell for (cell,) in (rows(text, what)[0] for what in ("scale", "seeds", "cells"))] == [
+    assert [job for (job,) in (rows(text, what)[0] for what in ("scale", "seeds", "jobs"))] == [
         "cpu",
         "0, 1, 2",
         "3 of 4 run",
@@ -118,7 +118,7 @@ def test_nothing_that_has_not_run_is_drawn_or_dropped(tmp_path: Path) -> None:
 def test_a_smoke_run_is_told_of_and_never_shown(tmp_path: Path) -> None:
     smoke = record("reaching", "target_a/inverse/closed-loop", loop(77), scale="smoke")
     text = report(tmp_path, [smoke])
-    assert "A smoke run took place (1 cells)" in text
+    assert "A smoke run took place (1 jobs)" in text
     assert "77" not in text
     assert "|" not in text
     text = report(tmp_path, [smoke, record("reaching", "target_a/benchmark/closed-loop", loop(30))])
@@ -128,7 +128,7 @@ def test_a_smoke_run_is_told_of_and_never_shown(tmp_path: Path) -> None:
 
 def everything(study: str) -> list[Record]:
     """Return records of a study, of which some have not run."""
-    cells: dict[str, dict[str, dict[str, Any] | None]] = {
+    jobs: dict[str, dict[str, dict[str, Any] | None]] = {
         "reaching": {f"target_{k}/{what}/closed-loop": loop(50) for k in "ab" for what in ("inverse", "my-regime")},
         "task-loss": {f"inverse/lambda-{weight}/translations": MEASURES for weight in ("10", "0", "0.01")}
         | {"inverse/lambda-10/closed-loop": loop(20, 50), "inverse/lambda-0/closed-loop": None}
@@ -141,7 +141,7 @@ def everything(study: str) -> list[Record]:
         | {"wood/default/closed-loop": loop(48, 50, 0.03), "wood/rcan/closed-loop": loop(47, 50, 0.02)}
         | {"wood/mmd/closed-loop": loop(10, 50), "wood/cyclegan/closed-loop": None},
     }
-    return [record(study, name, figures) for name, figures in cells[study].items()]
+    return [record(study, name, figures) for name, figures in jobs[study].items()]
 
 
 STUDIES = ("reaching", "task-loss", "unseen", "joint-angles", "methods")
@@ -168,7 +168,7 @@ def test_weights_of_the_task_loss_stand_in_the_order_of_numbers(tmp_path: Path) 
     shown = ["0.0115", "0.93", "0.027", "0.0263", "0.0108"]
     assert rows(inverse, "λ = 10") == [[*shown, "40 % [28, 54]"]]
     assert rows(inverse, "λ = 0") == [[*shown, "not run"]]
-    assert rows(forward, "λ = 0.01") == [shown]  # which no cell closes the loop with
+    assert rows(forward, "λ = 0.01") == [shown]  # which no job closes the loop with
     assert rows(forward, "λ = 10") == [["not run"] * 5]
 
 

@@ -14,9 +14,9 @@ from taskgan_ros import cli
 from taskgan_ros.core.config import share_dir
 from taskgan_ros.data.dataset import EpisodeRecord, open_writer
 from taskgan_ros.experiments import reproduce as reproduce_module
-from taskgan_ros.experiments.cells import Cell, Step
+from taskgan_ros.experiments.jobs import Job, Step
 from taskgan_ros.experiments.reproduce import STEPS
-from taskgan_ros.experiments.studies import STUDIES, load_scale, study_cells, with_needs
+from taskgan_ros.experiments.studies import STUDIES, load_scale, study_jobs, with_needs
 from taskgan_ros.sim.collect import CollectConfig, describe
 from taskgan_ros.training.loop import Interrupted
 
@@ -25,7 +25,7 @@ Reproduce = Callable[..., dict[tuple[str, int], dict[str, Any]]]
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the tests share, as studies do: each cell runs once."""
+    """What the tests share, as studies do: each job runs once."""
     return tmp_path_factory.mktemp("cache")
 
 
@@ -76,7 +76,7 @@ def test_figures_outlive_the_cache(
     assert records(moved / "smoke" / "unseen.json") == before
 
 
-def test_one_cell_and_what_it_needs(reproduce: Reproduce) -> None:
+def test_one_job_and_what_it_needs(reproduce: Reproduce) -> None:
     found = reproduce("joint-angles", "--only", "inverse-1/angles")
     ran = {name for (name, _), record in found.items() if record["figures"] is not None}
     assert "inverse-1/angles" in ran
@@ -85,17 +85,17 @@ def test_one_cell_and_what_it_needs(reproduce: Reproduce) -> None:
 
 
 @pytest.mark.parametrize("study", STUDIES)
-def test_every_study_can_be_made_of_its_cells(study: str) -> None:
+def test_every_study_can_be_made_of_its_jobs(study: str) -> None:
     for scale in ("smoke", "cpu", "full"):
-        cells = with_needs(study_cells(STUDIES[study], load_scale(scale), "default", None))
-        assert len({(cell.name, cell.seed) for cell in cells}) == len(cells)
-        for cell in cells:
-            _configured(cell)
+        jobs = with_needs(study_jobs(STUDIES[study], load_scale(scale), "default", None))
+        assert len({(job.name, job.seed) for job in jobs}) == len(jobs)
+        for job in jobs:
+            _configured(job)
 
 
-def _configured(cell: Cell) -> None:
-    values = {**cell.options, **{name: Path(name) for name in cell.needs}, "out": Path("out")}
-    STEPS[cell.step].config(**values)
+def _configured(job: Job) -> None:
+    values = {**job.options, **{name: Path(name) for name in job.needs}, "out": Path("out")}
+    STEPS[job.step].config(**values)
 
 
 def test_full_scale_has_three_seeds_and_the_papers_numbers() -> None:
@@ -143,7 +143,7 @@ def test_results_of_another_scale_are_not_mixed(
 def my_files(tmp_path: Path) -> Path:
     """Return a folder of a user's domains, of a scale, and of a domain called as a shipped one."""
     folder = tmp_path / "my files"
-    for name in ("lab", "other/lab", "target_a"):
+    for name in ("factory", "other/factory", "target_a"):
         file = folder / f"{name}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text((share_dir() / "config" / "domains" / "target_b.yaml").read_text())
@@ -159,7 +159,7 @@ def my_files(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--domains", "lab.yaml", "other/lab.yaml"), "expected a name of its own for each"),
+        (("--domains", "factory.yaml", "other/factory.yaml"), "expected a name of its own for each"),
         (("--domains", "target_a.yaml"), "expected another name than that of the shipped domains, got target_a"),
         (("--scale", "cpu.yaml"), "expected another name than that of the shipped scales, got cpu"),
         (("--scale", "few.yaml"), "expected at least 7 target_episodes, 100 images, got 6"),
@@ -260,7 +260,7 @@ def test_results_outlive_an_interrupt_before_the_data_is_there_again(
 
     fakes.before = stop
     assert unseen(cache="new") == 130
-    assert "stopped after step 3 of 5; the same command goes on\n" in capsys.readouterr().err
+    assert "stopped after step 3 of 5; the same command resumes\n" in capsys.readouterr().err
     assert shown(tmp_path / "out" / "unseen.json") == kept != set()
 
 
@@ -277,11 +277,11 @@ def test_a_users_domain_joins_the_table(fakes: Fakes, my_files: Path, tmp_path: 
     folders = ["--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "out")]
     words = ["reproduce", "reaching", "--scale", str(my_files / "tiny.yaml"), *folders]
     assert cli.run([*words, "--domains", "target_a"]) == 0
-    assert cli.run([*words, "--domains", str(my_files / "lab.yaml")]) == 0
+    assert cli.run([*words, "--domains", str(my_files / "factory.yaml")]) == 0
     found = records(tmp_path / "out" / "reaching.json")
-    for domain in ("target_a", "lab"):
+    for domain in ("target_a", "factory"):
         assert found[f"{domain}/inverse/closed-loop", 0]["figures"] is not None
-    assert "| success | lab | target_a |" in (tmp_path / "out" / "reaching.md").read_text()
+    assert "| success | factory | target_a |" in (tmp_path / "out" / "reaching.md").read_text()
 
 
 def test_two_at_once_keep_each_others_results(fakes: Fakes, unseen: Callable[..., int], tmp_path: Path) -> None:
@@ -302,8 +302,8 @@ def test_two_at_once_keep_each_others_results(fakes: Fakes, unseen: Callable[...
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--recipe", "{recipe}"), "expected results of recipe {recipe} to go on with, got default"),
-        (("--domains", "target_a"), "expected results of domain target_a to go on with, got target_wood"),
+        (("--recipe", "{recipe}"), "expected results of recipe {recipe} to resume, got default"),
+        (("--domains", "target_a"), "expected results of domain target_a to resume, got target_wood"),
     ],
 )
 def test_results_of_another_configuration_are_not_mixed(

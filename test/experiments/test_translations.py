@@ -18,9 +18,9 @@ from taskgan_ros.experiments.translations import (
     pixel_distance,
     similarity,
 )
+from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.networks import to_network, to_uint8
-from taskgan_ros.training.task_model import load_task_model
-from taskgan_ros.training.translator import load_translator
+from taskgan_ros.training.steps.translator import load_translator
 
 KEYS = {"l1", "ssim", "kid", "judge_error", "judge_floor", "images"}
 

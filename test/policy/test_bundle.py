@@ -143,7 +143,7 @@ def test_the_cards_field_of_view_comes_before_the_scenes(bundle_dir: Path, edit_
             {"image": {"height": 6, "width": 8, "color_order": "bgr"}},
             "image.color_order: Input should be 'rgb'",
         ),
-        ({"arm": "ur5"}, "arms: expected a file or one of [mico], got 'ur5'"),
+        ({"arm": "ur5"}, "arms: expected a file or one of [mico, panda, so101, ur5e], got 'ur5'"),
         ({"colour": "red"}, "colour: expected no such field, got 'red'"),
         ({"units": None}, "units: expected this field, got none"),
         ({"files": {"../policy.onnx": "0" * 64}}, "files.../policy.onnx"),

@@ -45,9 +45,9 @@ def test_the_mico_has_the_vendors_limits() -> None:
         ({"base.0.radius": None}, "base.0: Value error, a cylinder needs from, to, radius; missing radius"),
         (
             {"joints.1.upper": 54.105},
-            "joints.1.upper: Value error, expected at most 12.6 rad in magnitude, not degrees",
+            "m1n6s200_joint_2: expected limits of at most 12.6 rad in magnitude, not degrees",
         ),
-        ({"joints.2.lower": -170}, "joints.2.lower: Value error, expected at most 12.6 rad in magnitude, not degrees"),
+        ({"joints.2.lower": -170}, "m1n6s200_joint_3: expected limits of at most 12.6 rad in magnitude, not degrees"),
         (
             {"joints.0.max_velocity": 36},
             "max_velocity: Value error, expected at most 25 rad/s in magnitude, not degrees/s",
@@ -90,5 +90,5 @@ def test_an_arm_file_with_a_fault_is_refused(
 
 
 def test_an_unknown_arm_is_refused_with_the_shipped_ones() -> None:
-    with pytest.raises(InputError, match=r"arms: expected a file or one of \[mico\], got 'ur5'"):
+    with pytest.raises(InputError, match=r"arms: expected a file or one of \[mico, panda, so101, ur5e\], got 'ur5'"):
         load_arm("ur5")

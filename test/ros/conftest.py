@@ -35,6 +35,7 @@ from trajectory_msgs.msg import JointTrajectory  # noqa: E402
 
 from taskgan_ros.core.config import build  # noqa: E402
 from taskgan_ros.demo.isolation import own_domain  # noqa: E402
+from taskgan_ros.nodes import topics  # noqa: E402
 from taskgan_ros.nodes.sim_node import read_trajectory  # noqa: E402
 from taskgan_ros.policy.bundle import GRAPHS, GUARD, POLICY, TASK_MODEL, TRANSLATOR, BundleCard, write_bundle  # noqa: E402
 from taskgan_ros.robot.arm import load_arm  # noqa: E402
@@ -205,11 +206,11 @@ class Lab:
         self._spinner.start()
         self.ready, self.velocity = list(READY), VELOCITY
         self.trajectories: list[tuple[float, JointTrajectory]] = []
-        self.images = self.node.create_publisher(Image, "image_raw", 1)
-        self.joint_states = self.node.create_publisher(JointState, "joint_states", 10)
-        self.listen(JointTrajectory, "joint_trajectory", self._note_trajectory)
+        self.images = self.node.create_publisher(Image, topics.IMAGE, 1)
+        self.joint_states = self.node.create_publisher(JointState, topics.JOINT_STATES, 10)
+        self.listen(JointTrajectory, topics.TRAJECTORY, self._note_trajectory)
         self._diagnostics: dict[str, Any] = {}
-        self.listen(DiagnosticArray, "/diagnostics", self._note_diagnostics)
+        self.listen(DiagnosticArray, topics.DIAGNOSTICS, self._note_diagnostics)
 
     def listen(self, kind: type, topic: str, callback: Callable[[Any], None], depth: int = 100) -> Any:
         return self.node.create_subscription(kind, topic, callback, QoSProfile(depth=depth))
@@ -252,7 +253,7 @@ class Lab:
         process = self.start("reach_node", bundle=bundle, **{"follow_tolerance_rad": 100.0, **parameters})
         assert self.change("configure"), process.text
         assert self.change("activate"), process.text
-        topic = "image_raw/compressed" if parameters.get("image_transport") == "compressed" else "image_raw"
+        topic = topics.COMPRESSED_IMAGE if parameters.get("image_transport") == "compressed" else topics.IMAGE
         until(lambda: self.node.count_subscribers(topic) > 0, "the subscription of images")
         return process
 

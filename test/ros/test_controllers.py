@@ -77,9 +77,9 @@ def test_a_subscriber_is_asked_once_its_node_is_discovered(lab: Lab, monkeypatch
     unnamed = TopicEndpointInfo(node_name="_NODE_NAME_UNKNOWN_", node_namespace="_NODE_NAMESPACE_UNKNOWN_")
     monkeypatch.setattr(asker, "get_subscriptions_info_by_topic", lambda _: [unnamed])
     controllers, before = Controllers(asker, "/joint_trajectory"), set(asker.clients)
-    controllers.ask()
+    controllers.query()
     assert set(asker.clients) == before
     monkeypatch.setattr(asker, "get_subscriptions_info_by_topic", lambda _: [unnamed, named])
-    controllers.ask()
+    controllers.query()
     assert [client.srv_name for client in set(asker.clients) - before] == ["/left/arm_controller/get_parameters"]
-    controllers.forget()
+    controllers.clear()

@@ -129,7 +129,7 @@ def test_joint_states_too_old_to_move_by_are_the_reason_why_the_arm_stands(
     lab.feed(lab.joint_states, lambda: older(lab.joint_state(), by_ns=300_000_000), rate_hz=50)
     lab.feed_images()
     why = "expected one within 0.25 s, got one 0.3"
-    wait_until(lambda: f"waiting: no joint states yet; the last was refused: {why}" in said(lab), "the reason")
+    wait_until(lambda: f"waiting: no joint states yet; the last was rejected: {why}" in said(lab), "the reason")
     assert lab.diagnostics()["level"] == 1
     bare = re.compile(r" \[[0-9.]+\] \[reach_node\]:")
     wait_until(lambda: f"[WARN] ignored a joint state: {why}" in bare.sub("", process.text), "the reason in the log")

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 MakeBundle = Callable[..., Path]
 Wait = Callable[..., None]
 
-STRANGE = 180  # brightness above the limit of the tiny guard
+UNLIKE = 180  # brightness above the limit of the tiny guard
 
 
-def test_strange_images_stop_the_arm_and_good_ones_let_it_go_on(
+def test_out_of_distribution_images_stop_the_arm_and_good_ones_let_it_resume(
     lab: Lab, make_bundle: MakeBundle, wait_until: Wait
 ) -> None:
     process = lab.start_reach(make_bundle(guard=True), guard_fault_s=0.0)
@@ -25,28 +25,30 @@ def test_strange_images_stop_the_arm_and_good_ones_let_it_go_on(
     stop_good = lab.feed_images()
     lab.until_commanded()
     stop_good()
-    stop_strange = lab.feed_images(value=STRANGE)
+    stop_feed = lab.feed_images(value=UNLIKE)
     lab.until_held()
-    wait_until(lambda: "images in a row unlike training" in str(lab.diagnostics().get("message")), "the reason")
+    wait_until(lambda: "out-of-distribution images in a row" in str(lab.diagnostics().get("message")), "the reason")
     values = lab.diagnostics()
     assert values["level"] == 1
-    assert int(values["strange_images"]) >= 3
+    assert int(values["out_of_distribution_images"]) >= 3
     assert (values["guard"], float(values["guard_camera"])) == ("stop", 1.5)
     assert "its colours and brightness are not those of the target images (camera score 1.50" in process.text
     count = len(lab.trajectories)
     time.sleep(0.5)
-    assert len(lab.trajectories) == count, "one stop, and no command of a strange image"
-    stop_strange()
+    assert len(lab.trajectories) == count, "one stop, and no command of such an image"
+    stop_feed()
     lab.feed_images()
     lab.until_commanded()
 
 
-def test_a_strange_image_among_good_ones_stops_nothing(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
+def test_one_of_them_among_good_ones_stops_nothing(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
     lab.start_reach(make_bundle(guard=True))
     lab.feed_joint_states()
-    values = itertools.cycle([100, 100, 100, STRANGE])
+    values = itertools.cycle([100, 100, 100, UNLIKE])
     lab.feed(lab.images, lambda: lab.image(value=next(values)), rate_hz=20)
-    wait_until(lambda: int(lab.diagnostics().get("strange_images", 0)) > 5, "strange images in the diagnostics")
+    wait_until(
+        lambda: int(lab.diagnostics().get("out_of_distribution_images", 0)) > 5, "their count in the diagnostics"
+    )
     assert int(lab.diagnostics()["holds"]) == 0
     lab.until_commanded()
 
@@ -54,10 +56,10 @@ def test_a_strange_image_among_good_ones_stops_nothing(lab: Lab, make_bundle: Ma
 def test_many_in_a_row_need_a_person(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
     process = lab.start_reach(make_bundle(guard=True), guard_fault_s=0.5)
     lab.feed_joint_states()
-    stop = lab.feed_images(value=STRANGE)
+    stop = lab.feed_images(value=UNLIKE)
     wait_until(lambda: lab.diagnostics().get("level") == 2, "an error in the diagnostics")
     assert "fault: " in process.text
-    assert "images in a row unlike training" in process.text
+    assert "out-of-distribution images in a row" in process.text
     stop()
     lab.feed_images()
     time.sleep(0.5)
@@ -97,18 +99,20 @@ def test_a_picture_that_stands_still_while_the_arm_moves_stops_it(
 def test_where_it_only_warns_the_arm_goes_on(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
     process = lab.start_reach(make_bundle(guard=True), guard="warn")
     lab.feed_joint_states()
-    lab.feed_images(value=STRANGE)
+    lab.feed_images(value=UNLIKE)
     lab.until_commanded()
-    wait_until(lambda: "unlike training" in str(lab.diagnostics().get("message")), "a warning in the diagnostics")
+    wait_until(
+        lambda: "out-of-distribution image" in str(lab.diagnostics().get("message")), "a warning in the diagnostics"
+    )
     assert lab.diagnostics()["level"] == 1
-    assert "image unlike training: its colours" in process.text
+    assert "out-of-distribution image: its colours" in process.text
 
 
 def test_a_bundle_without_a_guard_is_named_and_works(lab: Lab, make_bundle: MakeBundle) -> None:
     process = lab.start_reach(make_bundle())
     assert "bundle tiny: expected a guard, got none" in process.text
     lab.feed_joint_states()
-    lab.feed_images(value=STRANGE)
+    lab.feed_images(value=UNLIKE)
     lab.until_commanded()
 
 
@@ -123,5 +127,5 @@ def test_a_bundle_without_its_translator_has_no_guard_and_says_so(lab: Lab, make
     process = lab.start_reach(make_bundle(guard=True), translate="false")
     assert "guard: expected translate: true, got false" in process.text
     lab.feed_joint_states()
-    lab.feed_images(value=STRANGE)
+    lab.feed_images(value=UNLIKE)
     lab.until_commanded()

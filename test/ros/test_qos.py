@@ -11,6 +11,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
+from taskgan_ros.nodes import topics
+
 if TYPE_CHECKING:
     from test.ros.conftest import Lab
 
@@ -38,7 +40,7 @@ def test_a_camera_that_is_less_reliable_than_asked_for_is_named_with_both_sides(
     lab: Lab, make_bundle: MakeBundle, wait_until: Wait
 ) -> None:
     lab.node.destroy_publisher(lab.images)
-    lab.images = lab.node.create_publisher(Image, "image_raw", BEST_EFFORT)
+    lab.images = lab.node.create_publisher(Image, topics.IMAGE, BEST_EFFORT)
     process = lab.start_reach(make_bundle(), image_reliability="reliable")
     lab.feed_joint_states()
     lab.feed_images()
@@ -191,7 +193,7 @@ def test_an_override_of_a_topic_that_is_none_is_named(lab: Lab, make_bundle: Mak
 def test_joint_states_that_fit_are_no_problem_beside_those_that_do_not(
     lab: Lab, make_bundle: MakeBundle, wait_until: Wait
 ) -> None:
-    lab.node.create_publisher(JointState, "joint_states", BEST_EFFORT)
+    lab.node.create_publisher(JointState, topics.JOINT_STATES, BEST_EFFORT)
     lab.start_reach(make_bundle(), **{"qos_overrides./joint_states.subscription.reliability": "reliable"})
     lab.feed_joint_states()
     lab.feed_images()

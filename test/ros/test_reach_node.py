@@ -29,6 +29,7 @@ from std_msgs.msg import Float64, Header, String
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
+from taskgan_ros.nodes import topics
 from taskgan_ros.policy.policy import CPU
 from taskgan_ros.robot.arm import load_arm
 
@@ -137,7 +138,7 @@ def test_who_else_commands_the_arm_is_named(lab: Lab, make_bundle: MakeBundle, w
     lab.feed_joint_states()
     lab.feed_images()
     wait_until(lambda: lab.diagnostics().get("message") == "running", "diagnostics that say so")
-    publisher = lab.node.create_publisher(JointTrajectory, "joint_trajectory", 1)
+    publisher = lab.node.create_publisher(JointTrajectory, topics.TRAJECTORY, 1)
     own = lab.node.get_fully_qualified_name()
     wait_until(lambda: f"running; ['{own}'] command the arm too" == lab.diagnostics().get("message"), "a warning")
     assert lab.diagnostics()["level"] == 1
@@ -152,7 +153,7 @@ def test_a_second_camera_is_named(lab: Lab, make_bundle: MakeBundle, wait_until:
     lab.feed_images()
     wait_until(lambda: lab.diagnostics().get("message") == "running", "diagnostics that say so")
     second = Node("webcam", context=lab.node.context)
-    second.create_publisher(Image, "image_raw", 1)
+    second.create_publisher(Image, topics.IMAGE, 1)
     wait_until(
         lambda: lab.diagnostics().get("message") == "running; ['/test', '/webcam'] publish images on /image_raw", "it"
     )
@@ -204,7 +205,7 @@ def test_a_joint_far_beyond_its_limit_is_a_fault(lab: Lab, make_bundle: MakeBund
     lab.until_commanded()
     good, lab.ready = lab.ready, [*lab.ready[:1], float(ARM.upper[1]) + 0.2, *lab.ready[2:]]
     wait_until(lambda: lab.diagnostics().get("level") == 2, "an error in the diagnostics")
-    assert "is it another arm, or are its zeros elsewhere?; deactivate and activate to go on" in process.text
+    assert "is it another arm, or are its zeros elsewhere?; deactivate and activate to resume" in process.text
     stopped = lab.trajectories[-1][1].points[-1].positions
     np.testing.assert_allclose(stopped, good, atol=0.2)  # not where the joint seemed to be
     lab.ready = good
@@ -428,7 +429,7 @@ def test_compressed_images_are_taken_and_a_damaged_one_is_refused(
     lab: Lab, make_bundle: MakeBundle, wait_until: Wait
 ) -> None:
     process = lab.start_reach(make_bundle(), image_transport="compressed")
-    publisher = lab.node.create_publisher(CompressedImage, "image_raw/compressed", 1)
+    publisher = lab.node.create_publisher(CompressedImage, topics.COMPRESSED_IMAGE, 1)
     file = io.BytesIO()
     PillowImage.new("RGB", (64, 48), (100, 100, 100)).save(file, "JPEG")
 
@@ -448,7 +449,7 @@ def test_compressed_images_are_taken_and_a_damaged_one_is_refused(
     stop()
     lab.feed(publisher, lambda: image(file.getvalue()[:-100]), rate_hz=20)
     lab.until_held()
-    reason = "expected within 0.5 s; the last was refused: image: expected"
+    reason = "expected within 0.5 s; the last was rejected: image: expected"
     wait_until(lambda: reason in str(lab.diagnostics().get("message")), "the reason")
 
 
@@ -478,7 +479,7 @@ def test_an_image_far_from_the_clock_is_none_and_one_without_a_stamp_is_taken(
 
     wait_until(publish_all, "the old images in the diagnostics")
     assert not lab.trajectories
-    reason = "waiting: no images yet; the last was refused: image: expected a stamp"
+    reason = "waiting: no images yet; the last was rejected: image: expected a stamp"
     wait_until(lambda: str(lab.diagnostics()["message"]).startswith(reason), "the reason")
     assert "expected a stamp within 5 s (image_age_s) of this node's clock, got one" in process.text
     assert "the clocks of camera and node differ" in process.text

@@ -17,6 +17,7 @@ from std_msgs.msg import Float64, Header
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from taskgan_ros.nodes import topics
 from taskgan_ros.tasks.episode import goal_distance, sample_test_episode
 from taskgan_ros.tasks.scene import load_scene
 
@@ -38,10 +39,10 @@ class Robot:
         self.images: list[Image] = []
         self.joint_states: list[JointState] = []
         self.distances: list[float] = []
-        lab.listen(Image, "image_raw", self.images.append)
-        lab.listen(JointState, "joint_states", self.joint_states.append)
+        lab.listen(Image, topics.IMAGE, self.images.append)
+        lab.listen(JointState, topics.JOINT_STATES, self.joint_states.append)
         lab.listen(Float64, "sim_node/distance", lambda message: self.distances.append(message.data))
-        self._commands = lab.node.create_publisher(JointTrajectory, "joint_trajectory", 10)
+        self._commands = lab.node.create_publisher(JointTrajectory, topics.TRAJECTORY, 10)
         self.process: Process = lab.start("sim_node", **{**QUICK, **parameters})
         wait_until(lambda: self.joint_states and self._commands.get_subscription_count() > 1, "the robot")
 
@@ -139,7 +140,7 @@ def test_opengl_that_cannot_be_had_is_named_in_one_line(lab: Lab, monkeypatch: p
     assert "Traceback" not in process.text
 
 
-def test_an_arm_that_is_set_to_the_next_episode_is_not_called_strange(lab: Lab, wait_until: Wait) -> None:
+def test_an_arm_that_is_set_to_the_next_episode_is_not_called_out_of_distribution(lab: Lab, wait_until: Wait) -> None:
     robot = Robot(lab, wait_until, domain="target_wood", image_height=128, image_width=128)
     robot.start_episode()
     reach = lab.start("reach_node", bundle="reach_target_wood", accept_jumps="true")
@@ -150,7 +151,7 @@ def test_an_arm_that_is_set_to_the_next_episode_is_not_called_strange(lab: Lab, 
     wait_until(lambda: reach.text.count("running") == 2, "the next episode")
     assert lab.change("deactivate")
     wait_until(lambda: lab.diagnostics().get("state") == "inactive", "the counts")
-    assert int(lab.diagnostics()["strange_images"]) <= 1  # one that was under way
+    assert int(lab.diagnostics()["out_of_distribution_images"]) <= 1  # one that was under way
 
 
 def test_the_loop_closes_and_the_arm_stands_when_reach_node_is_killed(

@@ -12,6 +12,8 @@ from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
+from taskgan_ros.nodes import topics
+
 if TYPE_CHECKING:
     from test.ros.conftest import Lab
 
@@ -24,7 +26,7 @@ def test_each_arm_is_commanded_by_its_own_camera_and_from_its_own_joint_states(
 ) -> None:
     bundle = make_bundle(velocity=(0.05, -0.04, 0.03))
     said: dict[str, str] = {}
-    lab.listen(DiagnosticArray, "/diagnostics", lambda m: said.update({s.name: s.message for s in m.status}))
+    lab.listen(DiagnosticArray, topics.DIAGNOSTICS, lambda m: said.update({s.name: s.message for s in m.status}))
     sent: dict[str, list[JointTrajectory]] = {side: [] for side in SIDES}
     poses = {side: [angle - APART_RAD * k for angle in lab.ready] for k, side in enumerate(SIDES)}
     images = {side: lab.node.create_publisher(Image, f"{side}/image_raw", 1) for side in SIDES}

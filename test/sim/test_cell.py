@@ -23,7 +23,7 @@ from taskgan_ros.core.errors import InputError
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import Domain, load_domain
 from taskgan_ros.tasks.episode import CellState, sample_episode, sample_poses, sample_test_episode
-from taskgan_ros.tasks.scene import PoseScene, Scene, Stage, load_any_scene, load_scene
+from taskgan_ros.tasks.scene import PoseScene, Scene, load_any_scene, load_scene
 
 YamlFile = Callable[..., Path]
 SCENE = load_scene("reach")
@@ -336,7 +336,7 @@ def test_a_users_domain_is_drawn_from_its_file(yaml_file: Callable[..., Path]) -
     assert green_value > 2 * red_value
 
 
-def draw_poses(scene: Stage, seed: int, episodes: int) -> list[CellState]:
+def draw_poses(scene: object, seed: int, episodes: int) -> list[CellState]:
     """Return the states of the first episodes of a scene of poses."""
     assert isinstance(scene, PoseScene)
     return [state for index in range(episodes) for state in sample_poses(scene, seed, index)]

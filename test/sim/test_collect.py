@@ -239,7 +239,10 @@ def test_ctrl_c_leaves_what_resume_completes(
     [
         (["--domain", "marble"], "domains: expected a file or one of [randomized, real_standin, source, "),
         (["--paired", "marble"], "domains: expected a file or one of [randomized, real_standin, source, "),
-        (["--scene", "kitchen"], "scenes: expected a file or one of [poses, reach], got 'kitchen'"),
+        (
+            ["--scene", "kitchen"],
+            "scenes: expected a file or one of [panda_reach, poses, reach, so101_reach, ur5e_reach], got 'kitchen'",
+        ),
         (["--episodes", "0"], "expected at least 1 episode, got 0"),
         (
             ["--image-size", "16"],

@@ -22,7 +22,7 @@ def test_the_shipped_scene_is_the_papers_task() -> None:
         ({"gravity": 9.81}, "gravity: expected no such field, got 9.81"),
         ({"cube.colour": "red"}, "cube.colour: expected no such field, got 'red'"),
         ({"camera": None}, "camera: expected this field, got none"),
-        ({"arm": "ur5"}, "arms: expected a file or one of [mico], got 'ur5'"),
+        ({"arm": "ur5"}, "arms: expected a file or one of [mico, panda, so101, ur5e], got 'ur5'"),
         ({"driven_joints": ["elbow"]}, "expected driven_joints of ['m1n6s200_joint_1', "),
         ({"driven_joints": ["m1n6s200_joint_1"] * 3}, "expected driven_joints that differ, got ['m1n6s200_joint_1', "),
         ({"driven_joints": []}, "driven_joints: Tuple should have at least 1 item"),

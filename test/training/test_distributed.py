@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from taskgan_ros import cli
 from taskgan_ros.training.run import load_checkpoint
-from taskgan_ros.training.task_model import TaskModelTrainer
+from taskgan_ros.training.task_trainer import TaskModelTrainer
 
 AtStep = Callable[..., AbstractContextManager[None]]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -124,7 +124,7 @@ def test_stopping_torchrun_leaves_a_run_that_one_process_goes_on_with(
 
     done = load_checkpoint(out)["step"]
     assert done == metrics(out)[-1]["step"], said
-    assert f"taskgan: stopped after step {done} of 100000; go on with the same command and --resume" in said
+    assert f"taskgan: stopped after step {done} of 100000; resume with the same command and --resume" in said
     with at_step(TaskModelTrainer, done + 2, signal.SIGINT):
         assert cli.run(words_of(*train, *options, "--resume")) == 130
     assert [line["step"] for line in metrics(out)] == list(range(1, done + 3))

@@ -10,10 +10,10 @@ from onnx import numpy_helper
 from torch import nn
 
 from taskgan_ros.policy.bundle import COMMAND, FINITE, IMAGE, TASK_MODEL, TRANSLATED, TRANSLATOR
-from taskgan_ros.training.export import TaskModelGraph, TranslatorGraph
 from taskgan_ros.training.finite_check import add_finite_check
 from taskgan_ros.training.networks import Generator, GeneratorConfig, TaskModel
 from taskgan_ros.training.onnx_graph import to_onnx
+from taskgan_ros.training.steps.export import TaskModelGraph, TranslatorGraph
 
 SIZE = 16
 NAMES = TRANSLATOR, TASK_MODEL

@@ -11,7 +11,7 @@ from taskgan_ros.core.errors import InputError
 from taskgan_ros.data.dataset import LEAST_PX, SIDE_PX
 from taskgan_ros.training.networks import GeneratorConfig
 from taskgan_ros.training.recipe import Recipe, load_recipe
-from taskgan_ros.training.translator import check_image_size, parse_translator
+from taskgan_ros.training.steps.translator import check_image_size, parse_translator
 
 NEEDED = ["--source", "s.h5", "--target", "t.h5", "--task-model", "f", "--out", "o"]
 

@@ -1,0 +1,219 @@
+"""From image to command: what `reach_node` makes of a bundle and its parameters. No messages in here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taskgan_ros.control.arm_clock import ArmClock
+from taskgan_ros.control.commander import JointCommander
+from taskgan_ros.control.commander_config import JTC, CommanderConfig
+from taskgan_ros.control.fence import make_fence
+from taskgan_ros.control.joint_state_filter import JointStateFilter, JointStateFilterConfig
+from taskgan_ros.control.states import State
+from taskgan_ros.control.supervisor import Supervisor, SupervisorConfig
+from taskgan_ros.core.config import fill
+from taskgan_ros.nodes.reach_counters import Counters
+from taskgan_ros.nodes.reach_parameters import OFF, ReachParameters
+from taskgan_ros.policy.bundle import Bundle, load_bundle
+from taskgan_ros.policy.guard import Guard, Scores
+from taskgan_ros.policy.policy import Policy, Prediction
+
+_SETTLE_S = 0.5  # of joint states after activate, for a second publisher to be heard too
+
+Warn = Callable[[str], None]
+
+
+@dataclass
+class Pipeline:
+    """One bundle's policy and guard, and what decides on their commands.
+
+    Attributes:
+        parameters: those that are live may change.
+        bundle_fov: rad, vertical, to which images are cropped; 0 takes the whole image.
+        arm_clock: whether trajectories may carry a start time.
+        counters: since `activate`.
+        scores: of the newest image, None before the first.
+    """
+
+    parameters: ReachParameters
+    policy: Policy
+    guard: Guard | None
+    commander: JointCommander
+    supervisor: Supervisor
+    bundle_fov: float
+    arm_clock: ArmClock = field(default_factory=ArmClock)
+    counters: Counters = field(default_factory=lambda: Counters(0.0))
+    scores: Scores | None = None
+
+    @property
+    def step_s(self) -> float | None:
+        """How long each command of a chunk is for, s; None for single commands."""
+        chunk = self.policy.card.chunk
+        return chunk.step_s if chunk else None
+
+    def describe_chunk(self) -> str:
+        """Return what of the policy's chunks is executed, or nothing for single commands."""
+        chunk = self.policy.card.chunk
+        if not chunk:
+            return ""
+        executed = f"of which horizon_s executes {self.parameters.horizon_s:g} s"
+        return f", chunks of {chunk.length} commands of {chunk.step_s:g} s, {executed}"
+
+    def activate(self, now_s: float) -> None:
+        """Start afresh: nothing from before `now_s`, on the steady clock, counts."""
+        self.counters, self.arm_clock, self.scores = Counters(now_s), ArmClock(), None
+        self.commander.reset()
+        if self.guard:
+            self.guard.forget()
+        self.supervisor.activate(now_s)
+
+    def release(self) -> None:
+        """Drop the networks; what decides stays, for an inference that may still be under way."""
+        del self.policy
+        self.guard = None
+
+    def change(self, parameters: ReachParameters) -> None:
+        """Take over the parameters that are live."""
+        self.parameters = parameters
+        self.commander.set_speed_scale(parameters.speed_scale)
+
+    def score(
+        self, rgb: NDArray[np.uint8], prediction: Prediction, measured: NDArray[np.float64] | None
+    ) -> Scores | None:
+        """Return the guard's scores of an image; None without a guard, F(image) or a joint state."""
+        if self.guard is None or measured is None or prediction.translated is None:
+            return None
+        return self.guard.score(rgb, prediction.translated[0], measured)
+
+    def objection(self, scores: Scores | None) -> str:
+        """Return why an image is out of distribution, or nothing."""
+        return scores.objection(self.parameters.guard_tolerance) if scores else ""
+
+    def is_small(self, command: NDArray[np.float64]) -> bool:
+        """Return whether the command is an arrival's; an arm that has arrived needs twice the speed to resume."""
+        measured = self.supervisor.joint_states.positions
+        if measured is None or not np.isfinite(command).all():
+            return False
+        share = 2.0 if self.supervisor.has_arrived else 1.0
+        return self.commander.is_small(command, measured, share * self.parameters.arrived_speed)
+
+    def tracking_problem(self, now_s: float) -> str:
+        """Return why the arm does not go where it is sent: it is blocked, or its joint states are frozen."""
+        joint_states = self.supervisor.joint_states
+        if self.supervisor.state is not State.RUNNING or joint_states.positions is None:
+            self.commander.reset_tracking()
+            return ""
+        error = self.commander.tracking_error(now_s, joint_states.positions, joint_states.age_s(now_s))
+        if error <= self.parameters.follow_tolerance_rad:
+            return ""
+        return (
+            f"expected the arm to go where it is sent, got {error:.3f} rad of difference within a second: is it "
+            "blocked or slower than its arm file says, is its controller not running, or are its joint states frozen?"
+        )
+
+    @property
+    def wants_stamps(self) -> bool:
+        """Whether trajectories are to carry their start time, if the clocks agree."""
+        return self.parameters.stamp_trajectories and self.parameters.command_mode == JTC
+
+    def is_stamped(self, now_s: float, ros_s: float) -> bool:
+        """Return whether a trajectory that starts now, on both clocks, carries its start time."""
+        return self.wants_stamps and not self.arm_clock.objection(now_s, ros_s)
+
+
+def load_pipeline(parameters: ReachParameters, is_held: bool, warn: Warn) -> Pipeline:
+    """Load the bundle, make everything that the parameters request, and run the networks once.
+
+    Args:
+        parameters: the node's.
+        is_held: whether a person holds the arm already.
+        warn: is called with what a user should know.
+
+    Raises:
+        InputError: a damaged bundle, or a parameter that does not fit it.
+    """
+    bundle = load_bundle(parameters.bundle)
+    policy = _load_policy(bundle, parameters, warn)
+    pipeline = Pipeline(
+        parameters,
+        policy,
+        _load_guard(bundle, parameters, policy.translate, warn),
+        _make_commander(bundle, parameters),
+        _make_supervisor(bundle, parameters, is_held),
+        bundle.camera_fov if parameters.camera_fov else 0.0,
+    )
+    pipeline.policy.warm_up()
+    if pipeline.guard:
+        pipeline.guard.warm_up()
+    return pipeline
+
+
+def _load_policy(bundle: Bundle, parameters: ReachParameters, warn: Warn) -> Policy:
+    policy = Policy(
+        bundle,
+        parameters.providers,
+        parameters.threads or None,
+        parameters.translate,
+        tuple(filter(None, parameters.provider_options)),
+        parameters.allow_fallback,
+    )
+    if policy.fallen_back:
+        requested, used = list(parameters.providers), list(policy.providers)
+        reasons = "; ".join(f"{name} did not start: {reason}" for name, reason in policy.fallen_back.items())
+        warn(f"expected {requested}, got {used}, which allow_fallback allows; {reasons}")
+    if parameters.translate and not policy.translate:
+        warn(
+            f"bundle {bundle.card.name} has no translator: its task model takes images as they are, and translate: "
+            "true changes nothing"
+        )
+    return policy
+
+
+def _load_guard(bundle: Bundle, parameters: ReachParameters, does_translate: bool, warn: Warn) -> Guard | None:
+    if parameters.guard == OFF:
+        return None
+    if bundle.card.guard and not does_translate:
+        got = "no translator" if parameters.translate else "false"
+        warn(
+            f"guard: expected translate: true, got {got}: a guard looks at translations, so out-of-distribution images "
+            "go unnoticed; the parameter guard: off says that this is meant"
+        )
+        return None
+    if bundle.card.guard is None:
+        warn(
+            f"bundle {bundle.card.name}: expected a guard, got none: out-of-distribution images go unnoticed; "
+            "`taskgan guard` adds one, and the parameter guard: off expects none"
+        )
+        return None
+    return Guard(bundle)
+
+
+def _make_commander(bundle: Bundle, parameters: ReachParameters) -> JointCommander:
+    config = fill(
+        CommanderConfig,
+        parameters,
+        arm=bundle.arm,
+        driven_joints=bundle.card.joint_names,
+        task=bundle.card.task,
+        fence=make_fence(bundle.arm, parameters.fence_m),
+    )
+    return JointCommander(config)
+
+
+def _make_supervisor(bundle: Bundle, parameters: ReachParameters, is_held: bool) -> Supervisor:
+    arm = bundle.arm
+    config = fill(
+        JointStateFilterConfig,
+        parameters,
+        joint_names=arm.joint_names,
+        lower=arm.lower - parameters.limit_tolerance_rad,
+        upper=arm.upper + parameters.limit_tolerance_rad,
+        max_velocity=arm.max_velocity,
+        is_continuous=arm.is_continuous,
+        settle_s=_SETTLE_S,
+    )
+    return Supervisor(fill(SupervisorConfig, parameters), JointStateFilter(config), is_held)

@@ -1,0 +1,188 @@
+"""Mesh files → triangles of one colour each, few enough to be drawn fast; by trimesh and fast-simplification."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.robot.description import Description, Link, Mesh, MeshFile, Visual
+
+Array = NDArray[np.float64]
+Colored = tuple[Mesh, tuple[float, float, float] | None]
+
+# Triangles of a whole robot. In software, drawing takes as long as there are triangles: see docs/benchmarks.md.
+FACES = 12_000
+_LEAST_FACES = 40  # of one mesh, however small its share: a rounded box
+_FINEST_WELD, _COARSER = (
+    1 / 250,
+    1.5,
+)  # of a mesh's longest side: less than a pixel of 128 wherever the arm is seen whole
+_ENOUGH = 1.2  # times the faces asked for
+_COLORS = 4  # in one mesh; more are one colour, their mean
+_GREY = (0.6, 0.6, 0.6)  # what neither the model nor the mesh has a colour for
+
+
+def missing_meshes(description: Description) -> list[str]:
+    """Return what the model calls the meshes that are not there."""
+    files = [visual.mesh for link in description.links for visual in link.visuals if isinstance(visual.mesh, MeshFile)]
+    return list(dict.fromkeys(file.reference for file in files if file.path is None))
+
+
+def read_meshes(description: Description, faces: int = FACES) -> Description:
+    """Return the description with every mesh read and decimated, and a colour for every visual.
+
+    Args:
+        description: as `read_urdf` or `read_mjcf` gives it.
+        faces: how many triangles the whole robot may have, shared out by the meshes' surfaces.
+
+    Raises:
+        InputError: a mesh that is missing or cannot be read; the message names it.
+    """
+    if missing := missing_meshes(description):
+        raise InputError(f"{description.source}: expected its meshes, got no file for {', '.join(missing)}")
+    load = lru_cache(maxsize=None)(_load)
+    links = [(link, [part for visual in link.visuals for part in _read(visual, load)]) for link in description.links]
+    areas = {id(part): _area(part.mesh) for _, parts in links for part in parts if isinstance(part.mesh, Mesh)}
+    whole = sum(np.sqrt(area) for area in areas.values()) or 1.0
+
+    thinned: dict[int, Mesh] = {}  # screws and motors are there several times
+
+    def thin(part: Visual) -> Visual:
+        if not isinstance(part.mesh, Mesh):
+            return part
+        if id(part.mesh) not in thinned:
+            share = int(faces * np.sqrt(areas[id(part)]) / whole)  # by length, so that small parts keep their shape
+            thinned[id(part.mesh)] = decimate(part.mesh, max(share, _LEAST_FACES))
+        return dataclasses.replace(part, mesh=thinned[id(part.mesh)])
+
+    drawn = tuple(_with_visuals(link, [thin(part) for part in parts]) for link, parts in links)
+    return dataclasses.replace(description, links=drawn)
+
+
+def decimate(mesh: Mesh, faces: int) -> Mesh:
+    """Return the mesh with about `faces` triangles at most, by quadric edge collapse.
+
+    Loose pieces, as CAD exports are full of, do not collapse into each other: vertices are welded first, ever more
+    coarsely until there are few enough triangles.
+    """
+    import fast_simplification
+    import trimesh
+
+    if len(mesh.faces) <= faces:
+        return mesh
+    weld_m = _FINEST_WELD * float(np.ptp(mesh.vertices, axis=0).max())
+    while True:
+        welded = trimesh.Trimesh(mesh.vertices / weld_m, mesh.faces, process=False)
+        welded.merge_vertices(digits_vertex=0, merge_norm=True, merge_tex=True)
+        welded.update_faces(welded.nondegenerate_faces() & welded.unique_faces())
+        vertices, kept = np.array(welded.vertices, np.float32), np.array(welded.faces, np.int32)
+        if len(kept) > faces:
+            vertices, kept = fast_simplification.simplify(vertices, kept, target_count=faces)
+        if len(kept) <= faces * _ENOUGH:
+            return Mesh(np.array(vertices, np.float64) * weld_m, np.array(kept, np.int32)) if len(kept) else mesh
+        weld_m *= _COARSER
+
+
+def _with_visuals(link: Link, visuals: list[Visual]) -> Link:
+    named = []
+    for visual in visuals:
+        rgb = visual.rgb or _GREY
+        material = visual.material or "rgb_" + "_".join(f"{round(255 * value)}" for value in rgb)
+        named.append(dataclasses.replace(visual, rgb=rgb, material=material))
+    return dataclasses.replace(link, visuals=tuple(named))
+
+
+def _area(mesh: Mesh) -> float:
+    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
+    return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2)
+
+
+def _read(visual: Visual, load: Callable[[MeshFile], list[Colored]]) -> Iterator[Visual]:
+    """Yield the visual itself, or one for each colour of its mesh."""
+    file = visual.mesh
+    if not isinstance(file, MeshFile):
+        yield visual
+        return
+    for mesh, rgb in load(file):
+        has_own = visual.rgb is not None
+        yield dataclasses.replace(
+            visual, mesh=mesh, rgb=visual.rgb if has_own else rgb, material=visual.material if has_own else ""
+        )
+
+
+def _load(file: MeshFile) -> list[Colored]:
+    import trimesh
+
+    assert file.path is not None
+    try:
+        scene = trimesh.load_scene(file.path)
+    except Exception as error:  # each format's own reader, and what it runs into
+        what = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{file.path}: expected a mesh as STL, OBJ or DAE, got: {what}") from error
+    factor = _unit(scene, file.path) * np.array(file.scale)
+    colored: list[Colored] = []
+    for name in scene.graph.nodes_geometry:
+        pose, geometry = scene.graph[name]
+        part = scene.geometry[geometry]
+        if not isinstance(part, trimesh.Trimesh) or not len(part.faces):
+            continue
+        corners = trimesh.transform_points(part.vertices, pose) * factor
+        turned = np.linalg.det(pose[:3, :3]) * np.prod(file.scale) < 0  # mirrored: inside out
+        faces = np.asarray(part.faces)[:, ::-1] if turned else np.asarray(part.faces)
+        for rows, rgb in _by_color(part):
+            colored.append((Mesh(corners, faces[rows].astype(np.int32)), rgb))
+    if not colored:
+        raise InputError(f"{file.path}: expected triangles, got none")
+    return colored
+
+
+def _unit(scene: Any, path: Path) -> float:
+    """Return how many metres a unit of the file is: COLLADA says so, and the others are in metres by URDF's rule."""
+    if path.suffix.lower() != ".dae":
+        return 1.0
+    units = {"meter": 1.0, "meters": 1.0, "millimeter": 1e-3, "millimeters": 1e-3, "centimeter": 1e-2, "inch": 0.0254}
+    return units.get(scene.units or "meter", 1.0)
+
+
+def _by_color(part: Any) -> Iterator[tuple[NDArray[np.intp], tuple[float, float, float] | None]]:
+    """Yield the rows of a mesh's faces that have one colour in [0, 1], and that colour; None where it has none."""
+    everything, kind = np.arange(len(part.faces)), part.visual.kind
+    if kind == "texture":
+        yield everything, _of_material(part.visual)
+        return
+    if kind not in ("face", "vertex"):
+        yield everything, None
+        return
+    colors = np.asarray(part.visual.face_colors, dtype=np.float64)[:, :3] / 255
+    distinct, which = np.unique(colors.round(2), axis=0, return_inverse=True)
+    if len(distinct) > _COLORS:
+        yield everything, _triple(colors.mean(axis=0))
+        return
+    for k, color in enumerate(distinct):
+        yield np.flatnonzero(which.ravel() == k), _triple(color)
+
+
+def _of_material(visual: Any) -> tuple[float, float, float] | None:
+    """Return a material's colour, times the mean of its texture where there is one."""
+    material = visual.material
+    image = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
+    color = np.asarray(material.main_color, dtype=np.float64)[:3] / 255
+    if image is not None and visual.uv is not None:
+        texels = np.asarray(image.convert("RGB"), dtype=np.float64) / 255
+        height, width = texels.shape[:2]
+        u, v = np.mod(np.asarray(visual.uv)[:, :2].T, 1.0)
+        rows = np.clip(((1 - v) * height).astype(int), 0, height - 1)
+        return _triple(texels[rows, np.clip((u * width).astype(int), 0, width - 1)].mean(axis=0))
+    return _triple(color)
+
+
+def _triple(color: Array) -> tuple[float, float, float]:
+    red, green, blue = np.clip(color, 0, 1).tolist()
+    return red, green, blue

@@ -1,0 +1,201 @@
+"""A robot as MuJoCo bodies: what its description is drawn with, moved by the joints of its arm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taskgan_ros.robot.arm import Arm
+from taskgan_ros.robot.description import Description, Mesh, Visual
+from taskgan_ros.robot.headless import mujoco
+
+Array = NDArray[np.float64]
+
+_KINDS = {
+    "capsule": mujoco.mjtGeom.mjGEOM_CAPSULE,
+    "cylinder": mujoco.mjtGeom.mjGEOM_CYLINDER,
+    "ellipsoid": mujoco.mjtGeom.mjGEOM_ELLIPSOID,
+    "box": mujoco.mjtGeom.mjGEOM_BOX,
+    "mesh": mujoco.mjtGeom.mjGEOM_MESH,
+}
+_LEAST_INERTIA = 1e-6  # kg and kg m²: MuJoCo refuses moving bodies without any, and a link may have no shapes
+_FLATTEST_M = 1e-6  # a mesh thinner than this has no inertia for the compiler
+
+
+@dataclass(frozen=True)
+class ArmModel:
+    """What `add_arm` has put into the world.
+
+    Attributes:
+        joints: MuJoCo's names of the joints that move.
+        factors, offsets: (j, n) and (j,): where those joints stand, made of the positions of the arm's n joints.
+        geoms: names, in the order of the description's visuals.
+        kinds: of each geom.
+        materials: MuJoCo's names.
+        colors: (m, 3), of each material.
+    """
+
+    joints: tuple[str, ...]
+    factors: Array
+    offsets: Array
+    geoms: tuple[str, ...]
+    kinds: tuple[str, ...]
+    materials: tuple[str, ...]
+    colors: Array
+
+
+def own_name(name: str) -> str:
+    """Return the MuJoCo name of a joint, body or material of the arm; no other object in the model has it."""
+    return f"arm/{name}"
+
+
+def add_arm(
+    spec: mujoco.MjSpec, arm: Arm, description: Description, held: Mapping[str, float] | None = None
+) -> ArmModel:
+    """Add a robot to the world, the arm's base at its origin.
+
+    Args:
+        spec: to add to.
+        arm: whose joints move.
+        description: with its meshes read.
+        held: where joints stand that are not the arm's; as the arm's model says where left out.
+    """
+    spec.compiler.boundmass = spec.compiler.boundinertia = _LEAST_INERTIA
+    colors = {visual.material: visual.rgb for link in description.links for visual in link.visuals if visual.rgb}
+    materials = dict.fromkeys((*arm.materials, *colors))  # an arm's own come in its file's order
+    for name in materials:
+        add_material(spec, own_name(name), arm.materials.get(name) or colors[name])
+    joints, geoms = _add_links(spec, arm, description, held or {})
+    coupling = {name: k for k, name in enumerate(arm.joint_names)}
+    factors, offsets = np.zeros((len(joints), len(coupling))), np.zeros(len(joints))
+    for row, name in enumerate(joints):
+        leader, factor, offset = description.leader(name)
+        factors[row, coupling[leader]], offsets[row] = factor, offset
+    rgb = [arm.materials.get(name) or colors[name] for name in materials]
+    return ArmModel(
+        tuple(map(own_name, joints)),
+        factors,
+        offsets,
+        tuple(geoms),
+        tuple(visual.kind for link in description.links for visual in link.visuals),
+        tuple(map(own_name, materials)),
+        np.reshape(rgb, (-1, 3)),
+    )
+
+
+def add_material(spec: mujoco.MjSpec, name: str, rgb: tuple[float, float, float]) -> mujoco.MjsMaterial:
+    """Add a matt material of this colour in [0, 1] and return it."""
+    return spec.add_material(name=name, rgba=[*rgb, 1.0], specular=0.0, shininess=0.5)
+
+
+def _add_links(
+    spec: mujoco.MjSpec, arm: Arm, description: Description, held: Mapping[str, float]
+) -> tuple[list[str], list[str]]:
+    """Add a body for each joint that moves with the arm; all else is part of the body before it."""
+    rest = {**(arm.model.rest if arm.model else {}), **held}
+    positions = description.positions({**rest, **dict(zip(arm.joint_names, arm.home, strict=True))})
+    places: dict[str | None, tuple[mujoco.MjsBody, Array]] = {
+        None: (spec.worldbody, _root(arm, description, positions))
+    }
+    joints: list[str] = []
+    geoms: list[str] = []
+    for link in description.links:
+        body, pose = places[link.parent]
+        pose, joint = pose @ link.origin, link.joint
+        if joint and joint.is_moving and description.leader(joint.name)[0] in arm.joint_names:
+            body = body.add_body(name=own_name(joint.name), pos=pose[:3, 3].tolist(), quat=_quaternion(pose))
+            slides = joint.kind == "prismatic"
+            kind = mujoco.mjtJoint.mjJNT_SLIDE if slides else mujoco.mjtJoint.mjJNT_HINGE
+            body.add_joint(name=own_name(joint.name), type=kind, axis=joint.axis.tolist())
+            joints.append(joint.name)
+            pose = np.eye(4)
+        elif joint and joint.is_moving:
+            pose = pose @ joint.at(positions[joint.name])
+        places[link.name] = body, pose
+        for visual in link.visuals:
+            geoms.append(_add_visual(spec, body, pose, visual, len(geoms)))
+    return joints, geoms
+
+
+def _root(arm: Arm, description: Description, positions: Mapping[str, float]) -> Array:
+    """Return where the description's root stands, so that the arm's base is at the origin."""
+    if arm.model is None or arm.model.base is None:
+        return np.eye(4)
+    return np.linalg.inv(description.poses(positions)[arm.model.base]).astype(np.float64)
+
+
+def _quaternion(pose: Array) -> list[float]:
+    quaternion = np.zeros(4)
+    mujoco.mju_mat2Quat(quaternion, pose[:3, :3].flatten())
+    return quaternion.tolist()
+
+
+def _add_visual(spec: mujoco.MjSpec, body: mujoco.MjsBody, place: Array, visual: Visual, count: int) -> str:
+    pose, name = place @ visual.pose, f"arm{count}"
+    geom = body.add_geom(name=name, type=_KINDS[visual.kind], material=own_name(visual.material))
+    geom.pos, geom.quat = pose[:3, 3].tolist(), _quaternion(pose)
+    geom.contype = geom.conaffinity = 0
+    if not isinstance(visual.mesh, Mesh):
+        geom.size = list(visual.size)
+        return name
+    vertices, faces = _with_body(visual.mesh)
+    mesh = spec.add_mesh(name=name, uservert=vertices.flatten().tolist(), userface=faces.flatten().tolist())
+    mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL  # of a mesh with holes, a volume may be none
+    geom.meshname = name
+    return name
+
+
+def _with_body(mesh: Mesh) -> tuple[Array, NDArray[np.int32]]:
+    """Return a mesh's vertices and faces, made a little thick where it is flat."""
+    extent = np.ptp(mesh.vertices, axis=0)
+    vertices = mesh.vertices
+    if extent.min() < _FLATTEST_M:
+        jitter = np.zeros_like(vertices)
+        jitter[::2, extent.argmin()] = 1e-4
+        vertices = vertices + jitter
+    return vertices, mesh.faces
+
+
+class ThickMesh:
+    """A compiled mesh that can be drawn thicker or thinner; a link's length is kinematics, so that stays."""
+
+    def __init__(self, model: mujoco.MjModel, mesh: int) -> None:
+        """Note the vertices, and across what: the mesh's own axes but the longest."""
+        self._mesh, self._drawn = mesh, 1.0
+        self._rows = slice(model.mesh_vertadr[mesh], model.mesh_vertadr[mesh] + model.mesh_vertnum[mesh])
+        self._vertices = model.mesh_vert[self._rows].copy()
+        self._across = np.ptp(self._vertices, axis=0) < np.ptp(self._vertices, axis=0).max()
+
+    def scale(self, model: mujoco.MjModel, renderer: mujoco.Renderer, thickness: float) -> None:
+        """Draw it `thickness` times as thick as it is, from now on."""
+        if thickness == self._drawn:
+            return
+        self._drawn = thickness
+        model.mesh_vert[self._rows] = self._vertices * np.where(self._across, thickness, 1.0)
+        mujoco.mjr_uploadMesh(model, renderer._mjr_context, self._mesh)  # the public renderer has no word for it
+
+
+def self_collisions(arm: Arm, description: Description, depth_m: float) -> list[tuple[str, str]]:
+    """Return the pairs of moving parts whose convex hulls overlap by `depth_m` or more at the arm's home.
+
+    Parts that one joint connects are left out: they touch. A part is called by the joint that moves it.
+    """
+    spec = mujoco.MjSpec()
+    built = add_arm(spec, arm, description)
+    for geom in spec.geoms:
+        geom.contype = geom.conaffinity = 1
+    model = spec.compile()
+    data = mujoco.MjData(model)
+    joints = [model.joint(name).qposadr[0] for name in built.joints]
+    data.qpos[joints] = built.factors @ np.array(arm.home) + built.offsets
+    mujoco.mj_forward(model, data)
+    pairs = set[tuple[str, str]]()
+    for contact in data.contact[: data.ncon]:
+        one, other = sorted(int(model.geom_bodyid[k]) for k in contact.geom)
+        if contact.dist < -depth_m and model.body_parentid[other] != one:
+            names = [model.body(k).name.removeprefix(own_name("")) for k in (one, other)]
+            pairs.add((names[0], names[1]))
+    return sorted(pairs)

@@ -1,0 +1,314 @@
+"""`taskgan scene`: a first scene file for an arm, from its own reach, with a picture; to be edited."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+import yaml
+from numpy.typing import NDArray
+
+from taskgan_ros.core.config import is_path, short_name
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.files import check_free, whole
+from taskgan_ros.core.progress import print_line, progress_bar
+from taskgan_ros.robot.arm import Arm
+from taskgan_ros.robot.inverse import solve_pointing, solve_position
+from taskgan_ros.robot.kinematics import joint_frames, position_jacobian, tip_position
+from taskgan_ros.robot.locate import is_reference
+from taskgan_ros.robot.models import load_robot
+from taskgan_ros.sim.picture import write_scene_picture
+from taskgan_ros.tasks.scene import load_scene
+
+Array = NDArray[np.float64]
+
+# The shipped scene's proportions, in units of the farthest cube's distance: what works for the Mico, for other arms.
+_MICO_REACH_M = 0.44
+_CUBE_HALF, _HOVER = 0.03, 0.05
+_RING = (0.28, 0.44)
+_START_RADIUS, _START_HEIGHT, _CLEARANCE = (0.22, 0.50), (0.10, 0.50), 0.06
+_CAMERA, _TARGET, _FOV = (1.02, 0.62, 0.80), (0.21, 0.0, 0.19), 0.72  # forward, to the side, up; rad
+_AZIMUTH, _START_AZIMUTH = 0.725, 1.125  # rad, half the angle of the ring and of where episodes start
+_SPREAD = (1.2, 0.9, 0.9)  # rad about `ready`
+_GAIN, _THRESHOLD_M = 4.0, 0.1
+
+_DRIVEN = 3  # joints: as many as a point in space needs
+_DIRECTIONS = (0.0, -np.pi / 2, np.pi / 2, np.pi)  # rad: where the arm's front may be; ROS has x forward
+_RESTARTS = 12
+_POINTING_LEFT_M = 0.02  # of `solve_pointing`: 4 degrees
+_SHARE = 0.9  # of the ring that must be within reach
+_REACHES = (0.6, 0.5, 0.7, 0.42, 0.35)  # of the farthest point that any pose reaches: what the ring's middle may be
+_TOOL_M = 0.03  # the tool points from the last joint that is so far from the tip
+_LARGEST_HALF_M, _LARGEST_HOVER_M = 0.04, 0.06  # larger cubes are not at hand
+
+
+@dataclass(frozen=True)
+class SceneConfig:
+    """Write a first scene for an arm: a cube within its reach, where episodes start, a camera that sees both."""
+
+    arm: tyro.conf.Positional[str]
+    """A shipped arm's name, an arm file, or a model: URDF, xacro or MJCF; with --look, a scene."""
+    out: Path | None = None
+    """The scene file to write, ARM_reach.yaml by default; must not exist. A picture is written beside it."""
+    look: bool = False
+    """Only draw the scene that is named in the arm's place, a shipped one or a file."""
+    domain: str = "target_wood"
+    """The domain to draw it in."""
+    driven: tuple[str, ...] = ()
+    """The three joints that the task moves; those that move the tip best by default."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A place to reach for cubes.
+
+    Attributes:
+        ready: (n,) a configuration over the ring's middle.
+        driven: indices of the joints that move.
+        azimuth: rad, of the ring's middle.
+        reach_m: of the farthest cube.
+        share: of the ring that the arm reaches.
+    """
+
+    ready: Array
+    driven: NDArray[np.intp]
+    azimuth: float
+    reach_m: float
+    share: float
+
+
+def write_first_scene(config: SceneConfig) -> Path:
+    """Write the scene and its picture, and return the scene's path.
+
+    Raises:
+        InputError: no such arm, an output that exists, joints that are not its own, or no place that the arm reaches.
+    """
+    if config.look:
+        return _look(config)
+    arm = load_robot(config.arm).arm
+    out = config.out or Path(f"{short_name(config.arm)}_reach.yaml")
+    picture = out.with_suffix(".png")
+    for path in (out, picture):
+        check_free(path)
+    center = joint_frames(arm, arm.home)[0][:2, 3].round(3) + 0.0
+    found = propose(arm, center, config.driven)
+    text = _as_yaml(config.arm, arm, found, center)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with whole(out, "the scene") as file:
+        file.write_text(text, encoding="utf-8")
+        load_scene(file)  # as a user will
+    write_scene_picture(picture, load_scene(out), config.domain)
+    print_line(f"{out}: {found.share:.0%} of its cubes within reach; {picture} shows them")
+    print_line(f"taskgan scene --look {out}   # once it is edited; and then")
+    print_line(f"taskgan collect --scene {out} --domain source --episodes 1416 --out datasets/source.h5")
+    return out
+
+
+def _look(config: SceneConfig) -> Path:
+    """Draw a scene, in place of the last picture of it."""
+    scene, picture = load_scene(config.arm), config.out or Path(f"{short_name(config.arm)}.png")
+    write_scene_picture(picture, scene, config.domain)
+    print_line(f"{picture}: {config.arm} in {config.domain}: starts, and below where the arm arrives")
+    return picture
+
+
+def propose(arm: Arm, center: Array, driven: tuple[str, ...] = ()) -> Proposal:
+    """Return the place with the largest ring that the arm reaches with three joints, tool down where it can.
+
+    Raises:
+        InputError: there is none, or fewer than three joints.
+    """
+    if len(arm.joint_names) < _DRIVEN:
+        raise InputError(f"{arm.name}: expected at least {_DRIVEN} joints to reach with, got {list(arm.joint_names)}")
+    unknown = [name for name in driven if name not in arm.joint_names]
+    if unknown or len(driven) not in (0, _DRIVEN):
+        raise InputError(f"driven: expected {_DRIVEN} of {list(arm.joint_names)}, got {list(driven)}")
+    farthest, tool = _farthest(arm, center), _tool_direction(arm)
+    best: Proposal | None = None
+    tries = list(itertools.product(_REACHES, _DIRECTIONS))
+    with progress_bar("look for a place within reach", len(tries), "places") as advance:
+        for share, azimuth in tries:
+            advance(1)
+            found = _try(arm, center, tool, share * farthest, azimuth, driven)
+            if found and (best is None or found.share > best.share):
+                best = found
+            if best and best.share >= _SHARE:
+                return best
+    if best is None or best.share < 1 / 2:
+        raise InputError(
+            f"{arm.name}: expected a ring on the table within reach, tool down, got none up to {farthest:.2f} m"
+        )
+    return best
+
+
+def _farthest(arm: Arm, center: Array) -> float:
+    """Return how far from the base's axis, in m, the tip gets in random poses."""
+    rng = np.random.default_rng(0)
+    lower, upper = np.maximum(arm.lower, -np.pi), np.minimum(arm.upper, np.pi)
+    tips = tip_position(arm, rng.uniform(lower, np.maximum(upper, lower), (2000, len(lower))))
+    return float(np.linalg.norm(tips[:, :2] - center, axis=1).max())
+
+
+def _tool_direction(arm: Arm) -> Array:
+    """Return the unit vector in the tip's frame along which the tool points: away from the joint before it."""
+    frames = joint_frames(arm, arm.home)
+    tip = frames[-1]
+    for frame in frames[-2::-1]:
+        away = tip[:3, 3] - frame[:3, 3]
+        if np.linalg.norm(away) > _TOOL_M:
+            # Along the tip's axis that is nearest: joints may stand beside the tool's line.
+            own = tip[:3, :3].T @ away
+            axis = np.zeros(3)
+            axis[np.abs(own).argmax()] = np.sign(own[np.abs(own).argmax()])
+            return axis
+    return np.array([0.0, 0.0, 1.0])
+
+
+def _try(
+    arm: Arm, center: Array, tool: Array, middle_m: float, azimuth: float, driven: tuple[str, ...]
+) -> Proposal | None:
+    scale = float(middle_m / np.mean(_RING))
+    height = scale * (_CUBE_HALF + _HOVER)
+    flat = np.array([np.cos(azimuth), np.sin(azimuth)])
+    goal = np.array([*(center + middle_m * flat), height])
+    clearance = _clearance(arm, scale)
+    for ready in _ready_poses(arm, goal, tool, clearance):
+        chosen = np.array([arm.joint_names.index(name) for name in driven]) if driven else _best_three(arm, ready)
+        share = np.mean([_reaches(arm, ready, chosen, point, clearance) for point in _ring(center, azimuth, scale)])
+        if share >= 1 / 2:
+            return Proposal(ready, chosen, azimuth, scale * _RING[1], float(share))
+    return None
+
+
+def _clearance(arm: Arm, scale: float) -> float:
+    """Return the height in m that no joint but the first may be below: less where the arm's own base is lower."""
+    heights = joint_frames(arm, arm.home)[1:, 2, 3]
+    return float(min(scale * _CLEARANCE, max(heights[0] - 0.02, 0.01)))
+
+
+def _ready_poses(arm: Arm, goal: Array, tool: Array, clearance: float) -> Iterator[Array]:
+    """Yield poses over the goal, tool down, that stand free of the table, the nearest to the arm's home first."""
+    rng = np.random.default_rng(0)
+    home = np.array(arm.home)
+    lower, upper = np.maximum(arm.lower, home - np.pi), np.minimum(arm.upper, home + np.pi)
+    found = []
+    for k in range(_RESTARTS):
+        start = home if k == 0 else rng.uniform(lower, np.maximum(upper, lower))
+        q, left = solve_pointing(arm, goal, tool, np.array([0.0, 0.0, -1.0]), start)
+        if left < _POINTING_LEFT_M and joint_frames(arm, q)[1:, 2, 3].min() >= clearance:
+            found.append(q)
+    middle = np.where(arm.is_continuous, home, (np.maximum(arm.lower, -10) + np.minimum(arm.upper, 10)) / 2)
+    yield from sorted(found, key=lambda q: (-_height(arm, q), float(np.abs(q - middle).sum())))
+
+
+def _height(arm: Arm, q: Array) -> float:
+    """Return how high the elbow stands, in steps of 10 cm: an arm that reaches from above hides less."""
+    return float(np.round(joint_frames(arm, q)[1:-1, 2, 3].max(), 1))
+
+
+def _best_three(arm: Arm, ready: Array) -> NDArray[np.intp]:
+    """Return the three joints that move the tip best in every direction: the largest least singular value."""
+    jacobian = position_jacobian(arm, ready)
+    triples = list(itertools.combinations(range(len(arm.joint_names)), _DRIVEN))
+    least = [np.linalg.svd(jacobian[:, list(three)], compute_uv=False)[-1] for three in triples]
+    good = [three for three, value in zip(triples, least, strict=True) if value > max(least) / 2]
+    return np.array(good[0])  # of those as good, the ones nearest to the base
+
+
+def _ring(center: Array, azimuth: float, scale: float) -> list[Array]:
+    """Return goals all over the ring, low and, as episodes start, high."""
+    angles = azimuth + np.linspace(-_AZIMUTH, _AZIMUTH, 7)
+    height = scale * (_CUBE_HALF + _HOVER)
+    radii = scale * np.linspace(*_RING, 4)
+    return [np.array([*(center + r * np.array([np.cos(a), np.sin(a)])), height]) for a in angles for r in radii]
+
+
+def _reaches(arm: Arm, ready: Array, driven: NDArray[np.intp], goal: Array, clearance: float) -> bool:
+    q = solve_position(arm, goal, ready, driven)
+    if q is None:
+        return False
+    within = np.all(q >= arm.lower) and np.all(q <= arm.upper)
+    return bool(within and joint_frames(arm, q)[1:, 2, 3].min() >= clearance)
+
+
+def _as_yaml(name: str, arm: Arm, found: Proposal, center: Array) -> str:
+    scale = float(found.reach_m / _MICO_REACH_M)
+
+    def m(values: float | tuple[float, ...]) -> Any:
+        return np.round(scale * np.asarray(values), 3).tolist()
+
+    forward_, side = (np.array([np.cos(a), np.sin(a)]) for a in (found.azimuth, found.azimuth + np.pi / 2))
+    ring = [round(found.azimuth - _AZIMUTH, 3), round(found.azimuth + _AZIMUTH, 3)]
+    starts = [round(found.azimuth - _START_AZIMUTH, 3), round(found.azimuth + _START_AZIMUTH, 3)]
+
+    def point(forward_m: float, side_m: float, up_m: float) -> list[float]:
+        x, y = center + scale * (forward_m * forward_ + side_m * side)
+        return [round(float(x), 3), round(float(y), 3), round(scale * up_m, 3)]
+
+    names = [arm.joint_names[k] for k in found.driven]
+    arm_name = str(Path(name).absolute()) if is_path(name) and not is_reference(name) else name
+    values = {
+        "arm": arm_name,
+        "driven_joints": names,
+        "ready": [round(float(value), 4) + 0.0 for value in found.ready],
+        "cube": {
+            "half_size": min(m(_CUBE_HALF), _LARGEST_HALF_M),
+            "center": center.tolist(),
+            "radius": m(_RING),
+            "azimuth": ring,
+            "yaw": [0.0, 1.5708],
+        },
+        "hover": min(m(_HOVER), _LARGEST_HOVER_M),
+        "start": {
+            "radius": m(_START_RADIUS),
+            "azimuth": starts,
+            "height": m(_START_HEIGHT),
+            "joint_spread": list(_SPREAD),
+            "clearance": round(float(_clearance(arm, scale)), 3),
+        },
+        "scattered_starts": {"share": 0.3333, "std": 0.25},
+        "approach_gain": round(float(_GAIN / scale), 2),
+        "step_s": 0.1,
+        "steps": 100,
+        "images_per_episode": 16,
+        "threshold_m": round(float(min(_THRESHOLD_M, scale * _THRESHOLD_M)), 3),
+        "camera": {"position": point(*_CAMERA), "target": point(*_TARGET), "fov": _FOV},
+    }
+    return _HEADER.format(arm=arm.name, command=f"taskgan scene {name}") + _commented(values)
+
+
+_HEADER = """# A first scene for {arm}, written by `{command}`: to be edited; `taskgan scene --look FILE` shows it.
+# Lengths in m, angles in rad, the arm's base at the origin, z up, the table's top at z = 0.
+"""
+_COMMENTS = {
+    "driven_joints": "what the task moves; the others stand where `ready` says",
+    "ready": "inverse kinematics starts here, so that one goal always has one solution",
+    "cube": "what the arm reaches for, and where it may lie: polar about center",
+    "hover": "the tip's goal above the cube's centre",
+    "start": "where the tip may be when an episode starts",
+    "scattered_starts": "this share starts around the goal, or the policy drifts off after arriving",
+    "approach_gain": "1/s: |v|_1 = gain * distance",
+    "steps": "of an episode; one takes step_s",
+    "threshold_m": "nearer than this, the arm has arrived",
+    "camera": "put it where yours stands; fov is vertical",
+}
+
+
+def _commented(values: dict[str, Any]) -> str:
+    lines = []
+    for key, value in values.items():
+        comment = f"  # {_COMMENTS[key]}" if key in _COMMENTS else ""
+        inside = value if isinstance(value, dict) else {}
+        lines.append(f"{key}:{comment}" if inside else f"{key}: {_flow(value)}{comment}")
+        lines += [f"  {name}: {_flow(part)}" for name, part in inside.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _flow(value: Any) -> str:
+    """Return a value as YAML on one line."""
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()

@@ -1,0 +1,284 @@
+"""Export of a translator and a task model to a bundle of ONNX graphs, checked against torch before it is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+import yaml
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+import taskgan_ros
+from taskgan_ros.core.config import build, is_path, read_yaml, short_name, to_plain
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.files import check_free
+from taskgan_ros.core.progress import print_line
+from taskgan_ros.data.dataset import Dataset, check_compatible, load_dataset, read_info
+from taskgan_ros.policy.bundle import (
+    COMMAND,
+    FINITE,
+    GUARD,
+    IMAGE,
+    NAME,
+    TASK_MODEL,
+    TRANSLATED,
+    TRANSLATOR,
+    Bundle,
+    BundleCard,
+    Result,
+    write_bundle,
+)
+from taskgan_ros.robot.locate import is_reference
+from taskgan_ros.robot.models import load_robot
+from taskgan_ros.training.learned import Learned, load_task_model
+from taskgan_ros.training.lineage import check_domain, data_seeds, generations, locate, translated_domains
+from taskgan_ros.training.model_card import write_model_card, write_table
+from taskgan_ros.training.networks import TaskModel, to_network, to_uint8
+from taskgan_ros.training.onnx_graph import OPSET, to_onnx
+from taskgan_ros.training.run import read_description
+from taskgan_ros.training.steps.fit_guard import GuardData, fit_guard, is_enough
+from taskgan_ros.training.steps.translator import load_translator
+
+_ARM, _SCENE = "arm.yaml", "scene.yaml"
+_MAX_COMMAND_DIFFERENCE = (
+    1e-3  # rad/s: the float error of the graph; one byte of the translation moves the command more
+)
+_MAX_SHARE_OF_OTHER_BYTES = 1e-3  # a translation may round to the neighbouring byte here and there
+_CHECKED_IMAGES = 32
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Export a trained translator and task model to a bundle."""
+
+    translator: Path
+    """The run of step 2."""
+    task_model: Path
+    """The run of step 3, or of step 1 to leave refinement out."""
+    target: Path
+    """The target dataset: the export is checked on its images."""
+    out: Path
+    """The bundle's folder; must not exist. Its name is the bundle's."""
+    results: tuple[Path, ...] = field(default=())
+    """JSON files of `taskgan evaluate` on the same graphs, for the card."""
+    held_out: Path | None = None
+    """Good camera images that trained nothing, for the guard's limits; without, cross-validation of the target's."""
+    picture: Path | None = None
+    """A picture for the model card; by default the translator run's last grid."""
+
+
+class TranslatorGraph(nn.Module):
+    """F on bytes: images (N, H, W, 3) uint8 to the same."""
+
+    def __init__(self, translator: nn.Module) -> None:
+        """Wrap F."""
+        super().__init__()
+        self.translator = translator
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Translate `image`."""
+        return to_uint8(self.translator(to_network(image)))
+
+
+class TaskModelGraph(nn.Module):
+    """f_X on bytes: images (N, H, W, 3) uint8 to commands (N, J) in physical units."""
+
+    def __init__(self, task_model: TaskModel, scale: NDArray[np.float32]) -> None:
+        """Wrap f_X; `scale` (J,) undoes the standardisation of its labels."""
+        super().__init__()
+        self.task_model = task_model
+        self.register_buffer("scale", torch.from_numpy(scale))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Predict from `image`."""
+        command: Tensor = self.task_model(to_network(image)) * self.scale
+        return command
+
+
+def export(config: ExportConfig) -> Bundle:
+    """Write the bundle and return it.
+
+    Raises:
+        InputError: runs or files that do not fit, an output that exists, a full disk, a graph that differs from torch.
+    """
+    check_name(config.out)
+    translator = load_inverse(config.translator)
+    task_model, learned = load_task_model(config.task_model)
+    target = load_dataset(config.target)
+    check_compatible(learned.data, target.info)
+    taken, given = translated_domains(config.translator)
+    check_domain(f"{config.translator}, what it translates into", learned.data.domain, given)
+    check_domain(f"target: {config.target}", taken, target.info.domain)
+    arm, scene, files = own_files(*(_found(config.task_model, part) for part in (learned.data.arm, learned.data.scene)))
+    card, pictures = _describe(config, learned, arm, scene), _pictures(config)
+    graphs: dict[str, tuple[nn.Module, str]] = {
+        TRANSLATOR: (TranslatorGraph(translator), TRANSLATED),
+        TASK_MODEL: (TaskModelGraph(task_model.eval(), learned.scale), COMMAND),
+    }
+    step = max(1, len(target) // _CHECKED_IMAGES)
+    images = torch.from_numpy(target.images[::step][:_CHECKED_IMAGES])
+    differences = {}
+    for name, (graph, output) in graphs.items():
+        files[name] = to_onnx(graph, [images[:2]], [IMAGE], [output])
+        differences[f"{Path(name).stem}.{output}"] = compare(name, files[name], graph, images, output)
+    card = dataclasses.replace(card, export_max_abs_diff=differences)
+    if is_enough(target):
+        files[GUARD], guard = fit_guard(task_model, files[TRANSLATOR], _guard_data(config, target))
+        card = dataclasses.replace(card, guard=guard)
+    else:
+        print_line(f"{config.out}: no guard: {len(target)} target images are too few to tell others from")
+    bundle = write_bundle(config.out, card, files, write_model_card(card, list(pictures)), pictures)
+    largest = ", ".join(f"{name} {value:.2g}" for name, value in differences.items())
+    print_line(f"{config.out}: largest differences from torch (bytes, {card.units}): {largest}")
+    return bundle
+
+
+def check_name(out: Path) -> None:
+    """Refuse a folder that exists, or whose name cannot be a bundle's.
+
+    Raises:
+        OutputExistsError: something is there.
+        InputError: another name.
+    """
+    check_free(out)
+    if not re.fullmatch(NAME, out.name):
+        raise InputError(f"{out}: expected a folder's name of letters, digits, _ - and ., got {out.name!r}")
+
+
+def load_inverse(run: Path) -> nn.Module:
+    """Return the translator of a run, which may stand before a task model.
+
+    Raises:
+        InputError: no such run, or one that translates the other way.
+    """
+    translator = load_translator(run).eval()
+    direction = read_description(run).config["direction"]
+    if direction != "inverse":
+        raise InputError(f"{run}: expected an inverse translator, to stand before f_X, got a {direction} one")
+    return translator
+
+
+def _guard_data(config: ExportConfig, target: Dataset) -> GuardData:
+    run, settings = config.translator, read_description(config.translator).config
+    pretrain = locate(run, settings["pretrain"]) if settings["pretrain"] else None
+    return GuardData.load(locate(run, settings["source"]), target, pretrain, config.held_out)
+
+
+def compare(name: str, data: bytes, graph: nn.Module, images: Tensor, output: str) -> float:
+    """Return the largest difference of a graph's output to torch.
+
+    Raises:
+        InputError: it is too large, or the networks are not finite.
+    """
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        expected: Tensor = graph(images)
+    finite, actual = session.run([FINITE, output], {IMAGE: images.numpy()})
+    if not finite.all():
+        got = f"NaN, infinity or huge values on {np.sum(~finite)} images"
+        raise InputError(f"{name}: expected finite weights and activations, got {got}")
+    difference = np.abs(actual.astype(np.float64) - expected.numpy().astype(np.float64))
+    wrong = (difference > 0).mean() > _MAX_SHARE_OF_OTHER_BYTES or difference.max() > 1
+    if wrong if output == TRANSLATED else difference.max() > _MAX_COMMAND_DIFFERENCE:
+        raise InputError(f"{name}: expected {output} as in torch, got a difference of {difference.max():.3g}")
+    return float(difference.max())
+
+
+def _found(run: Path, part: str) -> str:
+    """Return where a run's arm or scene is, if it is a file."""
+    return str(locate(run, part)) if is_path(part) and not is_reference(part) else part
+
+
+def own_files(arm: str, scene: str) -> tuple[str, str, dict[str, bytes]]:
+    """Return the card's arm and scene, and the files that they name in the bundle where they are not shipped ones.
+
+    Args:
+        arm: a shipped name, a reference to a model or a path.
+        scene: a shipped name or a path.
+    """
+    files, robot = {}, load_robot(arm)
+    if is_path(arm) and not robot.arm.model:
+        files[_ARM], arm = Path(arm).read_bytes(), _ARM
+    elif robot.arm.model:  # as numbers: the robot's computer reads no models
+        files[_ARM], arm = yaml.safe_dump(to_plain(robot.arm), sort_keys=False, allow_unicode=True).encode(), _ARM
+    if is_path(scene):
+        values = {**read_yaml(Path(scene)), "arm": arm}  # which lies beside it now
+        files[_SCENE], scene = yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode(), _SCENE
+    return arm, scene, files
+
+
+def _describe(config: ExportConfig, learned: Learned, arm: str, scene: str) -> BundleCard:
+    run, settings = config.translator, read_description(config.translator).config
+    first, *refinements = generations(config.task_model)
+    counts: dict[str, int | float | str] = {
+        "source_images": read_info(locate(run, settings["source"])).images,
+        "target_images": _target_images(run, settings),
+        "translator_steps": settings["settings"]["steps"],
+        "task_model_steps": first["steps"],
+        "refine_steps": sum(refinement["steps"] for refinement in refinements),
+    }
+    if settings["pretrain"]:
+        counts["randomised_pairs"] = read_info(locate(run, settings["pretrain"])).images
+        counts["pretrain_steps"] = settings["settings"]["pretrain_steps"]
+    seeds = {"task_model": first["seed"], "translator": settings["seed"]}
+    values = {
+        "name": config.out.name,
+        "task": learned.data.task,
+        "arm": arm,
+        "scene": scene,
+        "target_domain": short_name(read_info(config.target).domain),
+        "joint_names": learned.data.action_names,
+        "units": learned.data.units,
+        "label_scale": learned.label_scale,
+        "image": {"height": learned.data.height, "width": learned.data.width},
+        "opset": OPSET,
+        "lambda_task": settings["settings"]["lambda_task"],
+        "recipe": short_name(settings["recipe"]),
+        "data": counts,
+        "seeds": seeds | data_seeds(run, config.task_model),
+        "taskgan_version": taskgan_ros.__version__,
+        "results": tuple(_read_result(path, config.out.name) for path in config.results),
+    }
+    return build(BundleCard, values, str(config.out))
+
+
+def _target_images(run: Path, settings: dict[str, Any]) -> int:
+    """Return how many target images a translator was given: none where it pre-trained alone."""
+    if settings["target"] is None:
+        return 0
+    return settings.get("target_images") or read_info(locate(run, settings["target"])).images
+
+
+def _read_result(path: Path, name: str) -> Result:
+    try:
+        figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        command, measured = figures.pop("command"), Path(figures["bundle"]).name
+        figures |= {"bundle": measured, "domain": short_name(figures["domain"])}
+        what = f"{'f_X(F(image))' if figures.pop('translate') else 'f_X(image)'} in {figures['domain']}"
+        result = Result(what=what, command=command, figures=figures)
+        write_table((result,))  # finds what is missing
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: expected a JSON file of `taskgan evaluate`, got: {error!r}") from error
+    if measured != name:
+        raise InputError(f"{path}: expected figures of the bundle {name}, got those of {measured}")
+    return result
+
+
+def _pictures(config: ExportConfig) -> dict[str, bytes]:
+    path = config.picture
+    if path is None:
+        grids = sorted((config.translator / "images").glob("translations_*.png"))
+        if not grids:
+            return {}
+        path = grids[-1]
+    if not path.is_file():
+        raise InputError(f"{path}: expected a picture for the model card, got no file")
+    return {f"translations{path.suffix}": path.read_bytes()}

@@ -1,0 +1,94 @@
+"""Step 3: refine the task model on translated images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pydantic
+import torch
+
+from taskgan_ros.core.config import config_dataclass
+from taskgan_ros.data.dataset import check_compatible, load_dataset
+from taskgan_ros.training import distributed
+from taskgan_ros.training.bank import make_bank, translate_bank
+from taskgan_ros.training.learned import load_task_model, write_learned
+from taskgan_ros.training.lineage import check_domain, translated_domains, understood_domains
+from taskgan_ros.training.loop import schedule_of, train
+from taskgan_ros.training.rates import RateSchedule
+from taskgan_ros.training.run import Count, RunOptions, open_run, pick_device
+from taskgan_ros.training.splits import split_dataset
+from taskgan_ros.training.steps.translator import load_translator
+from taskgan_ros.training.task_trainer import TaskModelTrainer
+
+_SOURCE_STRIDE = 15  # images apart that refinement checks the source on: all would take longer than the training
+
+
+@config_dataclass
+class RefineConfig(RunOptions):
+    """Step 3: continue training the task model with translated images mixed in."""
+
+    task_model: Path
+    """The run of step 1."""
+    translator: Path
+    """The run of step 2."""
+    source: Path
+    """The dataset that the task model was trained on."""
+    target: Path
+    """The dataset to translate; its labels train. With a handful of target images: the one to pre-train on."""
+    steps: Count = 3000
+    """A fifth of step 1: the weights start close."""
+    batch_size: Count = 32
+    """Half of it translated at the default share."""
+    learning_rate: Annotated[float, pydantic.Field(gt=0)] = 1e-4
+    """A tenth of step 1's, so that what was learned stays."""
+    translated_share: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.5
+    """Share of translated images in a batch; 1 is the paper-pure variant."""
+    augment: Annotated[float, pydantic.Field(ge=0)] = 0.5
+    """Strength of photometric augmentation of target images before translation; 0 is the paper's."""
+    variants: Count = 4
+    """How many differently augmented translations of each target image."""
+    target_images: Count | None = None
+    """Train on only the first so many target images that are not held out, in the order they were recorded."""
+    validation: Path | None = None
+    """Dataset of the target domain to validate on; without it a tenth of the target's episodes is held out."""
+
+
+@distributed.as_one
+def refine(config: RefineConfig) -> dict[str, float]:
+    """Run step 3 and return the last validation's figures.
+
+    Raises:
+        InputError: a dataset or run that does not fit.
+        Interrupted: a signal stopped it; the run can be resumed.
+    """
+    device = pick_device(config.device)
+    network, learned = load_task_model(config.task_model)
+    translator = load_translator(config.translator).to(device).eval()
+    source, target = load_dataset(config.source), load_dataset(config.target)
+    for dataset in (source, target):
+        check_compatible(learned.data, dataset.info)
+    given, understood = translated_domains(config.translator)[1], understood_domains(config.translator)
+    check_domain(f"{config.translator}, what it translates into", learned.data.domain, given)
+    check_domain(f"source: {config.source}", learned.data.domain, source.info.domain)
+    check_domain(f"target: {config.target}", understood, target.info.domain)
+    split = split_dataset(target, config.validation, 0.1, config.seed, understood)
+    training, validation = split.banks(config.target_images, learned.scale, device)
+    count = max(1, round(config.batch_size * config.translated_share))
+    distributed.check_shares(translated_images=count, source_images=config.batch_size - count)
+    with open_run("refine", config) as run:
+        write_learned(run.path, learned)
+        torch.manual_seed(config.seed)
+        translated = translate_bank(translator, training, config.augment, config.variants)
+        plain = make_bank(source, learned.scale, device)
+        banks = [(translated, count)] + ([(plain, config.batch_size - count)] if count < config.batch_size else [])
+        every_episode = np.arange(0, len(plain), _SOURCE_STRIDE)
+        held_out = {
+            "translated_error": translate_bank(translator, validation),
+            "source_error": plain.take(every_episode),
+        }
+        rates = RateSchedule(config.learning_rate, config.steps)
+        # Augmentation came before the translator.
+        trainer = TaskModelTrainer(network.to(device), banks, held_out, rates, augment=0.0)
+        return train(run, trainer, schedule_of(config), config.seed, "refine")

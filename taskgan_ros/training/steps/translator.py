@@ -1,0 +1,276 @@
+"""Step 2: learn the translator, F (target to source, the inverse mapping) or G (source to target)."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import tyro
+
+from taskgan_ros.core.config import build, config_dataclass, short_name
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset
+from taskgan_ros.training import distributed
+from taskgan_ros.training.bank import Bank, make_bank
+from taskgan_ros.training.learned import Learned, load_task_model
+from taskgan_ros.training.lineage import check_domain, translated_domains
+from taskgan_ros.training.loop import Schedule, train
+from taskgan_ros.training.networks import Discriminator, Generator, GeneratorConfig, TaskModel
+from taskgan_ros.training.recipe import Recipe, load_recipe
+from taskgan_ros.training.run import Count, RunOptions, load_weights, open_run, pick_device, read_description
+from taskgan_ros.training.splits import first_rows
+from taskgan_ros.training.taskgan import WEIGHTS, Banks, TranslatorTrainer
+
+KIND = "translator"
+
+
+@config_dataclass
+class TranslatorConfig(RunOptions):
+    """Step 2: learn to translate one domain's images into the other's."""
+
+    source: Path
+    """Dataset of plain simulation."""
+    target: Path | None = None
+    """Dataset of the few target images; pre-training alone (`--steps 0`) does without."""
+    target_images: Count | None = None
+    """Train on only the first so many target images that are not held out, in the order they were recorded."""
+    task_model: Path
+    """Run of step 1, in the domain that is translated into."""
+    recipe: str = "default"
+    """A shipped recipe's name or a YAML file; every setting of it is also an option."""
+    settings: Annotated[Recipe, tyro.conf.arg(name="")] = Recipe()
+    """The recipe's settings."""
+    direction: Literal["inverse", "forward"] = "inverse"
+    """inverse: target to source, F; forward: source to target, G."""
+    pretrain: Path | None = None
+    """Dataset of randomised simulation with pairs, for a recipe that pre-trains. The forward direction takes the target
+    images' own pairs where there is none."""
+    start_from: Path | None = None
+    """Run of a translator whose weights to start from, in place of pre-training."""
+    judge: Path | None = None
+    """Run of a second task model that takes no part in training, to measure with."""
+    validation: Path | None = None
+    """Dataset to validate on; without it a tenth of the input's episodes is held out."""
+    log_every: Count = 20
+    """Steps between figures."""
+    show_every: Count = 250
+    """Steps between validations and pictures."""
+    save_every: Count = 250
+    """Steps between checkpoints."""
+
+
+def parse_translator(arguments: Sequence[str]) -> TranslatorConfig:
+    """Return the configuration that command-line `arguments` give, over the recipe that they name.
+
+    Raises:
+        InputError: unknown recipe.
+    """
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    finder.add_argument("--recipe", nargs="?", default="default", const="default")  # tyro refuses one without a name
+    named = load_recipe(finder.parse_known_args(arguments)[0].recipe)
+
+    @config_dataclass
+    class Configured(TranslatorConfig):
+        settings: Annotated[Recipe, tyro.conf.arg(name="")] = named
+
+    Configured.__doc__ = TranslatorConfig.__doc__
+    return tyro.cli(Configured, prog="taskgan train translator", args=list(arguments))
+
+
+@distributed.as_one
+def train_translator(config: TranslatorConfig) -> dict[str, float]:
+    """Run step 2 and return the last validation's figures.
+
+    Raises:
+        InputError: datasets, runs or a recipe that do not fit.
+        Interrupted: a signal stopped it; the run can be resumed.
+    """
+    device = pick_device(config.device)
+    task_model, learned = load_task_model(config.task_model)
+    start = None
+    if config.start_from is not None:
+        start = _load_start(config.start_from, config.settings.generator, learned.data.domain)
+        config = dataclasses.replace(config, settings=dataclasses.replace(config.settings, pretrain_steps=0))
+    _check_steps(config)
+    data = _load_data(config)
+    for dataset in (data.outputs, data.inputs, data.target, data.pairs, data.validation):
+        if dataset is not None:
+            check_compatible(learned.data, dataset.info)
+    check_domain(f"task_model: {config.task_model}", data.outputs.info.domain, learned.data.domain)
+    check_image_size(config.settings, *learned.image_size)
+    judge = _load_judge(config.judge, learned) if config.judge else None
+    banks = _make_banks(config, data, learned, device)
+    _check_shares(config.settings)
+
+    with open_run(KIND, config) as run:
+        torch.manual_seed(config.seed)
+        trainer = TranslatorTrainer(config.settings, banks, task_model, judge, start)
+        steps = config.settings.pretrain_steps + config.settings.steps
+        schedule = Schedule(steps, config.log_every, config.show_every, config.save_every)
+        return train(run, trainer, schedule, config.seed, "translator")
+
+
+def check_image_size(recipe: Recipe, height: int, width: int) -> None:
+    """Refuse images that the recipe's networks cannot take, by running those on shapes alone.
+
+    Raises:
+        InputError: a side that is no multiple of the generator's stride, or that is too short.
+    """
+    size, stride = f"{height}x{width}", recipe.generator.stride
+    if height % stride or width % stride:
+        raise InputError(f"expected images whose sides are multiples of {stride}, the generator's stride, got {size}")
+    with torch.device("meta"):
+        networks = [Generator(recipe.generator)] + ([Discriminator()] if recipe.steps else [])
+        image = torch.zeros(1, 3, height, width)
+        try:
+            for network in networks:
+                network(image)
+        except (RuntimeError, ValueError) as error:
+            cause = str(error).splitlines()[0]
+            raise InputError(f"expected images large enough for the recipe's networks, got {size}: {cause}") from error
+
+
+def _check_shares(recipe: Recipe) -> None:
+    names = ["batch_size", "identity_batch_size", "pairs_batch_size"] if recipe.steps else []
+    names += ["pretrain_batch_size"] if recipe.pretrain_steps else []
+    distributed.check_shares(**{name: getattr(recipe, name) for name in names})
+
+
+def _load_start(run: Path, shape: GeneratorConfig, domain: str) -> Generator:
+    """Return the translator of a run to start from, which has to be of this shape and translate into this domain."""
+    network, own = load_translator(run), _generator_shape(run)
+    if own != shape:
+        raise InputError(f"start_from: {run}: expected the recipe's {shape}, got {own}")
+    check_domain(f"start_from: {run}, what it translates into", domain, translated_domains(run)[1])
+    return network
+
+
+def _check_steps(config: TranslatorConfig) -> None:
+    """Refuse a run with nothing to do, and one without the target images that it needs."""
+    recipe = config.settings
+    if not recipe.steps + recipe.pretrain_steps:
+        given = "start_from, which takes the place of pre-training" if config.start_from else "pretrain_steps 0"
+        raise InputError(f"expected steps or pretrain_steps above 0, got steps 0 and {given}")
+    if config.target is None and (recipe.steps or config.target_images or config.direction == "forward"):
+        raise InputError(
+            "expected --target DATASET, got none: only an inverse translator that pre-trains alone (--steps 0) does "
+            "without"
+        )
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The datasets of a run; `inputs` and `outputs` as the direction has them, `pairs` may be the target's own."""
+
+    inputs: Dataset
+    outputs: Dataset
+    target: Dataset | None
+    pairs: Dataset | None
+    validation: Dataset | None
+
+
+def _load_data(config: TranslatorConfig) -> _Data:
+    recipe, forward = config.settings, config.direction == "forward"
+    source = load_dataset(config.source)
+    target = load_dataset(config.target) if config.target else None
+    outputs = target if forward and target else source
+    pairs = _load_pairs(config, source, outputs)
+    inputs = source if forward else target or pairs
+    assert inputs is not None  # what pre-trains alone has pairs
+    for name in ("paired_target", "conditional"):
+        if target is not None and getattr(recipe, name):
+            _check_pairs(name, target.info, source.info.domain)
+    validation = load_dataset(config.validation) if config.validation else None
+    return _Data(inputs, outputs, target, pairs, validation)
+
+
+def _make_banks(config: TranslatorConfig, data: _Data, learned: Learned, device: torch.device) -> Banks:
+    """Put the data on `device`, hold a tenth of the inputs out, and keep only the target images that are wanted."""
+    recipe, limit = config.settings, config.target_images
+    inputs = make_bank(data.inputs, learned.scale, device)
+    outputs = make_bank(data.outputs, learned.scale, device)
+    if data.validation is None:
+        training, held_out = data.inputs.split_by_episode(0.1, config.seed)
+        validation = inputs.take(held_out)
+    else:
+        training, validation = np.arange(len(inputs)), make_bank(data.validation, learned.scale, device)
+    what = f"target_images: {config.target}"
+    inputs = inputs.take(first_rows(training, limit if data.inputs is data.target else None, what))
+    labelled: Bank | None = inputs
+    if data.outputs is data.target:
+        outputs = outputs.take(first_rows(np.arange(len(outputs)), limit, what))
+        labelled = _swap_pairs(outputs)
+    pairs: Bank | None = None
+    if data.pairs is data.inputs:
+        pairs = inputs
+    elif data.pairs is data.target:
+        pairs = labelled
+    elif data.pairs is not None:
+        pairs = make_bank(data.pairs, learned.scale, device)
+    wanted = recipe.paired_target or recipe.conditional
+    return Banks(inputs, outputs, pairs, labelled if wanted else None, validation)
+
+
+def _swap_pairs(bank: Bank) -> Bank | None:
+    """Return the bank's pairs the other way round, if it has any."""
+    return None if bank.paired is None else Bank(bank.paired, bank.rows, bank.labels, bank.images)
+
+
+def _load_pairs(config: TranslatorConfig, source: Dataset, outputs: Dataset) -> Dataset | None:
+    """Return the pairs that the recipe wants: in the forward direction the target's own where there are no others."""
+    recipe = config.settings
+    if not (recipe.pretrain_steps or recipe.pairs_batch_size):
+        return None
+    if config.pretrain is not None:
+        pairs = load_dataset(config.pretrain)
+        _check_pairs("pretrain", pairs.info, outputs.info.domain)
+        return pairs
+    if outputs is source:
+        raise InputError("this recipe pre-trains on pairs: expected --pretrain DATASET (collect --paired), got none")
+    _check_pairs("pretrain", outputs.info, source.info.domain)
+    return outputs
+
+
+def _check_pairs(what: str, data: DatasetInfo, domain: str) -> None:
+    """Refuse a dataset that is not paired with this domain."""
+    if short_name(data.paired_domain) != short_name(domain):
+        raise InputError(
+            f"{what}: expected a dataset of {data.domain} with pairs in {domain} (collect --paired {domain}), "
+            f"got {data.paired_domain or 'none'}"
+        )
+
+
+def _load_judge(run: Path, learned: Learned) -> TaskModel:
+    """Return a task model whose outputs are in units of the label scale of `learned`, whatever its own was."""
+    judge, own = load_task_model(run)
+    check_compatible(learned.data, own.data)
+    check_domain(f"judge: {run}", learned.data.domain, own.data.domain)
+    factor = torch.from_numpy(own.scale / learned.scale)
+    with torch.no_grad():
+        judge.output.weight.mul_(factor[:, None])
+        judge.output.bias.mul_(factor)
+    return judge
+
+
+def load_translator(run: Path) -> Generator:
+    """Return the translator of a run of step 2, on the CPU.
+
+    Raises:
+        InputError: no such run, or one of another kind.
+    """
+    network = Generator(_generator_shape(run))
+    load_weights(run / f"{WEIGHTS}.safetensors", network)
+    return network
+
+
+def _generator_shape(run: Path) -> GeneratorConfig:
+    described = read_description(run)
+    if described.kind != KIND:
+        raise InputError(f"{run}: expected a run of a translator, got one of {described.kind}")
+    return build(GeneratorConfig, described.config["settings"]["generator"], f"{run}: generator")

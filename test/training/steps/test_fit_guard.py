@@ -1,0 +1,178 @@
+"""A guard made with the commands that a user has, on tiny real data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from taskgan_ros import cli
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.data.dataset import load_dataset
+from taskgan_ros.policy.bundle import GUARD, TRANSLATOR, load_bundle
+from taskgan_ros.policy.guard import Guard
+from taskgan_ros.policy.policy import Policy
+from taskgan_ros.training.networks import TaskModel
+from taskgan_ros.training.steps.fit_guard import GuardData, fit_guard
+
+Collected = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def many(collected: Collected) -> Path:
+    """Return enough target images for a guard."""
+    return collected("target_wood", "--paired", "source", episodes=6, seed=1)
+
+
+@pytest.fixture(scope="module")
+def held_out(collected: Collected) -> Path:
+    return collected("target_wood", episodes=6, seed=9)
+
+
+@pytest.fixture(scope="module")
+def guarded(bundle: Path, source: Path, many: Path, randomized: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("guarded") / bundle.name
+    assert run("--bundle", bundle, "--source", source, "--target", many, "--pretrain", randomized, "--out", out) == 0
+    return out
+
+
+def run(*options: object) -> int:
+    return cli.run(["guard", *map(str, options)])
+
+
+def scores_of(
+    bundle: Path, dataset: Path, change: Callable[[np.ndarray], np.ndarray] = np.ascontiguousarray
+) -> np.ndarray:
+    loaded, data = load_bundle(bundle), load_dataset(dataset)
+    policy, guard, rows = Policy(loaded), Guard(loaded), []
+    for image, joint_pos in zip(data.images, data.joint_pos.astype(float), strict=True):
+        seen = np.ascontiguousarray(change(image))
+        translated = policy.act(seen[None], want_translated=True).translated
+        assert translated is not None
+        rows.append(guard.score(seen, translated[0], joint_pos).values)
+    return np.array([[row["camera"], row["pose"]] for row in rows])
+
+
+def test_images_of_other_colours_score_higher_than_those_it_was_made_of(guarded: Path, many: Path) -> None:
+    good = scores_of(guarded, many)
+    assert np.isfinite(good).all()
+    assert np.median(good[:, 0]) < 1
+    assert np.median(scores_of(guarded, many, lambda image: 255 - image)[:, 0]) > 2 * np.median(good[:, 0])
+
+
+def test_a_pose_that_the_image_does_not_show_scores_high(guarded: Path, many: Path) -> None:
+    loaded, data = load_bundle(guarded), load_dataset(many)
+    policy, guard = Policy(loaded), Guard(loaded)
+    translated = policy.act(data.images[:1], want_translated=True).translated
+    assert translated is not None
+    away = data.joint_pos[0].astype(float)
+    away[:3] += [1.2, -0.9, 0.9]
+    near = guard.score(data.images[0], translated[0], data.joint_pos[0].astype(float)).values["pose"]
+    assert guard.score(data.images[0], translated[0], away).values["pose"] > near
+    turns = data.joint_pos[0].astype(float) + 2 * np.pi
+    assert guard.score(data.images[0], translated[0], turns).values["pose"] == pytest.approx(near, rel=1e-3)
+
+
+def test_the_bundle_stays_as_it_was_but_for_its_guard(guarded: Path, bundle: Path) -> None:
+    before, after = load_bundle(bundle).card, load_bundle(guarded).card
+    assert before.guard is None
+    assert after.guard is not None
+    assert {**after.files} == {**before.files, GUARD: after.files[GUARD]}
+    assert (after.guard.scores, after.guard.images, after.guard.held_out) == (("camera", "pose"), 96, False)
+    assert all(found["0.999"] == pytest.approx(1, abs=1e-3) for found in after.guard.quantiles.values())
+    assert "has no guard" in (bundle / "README.md").read_text()
+    assert "`guard.onnx` notices some of that" in (guarded / "README.md").read_text()
+    assert (guarded / "translations.png").read_bytes() == (bundle / "translations.png").read_bytes()
+
+
+def test_limits_are_of_held_out_images_where_there_are_some(
+    guarded: Path, source: Path, many: Path, held_out: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / guarded.name
+    options = ["--bundle", guarded, "--source", source, "--target", many, "--held-out", held_out, "--out", out]
+    assert run(*options) == 0, "a guard is replaced by another"
+    card = load_bundle(out).card.guard
+    assert card is not None
+    assert card.held_out
+    scores = scores_of(out, held_out)
+    np.testing.assert_allclose(np.quantile(scores, card.quantile, axis=0), 1, rtol=1e-2)
+
+
+def test_an_export_with_enough_images_has_a_guard(
+    translator_run: Path, refined_run: Path, many: Path, tmp_path: Path
+) -> None:
+    runs = ["--translator", translator_run, "--task-model", refined_run, "--target", many]
+    assert cli.run(["export", *map(str, runs), "--out", str(tmp_path / "mine")]) == 0
+    assert load_bundle(tmp_path / "mine").card.guard is not None
+
+
+def test_a_task_that_says_what_to_do_compares_no_pose(collected: Collected, bundle: Path) -> None:
+    poses = [
+        load_dataset(collected(domain, "--scene", "poses", "--task", "joint_angles", episodes=6))
+        for domain in ("source", "real_standin")
+    ]
+    source, target = poses
+    assert target.info.task == "joint_angles"
+    network = TaskModel(len(target.info.action_names), (target.info.height, target.info.width))
+    _, card = fit_guard(network, (bundle / TRANSLATOR).read_bytes(), GuardData(source, target))
+    assert card.scores == ("camera", "translation")
+
+
+def test_images_that_are_all_the_same_are_refused(bundle: Path, source: Path, many: Path) -> None:
+    data = load_dataset(many)
+    same = dataclasses.replace(data, images=np.broadcast_to(data.images[:1], data.images.shape))
+    network = TaskModel(len(data.info.action_names), (data.info.height, data.info.width))
+    with pytest.raises(InputError, match="expected target images that differ, got 96 that are all the same"):
+        fit_guard(network, (bundle / TRANSLATOR).read_bytes(), GuardData(load_dataset(source), same))
+
+
+def test_an_arm_that_never_moved_makes_a_guard(bundle: Path, source: Path, many: Path) -> None:
+    data = load_dataset(many)
+    still = dataclasses.replace(data, joint_pos=np.broadcast_to(data.joint_pos[:1], data.joint_pos.shape))
+    network = TaskModel(len(data.info.action_names), (data.info.height, data.info.width))
+    _, card = fit_guard(network, (bundle / TRANSLATOR).read_bytes(), GuardData(load_dataset(source), still))
+    assert all(np.isfinite(list(found.values())).all() for found in card.quantiles.values())
+
+
+def test_a_recording_that_counts_turns_otherwise_makes_the_same_guard(bundle: Path, source: Path, many: Path) -> None:
+    data = load_dataset(many)
+    wrapped = dataclasses.replace(data, joint_pos=np.remainder(data.joint_pos + np.pi, 2 * np.pi) - np.pi)
+    assert (wrapped.joint_pos < 0).any()
+    assert (abs(wrapped.joint_pos - data.joint_pos) > 6).any()
+    network = TaskModel(len(data.info.action_names), (data.info.height, data.info.width))
+    cards = [
+        fit_guard(network, (bundle / TRANSLATOR).read_bytes(), GuardData(load_dataset(source), dataset))[1]
+        for dataset in (data, wrapped)
+    ]
+    for score, found in cards[0].quantiles.items():
+        assert cards[1].quantiles[score] == pytest.approx(found, rel=1e-2)
+
+
+def test_what_does_not_fit_is_refused_and_leaves_nothing(
+    bundle: Path, source: Path, target: Path, many: Path, collected: Collected, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out = tmp_path / bundle.name
+    usual = ["--bundle", bundle, "--source", source, "--out", out]
+
+    def refused(*options: object) -> str:
+        assert run(*options) == cli.EXIT_INPUT_ERROR
+        return capsys.readouterr().err.splitlines()[-1]
+
+    assert "expected at least 50 target images of 5 episodes, got 48 of 3" in refused(*usual, "--target", target)
+    again = ("--target", many, "--held-out", target)
+    assert "expected images that trained nothing, got 48 of the target's" in refused(*usual, *again)
+    few = ("--target", many, "--held-out", collected("target_wood", episodes=3, seed=9))
+    assert "expected at least 50 held-out images of 5 episodes, got 48 of 3" in refused(*usual, *few)
+    assert "expected the domain target_wood, got target_a" in refused(
+        *usual, "--target", collected("target_a", episodes=6)
+    )
+    other = collected("target_wood", episodes=6, size=64)
+    assert "expected height 64 as in" in refused(*usual, "--target", other)
+    assert "expected a folder named as the bundle" in refused(*usual[:4], "--out", tmp_path / "x", "--target", many)
+    assert not any(tmp_path.iterdir())
+    out.mkdir()
+    assert "exists" in refused(*usual, "--target", many)
