@@ -20,7 +20,7 @@ from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
 from taskgan_ros.nodes import topics
-from taskgan_ros.policy.bundle import COMMAND, IMAGE, POLICY, load_bundle, write_bundle
+from taskgan_ros.policy.bundle import FINITE, IMAGE, POLICY, TRANSLATOR, load_bundle, write_bundle
 
 STOPS, GOES_ON = "stops", "goes on"  # what the arm shall do
 ITSELF, PERSON = "by itself", "by a person"  # what lets it resume
@@ -63,7 +63,7 @@ class Fault:
 def make_faults(folder: Path, bundle: str) -> list[Fault]:
     """Return all faults; `folder` gets a bundle that can give NaN, made of `bundle`."""
     plain, timed = Setup(bundle), Setup(bundle, use_sim_time=True)
-    dividing = Setup(str(write_dividing_bundle(folder / "dividing", bundle)))
+    blinded_setup = Setup(str(write_blinded_bundle(folder / "blinded", bundle)))
     images, states, unlimited = "no images", "no joint states", None
     far = "expected a stamp within"
 
@@ -121,7 +121,7 @@ def make_faults(folder: Path, bundle: str) -> list[Fault]:
         Fault("reach_node stalls for 2 s", stalled, expected=STOPS, limit_s=None, lasts_s=2.0, setup=plain),
         Fault("reach_node is killed, starts again", killed_reach, limit_s=None, setup=plain),
         Fault("sim_node is killed, starts again", killed_sim, "no joint states", setup=plain, takes_arm=True),
-        Fault("model returns NaN", black_images, "not finite", recovers=PERSON, setup=dividing),
+        Fault("model returns NaN", black_images, "not finite", recovers=PERSON, setup=blinded_setup),
         Fault("/clock jumps 10 s back", lambda bench: jumped_clock(bench, -_JUMP_S, 0), far, setup=timed),
         Fault("/clock jumps 10 s forth", lambda bench: jumped_clock(bench, _JUMP_S, 0), far, setup=timed),
         Fault("/clock stands still", standing_clock, far, limit_s=None, lasts_s=2.0, setup=timed),
@@ -223,7 +223,7 @@ def changed_joint_states(bench: FaultBench, change: Change) -> Iterator[None]:
 
 
 def black_images(bench: FaultBench) -> AbstractContextManager[None]:
-    """Cover the lens, which the dividing bundle answers with NaN."""
+    """Cover the lens, which the blinded bundle answers with NaN."""
     return changed_images(bench, black)
 
 
@@ -301,28 +301,26 @@ def standing_clock(bench: FaultBench) -> Iterator[None]:
     bench.injector.clock_runs = True
 
 
-def write_dividing_bundle(out: Path, bundle: str) -> Path:
-    """Write a bundle whose policy multiplies its command by x/x, x being the image's maximum: NaN on a black one."""
+def write_blinded_bundle(out: Path, bundle: str) -> Path:
+    """Write a bundle whose translator says of a black image that it is not finite, so that its command is NaN."""
     shipped = load_bundle(bundle)
-    files = {name: (shipped.path / name).read_bytes() for name in shipped.card.files}
-    files[POLICY] = divided(files[POLICY])
+    files = {name: (shipped.path / name).read_bytes() for name in shipped.card.files if name != POLICY}
+    files[TRANSLATOR] = blinded(files[TRANSLATOR])
     return write_bundle(out, shipped.card, files, "# NaN on a black image\n").path
 
 
-def divided(policy: bytes) -> bytes:
-    """Return the graph with its command multiplied by x/x."""
-    model = onnx.load_from_string(policy)
-    graph, raw = model.graph, "undivided"
+def blinded(translator: bytes) -> bytes:
+    """Return the graph with its output `finite` false for images whose maximum is 0."""
+    model = onnx.load_from_string(translator)
+    graph, raw = model.graph, "finite_before"
     for node in graph.node:
         for names in (node.input, node.output):
-            for k, name in enumerate(names):
-                names[k] = raw if name == COMMAND else name
+            names[:] = [raw if name == FINITE else name for name in names]
     graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 2, 3]), "image_axes"))
-    graph.initializer.append(onnx.numpy_helper.from_array(np.array([2, 3]), "spare_axes"))
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array(0, np.float32), "black"))
     make = onnx.helper.make_node
-    graph.node.append(make("Cast", [IMAGE], ["x_pixels"], to=onnx.TensorProto.FLOAT))
-    graph.node.append(make("ReduceMax", ["x_pixels", "image_axes"], ["x_all"], keepdims=1))
-    graph.node.append(make("Squeeze", ["x_all", "spare_axes"], ["x"]))
-    graph.node.append(make("Div", ["x", "x"], ["x_by_x"]))
-    graph.node.append(make("Mul", [raw, "x_by_x"], [COMMAND]))
+    graph.node.append(make("Cast", [IMAGE], ["levels"], to=onnx.TensorProto.FLOAT))
+    graph.node.append(make("ReduceMax", ["levels", "image_axes"], ["brightest"], keepdims=0))
+    graph.node.append(make("Greater", ["brightest", "black"], ["is_lit"]))
+    graph.node.append(make("And", [raw, "is_lit"], [FINITE]))
     return bytes(model.SerializeToString())

@@ -210,7 +210,7 @@ def judge(policy: Policy, bundle: Bundle, shots: Shots) -> tuple[Array, Array]:
         assert prediction.translated is not None
         values = guard.score(image, prediction.translated[0], joint_pos).values
         scores.append([values[CAMERA], values[POSE]])
-        commands.append(prediction.commands[0])
+        commands.append(prediction.commands[0, 0])
     return np.array(scores), np.array(commands)
 
 
@@ -226,7 +226,7 @@ def false_alarms(policy: Policy, bundle: Bundle, scene: ReachScene, episodes: in
             assert prediction.translated is not None
             scored = zip(guards, images, prediction.translated, joint_pos, strict=True)
             steps.append([bool(guard.score(*shot).objection(TOLERANCE)) for guard, *shot in scored])
-            return prediction.commands
+            return prediction.commands[:, 0]
 
         with Cell(scene, load_domain(bundle.card.target_domain), bundle.card.image.shape) as cell:
             distances = rollout(scene, cell, act, SEED + 1, indices)

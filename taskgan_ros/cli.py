@@ -96,6 +96,13 @@ def _export(arguments: Sequence[str]) -> None:
     export(_parse(ExportConfig, arguments, "export"))
 
 
+def _bundle(arguments: Sequence[str]) -> None:
+    """Make a bundle of a task model of your own, an ONNX file."""
+    from taskgan_ros.training.bundle import BundleConfig, make_bundle
+
+    make_bundle(_parse(BundleConfig, arguments, "bundle"))
+
+
 def _guard(arguments: Sequence[str]) -> None:
     """Give a bundle a guard against out-of-distribution images."""
     from taskgan_ros.training.steps.fit_guard import GuardConfig, add_guard
@@ -127,6 +134,7 @@ VERBS: dict[tuple[str, ...], Verb] = {
     ("train", "two-column"): _train_two_column,
     ("refine",): _refine,
     ("export",): _export,
+    ("bundle",): _bundle,
     ("guard",): _guard,
     ("upgrade",): _upgrade,
     ("evaluate",): _evaluate,

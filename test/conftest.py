@@ -32,6 +32,7 @@ NEEDS = {  # by folder or file under test/
     "arm/test_mjcf.py": ("mujoco",),
     "data": ("h5py",),
     "experiments": (*TRAINING, "skimage"),
+    "ros/test_own_policy.py": TRAINING,
     "sim": ("mujoco",),
     "sim/test_collect.py": ("h5py",),
     "sim/test_evaluate.py": TRAINING,

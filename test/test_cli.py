@@ -19,6 +19,7 @@ VERBS = [
     "train translator",
     "refine",
     "export",
+    "bundle",
     "evaluate",
     "reproduce",
 ]

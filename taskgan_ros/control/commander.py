@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from taskgan_ros.control.chunk import Segment, segments
 from taskgan_ros.control.commander_config import KINOVA, VELOCITIES, CommanderConfig
-from taskgan_ros.control.limits import finite, limit_velocity
-from taskgan_ros.control.motion import Motion, cruise, stopping_time_s
+from taskgan_ros.control.limits import duration, finite, limit_velocity
+from taskgan_ros.control.motion import Motion, chain, cruise, stopping_time_s
 from taskgan_ros.control.plan import Plan
 from taskgan_ros.control.tracking import TrackingHistory, WithheldMotion
 from taskgan_ros.control.trajectory import JointTrajectory
@@ -41,7 +44,8 @@ class JointCommander:
     velocity `lead_s` from now: it accelerates within the limits to the command's velocity, lasts `horizon_s` and ends
     with a smooth stop, which is what the arm does if nothing more comes. A servo lags behind the plan, so the plan does
     not restart where the arm was measured: it would step back at each command. It restarts there only if the arm has
-    lost it, and it waits for an arm that lags by more than a servo does.
+    lost it, and it waits for an arm that lags by more than a servo does. The commands of a chunk follow each other,
+    each for its step, the last until the horizon.
 
     What limits a command; where two limits contradict each other, the earlier one wins:
 
@@ -75,8 +79,9 @@ class JointCommander:
         self.config = dataclasses.replace(self.config, speed_scale=share)
 
     def follow(
-        self, now_s: float, command: ArrayLike, measured: ArrayLike, passive: ArrayLike, age_s: float = 0.0
-    ) -> JointTrajectory:
+        self, now_s: float, command: ArrayLike, measured: ArrayLike, passive: ArrayLike, age_s: float = 0.0,
+        step_s: float | None = None, seen_s: float = math.inf,
+    ) -> JointTrajectory:  # fmt: skip
         """Return the trajectory that follows `command` as far as the limits allow.
 
         The passive joints go to `passive`, each by itself, so that one that was moved by hand neither jumps back nor
@@ -84,25 +89,31 @@ class JointCommander:
 
         Args:
             now_s: s, on a steady clock; the trajectory's times count from it.
-            command: (J,) rad/s or rad, in the order of `driven_joints`.
+            command: (J,) rad/s or rad, in the order of `driven_joints`; or (K, J), a chunk of them.
             measured: (n,) rad, all joints, in the arm's order.
             passive: (n,) rad; where the passive joints belong; those of the driven are not used.
             age_s: s, how long ago `measured` was.
+            step_s: s that each command of a chunk is for.
+            seen_s: s, on the same clock, when the chunk begins: what of it is over when the motion begins is left out.
+                Without one, the chunk begins with the motion.
 
         Raises:
-            InputError: a number that is not finite, or not one a joint, or a negative age.
+            InputError: a number that is not finite, or not one a joint, a negative age, or a chunk without a step.
         """
         here, home = self._checked("measured", measured), self._checked("passive", passive)
-        target = self._checked("command", command, self.config.driven_joints)
+        target = self._checked_chunk(command)
         if not age_s >= 0:  # true for NaN too
             raise InputError(f"age of the joint state: expected 0 s or more, got {age_s}")
         plan, start_s = self._enter(now_s, here, age_s)
         start, before = plan.at(start_s)
-        requested = self._limited(target, home if self.config.all_joints else start, start)
-        velocity = self._within_reach(requested, self._ahead(plan, now_s - age_s, here))
-        self._withheld.set_rate(now_s, requested if start_s == self._entered_s else requested - velocity)
+        parts = self._segments(target, step_s, max(start_s - seen_s, 0.0))
+        ahead = self._ahead(plan, now_s - age_s, here)
+        goal = home if self.config.all_joints else None
+        requested, velocities = self._velocities(parts, goal, start, before, ahead)
+        self._withheld.set_rate(now_s, requested if start_s == self._entered_s else requested - velocities[0])
         until_start = self._commanded_positions(plan, now_s, start_s, here)
-        return self._send(now_s, start_s, plan, self._allowed(start, before, velocity, until_start))
+        lasts_s = [part.lasts_s for part in parts]
+        return self._send(now_s, start_s, plan, self._allowed(start, before, velocities, lasts_s, until_start))
 
     def stop(self, now_s: float, measured: ArrayLike, age_s: float = 0.0) -> JointTrajectory:
         """Return the smooth stop of what was sent; at rest, a hold.
@@ -146,13 +157,19 @@ class JointCommander:
         self._tracking.clear()
 
     def is_small(self, command: ArrayLike, measured: ArrayLike, speed: float) -> bool:
-        """Return whether `command` requests of every driven joint less than `speed` rad/s: the task's end.
+        """Return whether `command`, or each of a chunk, requests of every driven joint less than `speed` rad/s.
+
+        Args:
+            command: as `follow` takes it.
+            measured: (n,) rad.
+            speed: rad/s.
 
         Raises:
             InputError: a number that is not finite, or not one a joint.
         """
-        here, wanted = self._checked("measured", measured), self._checked("command", command, self.config.driven_joints)
-        return bool(np.max(np.abs(self._velocity(wanted, here))) < speed)
+        here, wanted = self._checked("measured", measured), self._checked_chunk(command)
+        velocities = [self._velocity(each, here, self.config.approach_s(self.config.horizon_s)) for each in wanted]
+        return bool(np.max(np.abs(velocities)) < speed)
 
     # The plan, and where the arm is relative to it.
 
@@ -201,28 +218,60 @@ class JointCommander:
 
     # What a command may be.
 
-    def _limited(self, command: Array, goal: Array, start: Array) -> Array:
-        """Return the velocities (n,) rad/s that lead where the command requests, within speed and position limits."""
-        top_speed = self.config.top_speed
-        velocity = np.clip(self._step_to(goal, start) / self.config.approach_s, -top_speed, top_speed)
-        velocity[self.config.driven] = limit_velocity(self._velocity(command, start), top_speed[self.config.driven])
-        return self._within_positions(velocity, start)
+    def _segments(self, commands: Array, step_s: float | None, passed_s: float) -> list[Segment]:
+        """Return what is left of a chunk (K, J): velocities are kept, positions go on from one to the next.
 
-    def _velocity(self, command: Array, here: Array) -> Array:
+        The last position is approached in steps too: a longer one would have to be slower, not to go beyond it.
+        """
+        config = self.config
+        if len(commands) == 1:
+            return segments(commands, np.zeros_like(commands), 0.0, 0.0, config.horizon_s)
+        step_s = duration("step_s, of a chunk", math.nan if step_s is None else step_s)
+        if config.task == VELOCITIES:
+            return segments(commands, np.zeros_like(commands), step_s, passed_s, config.horizon_s)
+        left = math.ceil((passed_s + config.horizon_s) / step_s) - len(commands)
+        positions = np.vstack([commands, *[commands[-1:]] * left])
+        positions = np.clip(positions, config.lower[config.driven], config.upper[config.driven])
+        steps = angle_difference(positions[1:], positions[:-1], config.arm.is_continuous[config.driven])
+        rates = np.vstack([steps / step_s, np.zeros_like(positions[:1])])
+        return segments(positions, rates, step_s, passed_s, config.horizon_s)
+
+    def _velocities(
+        self, parts: Sequence[Segment], goal: Array | None, start: Array, before: Array, ahead: Array
+    ) -> tuple[Array, Array]:
+        """Return what the first segment requests, (n,) rad/s, and the velocities (S, n) of all within reach."""
+        requested, velocities = [], []
+        for part in parts:
+            requested.append(self._limited(part, start if goal is None else goal, start))
+            velocities.append(self._within_reach(requested[-1], ahead))
+            piece = self._cruise(start, before, velocities[-1], part.lasts_s)
+            start, before = piece.positions[-2], piece.velocities[-2]
+        return requested[0], np.array(velocities)
+
+    def _limited(self, part: Segment, goal: Array, start: Array) -> Array:
+        """Return the velocities (n,) rad/s that lead where a segment requests, within speed and position limits."""
+        top_speed = self.config.top_speed
+        approach_s = self.config.approach_s(part.lasts_s)
+        velocity = np.clip(self._step_to(goal, start) / approach_s, -top_speed, top_speed)
+        requested = self._velocity(part.command, start, approach_s) + part.rate
+        velocity[self.config.driven] = limit_velocity(requested, top_speed[self.config.driven])
+        return self._within_positions(velocity, start, approach_s)
+
+    def _velocity(self, command: Array, here: Array, approach_s: float) -> Array:
         if self.config.task == VELOCITIES:
             return command
         target = here.copy()
         target[self.config.driven] = command
         reachable = np.clip(target, self.config.lower, self.config.upper)
-        return (self._step_to(reachable, here) / self.config.approach_s)[self.config.driven]
+        return (self._step_to(reachable, here) / approach_s)[self.config.driven]
 
     def _step_to(self, target: Array, here: Array) -> Array:
         return angle_difference(target, here, self.config.arm.is_continuous)
 
-    def _within_positions(self, velocity: Array, here: Array) -> Array:
+    def _within_positions(self, velocity: Array, here: Array, approach_s: float) -> Array:
         """Slow each joint by itself towards its limits; one beyond a limit may not go further out."""
         up, down = np.maximum(self.config.upper - here, 0.0), np.maximum(here - self.config.lower, 0.0)
-        return np.clip(velocity, -down / self.config.approach_s, up / self.config.approach_s)
+        return np.clip(velocity, -down / approach_s, up / approach_s)
 
     def _within_reach(self, velocity: Array, ahead: Array) -> Array:
         """Slow the plan where the arm lags by more than a servo does, down to none at twice as much.
@@ -243,31 +292,43 @@ class JointCommander:
         planned = plan.extremes(now_s, start_s)
         return np.vstack([planned[-1] - self._step_to(planned[-1], here), planned])
 
-    def _allowed(self, start: Array, before: Array, velocity: Array, until_start: Array) -> Motion:
-        """Return the motion at `velocity`, or at as large a share of it as limits, fence and largest step allow.
+    def _allowed(
+        self, start: Array, before: Array, velocities: Array, lasts_s: Sequence[float], until_start: Array
+    ) -> Motion:
+        """Return the motion at `velocities` (S, n), or at as large a share of them as limits, fence and step allow.
 
         At share 0 it is the smooth stop, which was allowed as a part of the motion before.
         """
-        motion = self._cruise(start, before, velocity)
-        if self._is_allowed(motion, until_start):
-            return motion
-        best, share, part = self._cruise(start, before, 0.0 * velocity), 0.0, 1.0
+        pieces = self._pieces(start, before, velocities, lasts_s)
+        if self._is_allowed(pieces, until_start):
+            return chain(pieces)
+        best, share, part = self._pieces(start, before, 0.0 * velocities, lasts_s), 0.0, 1.0
         for _ in range(_HALVINGS):
             part /= 2
-            tried = self._cruise(start, before, (share + part) * velocity)
+            tried = self._pieces(start, before, (share + part) * velocities, lasts_s)
             if self._is_allowed(tried, until_start):
                 best, share = tried, share + part
-        return best
+        return chain(best)
 
-    def _cruise(self, start: Array, before: Array, velocity: Array) -> Motion:
+    def _pieces(self, start: Array, before: Array, velocities: Array, lasts_s: Sequence[float]) -> list[Motion]:
+        """Return the motion of each segment with the stop that would end it there."""
+        pieces = []
+        for velocity, for_s in zip(velocities, lasts_s, strict=True):
+            pieces.append(self._cruise(start, before, velocity, for_s))
+            start, before = pieces[-1].positions[-2], pieces[-1].velocities[-2]
+        return pieces
+
+    def _cruise(self, start: Array, before: Array, velocity: Array, for_s: float) -> Motion:
         """Return the motion to `velocity`; passive joints change their speed as far as they can in the same time."""
         largest, driven = self.config.arm.max_acceleration, self.config.driven
         change_s = stopping_time_s((velocity - before)[driven], largest[driven])
         change = np.clip(velocity - before, *(largest * max(change_s, _CHANGE_S) * [[-1], [1]]))
-        return cruise(start, before, before + change, self.config.horizon_s, largest, change_s)
+        return cruise(start, before, before + change, for_s, largest, change_s)
 
-    def _is_allowed(self, motion: Motion, until_start: Array) -> bool:
-        positions, start = motion.extremes(0.0, motion.lasts_s), motion.start
+    def _is_allowed(self, pieces: Sequence[Motion], until_start: Array) -> bool:
+        """Return whether the limits allow it all, and each piece's own stop: a next command may come there."""
+        positions = np.vstack([piece.extremes(0.0, piece.lasts_s) for piece in pieces])
+        start = pieces[0].start
         # Not only from where it is measured now: an arm that turns round is measured further away at the next command.
         if np.any(np.ptp(np.vstack([until_start, positions]), axis=0) > self.config.max_step_rad):
             return False
@@ -275,17 +336,24 @@ class JointCommander:
             return False
         if np.any(positions > np.maximum(self.config.upper, start) + _TOUCHED_RAD):
             return False
-        return self._is_within_fence(motion)
+        return self._is_within_fence(pieces)
 
-    def _is_within_fence(self, motion: Motion) -> bool:
+    def _is_within_fence(self, pieces: Sequence[Motion]) -> bool:
         """Return whether the tip stays inside the fence, or at least goes no further outside than it starts."""
         if self.config.fence is None:
             return True
-        knots = motion.times_s
-        pieces = [np.linspace(*ends, _FENCE_SAMPLES + 1)[1:] for ends in pairwise(knots)]
-        positions = np.vstack([motion.start, motion.at(np.concatenate(pieces))[0]])
-        now_m, *outside_m = self.config.fence.outside_m(positions)
+        positions = [pieces[0].start[None]]
+        for piece in pieces:
+            times = [np.linspace(*ends, _FENCE_SAMPLES + 1)[1:] for ends in pairwise(piece.times_s)]
+            positions.append(piece.at(np.concatenate(times))[0])
+        now_m, *outside_m = self.config.fence.outside_m(np.vstack(positions))
         return bool(max(outside_m) <= now_m + _TOUCHED_M)
+
+    def _checked_chunk(self, command: ArrayLike) -> Array:
+        """Return the commands (K, J) of a chunk, or of the only one (J,)."""
+        array = finite("command", command)
+        rows = array if array.ndim == 2 and len(array) else [array]
+        return np.array([self._checked("command", row, self.config.driven_joints) for row in rows])
 
     def _checked(self, what: str, values: ArrayLike, joints: tuple[str, ...] = ()) -> Array:
         names = joints or self.config.arm.joint_names

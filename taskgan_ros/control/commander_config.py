@@ -111,7 +111,10 @@ class CommanderConfig:
         """(n,) rad/s, the highest speed that is commanded."""
         return self.speed_scale * self.arm.max_velocity
 
+    def approach_s(self, lasts_s: float) -> float:
+        """Return how far ahead of where it must stand, in s at its speed, one that moves for `lasts_s` is slowed."""
+        return lasts_s + self._longest_stop_s
+
     @cached_property
-    def approach_s(self) -> float:
-        """How far ahead of a position where it must stand, in s at its speed, a joint is slowed."""
-        return self.horizon_s + stopping_time_s(self.arm.max_velocity, self.arm.max_acceleration)
+    def _longest_stop_s(self) -> float:
+        return stopping_time_s(self.arm.max_velocity, self.arm.max_acceleration)

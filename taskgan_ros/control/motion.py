@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -93,6 +94,18 @@ def cruise(
     reached = velocity if change_s <= for_s else before + (velocity - before) * (for_s / change_s)
     times = np.array([0.0, min(change_s, for_s), for_s, for_s + stopping_time_s(reached, max_acceleration)])
     return Motion(start, times, np.stack([before, reached, reached, np.zeros_like(before)]))
+
+
+def chain(motions: Sequence[Motion]) -> Motion:
+    """Return motions of `cruise` that follow each other: each up to where its stop begins, the last with its stop."""
+    *earlier, last = motions
+    if not earlier:
+        return last
+    starts_s = np.cumsum([0.0, *(motion.times_s[-2] for motion in earlier)])
+    times = [start_s + motion.times_s[:-1] for start_s, motion in zip(starts_s, motions, strict=True)]
+    velocities = [motion.velocities[:-1] for motion in motions]
+    end = [starts_s[-1] + last.times_s[-1:]], [last.velocities[-1:]]
+    return Motion(motions[0].start, np.concatenate([*times, *end[0]]), np.vstack([*velocities, *end[1]]))
 
 
 def stopping_time_s(velocity: Array, max_acceleration: Array) -> float:

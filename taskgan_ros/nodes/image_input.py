@@ -25,12 +25,14 @@ class CameraImage:
         header: the message's.
         content: its pixels, or the file that they are in.
         arrived_s: s, on the steady clock.
+        seen_s: s, on that clock, when it was taken, as far as its stamp says: then a chunk of commands begins.
         measured: (n,) rad, the newest joint state then; None before the first, and while it is in doubt.
     """
 
     header: Header
     content: RawImage | CompressedImage
     arrived_s: float
+    seen_s: float
     measured: NDArray[np.float64] | None
 
 
@@ -87,7 +89,11 @@ def read_message(message: Image) -> RawImage:
 
 
 def read_rgb(
-    content: RawImage | CompressedImage, size: tuple[int, int], camera_fov: float, bundle_fov: float
+    content: RawImage | CompressedImage,
+    size: tuple[int, int],
+    camera_fov: float,
+    bundle_fov: float,
+    squeeze: bool = False,
 ) -> NDArray[np.uint8]:
     """Return the image (H, W, 3) uint8 RGB as the bundle was trained on it.
 
@@ -96,10 +102,12 @@ def read_rgb(
         size: (H, W) pixels, the bundle's.
         camera_fov: rad, vertical, of the camera.
         bundle_fov: rad, vertical, of the images that the bundle was trained on; 0 takes the whole image.
+        squeeze: whether an image of another shape is squeezed, and not cut.
 
     Raises:
         InputError: a damaged image, or one that shows less than the bundle saw.
     """
     image = content if isinstance(content, RawImage) else read_compressed(content.format, content.data)
-    zoom = zoom_for(camera_fov, image.pixels.shape[:2], bundle_fov, size) if bundle_fov else 1.0
-    return image.to_rgb(*size, zoom)
+    own_size = image.pixels.shape[:2]
+    zoom = zoom_for(camera_fov, own_size, bundle_fov, own_size if squeeze else size) if bundle_fov else 1.0
+    return image.to_rgb(*size, zoom, squeeze)

@@ -7,6 +7,7 @@ them; every decision, and everything that moves the arm, happens under it.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import Any
@@ -94,6 +95,7 @@ class ReachNode(ForgivingLifecycleNode):
         self.get_logger().info(
             f"configured with bundle {policy.card.name}: {policy.card.task} of {arm.name}, images "
             f"{policy.card.image.width}x{policy.card.image.height}, {', '.join(policy.providers)}"
+            f"{self._pipeline.describe_chunk()}"
         )
         return super().on_configure(state)
 
@@ -215,12 +217,13 @@ class ReachNode(ForgivingLifecycleNode):
             supervisor = self._pipeline.supervisor
             if supervisor.state is State.INACTIVE or not self._worker:
                 return
-            if arrived_s - max(age_s or 0.0, 0.0) < self._activated_s:  # it was under way when that came
+            seen_s = arrived_s - max(age_s or 0.0, 0.0)
+            if seen_s < self._activated_s:  # it was under way when that came
                 supervisor.reject_image("image: expected one from after activate, got one with an older stamp")
                 return
             supervisor.receive_image(arrived_s)
             measured = None if supervisor.joint_states.is_in_doubt else supervisor.joint_states.positions
-            replaced = self._worker.put(CameraImage(header, content, arrived_s, measured))
+            replaced = self._worker.put(CameraImage(header, content, arrived_s, seen_s, measured))
             self._pipeline.counters.dropped_images += replaced
 
     def _reject_image(self, why: str) -> None:
@@ -268,16 +271,18 @@ class ReachNode(ForgivingLifecycleNode):
 
     def _infer(self, image: CameraImage) -> None:
         pipeline = self._pipeline
-        fovs = pipeline.parameters.camera_fov, pipeline.bundle_fov
+        fovs, card = (pipeline.parameters.camera_fov, pipeline.bundle_fov), pipeline.policy.card
         try:
-            rgb = read_rgb(image.content, pipeline.policy.card.image.shape, *fovs)
+            rgb = read_rgb(image.content, card.image.shape, *fovs, squeeze=card.crop == "none")
         except InputError as error:
             self.get_logger().warning(f"ignored: {error}", throttle_duration_sec=_REPEAT_S)
             with self._lock:
                 pipeline.counters.bad_images += 1
                 pipeline.supervisor.reject_command(str(error), image.arrived_s)
             return
-        prediction = self._predict(rgb)
+        if image.measured is None and pipeline.policy.takes_joint_pos:  # nobody knows where the arm is
+            return
+        prediction = self._predict(rgb, image.measured)
         scores = pipeline.score(rgb, prediction, image.measured)
         with self._lock:
             self._decide(image, prediction.commands[0], scores)
@@ -285,11 +290,12 @@ class ReachNode(ForgivingLifecycleNode):
             if prediction.translated is not None and self._is_watched() and self._state == ACTIVE:
                 self._translations.publish(image_message(prediction.translated[0], image.header))
 
-    def _predict(self, rgb: NDArray[np.uint8]) -> Prediction:
+    def _predict(self, rgb: NDArray[np.uint8], measured: NDArray[np.float64] | None) -> Prediction:
         pipeline = self._pipeline
         wants_translated = pipeline.policy.translate and (pipeline.guard is not None or self._is_watched())
         started_s = time.monotonic()
-        prediction = pipeline.policy.act(rgb[None], want_translated=wants_translated)
+        joint_pos = None if measured is None else measured[None]
+        prediction = pipeline.policy.act(rgb[None], joint_pos, want_translated=wants_translated)
         with self._lock:
             pipeline.counters.inference.add(time.monotonic() - started_s)
         return prediction
@@ -299,7 +305,7 @@ class ReachNode(ForgivingLifecycleNode):
         return bool(self._translations.get_subscription_count() > 0)
 
     def _decide(self, image: CameraImage, command: NDArray[np.float64], scores: Scores | None) -> None:
-        """Send a command, or none of an out-of-distribution image."""
+        """Send a chunk of commands (K, J), or none of an out-of-distribution image."""
         pipeline, supervisor = self._pipeline, self._pipeline.supervisor
         if image.measured is None or supervisor.joint_states.is_in_doubt:  # nobody knows where the arm is
             return
@@ -313,7 +319,7 @@ class ReachNode(ForgivingLifecycleNode):
             self._act(supervisor.receive_out_of_distribution(now_s, objection, image.arrived_s))
             return
         action = supervisor.receive_command(now_s, command, image.arrived_s, pipeline.is_small(command))
-        self._act(action, command)
+        self._act(action, command, pipeline.step_s, image.seen_s)
         if action is Action.COMMAND:
             self._note_latency(image, now_s)
 
@@ -327,14 +333,21 @@ class ReachNode(ForgivingLifecycleNode):
 
     # What is sent, under the lock.
 
-    def _act(self, action: Action, command: NDArray[np.float64] | None = None) -> None:
+    def _act(
+        self,
+        action: Action,
+        command: NDArray[np.float64] | None = None,
+        step_s: float | None = None,
+        seen_s: float = math.inf,
+    ) -> None:
         pipeline, joint_states = self._pipeline, self._pipeline.supervisor.joint_states
         if joint_states.positions is None:
             return
         now_s, ros_s = both_clocks(self.get_clock())
         measured, age_s = joint_states.positions, joint_states.age_s(now_s)
         if action is Action.COMMAND and command is not None and joint_states.initial is not None:
-            trajectory = pipeline.commander.follow(now_s, command, measured, joint_states.initial, age_s)
+            passive = joint_states.initial
+            trajectory = pipeline.commander.follow(now_s, command, measured, passive, age_s, step_s, seen_s)
             self._send(trajectory, now_s, ros_s)
             pipeline.counters.commands.tick(now_s)
         elif action is Action.HOLD:

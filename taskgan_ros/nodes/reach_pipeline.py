@@ -49,6 +49,20 @@ class Pipeline:
     counters: Counters = field(default_factory=lambda: Counters(0.0))
     scores: Scores | None = None
 
+    @property
+    def step_s(self) -> float | None:
+        """How long each command of a chunk is for, s; None for single commands."""
+        chunk = self.policy.card.chunk
+        return chunk.step_s if chunk else None
+
+    def describe_chunk(self) -> str:
+        """Return what of the policy's chunks is executed, or nothing for single commands."""
+        chunk = self.policy.card.chunk
+        if not chunk:
+            return ""
+        executed = f"of which horizon_s executes {self.parameters.horizon_s:g} s"
+        return f", chunks of {chunk.length} commands of {chunk.step_s:g} s, {executed}"
+
     def activate(self, now_s: float) -> None:
         """Start afresh: nothing from before `now_s`, on the steady clock, counts."""
         self.counters, self.arm_clock, self.scores = Counters(now_s), ArmClock(), None
@@ -123,10 +137,11 @@ def load_pipeline(parameters: ReachParameters, is_held: bool, warn: Warn) -> Pip
         InputError: a damaged bundle, or a parameter that does not fit it.
     """
     bundle = load_bundle(parameters.bundle)
+    policy = _load_policy(bundle, parameters, warn)
     pipeline = Pipeline(
         parameters,
-        _load_policy(bundle, parameters, warn),
-        _load_guard(bundle, parameters, warn),
+        policy,
+        _load_guard(bundle, parameters, policy.translate, warn),
         _make_commander(bundle, parameters),
         _make_supervisor(bundle, parameters, is_held),
         bundle.camera_fov if parameters.camera_fov else 0.0,
@@ -150,15 +165,21 @@ def _load_policy(bundle: Bundle, parameters: ReachParameters, warn: Warn) -> Pol
         requested, used = list(parameters.providers), list(policy.providers)
         reasons = "; ".join(f"{name} did not start: {reason}" for name, reason in policy.fallen_back.items())
         warn(f"expected {requested}, got {used}, which allow_fallback allows; {reasons}")
+    if parameters.translate and not policy.translate:
+        warn(
+            f"bundle {bundle.card.name} has no translator: its task model takes images as they are, and translate: "
+            "true changes nothing"
+        )
     return policy
 
 
-def _load_guard(bundle: Bundle, parameters: ReachParameters, warn: Warn) -> Guard | None:
+def _load_guard(bundle: Bundle, parameters: ReachParameters, does_translate: bool, warn: Warn) -> Guard | None:
     if parameters.guard == OFF:
         return None
-    if not parameters.translate:
+    if bundle.card.guard and not does_translate:
+        got = "no translator" if parameters.translate else "false"
         warn(
-            "guard: expected translate: true, got false: a guard looks at translations, so out-of-distribution images "
+            f"guard: expected translate: true, got {got}: a guard looks at translations, so out-of-distribution images "
             "go unnoticed; the parameter guard: off says that this is meant"
         )
         return None

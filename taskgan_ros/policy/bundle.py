@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import pydantic
 import yaml
@@ -35,17 +35,19 @@ README = "README.md"
 TRANSLATOR = "translator.onnx"
 TASK_MODEL = "task_model.onnx"
 POLICY = "policy.onnx"
-GRAPHS = (TRANSLATOR, TASK_MODEL, POLICY)
-GUARD = "guard.onnx"  # bundles from before there was one have none
+GRAPHS = (TRANSLATOR, TASK_MODEL, POLICY)  # every bundle has the task model; the policy is the other two in one file
+GUARD = "guard.onnx"
 
-IMAGE, COMMAND, TRANSLATED = "image", "command", "translated"
-JOINT_POS, SCORES = "joint_pos", "scores"
+IMAGE: Final = "image"
+JOINT_POS: Final = "joint_pos"
+COMMAND, TRANSLATED, SCORES = "command", "translated", "scores"
 FINITE = "finite"  # per image: whether all values between it and the other outputs are; see `training/finite_check.py`
 
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"  # leads to no other folder
 Name = Annotated[str, pydantic.Field(pattern=NAME)]
 Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, pydantic.Field(gt=0)]
+FieldOfView = Annotated[float, pydantic.Field(gt=0, lt=3)]  # rad
 Scale = Annotated[Positive, at_most(10, "rad/s or rad", "degrees")]
 Figure = int | float | str
 
@@ -62,6 +64,14 @@ class ImageFormat:
     def shape(self) -> tuple[int, int]:
         """Height and width."""
         return self.height, self.width
+
+
+@config_dataclass
+class ActionChunk:
+    """Several commands from one observation: the first holds from the image's time on, each for `step_s`."""
+
+    length: Count
+    step_s: Positive
 
 
 @config_dataclass
@@ -109,14 +119,20 @@ class BundleCard:
         task: what the command is.
         arm: a shipped arm, or an arm file among `files`.
         scene: the scene it was trained in: a shipped one, or a scene file among `files`.
-        target_domain: the domain of the camera images that the translator (F) takes.
+        target_domain: the domain of the camera images that the translator (F) takes; empty without one.
         joint_names: one for each of the J outputs, in their order.
         units: of the command: rad/s for joint_velocities, rad for joint_angles.
         label_scale: (J,) in `units`; what the task model (f_X) was trained in units of. The graphs undo it.
         image: what the graphs take.
-        opset: of the graphs.
-        lambda_task: λ, the weight of the task in the translator's loss.
-        recipe: the training recipe.
+        camera_fov: rad, the vertical field of view of those images; None: as the scene says.
+        crop: how a camera's image of another shape becomes one of theirs. `centre`: the largest part of their shape,
+            from the middle. `none`: the whole image, squeezed.
+        observes: what the task model takes, of `image` and `joint_pos`.
+        observed_joints: whose angles `joint_pos` has, in this order; empty: those of `joint_names`.
+        chunk: the commands that one observation gives; None: one, which holds until the next.
+        opset: of the graphs, the newest where they differ.
+        lambda_task: λ, the weight of the task in the translator's loss; 0 without a translator of ours.
+        recipe: the training recipe; empty for networks from elsewhere.
         data: counts, of source and target images for instance.
         seeds: of each training step.
         taskgan_version: that exported it.
@@ -132,16 +148,21 @@ class BundleCard:
     task: Literal["joint_velocities", "joint_angles"]
     arm: str
     scene: str
-    target_domain: str
+    target_domain: str = ""
     joint_names: Annotated[tuple[str, ...], pydantic.Field(min_length=1)]
     units: str
     label_scale: tuple[Scale, ...]
     image: ImageFormat
+    camera_fov: FieldOfView | None = None
+    crop: Literal["centre", "none"] = "centre"
+    observes: tuple[Literal["image", "joint_pos"], ...] = (IMAGE,)
+    observed_joints: tuple[str, ...] = ()
+    chunk: ActionChunk | None = None
     opset: Count
-    lambda_task: NonNegative
-    recipe: str
-    data: dict[str, Figure]
-    seeds: dict[str, int]
+    lambda_task: NonNegative = 0.0
+    recipe: str = ""
+    data: dict[str, Figure] = dataclasses.field(default_factory=dict)
+    seeds: dict[str, int] = dataclasses.field(default_factory=dict)
     taskgan_version: str
     files: dict[Name, Sha256] = dataclasses.field(default_factory=dict)
     export_max_abs_diff: dict[str, NonNegative] = dataclasses.field(default_factory=dict)
@@ -157,12 +178,25 @@ class BundleCard:
             )
         return number
 
-    @pydantic.field_validator("joint_names")
+    @pydantic.field_validator("joint_names", "observed_joints")
     @classmethod
     def _names_differ(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(names)) < len(names):
             raise ValueError("expected each joint once")
         return names
+
+    @pydantic.field_validator("observes")
+    @classmethod
+    def _sees(cls, observes: tuple[str, ...]) -> tuple[str, ...]:
+        if observes not in ((IMAGE,), (IMAGE, JOINT_POS)):
+            raise ValueError(f"expected [{IMAGE}] or [{IMAGE}, {JOINT_POS}]")
+        return observes
+
+    @pydantic.model_validator(mode="after")
+    def _observes_what_it_names(self) -> BundleCard:
+        if self.observed_joints and JOINT_POS not in self.observes:
+            raise ValueError(f"observed_joints: expected none where observes lacks {JOINT_POS}, got some")
+        return self
 
     @pydantic.field_validator("units")
     @classmethod
@@ -179,6 +213,11 @@ class BundleCard:
         if len(scale) != len(names):
             raise ValueError(f"expected {len(names)} values, one for each of joint_names")
         return scale
+
+    @property
+    def joint_pos_names(self) -> tuple[str, ...]:
+        """The joints whose angles the task model takes, in order; none where it takes the image alone."""
+        return (self.observed_joints or self.joint_names) if JOINT_POS in self.observes else ()
 
 
 @dataclass(frozen=True)
@@ -199,8 +238,10 @@ class Bundle:
         """The vertical field of view of the images that it was trained on, rad.
 
         Raises:
-            InputError: a scene that does not say.
+            InputError: neither the card nor the scene says.
         """
+        if self.card.camera_fov is not None:
+            return self.card.camera_fov
         path = resolve("scenes", self.scene_name)
         try:
             return float(read_yaml(path)["camera"]["fov"])
@@ -225,9 +266,9 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
     """
     path = _find(name_or_path)
     card = load(BundleCard, path / CARD)
-    missing = [name for name in GRAPHS if name not in card.files]
-    if missing:
-        raise InputError(f"{path / CARD}: files: expected {list(GRAPHS)} among them, got none for {missing}")
+    needed = (TASK_MODEL, TRANSLATOR) if POLICY in card.files else (TASK_MODEL,)
+    if missing := [name for name in needed if name not in card.files]:
+        raise InputError(f"{path / CARD}: files: expected {list(needed)} among them, got none for {missing}")
     if (card.guard is None) != (GUARD not in card.files):
         got = "a file and no entry" if card.guard is None else "an entry and no file"
         raise InputError(f"{path / CARD}: expected {GUARD} among files and an entry guard, or neither, got {got}")
@@ -256,7 +297,7 @@ def write_bundle(
     Args:
         out: the folder to make.
         card: its `files` are replaced by the hashes of `files`.
-        files: content by file name; all of `GRAPHS`, and whatever else a program shall read.
+        files: content by file name; the task model, other graphs, and whatever else a program shall read.
         readme: the model card, Markdown.
         pictures: content by file name, for the model card.
 
@@ -315,8 +356,8 @@ def read_verified(path: Path, expected: str) -> bytes:
 
 
 def _check_graph(path: Path, found: Signature, card: BundleCard) -> None:
-    if found.opset != card.opset:
-        raise InputError(f"{path}: expected opset {card.opset}, as {CARD} says, got {found.opset}")
+    if found.opset > card.opset:
+        raise InputError(f"{path}: expected opset {card.opset} or older, as {CARD} says, got {found.opset}")
     inputs, outputs = _signatures(card)[path.name]
     for what, expected, actual in (("inputs", inputs, found.inputs), ("outputs", outputs, found.outputs)):
         if set(actual) != set(expected):
@@ -326,12 +367,16 @@ def _check_graph(path: Path, found: Signature, card: BundleCard) -> None:
 def _signatures(card: BundleCard) -> dict[str, tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
     """Return what each graph of a bundle takes and gives."""
     pixels, joints = ("N", *card.image.shape, 3), ("N", len(card.joint_names))
+    steps = (card.chunk.length,) if card.chunk else ()
     image, translated = Tensor(IMAGE, "uint8", pixels), Tensor(TRANSLATED, "uint8", pixels)
-    command, finite = Tensor(COMMAND, "float32", joints), Tensor(FINITE, "bool", ("N",))
+    command = Tensor(COMMAND, "float32", ("N", *steps, len(card.joint_names)))
+    observed, finite = [image], Tensor(FINITE, "bool", ("N",))
+    if card.joint_pos_names:
+        observed.append(Tensor(JOINT_POS, "float32", ("N", len(card.joint_pos_names))))
     signatures: dict[str, tuple[tuple[Tensor, ...], tuple[Tensor, ...]]] = {
         TRANSLATOR: ((image,), (translated, finite)),
-        TASK_MODEL: ((image,), (command, finite)),
-        POLICY: ((image,), (command, translated, finite)),
+        TASK_MODEL: (tuple(observed), (command, finite)),
+        POLICY: (tuple(observed), (command, translated, finite)),
     }
     if card.guard:
         judged = (image, translated, Tensor(JOINT_POS, "float32", joints))
@@ -355,10 +400,11 @@ def _part(path: Path, card: BundleCard, field: Literal["arm", "scene"]) -> str |
 
 def _load_arm(path: Path, card: BundleCard) -> Arm:
     arm = load_arm(_part(path, card, "arm"))
-    unknown = [name for name in card.joint_names if name not in arm.joint_names]
-    if unknown:
-        expected = f"expected joints of the arm {card.arm}, {list(arm.joint_names)}"
-        raise InputError(f"{path / CARD}: joint_names: {expected}, got {unknown}")
+    for field in ("joint_names", "observed_joints"):
+        unknown = [name for name in getattr(card, field) if name not in arm.joint_names]
+        if unknown:
+            expected = f"expected joints of the arm {card.arm}, {list(arm.joint_names)}"
+            raise InputError(f"{path / CARD}: {field}: {expected}, got {unknown}")
     return arm
 
 

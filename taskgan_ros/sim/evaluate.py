@@ -226,7 +226,7 @@ def _run_chunk(config: EvaluateConfig, indices: range) -> NDArray[np.float64]:
     scene = load_motion_scene(bundle.scene_name)
     policy = Policy(bundle, threads=1, translate=config.translate)
     with Cell(scene, load_domain(config.domain), bundle.card.image.shape) as cell:
-        return rollout(scene, cell, lambda images, _: policy.act(images).commands, config.seed, indices)
+        return rollout(scene, cell, lambda *seen: policy.act(*seen).commands[:, 0], config.seed, indices)
 
 
 def _command(config: EvaluateConfig) -> str:

@@ -37,11 +37,13 @@ _PASSING = frozenset(
 )
 
 
-def add_finite_check(model: ModelProto) -> ModelProto:
+def add_finite_check(model: ModelProto, looks_inside: bool = True) -> ModelProto:
     """Return `model` with the output `finite` (N,) bool, and NaN in its float outputs for images where that is false.
 
     Args:
         model: float32 inside; its inputs and outputs have the images as their first dimension.
+        looks_inside: False for networks from elsewhere that hold infinite or huge values on purpose, as masks do:
+            only outputs are checked then.
 
     Raises:
         ValueError: it has an output of that name, or a tensor whose type onnx cannot infer.
@@ -50,25 +52,25 @@ def add_finite_check(model: ModelProto) -> ModelProto:
     if any(output.name == FINITE for output in model.graph.output):
         raise ValueError(f"expected a graph without the output {FINITE}, got one that has it")
     for node in model.graph.node:
-        if node.op_type == "Relu":
+        if node.op_type == "Relu" and looks_inside:
             node.op_type = "LeakyRelu"
             node.attribute.append(helper.make_attribute("alpha", 0.0))
-    _Check(model.graph).add()
+    _Check(model.graph, looks_inside).add()
     return model
 
 
 class _Check:
     """Adds nodes to a graph; each method that adds some returns the name of their output."""
 
-    def __init__(self, graph: GraphProto) -> None:
+    def __init__(self, graph: GraphProto, looks_inside: bool) -> None:
         types = {value.name: value.type.tensor_type for value in (*graph.input, *graph.value_info, *graph.output)}
         weights = [item.name for item in graph.initializer if item.data_type == _FLOAT]
         known = {*types, *(item.name for item in graph.initializer)}
-        if unknown := {name for node in graph.node for name in node.input if name} - known:
+        if looks_inside and (unknown := {name for node in graph.node for name in node.input if name} - known):
             raise ValueError(f"expected tensors of known types, got {sorted(unknown)}")
-        self._graph, self._weights = graph, weights
+        self._graph, self._weights, self._looks_inside = graph, weights, looks_inside
         self._shapes = {
-            name: [size.dim_param or size.dim_value for size in kind.shape.dim]
+            name: [size.dim_param or size.dim_value for size in kind.shape.dim] if kind.HasField("shape") else None
             for name, kind in types.items()
             if kind.elem_type == _FLOAT and name not in weights
         }
@@ -78,13 +80,14 @@ class _Check:
         """Add the output `finite`, and NaN to the others."""
         outputs = [output.name for output in self._graph.output if output.name in self._shapes]
         unchecked = [self._set_aside(name) for name in outputs]
-        means = [self._mean(name) for name in dict.fromkeys([*self._hidden(), *unchecked])]
-        squares = [self._node("ReduceSumSquare", [name], _own(f"squares/{name}"), keepdims=0) for name in self._weights]
+        hidden, weights = (self._hidden(), self._weights) if self._looks_inside else ([], [])
+        means = [self._mean(name) for name in dict.fromkeys([*hidden, *unchecked])]
+        squares = [self._node("ReduceSumSquare", [name], _own(f"squares/{name}"), keepdims=0) for name in weights]
         sums = [self._is_below("mean", means, _MAX_MEAN), self._is_below("square", squares, _MAX_SQUARES)]
         finite = self._node("And", sums, FINITE)
         self._graph.output.append(helper.make_tensor_value_info(finite, _BOOL, [self._batch]))
         for name in outputs:
-            axes = self._axes(range(1, len(self._shapes[_unchecked(name)])))
+            axes = self._axes(range(1, len(self._shapes[_unchecked(name)] or [])))
             where = self._node("Unsqueeze", [finite, axes], _own(f"is_sound/{name}"))
             self._node("Where", [where, _unchecked(name), self._constant("nan", np.float32(np.nan))], name)
 
@@ -106,8 +109,13 @@ class _Check:
         return name
 
     def _mean(self, name: str) -> str:
-        """Add the mean of each image, (N,), or of the whole tensor where its first dimension is not the images'."""
+        """Add the mean of each image, (N,), or of the whole tensor where its first dimension is not the images'.
+
+        Of graphs from elsewhere, onnx infers not every shape.
+        """
         shape = self._shapes[name]
+        if shape is None:
+            return self._node("ReduceMean", [name], _own(f"mean/{name}"), keepdims=0)
         first = int(bool(shape) and shape[0] == self._batch)
         if len(shape) == first:
             return name

@@ -45,7 +45,7 @@ def write_model_card(card: BundleCard, pictures: list[str]) -> str:
         width=card.image.width,
         target_domain=card.target_domain,
         units=card.units,
-        joints=", ".join(f"`{name}`" for name in card.joint_names),
+        joints=_names(card.joint_names),
         version=card.taskgan_version,
         pictures="".join(f"![Input, translation, true render where known]({name})\n\n" for name in pictures),
         data="\n".join(f"- {name.replace('_', ' ')}: {value}" for name, value in card.data.items()),
@@ -58,6 +58,43 @@ def write_model_card(card: BundleCard, pictures: list[str]) -> str:
         guard=_NO_GUARD if card.guard is None else _GUARD.format(**vars(card.guard)),
         differences=", ".join(f"{name} {value:.2g}" for name, value in card.export_max_abs_diff.items()),
     )
+
+
+_FOREIGN = """# {name}
+
+{what}: an image of {height}×{width} pixels{joints} to {command} of {names}.
+Made by `taskgan bundle` {version} of `{file}` (SHA-256 `{sha256}`); `bundle.yaml` beside this file has the same facts
+for programs.
+
+Its task model was not trained by this package, so what it reaches and where it fails is not known here. {translator}
+Nothing says whether an image is like those it was trained on: the bundle has no guard.
+
+Largest difference between its commands and the file's own: {difference:.2g} {units}.
+"""
+
+
+def write_foreign_card(card: BundleCard, has_translator: bool) -> str:
+    """Return the Markdown of a bundle whose task model came from elsewhere."""
+    chunk = f"{card.chunk.length} commands of {card.chunk.step_s:g} s each, in " if card.chunk else ""
+    before = f"A translator of images from `{card.target_domain or 'elsewhere'}` stands before it."
+    return _FOREIGN.format(
+        name=card.name,
+        what=_TASKS[card.task],
+        height=card.image.height,
+        width=card.image.width,
+        joints=f" and the positions of {_names(card.joint_pos_names)}" if card.joint_pos_names else "",
+        command=chunk + card.units,
+        names=_names(card.joint_names),
+        version=card.taskgan_version,
+        translator=before if has_translator else "No translator stands before it.",
+        difference=max(card.export_max_abs_diff.values()),
+        units=card.units,
+        **card.data,
+    )
+
+
+def _names(joints: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in joints)
 
 
 def write_table(results: tuple[Result, ...]) -> str:

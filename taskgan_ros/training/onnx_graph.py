@@ -43,10 +43,10 @@ def to_onnx(graph: nn.Module, example: Sequence[Tensor], inputs: Sequence[str], 
             output_names=list(outputs),
             dynamic_shapes=tuple({0: batch} for _ in example),
         )
-        return _without_traces(add_finite_check(onnx.load(path)))
+        return without_traces(add_finite_check(onnx.load(path)))
 
 
-def _without_traces(model: onnx.ModelProto) -> bytes:
+def without_traces(model: onnx.ModelProto) -> bytes:
     """Return the graph without stack traces of the machine that exported it."""
     for node in model.graph.node:
         del node.metadata_props[:]

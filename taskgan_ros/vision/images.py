@@ -105,11 +105,14 @@ class RawImage:
     encoding: str
     chroma: Image | None = None
 
-    def to_rgb(self, height: int | None = None, width: int | None = None, zoom: float = 1.0) -> Image:
+    def to_rgb(
+        self, height: int | None = None, width: int | None = None, zoom: float = 1.0, squeeze: bool = False
+    ) -> Image:
         """Return (height, width, 3) uint8 RGB, contiguous; None keeps the image's own size.
 
         The centre is cut out, as large as the aspect ratio height:width lets it be and then 1/zoom of that, to the
-        nearest pixel. It is resized: areas are averaged to shrink, pixels interpolated to grow.
+        nearest pixel. It is resized: areas are averaged to shrink, pixels interpolated to grow. With `squeeze` the
+        part that is cut out has the image's own aspect ratio.
 
         Raises:
             InputError: a zoom that is not finite, or below 1.
@@ -120,7 +123,8 @@ class RawImage:
         height, width = height or own_height, width or own_width
         known = _ENCODINGS[self.encoding]
         pixels = self.pixels if known.pixelwise else self._convert()
-        pixels = _resize(_centre(pixels, height, width, zoom), height, width)
+        shape = (own_height, own_width) if squeeze else (height, width)
+        pixels = _resize(_centre(pixels, *shape, zoom), height, width)
         if known.pixelwise and known.code is not None:  # last, as there are fewer pixels now
             pixels = cv2.cvtColor(pixels, known.code)  # type: ignore[assignment]
         return np.ascontiguousarray(pixels, dtype=np.uint8)

@@ -529,3 +529,186 @@ def test_a_fence_in_millimetres_is_refused() -> None:
     with pytest.raises(InputError, match=r"fence: expected at most 10 m in magnitude, not mm, or nothing .*750\.0\]"):
         make_fence(ARM, [-750, -750, 20, 750, 750, 750])
     assert make_fence(ARM, [-10, -10, 0, 10, 10, 10]) is not None
+
+
+# Chunks: random ones keep every limit, and what an arm does of them is what they say.
+
+STEP_S = 0.1
+QUICK = make_arm(1.0, 50.0)  # reaches any speed in 0.02 s
+
+
+class ChunkServo(Servo):
+    """A `Servo` that is sent chunks, seen some time before they are sent."""
+
+    def follow_chunk(
+        self, chunk: Any, step_s: float = STEP_S, late_s: float = 0.0, passive: Array = HOME, age_s: float = 0.0
+    ) -> JointTrajectory:
+        here, seen_s = self.measured(age_s), self.now_s - late_s
+        return self._take(self.commander.follow(self.now_s, chunk, here, passive, age_s, step_s, seen_s))
+
+    def speed_at(self, time_s: float) -> Array:
+        """Return the driven joints' commanded speed (J,) rad/s around a time."""
+        k = round(time_s / GRID_S)
+        return np.asarray(self.commanded[k + 2] - self.commanded[k - 2])[PLACES] / (4 * GRID_S)
+
+
+chunks = st.integers(1, 6).flatmap(
+    lambda count: arrays(np.float64, (count, 2), elements=st.floats(-1e6, 1e6) | st.floats(-7, 7))
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    commanders,
+    st.lists(st.tuples(st.none() | chunks, ends(0.02, 0.3), ends(0.01, 0.5), ends(0.0, 0.5)), min_size=1, max_size=6),
+    starts,
+    ends(0.0, 0.08),
+    ends(0.01, 0.125),
+)
+def test_random_chunks_keep_every_limit(
+    commander: JointCommander,
+    sent: list[tuple[Array | None, float, float, float]],
+    share: Array,
+    lag_s: float,
+    age_s: float,
+) -> None:
+    start = place(commander, share)
+    servo, config = ChunkServo(commander, start, lag_s), commander.config
+    arm = config.arm
+    for chunk, wait_s, step_s, late_s in [*sent, (None, 2.0, 0.0, 0.0)]:
+        if chunk is None:
+            servo.stop(age_s)
+        else:
+            servo.follow_chunk(chunk, step_s, late_s, start, age_s)
+        servo.wait(wait_s)
+    commanded = np.array(servo.commanded)
+    assert np.all(np.abs(servo.speeds()) <= arm.max_velocity * (1 + 1e-6))
+    assert np.all(np.abs(servo.accelerations()) <= 1.1 * arm.max_acceleration)
+    assert np.all(commanded >= config.lower - 1e-6)
+    assert np.all(commanded <= config.upper + 1e-6)
+    if config.fence is not None and not config.fence.outside_m(start):
+        assert np.max(config.fence.outside_m(commanded)) <= 0.002
+
+
+@settings(max_examples=100, deadline=None)
+@given(commanders, st.lists(chunks, min_size=1, max_size=6), starts, ends(0.01, 0.5))
+def test_no_chunk_sends_a_joint_further_than_the_largest_step(
+    commander: JointCommander, sent: list[Array], share: Array, step_s: float
+) -> None:
+    servo = ChunkServo(commander, place(commander, share))
+    for chunk in sent:
+        ahead = np.abs(servo.follow_chunk(chunk, step_s, passive=servo.pose).positions - servo.pose)
+        assert np.all(ahead <= commander.config.max_step_rad + 1e-4)
+        servo.wait()
+
+
+@given(commanders, st.lists(commands, min_size=1, max_size=6), starts, ends(0.01, 0.5), ends(0.0, 0.5))
+def test_a_chunk_of_one_is_a_single_command(
+    commander: JointCommander, sent: list[Array], share: Array, step_s: float, late_s: float
+) -> None:
+    start = place(commander, share)
+    one, other = ChunkServo(commander, start), []
+    for command in sent:
+        other.append(one.follow(command, start))
+        one.wait()
+    commander.reset()
+    again = ChunkServo(commander, start)
+    for command, expected in zip(sent, other, strict=True):
+        given_back = again.follow_chunk(command[None], step_s, late_s, start)
+        np.testing.assert_array_equal(given_back.positions, expected.positions)
+        np.testing.assert_array_equal(given_back.time_from_start_s, expected.time_from_start_s)
+        again.wait()
+
+
+def test_each_velocity_is_kept_for_its_step_and_then_the_arm_stops_by_itself() -> None:
+    servo = ChunkServo(make_commander(arm=QUICK, horizon_s=0.3, lead_s=0.0))
+    chunk = np.array([[0.3, -0.1], [-0.2, 0.2], [0.1, 0.0]])
+    trajectory = servo.follow_chunk(chunk)
+    servo.wait(1.0)
+    for k, velocity in enumerate(chunk):  # from rest, the first begins 0.05 s late
+        np.testing.assert_allclose(servo.speed_at((k + 0.8) * STEP_S), velocity, atol=1e-3)
+    assert trajectory.time_from_start_s[-1] < 0.05 + 0.3 + 0.02
+    np.testing.assert_array_equal(servo.speed_at(0.9), 0.0)
+
+
+def test_the_horizon_cuts_a_long_chunk_and_the_last_command_fills_a_long_horizon() -> None:
+    chunk = np.array([[0.1, 0.0], [0.2, 0.0], [0.3, 0.0], [0.4, 0.0]])
+    for horizon_s, stops_s, last in ((0.2, 0.25, 0.3), (0.8, 0.85, 0.4)):
+        servo = ChunkServo(make_commander(arm=QUICK, horizon_s=horizon_s, lead_s=0.0, max_step_rad=3.0))
+        servo.follow_chunk(chunk)
+        servo.wait(1.2)
+        np.testing.assert_allclose(servo.speed_at(stops_s - 0.02), [last, 0.0], atol=1e-3)
+        np.testing.assert_array_equal(servo.speed_at(stops_s + 0.05), 0.0)
+
+
+def test_what_is_over_when_a_chunk_takes_effect_is_left_out() -> None:
+    servo = ChunkServo(make_commander(arm=QUICK, horizon_s=0.3, lead_s=0.0))
+    servo.follow_chunk(np.array([[0.9, 0.9], [0.9, 0.9], [0.2, 0.1], [0.1, 0.0]]), late_s=2 * STEP_S)
+    servo.wait(0.5)
+    np.testing.assert_allclose(servo.speed_at(0.05 + 0.03), [0.2, 0.1], atol=1e-3)  # it takes 0.05 s to begin
+    np.testing.assert_allclose(servo.speed_at(0.05 + 0.1), [0.1, 0.0], atol=1e-3)
+
+
+def test_the_newest_chunk_replaces_the_one_before_without_a_jolt() -> None:
+    def wanted(time_s: Any) -> Array:
+        return 0.3 * np.stack([np.sin(4 * time_s), np.cos(4 * time_s)], axis=-1)
+
+    servo = ChunkServo(make_commander(arm=make_arm(1.0, 10.0), horizon_s=0.4))
+    for _ in range(20):
+        servo.follow_chunk(wanted(servo.now_s + 0.05 * (np.arange(8) + 0.5)), step_s=0.05)
+        servo.wait(0.1)
+    times_s = np.arange(0.5, 1.9, 0.01)
+    speeds = np.array([servo.speed_at(time_s) for time_s in times_s])
+    assert np.max(np.abs(speeds - wanted(times_s))) < 0.05  # a step of 0.05 s changes them by 0.06
+    assert np.max(np.abs(servo.accelerations()[250:900])) < 11.0
+
+
+def test_positions_of_a_chunk_are_passed_when_they_are_due() -> None:
+    start = HOME[PLACES]
+    line = start + np.outer(np.arange(20), [0.02, -0.015])  # 0.2 and 0.15 rad/s
+    servo = ChunkServo(make_commander(arm=QUICK, task=ANGLES, horizon_s=2.0, lead_s=0.0, max_step_rad=3.0))
+    trajectory = servo.follow_chunk(line)
+    servo.wait(4.0)
+    passed = np.array(servo.commanded)[:, PLACES]
+    for k in range(1, 19):
+        np.testing.assert_allclose(passed[round(k * STEP_S / GRID_S)], line[k], atol=0.012)
+    np.testing.assert_allclose(passed[-1], line[-1], atol=0.012)
+    assert trajectory.time_from_start_s[-1] < 0.05 + 2.0 + 0.05
+
+
+def test_positions_go_the_short_way_round_and_none_is_overshot() -> None:
+    start = HOME[PLACES]
+    target = start + np.array([0.4, 0.1])
+    chunk = np.array([start, target, target, target])
+    chunk[1:, 1] += 2 * np.pi  # joint 1 has no limits: the driver counts turns apart
+    servo = ChunkServo(make_commander(arm=ARM, task=ANGLES, horizon_s=3.0, max_step_rad=3.0))
+    for _ in range(6):
+        servo.follow_chunk(chunk, late_s=servo.now_s)
+        servo.wait(0.5)
+    driven = np.array(servo.commanded)[:, PLACES]
+    assert np.all(driven <= target + 1e-3)
+    np.testing.assert_allclose(driven[-1], target, atol=0.01)
+
+
+@pytest.mark.parametrize("task", [VELOCITIES, ANGLES])
+def test_a_chunk_is_small_if_each_of_its_commands_is(task: str) -> None:
+    commander = make_commander(arm=ARM, task=task)
+    rest = np.zeros(2) if task == VELOCITIES else HOME[PLACES]
+    assert commander.is_small([rest, rest + 0.001], HOME, 0.02)
+    assert not commander.is_small([rest, rest + 0.1], HOME, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "step_s", "message"),
+    [
+        (np.zeros((2, 2)), None, "step_s, of a chunk: expected a positive number of seconds, got nan"),
+        (np.zeros((2, 2)), 0.0, "step_s, of a chunk: expected a positive number of seconds, got 0.0"),
+        (np.zeros((0, 2)), 0.1, r"command: expected one value for each of .*, got shape \(0, 2\)"),
+        (np.zeros((2, 3)), 0.1, r"command: expected one value for each of .*, got shape \(3,\)"),
+        (np.zeros((2, 2, 2)), 0.1, r"command: expected one value for each of .*, got shape \(2, 2, 2\)"),
+        ([[0.0, 0.0], [math.nan, 0.0]], 0.1, r"command: expected finite numbers, got \[\[0.0, 0.0\], \[nan, 0.0\]\]"),
+    ],
+)
+def test_a_chunk_that_does_not_fit_is_refused(chunk: Any, step_s: float | None, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make_commander(arm=ARM).follow(0.0, chunk, HOME, HOME, step_s=step_s)

@@ -23,6 +23,7 @@ from taskgan_ros.policy.bundle import (
     GRAPHS,
     POLICY,
     TASK_MODEL,
+    TRANSLATOR,
     BundleCard,
     load_bundle,
     shipped_bundles,
@@ -88,9 +89,22 @@ def test_a_missing_file_is_refused(bundle_dir: Path) -> None:
 
 def test_a_card_without_a_graph_is_refused(bundle_dir: Path, edit_card: EditCard) -> None:
     files = load_bundle(bundle_dir).card.files
-    edit_card(bundle_dir, files={name: files[name] for name in GRAPHS if name != POLICY})
-    expected = "files: expected ['translator.onnx', 'task_model.onnx', 'policy.onnx'] among them, got none for "
-    assert refusal(bundle_dir).endswith(f"{expected}['policy.onnx']")
+    for left, missing in (([], [TASK_MODEL]), ([TRANSLATOR], [TASK_MODEL]), ([POLICY, TASK_MODEL], [TRANSLATOR])):
+        edit_card(bundle_dir, files={name: files[name] for name in left})
+        assert refusal(bundle_dir).endswith(f"among them, got none for {missing}")
+
+
+def test_the_task_model_is_enough(bundle_dir: Path, edit_card: EditCard) -> None:
+    files = load_bundle(bundle_dir).card.files
+    for left in ([TASK_MODEL], [TASK_MODEL, TRANSLATOR]):
+        edit_card(bundle_dir, files={name: files[name] for name in left})
+        assert set(load_bundle(bundle_dir).card.files) == set(left)
+
+
+def test_the_cards_field_of_view_comes_before_the_scenes(bundle_dir: Path, edit_card: EditCard) -> None:
+    assert load_bundle(bundle_dir).camera_fov == 0.72
+    edit_card(bundle_dir, camera_fov=1.1)
+    assert load_bundle(bundle_dir).camera_fov == 1.1
 
 
 @pytest.mark.parametrize(
@@ -111,8 +125,20 @@ def test_a_card_without_a_graph_is_refused(bundle_dir: Path, edit_card: EditCard
             {"label_scale": [0.1, 19.9]},
             "label_scale.1: Value error, expected at most 10 rad/s or rad in magnitude, not degrees",
         ),
+        ({"observes": ["joint_pos"]}, "observes: Value error, expected [image] or [image, joint_pos]"),
+        ({"observed_joints": ["m1n6s200_joint_1"]}, "expected none where observes lacks joint_pos, got some"),
+        ({"camera_fov": 41.0}, "camera_fov: Input should be less than 3, got 41.0"),
+        ({"chunk": {"length": 0, "step_s": 0.1}}, "chunk.length: Input should be greater than 0, got 0"),
+        (
+            {"chunk": {"length": 4, "step_s": 0.1}},
+            "task_model.onnx: expected outputs command: float32 [N, 4, 2]",
+        ),
+        (
+            {"observes": ["image", "joint_pos"]},
+            "task_model.onnx: expected inputs image: uint8 [N, 6, 8, 3]; joint_pos: float32 [N, 2], got image: ",
+        ),
         ({"joint_names": ["m1n6s200_joint_1"] * 2}, "joint_names: Value error, expected each joint once"),
-        ({"opset": 17}, "translator.onnx: expected opset 17, as bundle.yaml says, got 18"),
+        ({"opset": 17}, "translator.onnx: expected opset 17 or older, as bundle.yaml says, got 18"),
         (
             {"image": {"height": 6, "width": 8, "color_order": "bgr"}},
             "image.color_order: Input should be 'rgb'",
@@ -136,6 +162,12 @@ def test_joints_that_the_arm_has_not_are_refused(bundle_dir: Path, edit_card: Ed
     message = refusal(bundle_dir)
     assert "joint_names: expected joints of the arm mico, ['m1n6s200_joint_1', " in message
     assert message.endswith("got ['elbow']")
+
+
+def test_observed_joints_that_the_arm_has_not_are_refused(bundle_dir: Path, edit_card: EditCard) -> None:
+    files = {"task_model.onnx": load_bundle(bundle_dir).card.files[TASK_MODEL]}
+    edit_card(bundle_dir, observes=["image", "joint_pos"], observed_joints=["gripper"], files=files)
+    assert "expected inputs image: uint8 [N, 6, 8, 3]; joint_pos: float32 [N, 1], got" in refusal(bundle_dir)
 
 
 def test_an_arm_and_a_scene_in_the_bundle_are_found_and_verified(
@@ -222,7 +254,7 @@ def test_a_graph_with_another_number_of_outputs_is_refused(bundle_dir: Path, edi
             {"outputs": "float[N, 2] command"},
             "expected outputs command: float32 [N, 2]; translated: uint8 [N, 6, 8, 3]; finite: bool [N], got command: ",
         ),
-        ({"opset": 20}, "expected opset 18, as bundle.yaml says, got 20"),
+        ({"opset": 20}, "expected opset 18 or older, as bundle.yaml says, got 20"),
     ],
 )
 def test_a_graph_that_takes_or_gives_something_else_is_not_written(

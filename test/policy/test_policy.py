@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -14,7 +15,17 @@ import pytest
 from numpy.typing import NDArray
 
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.policy.bundle import POLICY, BundleCard, load_bundle, write_bundle
+from taskgan_ros.policy.bundle import (
+    JOINT_POS,
+    POLICY,
+    TASK_MODEL,
+    TRANSLATOR,
+    ActionChunk,
+    Bundle,
+    BundleCard,
+    load_bundle,
+    write_bundle,
+)
 from taskgan_ros.policy.policy import CPU, Policy
 
 Images = NDArray[np.uint8]
@@ -24,9 +35,21 @@ MISSING = next(name for name in ort.get_all_providers() if name not in ort.get_a
 WEIGHTS = np.array([[0.5, -0.25], [0.125, 1.0], [-1.0, 0.75]])  # conftest.py's graphs
 
 
+@pytest.fixture(params=["one graph", "two graphs"])
+def bundle_dir(request: pytest.FixtureRequest, tmp_path: Path, card: BundleCard, graphs: dict[str, bytes]) -> Path:
+    """Return the folder of a bundle with and without the graph that is the two others in a row."""
+    files = {name: data for name, data in graphs.items() if name != POLICY or request.param == "one graph"}
+    return write_bundle(tmp_path / "tiny", card, files, "# Tiny\n").path
+
+
+def remove_graphs(bundle_dir: Path) -> None:
+    for path in bundle_dir.glob("*.onnx"):
+        path.unlink()
+
+
 def commands_of(images: Images) -> NDArray[np.float64]:
-    """Return what the tiny f_X makes of images: a linear map of the mean colour."""
-    return np.asarray(images.mean(axis=(1, 2)) @ WEIGHTS)
+    """Return what the tiny f_X makes of images, (N, 1, 2): a linear map of the mean colour."""
+    return np.asarray(images.mean(axis=(1, 2)) @ WEIGHTS)[:, None]
 
 
 def test_act_equals_the_graphs_computed_by_numpy(bundle_dir: Path, images: Images) -> None:
@@ -63,7 +86,7 @@ def test_a_network_that_fails_is_not_hidden(
     policy = Policy(bundle)
     assert np.isnan(policy.act(images).commands).all()
     with pytest.raises(
-        InputError, match=r"tiny: expected weights and .* finite on CPU.*, got the command \[nan, nan\]"
+        InputError, match=r"tiny: expected weights and .* finite on CPU.*, got the command \[\[nan, nan\]\]"
     ):
         policy.warm_up()
 
@@ -71,9 +94,12 @@ def test_a_network_that_fails_is_not_hidden(
 def test_a_translation_that_bytes_would_hide_is_not(
     tmp_path: Path, card: BundleCard, graphs: dict[str, bytes], graph: Callable[..., bytes], images: Images
 ) -> None:
-    bundle = write_bundle(tmp_path / "nan", card, {**graphs, POLICY: graph(white="nan")}, "")
-    prediction = Policy(bundle).act(images, want_translated=True)
-    assert np.isnan(prediction.commands).all()  # although f_X took the bytes, which are what the cast made of NaN
+    of_nan = {POLICY: graph(white="nan"), TRANSLATOR: graph(white="nan", outputs="uint8[N, 6, 8, 3] translated")}
+    for name in of_nan:  # one graph, then two
+        files = {**graphs, **of_nan} if name == POLICY else {**graphs, **of_nan, POLICY: b""}
+        bundle = write_bundle(tmp_path / name, card, {key: data for key, data in files.items() if data}, "")
+        prediction = Policy(bundle).act(images, want_translated=True)
+        assert np.isnan(prediction.commands).all()  # although f_X took the bytes, which are what the cast made of NaN
 
 
 def test_sound_networks_warm_up(bundle_dir: Path) -> None:
@@ -98,7 +124,7 @@ def test_images_that_do_not_fit_are_refused(bundle_dir: Path, bad: Any, got: str
 
 
 def test_a_translation_is_refused_where_there_is_no_translator(bundle_dir: Path, images: Images) -> None:
-    with pytest.raises(InputError, match="expected a policy with translate=True, got translate=False"):
+    with pytest.raises(InputError, match="expected a policy with a translator, got one without"):
         Policy(load_bundle(bundle_dir), translate=False).act(images, want_translated=True)
 
 
@@ -133,8 +159,8 @@ def test_a_fallback_hides_no_other_fault(bundle_dir: Path) -> None:
         Policy(bundle, (), allow_fallback=True)
     with pytest.raises(InputError, match="threads: expected at least 1"):
         Policy(bundle, (MISSING, CPU), threads=0, allow_fallback=True)
-    (bundle_dir / POLICY).unlink()
-    with pytest.raises(InputError, match=r"policy\.onnx: expected it to load with \['CPU"):
+    remove_graphs(bundle_dir)
+    with pytest.raises(InputError, match=r"(policy|translator)\.onnx: expected it to load with \['CPU"):
         Policy(bundle, (MISSING, CPU), allow_fallback=True)
 
 
@@ -149,9 +175,10 @@ def test_the_options_of_a_provider_reach_onnxruntime(bundle_dir: Path, monkeypat
     monkeypatch.setattr(ort, "InferenceSession", note_and_start)
     options = (f"{CPU}.use_arena=0", f"{OTHER}.path=/a.b=c", f"{CPU}.other=two words")
     Policy(bundle, (OTHER, CPU), provider_options=options)
-    (named,) = given
-    assert named["providers"] == [OTHER, CPU]
-    assert named["provider_options"] == [{"path": "/a.b=c"}, {"use_arena": "0", "other": "two words"}]
+    assert given
+    for named in given:
+        assert named["providers"] == [OTHER, CPU]
+        assert named["provider_options"] == [{"path": "/a.b=c"}, {"use_arena": "0", "other": "two words"}]
 
 
 @pytest.mark.parametrize("bad", ["trt_fp16_enable=1", f"{CPU}.use_arena", f"{CPU}.=1", f"{CPU}.use_arena=", ""])
@@ -167,8 +194,8 @@ def test_an_option_of_a_provider_that_is_not_asked_for_is_refused(bundle_dir: Pa
 
 def test_a_file_that_is_gone_since_it_was_verified_is_refused(bundle_dir: Path) -> None:
     bundle = load_bundle(bundle_dir)
-    (bundle_dir / POLICY).unlink()
-    with pytest.raises(InputError, match=r"policy\.onnx: expected it to load with \['CPU.*doesn't exist"):
+    remove_graphs(bundle_dir)
+    with pytest.raises(InputError, match=r"(policy|translator)\.onnx: expected it to load with \['CPU.*doesn't exist"):
         Policy(bundle)
 
 
@@ -206,3 +233,86 @@ def test_a_robots_computer_needs_neither_torch_nor_onnx_nor_ros(bundle_dir: Path
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# A task model that looks at two joints too, and gives three steps at once: the k-th is k times joint_pos.
+SEEING = """
+<ir_version: 8, opset_import: ["" : 18]>
+seeing (uint8[N, 6, 8, 3] image, float[N, 3] joint_pos) => (float[N, 3, 2] command) {
+    pixels = Cast<to = 1>(image)
+    axes = Constant<value = int64[3] {1, 2, 3}>()
+    mean = ReduceMean<keepdims = 1>(pixels, axes)
+    start = Constant<value = int64[1] {0}>()
+    end = Constant<value = int64[1] {2}>()
+    column = Constant<value = int64[1] {1}>()
+    two = Slice(joint_pos, start, end, column)
+    row = Unsqueeze(two, column)
+    step = Constant<value = float[1, 3, 1] {0.0, 1.0, 2.0}>()
+    steps = Mul(row, step)
+    last = Constant<value = int64[1] {3}>()
+    level = Squeeze(mean, last)
+    command = Add(steps, level)
+}
+"""
+OBSERVED = ("m1n6s200_joint_5", "m1n6s200_joint_1", "m1n6s200_joint_2")  # neither the driven ones nor in their order
+
+
+@pytest.fixture
+def seeing(tmp_path: Path, card: BundleCard, graphs: dict[str, bytes]) -> Bundle:
+    onnx = pytest.importorskip("onnx", reason="the `training` extra is needed to make ONNX graphs")
+    from taskgan_ros.training.finite_check import add_finite_check
+
+    data = add_finite_check(onnx.parser.parse_model(SEEING)).SerializeToString()
+    card = dataclasses.replace(
+        card,
+        observes=("image", JOINT_POS),
+        observed_joints=OBSERVED,
+        chunk=ActionChunk(length=3, step_s=0.1),
+    )
+    return write_bundle(tmp_path / "seeing", card, {TRANSLATOR: graphs[TRANSLATOR], TASK_MODEL: data}, "")
+
+
+@pytest.mark.parametrize("translate", [True, False])
+def test_a_task_model_sees_the_joints_it_names_and_gives_its_chunk(
+    seeing: Bundle, images: Images, translate: bool
+) -> None:
+    joint_pos = np.arange(18.0).reshape(3, 6)  # all of the arm's
+    policy = Policy(seeing, translate=translate)
+    policy.warm_up()
+    prediction = policy.act(images, joint_pos)
+    shown = 255 - images if translate else images
+    expected = shown.mean(axis=(1, 2, 3))[:, None, None] + np.arange(3)[:, None] * joint_pos[:, None, [4, 0]]
+    assert prediction.commands.shape == (3, 3, 2)
+    np.testing.assert_allclose(prediction.commands, expected, rtol=1e-5)
+    assert prediction.step_s == 0.1
+
+
+def test_one_command_is_a_chunk_of_one_without_a_time_of_its_own(bundle_dir: Path, images: Images) -> None:
+    policy = Policy(load_bundle(bundle_dir))
+    assert not policy.takes_joint_pos
+    assert policy.act(images).commands.shape == (3, 1, 2)
+    assert policy.act(images).step_s is None
+
+
+@pytest.mark.parametrize(
+    ("bad", "got"),
+    [
+        (None, "NoneType"),
+        (np.zeros((2, 6)), "float64 [2, 6]"),
+        (np.zeros((3, 3)), "float64 [3, 3]"),
+        (np.zeros(6), "float64 [6]"),
+        (np.zeros((3, 6), int), "int64 [3, 6]"),
+        ([[0.0] * 6] * 3, "list"),
+    ],
+)
+def test_joint_positions_that_do_not_fit_are_refused(seeing: Bundle, images: Images, bad: Any, got: str) -> None:
+    with pytest.raises(InputError, match=re.escape(f"joint_pos: expected float [3, 6], got {got}")):
+        Policy(seeing).act(images, bad)
+
+
+def test_a_bundle_without_a_translator_shows_the_image_to_the_task_model(
+    tmp_path: Path, card: BundleCard, graphs: dict[str, bytes], images: Images
+) -> None:
+    policy = Policy(write_bundle(tmp_path / "alone", card, {TASK_MODEL: graphs[TASK_MODEL]}, ""))
+    assert not policy.translate
+    np.testing.assert_allclose(policy.act(images).commands, commands_of(images), rtol=1e-5)

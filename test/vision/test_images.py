@@ -166,6 +166,15 @@ def test_another_size_is_averaged_down_and_interpolated_up() -> None:
     assert image.to_rgb(1280, 960).shape == (1280, 960, 3)
 
 
+def test_a_squeezed_image_shows_what_a_cut_one_loses() -> None:
+    pixels = np.zeros((4, 16), np.uint8)
+    pixels[:, 0] = 200
+    image = read_image("mono8", 4, 16, 16, pixels.tobytes())
+    assert image.to_rgb(4, 4).max() == 0
+    np.testing.assert_array_equal(image.to_rgb(4, 4, squeeze=True)[..., 0], [[50, 0, 0, 0]] * 4)
+    assert image.to_rgb(4, 4, zoom=2.0, squeeze=True).max() == 0  # the middle half of it
+
+
 @anyhow
 @given(
     st.sampled_from([*ENCODINGS]), st.tuples(st.integers(2, 60), st.integers(2, 60)), st.floats(1, 3), seeds, st.data()

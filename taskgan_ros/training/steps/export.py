@@ -21,14 +21,13 @@ from taskgan_ros.core.config import build, is_path, read_yaml, short_name, to_pl
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import check_free
 from taskgan_ros.core.progress import print_line
-from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset, read_info
+from taskgan_ros.data.dataset import Dataset, check_compatible, load_dataset, read_info
 from taskgan_ros.policy.bundle import (
     COMMAND,
     FINITE,
     GUARD,
     IMAGE,
     NAME,
-    POLICY,
     TASK_MODEL,
     TRANSLATED,
     TRANSLATOR,
@@ -104,52 +103,32 @@ class TaskModelGraph(nn.Module):
         return command
 
 
-class PolicyGraph(nn.Module):
-    """f_X(F(image)), with F(image) as the second output; the same bytes pass between them as between two graphs."""
-
-    def __init__(self, translator: TranslatorGraph, task_model: TaskModelGraph) -> None:
-        """Put the two in a row."""
-        super().__init__()
-        self.translator, self.task_model = translator, task_model
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return command and translation of `image`."""
-        translated = self.translator(image)
-        return self.task_model(translated), translated
-
-
 def export(config: ExportConfig) -> Bundle:
     """Write the bundle and return it.
 
     Raises:
         InputError: runs or files that do not fit, an output that exists, a full disk, a graph that differs from torch.
     """
-    check_free(config.out)
-    if not re.fullmatch(NAME, config.out.name):
-        raise InputError(
-            f"{config.out}: expected a folder's name of letters, digits, _ - and ., got {config.out.name!r}"
-        )
-    translator = load_translator(config.translator).eval()
-    direction = read_description(config.translator).config["direction"]
-    if direction != "inverse":
-        raise InputError(
-            f"{config.translator}: expected an inverse translator, to stand before f_X, got a {direction} one"
-        )
+    check_name(config.out)
+    translator = load_inverse(config.translator)
     task_model, learned = load_task_model(config.task_model)
     target = load_dataset(config.target)
     check_compatible(learned.data, target.info)
     taken, given = translated_domains(config.translator)
     check_domain(f"{config.translator}, what it translates into", learned.data.domain, given)
     check_domain(f"target: {config.target}", taken, target.info.domain)
-    arm, scene, files = _own_files(config.task_model, learned.data)
+    arm, scene, files = own_files(*(_found(config.task_model, part) for part in (learned.data.arm, learned.data.scene)))
     card, pictures = _describe(config, learned, arm, scene), _pictures(config)
-    graphs = _graphs(translator, task_model.eval(), learned)
+    graphs: dict[str, tuple[nn.Module, str]] = {
+        TRANSLATOR: (TranslatorGraph(translator), TRANSLATED),
+        TASK_MODEL: (TaskModelGraph(task_model.eval(), learned.scale), COMMAND),
+    }
     step = max(1, len(target) // _CHECKED_IMAGES)
     images = torch.from_numpy(target.images[::step][:_CHECKED_IMAGES])
     differences = {}
-    for name, (graph, outputs) in graphs.items():
-        files[name] = to_onnx(graph, [images[:2]], [IMAGE], outputs)
-        differences.update(_compare(name, files[name], graph, images, outputs))
+    for name, (graph, output) in graphs.items():
+        files[name] = to_onnx(graph, [images[:2]], [IMAGE], [output])
+        differences[f"{Path(name).stem}.{output}"] = compare(name, files[name], graph, images, output)
     card = dataclasses.replace(card, export_max_abs_diff=differences)
     if is_enough(target):
         files[GUARD], guard = fit_guard(task_model, files[TRANSLATOR], _guard_data(config, target))
@@ -162,48 +141,76 @@ def export(config: ExportConfig) -> Bundle:
     return bundle
 
 
+def check_name(out: Path) -> None:
+    """Refuse a folder that exists, or whose name cannot be a bundle's.
+
+    Raises:
+        OutputExistsError: something is there.
+        InputError: another name.
+    """
+    check_free(out)
+    if not re.fullmatch(NAME, out.name):
+        raise InputError(f"{out}: expected a folder's name of letters, digits, _ - and ., got {out.name!r}")
+
+
+def load_inverse(run: Path) -> nn.Module:
+    """Return the translator of a run, which may stand before a task model.
+
+    Raises:
+        InputError: no such run, or one that translates the other way.
+    """
+    translator = load_translator(run).eval()
+    direction = read_description(run).config["direction"]
+    if direction != "inverse":
+        raise InputError(f"{run}: expected an inverse translator, to stand before f_X, got a {direction} one")
+    return translator
+
+
 def _guard_data(config: ExportConfig, target: Dataset) -> GuardData:
     run, settings = config.translator, read_description(config.translator).config
     pretrain = locate(run, settings["pretrain"]) if settings["pretrain"] else None
     return GuardData.load(locate(run, settings["source"]), target, pretrain, config.held_out)
 
 
-def _graphs(translator: nn.Module, task_model: TaskModel, learned: Learned) -> dict[str, tuple[nn.Module, list[str]]]:
-    translate, predict = TranslatorGraph(translator), TaskModelGraph(task_model, learned.scale)
-    return {
-        TRANSLATOR: (translate, [TRANSLATED]),
-        TASK_MODEL: (predict, [COMMAND]),
-        POLICY: (PolicyGraph(translate, predict), [COMMAND, TRANSLATED]),
-    }
+def compare(name: str, data: bytes, graph: nn.Module, images: Tensor, output: str) -> float:
+    """Return the largest difference of a graph's output to torch.
 
-
-def _compare(name: str, data: bytes, graph: nn.Module, images: Tensor, outputs: list[str]) -> dict[str, float]:
+    Raises:
+        InputError: it is too large, or the networks are not finite.
+    """
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     with torch.no_grad():
-        expected = graph(images)
-    expected = expected if isinstance(expected, tuple) else (expected,)
-    differences = {}
-    finite, *given = session.run([FINITE, *outputs], {IMAGE: images.numpy()})
+        expected: Tensor = graph(images)
+    finite, actual = session.run([FINITE, output], {IMAGE: images.numpy()})
     if not finite.all():
         got = f"NaN, infinity or huge values on {np.sum(~finite)} images"
         raise InputError(f"{name}: expected finite weights and activations, got {got}")
-    for output, actual, reference in zip(outputs, given, expected, strict=True):
-        difference = np.abs(actual.astype(np.float64) - reference.numpy().astype(np.float64))
-        wrong = (difference > 0).mean() > _MAX_SHARE_OF_OTHER_BYTES or difference.max() > 1
-        if wrong if output == TRANSLATED else difference.max() > _MAX_COMMAND_DIFFERENCE:
-            raise InputError(f"{name}: expected {output} as in torch, got a difference of {difference.max():.3g}")
-        differences[f"{name.removesuffix('.onnx')}.{output}"] = float(difference.max())
-    return differences
+    difference = np.abs(actual.astype(np.float64) - expected.numpy().astype(np.float64))
+    wrong = (difference > 0).mean() > _MAX_SHARE_OF_OTHER_BYTES or difference.max() > 1
+    if wrong if output == TRANSLATED else difference.max() > _MAX_COMMAND_DIFFERENCE:
+        raise InputError(f"{name}: expected {output} as in torch, got a difference of {difference.max():.3g}")
+    return float(difference.max())
 
 
-def _own_files(run: Path, data: DatasetInfo) -> tuple[str, str, dict[str, bytes]]:
-    """Return the card's arm and scene, and the files that they name in the bundle where they are not shipped ones."""
-    arm, scene, files = data.arm, data.scene, {}
-    robot = load_robot(locate(run, arm) if is_path(arm) and not is_reference(arm) else arm)
-    if is_path(arm) or robot.arm.model:  # as numbers: the robot's computer reads no models
+def _found(run: Path, part: str) -> str:
+    """Return where a run's arm or scene is, if it is a file."""
+    return str(locate(run, part)) if is_path(part) and not is_reference(part) else part
+
+
+def own_files(arm: str, scene: str) -> tuple[str, str, dict[str, bytes]]:
+    """Return the card's arm and scene, and the files that they name in the bundle where they are not shipped ones.
+
+    Args:
+        arm: a shipped name, a reference to a model or a path.
+        scene: a shipped name or a path.
+    """
+    files, robot = {}, load_robot(arm)
+    if is_path(arm) and not robot.arm.model:
+        files[_ARM], arm = Path(arm).read_bytes(), _ARM
+    elif robot.arm.model:  # as numbers: the robot's computer reads no models
         files[_ARM], arm = yaml.safe_dump(to_plain(robot.arm), sort_keys=False, allow_unicode=True).encode(), _ARM
     if is_path(scene):
-        values = {**read_yaml(locate(run, scene)), "arm": arm}  # which lies beside it now
+        values = {**read_yaml(Path(scene)), "arm": arm}  # which lies beside it now
         files[_SCENE], scene = yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode(), _SCENE
     return arm, scene, files
 
