@@ -23,6 +23,8 @@ RUN_TIME = [
 ]
 
 EXTRAS = {
+    # What reads an arm's own URDF, xacro or MJCF, and its meshes. The node on a robot needs none of it.
+    "arms": ["fast-simplification", "pycollada", "trimesh", "xacrodoc", "yourdfpy"],
     # Exactly one of these two: they are builds of one module, and each overwrites the other's files.
     # Neither is in RUN_TIME, because an extra can add a requirement but never take one's place.
     "cpu": ["onnxruntime"],
@@ -41,6 +43,7 @@ EXTRAS = {
     ],
     # `colcon test` runs no test at all, and succeeds, unless pytest stands in an extra of this name.
     "test": [
+        "airo-models",  # a UR5e, as others describe it
         "colcon-common-extensions",
         "hypothesis",
         "import-linter",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from taskgan_ros.core.config import build, config_dataclass, read_yaml, resolve
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.robot.units import LARGEST_ANGLE, Acceleration, Angle, HalfSize, Positive, Rotation3, Speed, Vector3
+from taskgan_ros.robot.units import LARGEST_ANGLE, Acceleration, Angle, HalfSize, Rotation3, Speed, Vector3
 
 Color = tuple[
     Annotated[float, pydantic.Field(ge=0, le=1)],
@@ -76,7 +76,6 @@ class Joint:
         lower: rad; leave `lower` and `upper` out for a joint without limits.
         max_velocity: rad/s.
         max_acceleration: rad/s², what a command or a stop may ask for.
-        max_jerk: rad/s³; leave it out for none. Stops do not keep to it.
         mimic: the joint before it in the chain that it follows; nobody commands this one.
     """
 
@@ -87,7 +86,6 @@ class Joint:
     origin_rpy: Rotation3
     max_velocity: Speed
     max_acceleration: Acceleration
-    max_jerk: Positive | None = None
     lower: float | None = None
     upper: float | None = None
     mimic: Mimic | None = None
@@ -226,11 +224,6 @@ class Arm:
     def max_acceleration(self) -> NDArray[np.float64]:
         """(n,) acceleration limits in rad/s²."""
         return np.array([joint.max_acceleration for joint in self.free_joints])
-
-    @cached_property
-    def max_jerk(self) -> NDArray[np.float64]:
-        """(n,) jerk limits in rad/s³, inf where there is none."""
-        return np.array([math.inf if joint.max_jerk is None else joint.max_jerk for joint in self.free_joints])
 
 
 def load_arm(name_or_path: str | Path) -> Arm:

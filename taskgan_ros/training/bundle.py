@@ -35,7 +35,7 @@ from taskgan_ros.policy.graph import read_opset
 from taskgan_ros.robot.arm import Arm
 from taskgan_ros.robot.models import load_robot
 from taskgan_ros.robot.units import UNITS
-from taskgan_ros.tasks.scene import load_any_scene
+from taskgan_ros.tasks.registry import load_scene
 from taskgan_ros.training.finite_check import add_finite_check
 from taskgan_ros.training.lineage import translated_domains
 from taskgan_ros.training.model_card import write_foreign_card
@@ -125,7 +125,7 @@ def make_bundle(config: BundleConfig) -> Bundle:
             output that exists.
     """
     check_name(config.out)
-    scene = load_any_scene(config.scene)
+    scene = load_scene(config.scene)
     config = dataclasses.replace(config, arm=config.arm or scene.arm_name, joints=config.joints or scene.driven_joints)
     arm_name, scene_name, files = own_files(str(config.arm), config.scene)
     arm = load_robot(str(config.arm)).arm

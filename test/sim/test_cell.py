@@ -55,6 +55,7 @@ BASE: dict[str, Any] = {
     "description": "a lamp over a table",
     "table": {"rgb": [0.8, 0.8, 0.8]},
     "cube": {"rgb": [0.7, 0.1, 0.1]},
+    "mark": {"rgb": [0.2, 0.2, 0.6]},
     "arm": {"gloss": [0.3, 0.3]},
     "light": {"ambient": [0.3, 0.3], "headlight": [0.1, 0.1], "lamp": [0.6, 0.6], "sway_m": [0.3, 0.3]},
 }

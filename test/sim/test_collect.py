@@ -241,7 +241,8 @@ def test_ctrl_c_leaves_what_resume_completes(
         (["--paired", "marble"], "domains: expected a file or one of [randomized, real_standin, source, "),
         (
             ["--scene", "kitchen"],
-            "scenes: expected a file or one of [panda_reach, poses, push, reach, so101_reach, ur5e_reach], got 'kitchen'",
+            "scenes: expected a file or one of [panda_reach, poses, push, reach, so101_reach, ur5e_reach], "
+            "got 'kitchen'",
         ),
         (["--episodes", "0"], "expected at least 1 episode, got 0"),
         (
