@@ -79,9 +79,9 @@ def show(context: LaunchContext) -> list[Node]:
 def _urdf(bundle: str) -> str:
     # Imported here, because `ros2 launch --show-args` loads this file too.
     from taskgan_ros.policy.bundle import load_bundle
-    from taskgan_ros.robot.urdf import urdf
+    from taskgan_ros.robot.urdf import robot_description
 
-    return urdf(load_bundle(bundle).arm)
+    return robot_description(load_bundle(bundle).arm)
 
 
 def _is_installed(package: str) -> bool:

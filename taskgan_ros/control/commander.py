@@ -67,7 +67,7 @@ class JointCommander:
         """Discard what was sent: the next trajectory starts from rest, where the arm is measured."""
         self._plan: Plan | None = None
         self._entered_s = 0.0
-        self._withheld = WithheldMotion(len(self.config.arm.joints), self.config.horizon_s)
+        self._withheld = WithheldMotion(len(self.config.arm.joint_names), self.config.horizon_s)
         self._tracking = TrackingHistory(self.config.arm.is_continuous)
 
     def set_speed_scale(self, share: float) -> None:
@@ -391,5 +391,5 @@ class JointCommander:
             self.config.names,
             np.vstack([positions[1:], positions[-1:], positions[-1:]]),
             np.append(times[1:], times[-1] + _KINOVA_STEP_S * np.array([1, 2])),
-            np.vstack([velocities, np.zeros((2, len(self.config.arm.joints)))]),
+            np.vstack([velocities, np.zeros((2, len(self.config.arm.joint_names)))]),
         )

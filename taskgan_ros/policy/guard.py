@@ -61,7 +61,7 @@ class Guard:
         if bundle.card.guard is None:
             raise InputError(f"{bundle.path}: expected a bundle with {GUARD}, got one without: `taskgan guard` adds it")
         self._names = bundle.card.guard.scores
-        self._size, self._joints = bundle.card.image.shape, len(bundle.arm.joints)
+        self._size, self._joints = bundle.card.image.shape, len(bundle.arm.joint_names)
         self._driven = [bundle.arm.joint_names.index(name) for name in bundle.card.joint_names]
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1  # half a millisecond of one

@@ -29,7 +29,7 @@ def read_urdf(path: Path, arguments: Mapping[str, str] | None = None) -> Descrip
     Raises:
         InputError: the file is neither, or describes no tree of links; the message says what was found.
     """
-    text = _expand(path, arguments or {}) if path.suffix == ".xacro" else _read(path)
+    text = expand_xacro(path, arguments or {}) if path.suffix == ".xacro" else _read(path)
     if arguments and path.suffix != ".xacro":
         raise InputError(f"{path}: expected a xacro file for arguments, got a URDF and {dict(arguments)}")
     robot = _parse(path, text)
@@ -52,7 +52,12 @@ def _read(path: Path) -> str:
         raise InputError(f"{path}: expected a URDF, got: {error}") from error
 
 
-def _expand(path: Path, arguments: Mapping[str, str]) -> str:
+def expand_xacro(path: Path, arguments: Mapping[str, str]) -> str:
+    """Return the URDF that a xacro file makes of these arguments.
+
+    Raises:
+        InputError: it does not expand; the message is xacro's.
+    """
     from xacrodoc import XacroDoc, packages
 
     for name in set(re.findall(r"\$\(find\s+([\w-]+)\)|package://([\w-]+)/", _read(path))):

@@ -6,11 +6,14 @@ There are no masses and no collision shapes, because an arm file has none: a phy
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from taskgan_ros.robot.arm import Arm, Frame, Joint, Shape
+from taskgan_ros.robot.locate import find_mesh, locate_model
 
 BASE_LINK = "base_link"
 TOOL_LINK = "tool"
@@ -21,6 +24,35 @@ _TOOL_JOINT = "tool_joint"
 _NO_EFFORT = 0.0
 
 
+def robot_description(arm: Arm, folder: Path = Path()) -> str:
+    """Return what robot_state_publisher shows: the arm's own URDF where it has one, else `urdf` of its numbers.
+
+    Args:
+        arm: with or without a model.
+        folder: where a model's relative path starts.
+
+    Raises:
+        InputError: a model that is not on this machine; its numbers, which the bundle has, do not show how it looks.
+    """
+    if arm.model is None:
+        return urdf(arm)
+    path = locate_model(arm.model.file, folder)
+    text = path.read_text(encoding="utf-8")
+    if "<mujoco" in text:
+        return urdf(arm)
+    if path.suffix == ".xacro":
+        from taskgan_ros.robot.read_urdf import expand_xacro
+
+        text = expand_xacro(path, arm.model.arguments)
+    return re.sub(r'filename="([^"]+)"', lambda match: f'filename="{_found(match[1], path.parent)}"', text)
+
+
+def _found(reference: str, near: Path) -> str:
+    """Return a mesh by its path: viewers look for `package://` in ROS packages alone."""
+    path = find_mesh(reference, near)
+    return reference if path is None else path.absolute().as_uri()
+
+
 def urdf(arm: Arm) -> str:
     """Return the arm as URDF: links in m, joints in rad, where `kinematics` puts them.
 
@@ -29,17 +61,18 @@ def urdf(arm: Arm) -> str:
     URDF has neither capsules nor ellipsoids: a capsule is a cylinder with a sphere at each end, an ellipsoid the sphere
     of the same volume.
     """
-    links = [BASE_LINK, *(_free(f"{name}_link", [BASE_LINK]) for name in arm.joint_names), TOOL_LINK]
+    links = [BASE_LINK, *(_free(f"{joint.name}_link", [BASE_LINK]) for joint in arm.joints), TOOL_LINK]
     robot = Element("robot", name=arm.name)
     for name, rgb in arm.materials.items():
         SubElement(SubElement(robot, "material", name=name), "color", rgba=_numbers((*map(_srgb, rgb), 1.0)))
-    for name, shapes in zip(links, (arm.base, *arm.links, ()), strict=True):
+    shapes_of = (arm.base, *(arm.links or ((),) * len(arm.joints)), ())
+    for name, shapes in zip(links, shapes_of, strict=True):
         link = SubElement(robot, "link", name=name)
         for shape in shapes:
             _add_visuals(link, shape)
     for joint, parent, child in zip(arm.joints, links, links[1:], strict=False):
         _add_turning_joint(robot, joint, parent, child)
-    tool = _add_joint(robot, _free(_TOOL_JOINT, arm.joint_names), "fixed", links[-2], TOOL_LINK)
+    tool = _add_joint(robot, _free(_TOOL_JOINT, [joint.name for joint in arm.joints]), "fixed", links[-2], TOOL_LINK)
     _add_origin(tool, arm.tip)
     ElementTree.indent(robot)
     return ElementTree.tostring(robot, encoding="unicode")
@@ -52,12 +85,15 @@ def _free(name: str, taken: Sequence[str]) -> str:
 
 
 def _add_turning_joint(robot: Element, joint: Joint, parent: str, child: str) -> None:
-    element = _add_joint(robot, joint.name, "continuous" if joint.lower is None else "revolute", parent, child)
+    element = _add_joint(robot, joint.name, joint.type, parent, child)
     _add_origin(element, Frame(xyz=joint.origin_xyz, rpy=joint.origin_rpy))
-    SubElement(element, "axis", xyz="0 0 1")
+    SubElement(element, "axis", xyz=_numbers(joint.axis))
     limit = SubElement(element, "limit", effort=_numbers([_NO_EFFORT]), velocity=_numbers([joint.max_velocity]))
     if joint.lower is not None and joint.upper is not None:
         limit.attrib |= {"lower": _numbers([joint.lower]), "upper": _numbers([joint.upper])}
+    if joint.mimic is not None:
+        factor, offset = _numbers([joint.mimic.multiplier]), _numbers([joint.mimic.offset])
+        SubElement(element, "mimic", joint=joint.mimic.joint, multiplier=factor, offset=offset)
 
 
 def _add_joint(robot: Element, name: str, kind: str, parent: str, child: str) -> Element:

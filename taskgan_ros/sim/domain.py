@@ -192,6 +192,6 @@ def load_domain(name_or_path: str | Path) -> Domain:
 
 def check_calibration(calibration: Calibration, arm: Arm) -> None:
     """Refuse joint errors that are not one a joint of the arm."""
-    expected, actual = len(arm.joints), len(calibration.joint_rad)
+    expected, actual = len(arm.joint_names), len(calibration.joint_rad)
     if actual not in (0, expected):
         raise InputError(f"expected calibration.joint_rad of {expected} angles for {arm.name}, or none, got {actual}")

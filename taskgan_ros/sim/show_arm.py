@@ -11,7 +11,6 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from taskgan_ros.core.config import short_name
 from taskgan_ros.core.files import check_free, write_text
 from taskgan_ros.core.progress import print_line
 from taskgan_ros.robot.arm import Arm, Joint
@@ -50,11 +49,11 @@ def show_arm(config: ArmConfig) -> dict[str, Any]:
     Raises:
         InputError: no such arm or model, no chain to the tip, or an output that exists.
     """
-    picture = config.out / f"{short_name(Path(config.model).name)}.png" if config.out else None
+    robot = load_robot(config.model, config.tip)
+    picture = config.out / f"{robot.arm.name}.png" if config.out else None
     for path in (picture, Path(config.json) if config.json not in (None, STDOUT) else None):
         if path:
             check_free(path)
-    robot = load_robot(config.model, config.tip)
     report = describe(robot)
     if picture:
         picture.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from taskgan_ros import cli
+from taskgan_ros.robot.kinematics import tip_position
+from taskgan_ros.tasks.reach import ReachScene
+from taskgan_ros.tasks.registry import load_scene
+
+
+def arms() -> list[str]:
+    return ["mico", *(["ur5e"] if importlib.util.find_spec("airo_models") else [])]
+
+
+@pytest.mark.parametrize("arm", arms())
+def test_an_arm_gets_a_scene_that_it_can_carry_out(arm: str, tmp_path: Path) -> None:
+    out = tmp_path / "cell.yaml"
+    assert cli.run(["scene", arm, "--out", str(out)]) == 0
+    scene = load_scene(out)
+    assert isinstance(scene, ReachScene)
+    for index in range(20):
+        episode = scene.sample_start(0, index)
+        assert scene.distance(scene.finish(episode)) < 1e-4
+    ready = tip_position(scene.arm, scene.ready)
+    assert ready[2] < 0.3  # over the table, as the tool points down
+    assert Image.open(tmp_path / "cell.png").size == (1600, 800)
+    assert cli.run(["scene", arm, "--out", str(out)]) == 2  # it is there
+    assert cli.run(["scene", str(out), "--look", "--out", str(tmp_path / "look.png")]) == 0
+    assert np.asarray(Image.open(tmp_path / "look.png")).std() > 10
+
+
+def test_joints_that_are_not_the_arms_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["scene", "mico", "--out", str(tmp_path / "cell.yaml"), "--driven", "elbow", "wrist", "hand"]
+    assert cli.run(words) == 2
+    assert "driven: expected 3 of ['m1n6s200_joint_1'," in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
