@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pydantic
-import pydantic_core
 from numpy.typing import NDArray
 
 from taskgan_ros.core.config import build, config_dataclass, read_yaml, resolve
@@ -69,7 +68,7 @@ class Joint:
     """A joint of one degree of freedom; positions of prismatic ones are in m, and so are their limits, per s and s².
 
     Attributes:
-        type: left out, `continuous` without limits and `revolute` with them.
+        type: `kind` is what it comes to.
         axis: in the joint's own frame; of any length but 0.
         origin_xyz: m, in the frame of the joint before.
         origin_rpy: rad, fixed-axis roll, pitch, yaw (URDF's convention).
@@ -90,15 +89,6 @@ class Joint:
     upper: float | None = None
     mimic: Mimic | None = None
 
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _infer_type(cls, values: Any) -> Any:
-        if isinstance(values, pydantic_core.ArgsKwargs) and values.kwargs is not None:
-            values.kwargs.setdefault("type", "continuous" if values.kwargs.get("lower") is None else "revolute")
-        elif isinstance(values, dict):
-            values.setdefault("type", "continuous" if values.get("lower") is None else "revolute")
-        return values
-
     @pydantic.model_validator(mode="after")
     def _limits_are_a_range(self) -> Joint:
         if (self.lower is None) != (self.upper is None):
@@ -110,6 +100,13 @@ class Joint:
         if not any(self.axis):
             raise ValueError(f"expected an axis with a direction, got {list(self.axis)}")
         return self
+
+    @property
+    def kind(self) -> Literal["revolute", "continuous", "prismatic"]:
+        """How it moves; a joint that turns without limits is continuous."""
+        if self.type == "prismatic":
+            return "prismatic"
+        return "continuous" if self.lower is None else "revolute"
 
 
 @config_dataclass
@@ -203,7 +200,7 @@ class Arm:
     @cached_property
     def is_continuous(self) -> NDArray[np.bool_]:
         """(n,) whether a joint turns without limits: its angles compare modulo 2π."""
-        return np.array([joint.type == "continuous" for joint in self.free_joints])
+        return np.array([joint.kind == "continuous" for joint in self.free_joints])
 
     @cached_property
     def lower(self) -> NDArray[np.float64]:
@@ -250,4 +247,4 @@ def limits_in_degrees(arm: Arm) -> list[str]:
     """Return the names of turning joints whose limits are too large for radians."""
     largest = [max(abs(joint.lower or 0), abs(joint.upper or 0)) for joint in arm.joints]
     pairs = zip(arm.joints, largest, strict=True)
-    return [joint.name for joint, end in pairs if joint.type == "revolute" and end > LARGEST_ANGLE]
+    return [joint.name for joint, end in pairs if joint.kind == "revolute" and end > LARGEST_ANGLE]

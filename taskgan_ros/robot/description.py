@@ -234,7 +234,7 @@ def describe_shapes(arm: Arm) -> Description:
     for joint, shapes in zip(arm.joints, arm.links or ((),) * len(arm.joints), strict=True):
         described = DescribedJoint(
             joint.name,
-            joint.type,
+            joint.kind,
             np.array(joint.axis) / np.linalg.norm(joint.axis),
             -math.inf if joint.lower is None else joint.lower,
             math.inf if joint.upper is None else joint.upper,

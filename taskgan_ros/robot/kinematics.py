@@ -73,7 +73,7 @@ def joint_frames(arm: Arm, joint_pos: ArrayLike) -> Array:
     frames = []
     for i, joint in enumerate(arm.joints):
         axis = np.array(joint.axis) / np.linalg.norm(joint.axis)
-        motion = joint_motion(joint.type == "prismatic", axis, positions[..., i])
+        motion = joint_motion(joint.kind == "prismatic", axis, positions[..., i])
         pose = pose @ transform(joint.origin_xyz, joint.origin_rpy) @ motion
         frames.append(pose)
     frames.append(pose @ transform(arm.tip.xyz, arm.tip.rpy))
@@ -107,7 +107,7 @@ def jacobian(arm: Arm, joint_pos: ArrayLike) -> Array:
     columns = []
     for joint, frame in zip(arm.joints, frames, strict=False):
         axis = frame[..., :3, :3] @ (np.array(joint.axis) / np.linalg.norm(joint.axis))
-        if joint.type == "prismatic":
+        if joint.kind == "prismatic":
             columns.append(np.concatenate([axis, np.zeros_like(axis)], axis=-1))
         else:
             columns.append(np.concatenate([np.cross(axis, tip - frame[..., :3, 3]), axis], axis=-1))

@@ -382,7 +382,7 @@ class _Chain:
         if lower >= upper:
             where = f"{self._description.source}: joint {joint.name}"
             raise InputError(f"{where}: expected a range that the joints which mimic it share, got none")
-        kind: Literal["prismatic", "revolute"] = "prismatic" if joint.type == "prismatic" else "revolute"
+        kind: Literal["prismatic", "revolute"] = "prismatic" if joint.kind == "prismatic" else "revolute"
         return dataclasses.replace(joint, type=kind, lower=lower, upper=upper)
 
 

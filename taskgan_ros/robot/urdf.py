@@ -85,7 +85,7 @@ def _free(name: str, taken: Sequence[str]) -> str:
 
 
 def _add_turning_joint(robot: Element, joint: Joint, parent: str, child: str) -> None:
-    element = _add_joint(robot, joint.name, joint.type, parent, child)
+    element = _add_joint(robot, joint.name, joint.kind, parent, child)
     _add_origin(element, Frame(xyz=joint.origin_xyz, rpy=joint.origin_rpy))
     SubElement(element, "axis", xyz=_numbers(joint.axis))
     limit = SubElement(element, "limit", effort=_numbers([_NO_EFFORT]), velocity=_numbers([joint.max_velocity]))

@@ -107,7 +107,7 @@ def draw(robot: Robot) -> NDArray[np.uint8]:
 def _joint(joint: Joint) -> dict[str, Any]:
     return {
         "name": joint.name,
-        "type": joint.type,
+        "type": joint.kind,
         "lower": joint.lower,
         "upper": joint.upper,
         "max_velocity": joint.max_velocity,

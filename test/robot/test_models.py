@@ -101,8 +101,8 @@ URDF = """
 def test_a_urdf_gives_its_joints_limits_and_tip(write_model: WriteModel) -> None:
     robot = load_robot(write_model(URDF), "tool")
     shoulder, elbow = robot.arm.joints
-    assert (shoulder.name, shoulder.type, shoulder.lower, shoulder.upper) == ("shoulder", "revolute", -1, 2)
-    assert (elbow.type, elbow.lower, elbow.max_velocity) == ("continuous", None, 1.0)
+    assert (shoulder.name, shoulder.kind, shoulder.lower, shoulder.upper) == ("shoulder", "revolute", -1, 2)
+    assert (elbow.kind, elbow.lower, elbow.max_velocity) == ("continuous", None, 1.0)
     np.testing.assert_allclose(tip_position(robot.arm, [0, 0]), [0, 0, 0.8], atol=1e-12)
     np.testing.assert_allclose(tip_position(robot.arm, [np.pi / 2, 0]), [0.7, 0, 0.1], atol=1e-12)
     assert robot.assumed == (
