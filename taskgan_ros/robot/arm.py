@@ -126,12 +126,14 @@ class Model:
         arguments: of the xacro.
         base: the link whose frame counts as the arm's; None for the root.
         rest: where the model's other joints stand.
+        drawing: a file beside the arm's, made of the model: what `drawing.to_drawing` wrote.
     """
 
     file: str
     arguments: dict[str, str] = pydantic.Field(default_factory=dict)
     base: str | None = None
     rest: dict[str, float] = pydantic.Field(default_factory=dict)
+    drawing: str | None = None
 
 
 @config_dataclass

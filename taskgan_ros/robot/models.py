@@ -21,6 +21,7 @@ from taskgan_ros.core.config import build, config_dataclass, read_yaml, resolve,
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.robot.arm import Arm, Joint, Mimic, Model, load_arm
 from taskgan_ros.robot.description import DescribedJoint, Description, Link, describe_shapes
+from taskgan_ros.robot.drawing import read_drawing
 from taskgan_ros.robot.kinematics import rpy_from_rotation, transform
 from taskgan_ros.robot.locate import is_reference, locate_model
 from taskgan_ros.robot.meshes import read_meshes
@@ -141,6 +142,8 @@ def _load_numbers(path: Path, values: object, tip: str | None) -> Robot:
     arm = load_arm(path)
     if arm.model is None:
         return Robot(arm, describe_shapes(arm), "tip")
+    if arm.model.drawing:
+        return Robot(arm, read_drawing(path.parent / arm.model.drawing), "tip")
     return Robot(arm, read_model(arm.model, path.parent), "tip")
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import trimesh
 import yaml
 
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.robot.description import Mesh, Visual
+from taskgan_ros.robot.drawing import read_drawing, to_drawing
 from taskgan_ros.robot.headless import mujoco
 from taskgan_ros.robot.inverse import solve_position
 from taskgan_ros.robot.kinematics import forward, jacobian, joint_frames, tip_position
@@ -191,8 +193,6 @@ def test_meshes_are_found_above_the_model_and_missing_ones_named(write_model: Wr
     path = write_model(mesh, "my_robot/urdf/robot.urdf")
     with pytest.raises(InputError, match=r"expected its meshes, got no file for package://my_robot/meshes/link\.stl"):
         _ = load_robot(path, "tool").drawable
-    import trimesh
-
     (tmp_path / "my_robot" / "meshes").mkdir()
     trimesh.creation.box((0.1, 0.1, 0.2)).export(tmp_path / "my_robot" / "meshes" / "link.stl")
     (visual,) = [visual for link in load_robot(path, "tool").drawable.links for visual in link.visuals]
@@ -201,8 +201,6 @@ def test_meshes_are_found_above_the_model_and_missing_ones_named(write_model: Wr
 
 
 def test_large_meshes_are_drawn_with_few_triangles(write_model: WriteModel, tmp_path: Path) -> None:
-    import trimesh
-
     text = URDF.replace('<box size="0.1 0.1 0.4"/>', '<mesh filename="ball.obj"/>')
     trimesh.creation.icosphere(subdivisions=6, radius=0.1).export(tmp_path / "ball.obj")  # 81 920 triangles
     (visual,) = [visual for link in load_robot(write_model(text), "tool").drawable.links for visual in link.visuals]
@@ -291,3 +289,22 @@ def test_a_shipped_arm_is_understood_from_its_unmodified_model(name: str) -> Non
     assert json.dumps(robot.arm.home)
     home = tip_position(robot.arm, robot.arm.home)
     assert 0.1 < np.linalg.norm(home) < 1.0
+
+
+def test_a_drawing_is_the_description_without_its_files(write_model: WriteModel, tmp_path: Path) -> None:
+    trimesh.creation.box((0.1, 0.1, 0.2)).export(tmp_path / "link.stl")
+    text = URDF.replace('<box size="0.1 0.1 0.4"/>', '<mesh filename="link.stl"/>')
+    robot = load_robot(write_model(text), "tool")
+    (tmp_path / "arm.npz").write_bytes(to_drawing(robot.drawable))
+    read = read_drawing(tmp_path / "arm.npz")
+    at = {"shoulder": 0.3, "elbow": -0.4, "left": 0.01}
+    for name, pose in robot.description.poses(at).items():
+        np.testing.assert_array_equal(read.poses(at)[name], pose)
+    (one,) = [visual for link in robot.drawable.links for visual in link.visuals]
+    (other,) = [visual for link in read.links for visual in link.visuals]
+    np.testing.assert_allclose(triangles(one).vertices, triangles(other).vertices, atol=1e-7)
+    np.testing.assert_array_equal(triangles(one).faces, triangles(other).faces)
+    assert (one.rgb, one.material) == (other.rgb, other.material)
+    (tmp_path / "arm.npz").write_bytes(b"PK nothing")
+    with pytest.raises(InputError, match=r"arm\.npz: expected what a robot is drawn with, got: "):
+        read_drawing(tmp_path / "arm.npz")

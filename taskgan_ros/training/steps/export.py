@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import taskgan_ros
-from taskgan_ros.core.config import build, is_path, read_yaml, short_name, to_plain
+from taskgan_ros.core.config import build, expand_home, is_path, read_yaml, resolve, short_name, to_plain
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import check_free
 from taskgan_ros.core.progress import print_line
@@ -36,6 +36,7 @@ from taskgan_ros.policy.bundle import (
     Result,
     write_bundle,
 )
+from taskgan_ros.robot.drawing import to_drawing
 from taskgan_ros.robot.locate import is_reference
 from taskgan_ros.robot.models import load_robot
 from taskgan_ros.training.learned import Learned, load_task_model
@@ -47,7 +48,7 @@ from taskgan_ros.training.run import read_description
 from taskgan_ros.training.steps.fit_guard import GuardData, fit_guard, is_enough
 from taskgan_ros.training.steps.translator import load_translator
 
-_ARM, _SCENE = "arm.yaml", "scene.yaml"
+_ARM, _SCENE, _DRAWING = "arm.yaml", "scene.yaml", "arm.npz"
 _MAX_COMMAND_DIFFERENCE = (
     1e-3  # rad/s: the float error of the graph; one byte of the translation moves the command more
 )
@@ -208,9 +209,16 @@ def own_files(arm: str, scene: str) -> tuple[str, str, dict[str, bytes]]:
     if is_path(arm) and not robot.arm.model:
         files[_ARM], arm = Path(arm).read_bytes(), _ARM
     elif robot.arm.model:  # as numbers: the robot's computer reads no models
-        files[_ARM], arm = yaml.safe_dump(to_plain(robot.arm), sort_keys=False, allow_unicode=True).encode(), _ARM
-    if is_path(scene):
-        values = {**read_yaml(Path(scene)), "arm": arm}  # which lies beside it now
+        files[_DRAWING] = to_drawing(robot.drawable)
+        model = dataclasses.replace(robot.arm.model, drawing=_DRAWING)
+        numbers = to_plain(dataclasses.replace(robot.arm, model=model))
+        files[_ARM], arm = yaml.safe_dump(numbers, sort_keys=False, allow_unicode=True).encode(), _ARM
+    if is_path(scene) or _ARM in files:
+        path = resolve("scenes", scene)
+        values = {**read_yaml(path), "arm": arm}  # which lies beside it now
+        if isinstance(target := values.get("target"), dict) and "file" in target:
+            mesh = path.parent / expand_home(target["file"])
+            files[mesh.name], values["target"] = mesh.read_bytes(), {**target, "file": mesh.name}
         files[_SCENE], scene = yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode(), _SCENE
     return arm, scene, files
 
