@@ -14,7 +14,7 @@ Made by `taskgan export` {version}; `bundle.yaml` beside this file has the same 
 
 {data}
 
-Recipe `{recipe}`, λ = {lambda_task}. Seeds: {seeds}.
+{how}Seeds: {seeds}.
 
 ## What it reaches
 
@@ -23,11 +23,14 @@ Recipe `{recipe}`, λ = {lambda_task}. Seeds: {seeds}.
 ## Where it fails
 
 It knows one scene (`{scene}`): one camera pose, one arm, one object. Another camera pose, another tool or a second red
-object is outside of what it has seen. Its translator saw {target_images} images of the target domain; light or surfaces
-far from those come out wrong. {guard}
+object is outside of what it has seen. {translator} {guard}
 
 Largest difference between these graphs and torch at export: {differences}.
 """
+_TRANSLATOR = (
+    "Its translator saw {images} images of the target domain; light or surfaces\nfar from those come out wrong."
+)
+_NO_TRANSLATOR = "It has no translator: the camera must see what it was trained on."
 _GUARD = (
     "`guard.onnx` notices some of that: it scores each image, in units of a limit that {quantile:.1%} of {images} good "
     "images are below."
@@ -49,12 +52,11 @@ def write_model_card(card: BundleCard, pictures: list[str]) -> str:
         version=card.taskgan_version,
         pictures="".join(f"![Input, translation, true render where known]({name})\n\n" for name in pictures),
         data="\n".join(f"- {name.replace('_', ' ')}: {value}" for name, value in card.data.items()),
-        recipe=card.recipe,
-        lambda_task=card.lambda_task,
+        how=f"Recipe `{card.recipe}`, λ = {card.lambda_task}. " if card.recipe else "",
         seeds=", ".join(f"{name.replace('_', ' ')} {value}" for name, value in card.seeds.items()),
         results=write_table(card.results),
         scene=card.scene,
-        target_images=card.data.get("target_images", "few"),
+        translator=_TRANSLATOR.format(images=card.data.get("target_images", "few")) if card.recipe else _NO_TRANSLATOR,
         guard=_NO_GUARD if card.guard is None else _GUARD.format(**vars(card.guard)),
         differences=", ".join(f"{name} {value:.2g}" for name, value in card.export_max_abs_diff.items()),
     )

@@ -149,7 +149,7 @@ def listed(values: st.SearchStrategy[float]) -> st.SearchStrategy[list[float]]:
     return st.lists(values, min_size=3, max_size=3)
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     scale=st.sampled_from([("0..255", 1, 0), ("0..1", 255, 0), ("-1..1", 127.5, 1)]),
     bgr=st.booleans(), degrees=st.booleans(), mean=listed(numbers), std=listed(factors),

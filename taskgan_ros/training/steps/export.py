@@ -58,16 +58,16 @@ _CHECKED_IMAGES = 32
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Export a trained translator and task model to a bundle."""
+    """Export a trained task model to a bundle, behind a translator or, for the domain that it learned in, alone."""
 
-    translator: Path
-    """The run of step 2."""
     task_model: Path
     """The run of step 3, or of step 1 to leave refinement out."""
     target: Path
-    """The target dataset: the export is checked on its images."""
+    """The target dataset: the export is checked on its images. Without a translator, the task model's own."""
     out: Path
     """The bundle's folder; must not exist. Its name is the bundle's."""
+    translator: Path | None = None
+    """The run of step 2; without one the task model sees the camera's images."""
     results: tuple[Path, ...] = field(default=())
     """JSON files of `taskgan evaluate` on the same graphs, for the card."""
     held_out: Path | None = None
@@ -111,19 +111,15 @@ def export(config: ExportConfig) -> Bundle:
         InputError: runs or files that do not fit, an output that exists, a full disk, a graph that differs from torch.
     """
     check_name(config.out)
-    translator = load_inverse(config.translator)
+    translator = load_inverse(config.translator) if config.translator else None
     task_model, learned = load_task_model(config.task_model)
     target = load_dataset(config.target)
     check_compatible(learned.data, target.info)
-    taken, given = translated_domains(config.translator)
-    check_domain(f"{config.translator}, what it translates into", learned.data.domain, given)
-    check_domain(f"target: {config.target}", taken, target.info.domain)
+    _check_domains(config, learned.data.domain, target.info.domain)
     arm, scene, files = own_files(*(_found(config.task_model, part) for part in (learned.data.arm, learned.data.scene)))
     card, pictures = _describe(config, learned, arm, scene), _pictures(config)
-    graphs: dict[str, tuple[nn.Module, str]] = {
-        TRANSLATOR: (TranslatorGraph(translator), TRANSLATED),
-        TASK_MODEL: (TaskModelGraph(task_model.eval(), learned.scale), COMMAND),
-    }
+    graphs: dict[str, tuple[nn.Module, str]] = {} if translator is None else _translator_graph(translator)
+    graphs[TASK_MODEL] = TaskModelGraph(task_model.eval(), learned.scale), COMMAND
     step = max(1, len(target) // _CHECKED_IMAGES)
     images = torch.from_numpy(target.images[::step][:_CHECKED_IMAGES])
     differences = {}
@@ -131,7 +127,9 @@ def export(config: ExportConfig) -> Bundle:
         files[name] = to_onnx(graph, [images[:2]], [IMAGE], [output])
         differences[f"{Path(name).stem}.{output}"] = compare(name, files[name], graph, images, output)
     card = dataclasses.replace(card, export_max_abs_diff=differences)
-    if is_enough(target):
+    if translator is None:
+        print_line(f"{config.out}: no guard, which looks at translations")
+    elif is_enough(target):
         files[GUARD], guard = fit_guard(task_model, files[TRANSLATOR], _guard_data(config, target))
         card = dataclasses.replace(card, guard=guard)
     else:
@@ -140,6 +138,19 @@ def export(config: ExportConfig) -> Bundle:
     largest = ", ".join(f"{name} {value:.2g}" for name, value in differences.items())
     print_line(f"{config.out}: largest differences from torch (bytes, {card.units}): {largest}")
     return bundle
+
+
+def _translator_graph(translator: nn.Module) -> dict[str, tuple[nn.Module, str]]:
+    return {TRANSLATOR: (TranslatorGraph(translator), TRANSLATED)}
+
+
+def _check_domains(config: ExportConfig, learned_in: str, target: str) -> None:
+    """Refuse a translator into another domain than the task model's, and a target of another than it takes."""
+    taken: str | None = learned_in
+    if config.translator:
+        taken, given = translated_domains(config.translator)
+        check_domain(f"{config.translator}, what it translates into", learned_in, given)
+    check_domain(f"target: {config.target}", taken, target)
 
 
 def check_name(out: Path) -> None:
@@ -168,6 +179,7 @@ def load_inverse(run: Path) -> nn.Module:
 
 
 def _guard_data(config: ExportConfig, target: Dataset) -> GuardData:
+    assert config.translator is not None  # a guard looks at translations
     run, settings = config.translator, read_description(config.translator).config
     pretrain = locate(run, settings["pretrain"]) if settings["pretrain"] else None
     return GuardData.load(locate(run, settings["source"]), target, pretrain, config.held_out)
@@ -224,20 +236,12 @@ def own_files(arm: str, scene: str) -> tuple[str, str, dict[str, bytes]]:
 
 
 def _describe(config: ExportConfig, learned: Learned, arm: str, scene: str) -> BundleCard:
-    run, settings = config.translator, read_description(config.translator).config
     first, *refinements = generations(config.task_model)
     counts: dict[str, int | float | str] = {
-        "source_images": read_info(locate(run, settings["source"])).images,
-        "target_images": _target_images(run, settings),
-        "translator_steps": settings["settings"]["steps"],
         "task_model_steps": first["steps"],
         "refine_steps": sum(refinement["steps"] for refinement in refinements),
     }
-    if settings["pretrain"]:
-        counts["randomised_pairs"] = read_info(locate(run, settings["pretrain"])).images
-        counts["pretrain_steps"] = settings["settings"]["pretrain_steps"]
-    seeds = {"task_model": first["seed"], "translator": settings["seed"]}
-    values = {
+    values: dict[str, Any] = {
         "name": config.out.name,
         "task": learned.data.task,
         "arm": arm,
@@ -248,14 +252,34 @@ def _describe(config: ExportConfig, learned: Learned, arm: str, scene: str) -> B
         "label_scale": learned.label_scale,
         "image": {"height": learned.data.height, "width": learned.data.width},
         "opset": OPSET,
-        "lambda_task": settings["settings"]["lambda_task"],
-        "recipe": short_name(settings["recipe"]),
         "data": counts,
-        "seeds": seeds | data_seeds(run, config.task_model),
+        "seeds": {"task_model": first["seed"], **data_seeds(*filter(None, (config.translator, config.task_model)))},
         "taskgan_version": taskgan_ros.__version__,
         "results": tuple(_read_result(path, config.out.name) for path in config.results),
     }
+    if config.translator:
+        values |= _describe_translator(config.translator, counts, values["seeds"])
     return build(BundleCard, values, str(config.out))
+
+
+def _describe_translator(run: Path, counts: dict[str, int | float | str], seeds: dict[str, int]) -> dict[str, Any]:
+    """Return what the card says of a translator's run."""
+    settings = read_description(run).config
+    data: dict[str, int | float | str] = {
+        "source_images": read_info(locate(run, settings["source"])).images,
+        "target_images": _target_images(run, settings),
+        "translator_steps": settings["settings"]["steps"],
+        **counts,
+    }
+    if settings["pretrain"]:
+        data["randomised_pairs"] = read_info(locate(run, settings["pretrain"])).images
+        data["pretrain_steps"] = settings["settings"]["pretrain_steps"]
+    return {
+        "lambda_task": settings["settings"]["lambda_task"],
+        "recipe": short_name(settings["recipe"]),
+        "data": data,
+        "seeds": {"translator": settings["seed"], **seeds},
+    }
 
 
 def _target_images(run: Path, settings: dict[str, Any]) -> int:
@@ -283,6 +307,8 @@ def _read_result(path: Path, name: str) -> Result:
 def _pictures(config: ExportConfig) -> dict[str, bytes]:
     path = config.picture
     if path is None:
+        if config.translator is None:
+            return {}
         grids = sorted((config.translator / "images").glob("translations_*.png"))
         if not grids:
             return {}

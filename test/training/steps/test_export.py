@@ -299,3 +299,16 @@ def test_a_picture_that_is_not_there_is_refused(
 ) -> None:
     assert export("--picture", tmp_path / "none.png") == 2
     assert refused(capsys) == f"{tmp_path / 'none.png'}: expected a picture for the model card, got no file"
+
+
+def test_a_task_model_alone_is_a_bundle_for_its_own_domain(
+    task_model_run: Path, source: Path, target: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["export", "--task-model", str(task_model_run), "--out", str(out)]
+    assert cli.run([*words, "--target", str(target)]) == 2
+    assert "target: " in refused(capsys)
+    assert cli.run([*words, "--target", str(source)]) == 0
+    bundle = load_bundle(out)
+    assert set(bundle.card.files) == {"task_model.onnx"}
+    assert (bundle.card.recipe, bundle.card.lambda_task, bundle.card.guard) == ("", 0, None)
+    assert "It has no translator" in (out / "README.md").read_text()
