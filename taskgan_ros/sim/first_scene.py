@@ -32,7 +32,10 @@ _MICO_REACH_M = 0.44
 _CUBE_HALF, _HOVER = 0.03, 0.05
 _RING = (0.28, 0.44)
 _START_RADIUS, _START_HEIGHT, _CLEARANCE = (0.22, 0.50), (0.10, 0.50), 0.06
-_CAMERA, _TARGET, _FOV = (1.02, 0.62, 0.80), (0.21, 0.0, 0.19), 0.72  # forward, to the side, up; rad
+_CAMERA, _TARGET = (1.02, 0.62, 0.80), (0.21, 0.0, 0.19)  # forward, to the side, up
+_ARM_RADIUS = 0.05  # of a link about the line through its joints
+_SEEN = 98  # per cent of the arm's points in all poses: a rare one may leave the picture
+_MARGIN = 1.08  # around what must be seen
 _AZIMUTH, _START_AZIMUTH = 0.725, 1.125  # rad, half the angle of the ring and of where episodes start
 _SPREAD = (1.2, 0.9, 0.9)  # rad about `ready`
 _GAIN, _THRESHOLD_M = 4.0, 0.1
@@ -278,9 +281,53 @@ def _as_yaml(name: str, arm: Arm, found: Proposal, center: Array) -> str:
         "steps": 100,
         "images_per_episode": 16,
         "threshold_m": round(float(min(_THRESHOLD_M, scale * _THRESHOLD_M)), 3),
-        "camera": {"position": point(*_CAMERA), "target": point(*_TARGET), "fov": _FOV},
+        "camera": _fitted(np.array(point(*_CAMERA)), np.array(point(*_TARGET)), *_seen(arm, found, center)),
     }
     return _HEADER.format(arm=arm.name, command=f"taskgan scene {name}") + _commented(values)
+
+
+def _seen(arm: Arm, found: Proposal, center: Array) -> tuple[Array, Array]:
+    """Return points (p, 3) m of the arm over the ring and in random starts, and of all around targets in the ring."""
+    scale, rng = found.reach_m / _MICO_REACH_M, np.random.default_rng(0)
+    goals = _ring(center, found.azimuth, scale)
+    poses = [q for q in (solve_position(arm, goal, found.ready, found.driven) for goal in goals) if q is not None]
+    for _ in range(len(poses)):
+        start = found.ready.copy()
+        start[found.driven] += rng.uniform(-1, 1, _DRIVEN) * _SPREAD
+        poses.append(np.clip(start, arm.lower, arm.upper))
+    frames = np.array([joint_frames(arm, q)[:, :3, 3] for q in poses])
+    feet = np.zeros((len(poses), 1, 3))
+    joints = np.concatenate([feet, frames], axis=1)
+    links = [joints[:, :-1] + share * np.diff(joints, axis=1) for share in np.linspace(0, 1, 5)]
+    points = np.concatenate(links).reshape(-1, 3)
+    thick = scale * _ARM_RADIUS * np.concatenate([np.eye(3), -np.eye(3)])
+    targets = (np.array(goals)[:, None] * [1, 1, 0] + thick).reshape(-1, 3)
+    return (points[:, None] + thick).reshape(-1, 3), targets
+
+
+def _fitted(position: Array, target: Array, arm_points: Array, targets: Array) -> dict[str, Any]:
+    """Return a camera at `position` that sees every target, and nearly all of the arm, as large as may be."""
+    for _ in range(5):  # turning the camera changes the projection a little
+        back = (position - target) / np.linalg.norm(position - target)
+        right = np.cross([0, 0, 1.0], back)
+        right /= np.linalg.norm(right)
+        axes = np.stack([right, np.cross(back, right)])
+        arm, all_targets = (_projected(points - position, axes, back) for points in (arm_points, targets))
+        rare = np.percentile(arm, [(100 - _SEEN) / 2, (100 + _SEEN) / 2], axis=1)
+        bounds = np.stack([np.minimum(rare[0], all_targets.min(axis=1)), np.maximum(rare[1], all_targets.max(axis=1))])
+        distance = float(np.linalg.norm(position - target))
+        target = target + distance * bounds.mean(axis=0) @ axes
+    half = _MARGIN * float(np.ptp(bounds, axis=0).max()) / 2
+    return {
+        "position": position.tolist(),
+        "target": target.round(3).tolist(),
+        "fov": round(2 * float(np.arctan(half)), 3),
+    }
+
+
+def _projected(away: Array, axes: Array, back: Array) -> Array:
+    """Return where points (p, 3) from the camera are in its picture (2, p), a unit away."""
+    return axes @ away.T / -(away @ back)
 
 
 _HEADER = """# A first scene for {arm}, written by `{command}`: to be edited; `taskgan scene --look FILE` shows it.
