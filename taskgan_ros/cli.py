@@ -15,6 +15,7 @@ Verb = Callable[[Sequence[str]], int | None]
 T = TypeVar("T")
 
 EXIT_INPUT_ERROR, EXIT_INTERRUPTED = 2, 130
+_ARMS = "trimesh", "fast_simplification", "yourdfpy", "xacrodoc", "collada"
 _ROS = "rclpy", "sensor_msgs", "trajectory_msgs", "std_srvs", "std_msgs", "diagnostic_msgs", "lifecycle_msgs"
 
 
@@ -196,7 +197,8 @@ def _missing(error: ModuleNotFoundError) -> int:
     root = (error.name or "").split(".")[0]
     if root == "taskgan_ros":
         raise error
-    extra = {"skimage": "experiments", **dict.fromkeys(_ROS, "ros-wheels")}.get(root, "training")
+    extras = {"skimage": "experiments", **dict.fromkeys(_ROS, "ros-wheels"), **dict.fromkeys(_ARMS, "arms")}
+    extra = extras.get(root, "training")
     hint = f"pip install -e '.[{extra}]'"
     if root in _ROS:
         hint = f"source a ROS 2 installation, or {hint}"

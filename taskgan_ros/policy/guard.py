@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.policy.bundle import GUARD, IMAGE, JOINT_POS, SCORES, TRANSLATED, Bundle
+from taskgan_ros.robot.angles import angle_difference
 
 Array = NDArray[np.float64]
 
@@ -62,6 +63,7 @@ class Guard:
             raise InputError(f"{bundle.path}: expected a bundle with {GUARD}, got one without: `taskgan guard` adds it")
         self._names = bundle.card.guard.scores
         self._size, self._joints = bundle.card.image.shape, len(bundle.arm.joint_names)
+        self._is_continuous = bundle.arm.is_continuous
         self._driven = [bundle.arm.joint_names.index(name) for name in bundle.card.joint_names]
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1  # half a millisecond of one
@@ -107,7 +109,7 @@ class Guard:
         if self._last is None or not np.array_equal(image, self._last[0]):
             self._last = image.copy(), joint_pos.copy()
             return False
-        way = np.angle(np.exp(1j * (joint_pos - self._last[1])))  # the short one: drivers count turns apart
+        way = angle_difference(joint_pos, self._last[1], self._is_continuous)
         return bool(np.max(np.abs(way[self._driven])) > _MOVED_RAD)
 
 

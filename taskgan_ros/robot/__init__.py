@@ -1,1 +1,1 @@
-"""An arm as data: joints, limits, kinematics and its MuJoCo model."""
+"""An arm: its chain and limits as numbers, kinematics, and what reads them from a robot's own description."""

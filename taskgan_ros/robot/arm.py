@@ -75,7 +75,7 @@ class Joint:
         lower: rad; leave `lower` and `upper` out for a joint without limits.
         max_velocity: rad/s.
         max_acceleration: rad/s², what a command or a stop may ask for.
-        mimic: the joint before it in the chain that it follows; nobody commands this one.
+        mimic: the joint of the chain that it follows, which follows none itself; nobody commands this one.
     """
 
     name: Annotated[str, pydantic.Field(min_length=1)]

@@ -55,7 +55,7 @@ def read_meshes(description: Description, faces: int = FACES) -> Description:
 
     Args:
         description: as `read_urdf` or `read_mjcf` gives it.
-        faces: how many triangles the whole robot may have, shared out by the meshes' surfaces.
+        faces: how many triangles the whole robot may have, shared out by the square root of the meshes' surfaces.
 
     Raises:
         InputError: a mesh that is missing or cannot be read; the message names it.

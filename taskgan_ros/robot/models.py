@@ -110,6 +110,11 @@ class Robot:
         return read_meshes(self.description)
 
 
+def is_model(name_or_path: str | Path) -> bool:
+    """Return whether this names a model itself, and not a shipped arm or an arm file."""
+    return is_reference(str(name_or_path)) or str(name_or_path).endswith(MODEL_SUFFIXES)
+
+
 def load_robot(name_or_path: str | Path, tip: str | None = None) -> Robot:
     """Return a shipped arm by name, one in a user's arm file, or the one in a model itself.
 
@@ -121,7 +126,7 @@ def load_robot(name_or_path: str | Path, tip: str | None = None) -> Robot:
         InputError: unknown name, not an arm file, a model that is none, or one without a chain to the tip.
     """
     text = str(name_or_path)
-    if is_reference(text) or text.endswith(MODEL_SUFFIXES):
+    if is_model(text):
         return _understand(ArmFile(model=text if is_reference(text) else str(Path(text).absolute())), Path(), text, tip)
     path = resolve("arms", name_or_path)
     return _load(path.absolute(), path.stat().st_mtime_ns, tip)
@@ -235,10 +240,6 @@ def _find_tip(description: Description) -> tuple[str, str]:
     raise InputError(f"{description.source}: expected --tip LINK, or tip: in the arm file, of several ends: {offered}")
 
 
-def _moves(path: list[Link]) -> bool:
-    return any(link.joint is not None and link.joint.is_moving for link in path)
-
-
 def _path(description: Description, base: str | None, tip: Tip) -> tuple[list[Link], Array]:
     """Return the links between base and tip, and the tip's frame in the last one."""
     links, last, name = description.by_name, np.eye(4), tip.link
@@ -273,7 +274,7 @@ def _closes(description: Description, path: list[Link], one: str, other: str) ->
 
 
 def _home(description: Description, home: Mapping[str, float]) -> dict[str, float]:
-    """Return where every joint that follows no other stands at rest: as told, as the model says, or near zero."""
+    """Return where every joint that follows no other is at rest: as `home` or the model says, or near zero."""
     rest = {}
     for name, joint in description.joints.items():
         if joint.mimic is None:
@@ -340,12 +341,12 @@ class _Chain:
         if joint.kind != "prismatic" and limited and max(abs(lower), abs(upper)) > LARGEST_ANGLE:
             self.warnings.append(f"{joint.name}: limits that look like degrees, {lower:g} to {upper:g} rad")
         velocity, acceleration = self._speeds(joint, mimic)
-        red, green, blue = joint.axis.tolist()
+        axis_x, axis_y, axis_z = joint.axis.tolist()
         x, y, z = self.pending[:3, 3].tolist()
         return Joint(
             name=joint.name,
             type="prismatic" if joint.kind == "prismatic" else "revolute" if limited else "continuous",
-            axis=(red, green, blue),
+            axis=(axis_x, axis_y, axis_z),
             origin_xyz=(x, y, z),
             origin_rpy=rpy_from_rotation(self.pending[:3, :3]),
             lower=lower if limited else None,

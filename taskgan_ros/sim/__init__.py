@@ -1,1 +1,1 @@
-"""The simulated cell: scene, domains, expert, camera and closed-loop rollouts."""
+"""The simulated cell: domains, camera, servos, closed-loop rollouts, and pictures of arms and scenes."""

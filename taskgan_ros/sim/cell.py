@@ -164,6 +164,7 @@ class Cell:
         self._joints = [model.joint(name).qposadr[0] for name in self._arm.joints]
         self._objects = [model.geom(thing.name).id for thing in self.scene.objects]
         self._object_sizes = model.geom_size[self._objects].copy()
+        self._growth = np.ones(len(self._objects))
         self._resizable = [thing.surface == "cube" and thing.mesh is None for thing in self.scene.objects]
         self._table = model.geom("table").id
         model.geom_sameframe[self._table] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE  # else its rotation is not looked at
@@ -184,7 +185,7 @@ class Cell:
         """Stand each object (k, 3) x, y and yaw on the table."""
         for k, (x, y, yaw) in enumerate(objects):
             thing = self.scene.objects[k]
-            half = thing.half_size[2] if thing.mesh else self._model.geom_size[self._objects[k], 2]
+            half = thing.half_size[2] * self._growth[k]
             self._data.mocap_pos[k] = x, y, self.scene.table_height + half
             self._data.mocap_quat[k] = [np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)]
 
@@ -220,8 +221,8 @@ class Cell:
 
     def _apply_shapes(self, look: Look) -> None:
         model = self._model
-        factors = np.where(self._resizable, look.cube_size, 1.0)
-        model.geom_size[self._objects] = self._object_sizes * factors[:, None]
+        self._growth = np.where(self._resizable, look.cube_size, 1.0)
+        model.geom_size[self._objects] = self._object_sizes * self._growth[:, None]
         sizes = self._shape_sizes * look.thickness[:, None]
         sizes[self._round, 1] = self._shape_sizes[self._round, 1]  # a link's length is kinematics, not look
         model.geom_size[self._shapes] = sizes

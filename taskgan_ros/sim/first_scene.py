@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from taskgan_ros.core.config import is_path, short_name
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.core.files import check_free, whole
+from taskgan_ros.core.files import check_free, whole, write_text
 from taskgan_ros.core.progress import print_line, progress_bar
 from taskgan_ros.robot.arm import Arm
 from taskgan_ros.robot.inverse import solve_pointing, solve_position
 from taskgan_ros.robot.kinematics import joint_frames, position_jacobian, tip_position
 from taskgan_ros.robot.locate import is_reference
-from taskgan_ros.robot.models import load_robot
+from taskgan_ros.robot.models import Robot, is_model, load_robot
 from taskgan_ros.sim.picture import write_scene_picture
 from taskgan_ros.tasks.registry import load_motion_scene
 
@@ -57,7 +57,10 @@ class SceneConfig:
     arm: tyro.conf.Positional[str]
     """A shipped arm's name, an arm file, or a model: URDF, xacro or MJCF; with --look, a scene."""
     out: Path | None = None
-    """The scene file to write, ARM_reach.yaml by default; must not exist. A picture is written beside it."""
+    """The scene file to write, ARM_reach.yaml by default; must not exist. A picture is written beside it, and for a
+    model an arm file."""
+    tip: str | None = None
+    """The link, body or site that the arm ends at."""
     look: bool = False
     """Only draw the scene that is named in the arm's place, a shipped one or a file."""
     domain: str = "target_wood"
@@ -93,14 +96,20 @@ def write_first_scene(config: SceneConfig) -> Path:
     """
     if config.look:
         return _look(config)
-    arm = load_robot(config.arm).arm
-    out = config.out or Path(f"{short_name(config.arm)}_reach.yaml")
-    picture = out.with_suffix(".png")
-    for path in (out, picture):
+    robot = load_robot(config.arm, config.tip)
+    arm = robot.arm
+    out = config.out or Path(f"{arm.name}_reach.yaml")
+    picture, arm_file = out.with_suffix(".png"), out.with_name(f"{out.stem}_arm.yaml")
+    for path in (out, picture, arm_file):
         check_free(path)
     center = joint_frames(arm, arm.home)[0][:2, 3].round(3) + 0.0
     found = propose(arm, center, config.driven)
-    text = _as_yaml(config.arm, arm, found, center)
+    name = arm_file.name if is_model(config.arm) else _from_anywhere(config.arm)
+    text = _as_yaml(config.arm, name, arm, found, center)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if is_model(config.arm):
+        write_text(arm_file, _arm_as_yaml(config.arm, robot))
+        print_line(f"{arm_file}: limits and home of {arm.name}, to be checked")
     out.parent.mkdir(parents=True, exist_ok=True)
     with whole(out, "the scene") as file:
         file.write_text(text, encoding="utf-8")
@@ -112,6 +121,29 @@ def write_first_scene(config: SceneConfig) -> Path:
     return out
 
 
+def _from_anywhere(arm: str) -> str:
+    """Return a shipped name as it is, and an arm file by a path that holds in every folder."""
+    return str(Path(arm).absolute()) if is_path(arm) else arm
+
+
+def _arm_as_yaml(model: str, robot: Robot) -> str:
+    """Return an arm file that says what was assumed, to be edited."""
+    arm = robot.arm
+    limits = {
+        joint.name: {"max_velocity": joint.max_velocity, "max_acceleration": joint.max_acceleration}
+        for joint in arm.free_joints
+    }
+    values = {
+        "name": arm.name,
+        "model": model if is_reference(model) else str(Path(model).absolute()),
+        "tip": robot.tip,
+        "joints": limits,
+        "home": {name: round(value, 6) for name, value in zip(arm.joint_names, arm.home, strict=True)},
+    }
+    notes = "".join(f"# assumed: {note}\n" for note in robot.assumed)
+    return f"# {arm.name}, as `taskgan arm {model}` understands it.\n{notes}" + _commented(values)
+
+
 def _look(config: SceneConfig) -> Path:
     """Draw a scene, in place of the last picture of it."""
     scene, picture = load_motion_scene(config.arm), config.out or Path(f"{short_name(config.arm)}.png")
@@ -121,7 +153,7 @@ def _look(config: SceneConfig) -> Path:
 
 
 def propose(arm: Arm, center: Array, driven: tuple[str, ...] = ()) -> Proposal:
-    """Return the place with the largest ring that the arm reaches with three joints, tool down where it can.
+    """Return the first place where the arm reaches 90 % of a ring with three joints, tool down; else the best one.
 
     Raises:
         InputError: there is none, or fewer than three joints.
@@ -195,7 +227,7 @@ def _clearance(arm: Arm, scale: float) -> float:
 
 
 def _ready_poses(arm: Arm, goal: Array, tool: Array, clearance: float) -> Iterator[Array]:
-    """Yield poses over the goal, tool down, that stand free of the table, the nearest to the arm's home first."""
+    """Yield poses over the goal, tool down, above the table: high elbows first, then the middle of the limits."""
     rng = np.random.default_rng(0)
     home = np.array(arm.home)
     lower, upper = np.maximum(arm.lower, home - np.pi), np.minimum(arm.upper, home + np.pi)
@@ -215,7 +247,7 @@ def _height(arm: Arm, q: Array) -> float:
 
 
 def _best_three(arm: Arm, ready: Array) -> NDArray[np.intp]:
-    """Return the three joints that move the tip best in every direction: the largest least singular value."""
+    """Return the first three joints from the base with half the best least singular value, or more."""
     jacobian = position_jacobian(arm, ready)
     triples = list(itertools.combinations(range(len(arm.joint_names)), _DRIVEN))
     least = [np.linalg.svd(jacobian[:, list(three)], compute_uv=False)[-1] for three in triples]
@@ -224,7 +256,7 @@ def _best_three(arm: Arm, ready: Array) -> NDArray[np.intp]:
 
 
 def _ring(center: Array, azimuth: float, scale: float) -> list[Array]:
-    """Return goals all over the ring, low and, as episodes start, high."""
+    """Return goals all over the ring."""
     angles = azimuth + np.linspace(-_AZIMUTH, _AZIMUTH, 7)
     height = scale * (_CUBE_HALF + _HOVER)
     radii = scale * np.linspace(*_RING, 4)
@@ -239,7 +271,7 @@ def _reaches(arm: Arm, ready: Array, driven: NDArray[np.intp], goal: Array, clea
     return bool(within and joint_frames(arm, q)[1:, 2, 3].min() >= clearance)
 
 
-def _as_yaml(name: str, arm: Arm, found: Proposal, center: Array) -> str:
+def _as_yaml(given: str, arm_name: str, arm: Arm, found: Proposal, center: Array) -> str:
     scale = float(found.reach_m / _MICO_REACH_M)
 
     def m(values: float | tuple[float, ...]) -> Any:
@@ -254,7 +286,6 @@ def _as_yaml(name: str, arm: Arm, found: Proposal, center: Array) -> str:
         return [round(float(x), 3), round(float(y), 3), round(scale * up_m, 3)]
 
     names = [arm.joint_names[k] for k in found.driven]
-    arm_name = str(Path(name).absolute()) if is_path(name) and not is_reference(name) else name
     values = {
         "task": "reach",
         "arm": arm_name,
@@ -283,7 +314,7 @@ def _as_yaml(name: str, arm: Arm, found: Proposal, center: Array) -> str:
         "threshold_m": round(float(min(_THRESHOLD_M, scale * _THRESHOLD_M)), 3),
         "camera": _fitted(np.array(point(*_CAMERA)), np.array(point(*_TARGET)), *_seen(arm, found, center)),
     }
-    return _HEADER.format(arm=arm.name, command=f"taskgan scene {name}") + _commented(values)
+    return _HEADER.format(arm=arm.name, command=f"taskgan scene {given}") + _commented(values)
 
 
 def _seen(arm: Arm, found: Proposal, center: Array) -> tuple[Array, Array]:

@@ -56,7 +56,7 @@ class PoseScene(Scene):
 
     @cached_property
     def spread(self) -> NDArray[np.float64]:
-        """(n,) rad, the half-width of each joint's draw; 0 where it is parked."""
+        """(n,) rad, the half-width of each joint's draw; 0 where it is passive."""
         widths = {**dict(zip(self.driven_joints, self.poses.spread, strict=True)), **self.poses.free}
         return np.array([widths.get(name, 0.0) for name in self.arm.joint_names])
 

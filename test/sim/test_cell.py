@@ -229,6 +229,15 @@ def test_no_field_of_a_domain_is_left_out_here_or_in_the_guide() -> None:
     assert missing == []
 
 
+def test_a_puck_stands_on_the_table(yaml_file: YamlFile) -> None:
+    camera = {"position": [1.5, -0.35, 0.025], "target": [0.0, -0.35, 0.025], "fov": 0.15}
+    scene = load_motion_scene(yaml_file("scenes", "push", {"camera": camera}))
+    state = CellState(turned(STATE, 2.5).joint_pos, np.array([[0.0, -0.35, 0.0], [-1.0, -0.35, 0.0]]))
+    with Cell(scene, load_domain("source"), 128) as cell:
+        rows, columns = np.nonzero(red(cell.render(state, cell.sample_look(0, 0))))
+    assert np.ptp(rows) / np.ptp(columns) == pytest.approx(0.05 / 0.07, rel=0.1)  # its height by its width
+
+
 def test_jpeg_changes_no_other_draw() -> None:
     with Cell(SCENE, changed("sensor.jpeg_quality", [30, 30]), 32) as packed, Cell(SCENE, changed(), 32) as cell:
         look = packed.sample_look(3, 4)

@@ -39,3 +39,31 @@ def test_joints_that_are_not_the_arms_are_refused(tmp_path: Path, capsys: pytest
     assert cli.run(words) == 2
     assert "driven: expected 3 of ['m1n6s200_joint_1'," in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+URDF = """
+<robot name="crane">
+  <link name="base"><visual><geometry><cylinder radius="0.05" length="0.1"/></geometry></visual></link>
+  <link name="one"/><link name="two"><visual><origin xyz="0 0 0.2"/><geometry><box size="0.05 0.05 0.4"/></geometry>
+  </visual></link><link name="three"/><link name="wrist"/><link name="tool0"/><link name="camera"/>
+  <joint name="pan" type="revolute"><parent link="base"/><child link="one"/><origin xyz="0 0 0.2"/><axis xyz="0 0 1"/>
+    <limit lower="-3" upper="3" velocity="1" effort="1"/></joint>
+  <joint name="lift" type="revolute"><parent link="one"/><child link="two"/><axis xyz="0 1 0"/>
+    <limit lower="-2" upper="2" velocity="1" effort="1"/></joint>
+  <joint name="elbow" type="revolute"><parent link="two"/><child link="three"/><origin xyz="0 0 0.4"/><axis xyz="0 1 0"/>
+    <limit lower="-2.8" upper="2.8" velocity="1" effort="1"/></joint>
+  <joint name="tilt" type="revolute"><parent link="three"/><child link="wrist"/><origin xyz="0 0 0.4"/>
+    <axis xyz="0 1 0"/><limit lower="-2.8" upper="2.8" velocity="1" effort="1"/></joint>
+  <joint name="tool" type="fixed"><parent link="wrist"/><child link="tool0"/><origin xyz="0 0 0.1"/></joint>
+  <joint name="eye" type="fixed"><parent link="wrist"/><child link="camera"/><origin xyz="0.1 0 0"/></joint>
+</robot>"""
+
+
+def test_a_model_beside_us_gets_a_scene_and_an_arm_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "crane.urdf").write_text(URDF)
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["scene", "crane.urdf", "--tip", "camera"]) == 0
+    monkeypatch.chdir("/")
+    scene = load_scene(tmp_path / "crane_reach.yaml")
+    assert scene.arm_name == str(tmp_path / "crane_reach_arm.yaml")
+    np.testing.assert_allclose(tip_position(scene.arm, np.zeros(4)), [0.1, 0, 1.0], atol=1e-9)
