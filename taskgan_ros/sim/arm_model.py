@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.robot.arm import Arm
 from taskgan_ros.robot.description import Description, Mesh, Visual
 from taskgan_ros.robot.headless import mujoco
@@ -23,7 +24,9 @@ _KINDS = {
     "mesh": mujoco.mjtGeom.mjGEOM_MESH,
 }
 _LEAST_INERTIA = 1e-6  # kg and kg m²: MuJoCo refuses moving bodies without any, and a link may have no shapes
-_FLATTEST_M = 1e-6  # a mesh thinner than this has no inertia for the compiler
+_FLATTEST = 1e-5  # a mesh thinner than this, as a share of its extent, has no convex hull for the compiler
+_THINNEST_M = 1e-6
+_SPECK, _SMALLEST_SPECK_M = 1e-3, 1e-4  # what it gets instead, as a share of its extent: less than a pixel
 
 
 @dataclass(frozen=True)
@@ -154,14 +157,14 @@ def _add_mesh(spec: mujoco.MjSpec, geom: mujoco.MjsGeom, name: str, triangles: M
 
 
 def _with_body(mesh: Mesh) -> tuple[Array, NDArray[np.int32]]:
-    """Return a mesh's vertices and faces, made a little thick where it is flat."""
-    extent = np.ptp(mesh.vertices, axis=0)
-    vertices = mesh.vertices
-    if extent.min() < _FLATTEST_M:
-        jitter = np.zeros_like(vertices)
-        jitter[::2, extent.argmin()] = 1e-4
-        vertices = vertices + jitter
-    return vertices, mesh.faces
+    """Return a mesh's vertices and faces; where it is flat, with a speck of a body, which the compiler asks for."""
+    thickness = np.linalg.svd(mesh.vertices - mesh.vertices.mean(axis=0), full_matrices=False)[1]
+    if len(thickness) == 3 and thickness[-1] > max(_FLATTEST * thickness[0], _THINNEST_M):
+        return mesh.vertices, mesh.faces
+    side = max(_SPECK * float(np.ptp(mesh.vertices, axis=0).max()), _SMALLEST_SPECK_M)
+    speck = mesh.vertices[0] + side * np.vstack([np.zeros(3), np.eye(3)])
+    faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], np.int32) + len(mesh.vertices)
+    return np.vstack([mesh.vertices, speck]), np.vstack([mesh.faces, faces])
 
 
 def add_object(spec: mujoco.MjSpec, thing: Object) -> None:
@@ -205,7 +208,10 @@ def self_collisions(arm: Arm, description: Description, depth_m: float) -> list[
     built = add_arm(spec, arm, description)
     for geom in spec.geoms:
         geom.contype = geom.conaffinity = 1
-    model = spec.compile()
+    try:
+        model = spec.compile()
+    except ValueError as error:
+        raise InputError(f"{description.source}: expected shapes, got: {' '.join(str(error).split())}") from error
     data = mujoco.MjData(model)
     joints = [model.joint(name).qposadr[0] for name in built.joints]
     data.qpos[joints] = built.factors @ np.array(arm.home) + built.offsets

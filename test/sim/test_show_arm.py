@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import trimesh
 from PIL import Image
 
 from taskgan_ros import cli
@@ -62,6 +63,22 @@ def test_its_picture_shows_the_arm(crane: Path, tmp_path: Path) -> None:
     assert all((one != other).mean() > 0.01 for one, other in itertools.pairwise(poses))
     assert json.loads((tmp_path / "crane.json").read_text())["name"] == "crane"
     assert cli.run(["arm", str(crane), "--out", str(tmp_path / "out")]) == 2  # the picture is there
+
+
+def test_the_picture_of_any_name_is_in_the_folder(crane: Path, tmp_path: Path) -> None:
+    crane.write_text(URDF.replace('"crane"', '"../my crane/1"'))
+    assert cli.run(["arm", str(crane), "--out", str(tmp_path / "out")]) == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["_my_crane_1.png"]
+
+
+@pytest.mark.parametrize(
+    "corners", [[[0, 0, 0], [1, 0, 1], [1, 1, 1], [0, 1, 0]], np.eye(3), np.outer(range(3), [1, 1, 1])]
+)
+def test_meshes_without_a_body_are_taken(corners: list[list[float]], crane: Path, tmp_path: Path) -> None:
+    faces = [[0, 1, 2], [0, 2, 3]][: len(corners) - 2]
+    trimesh.Trimesh(corners, faces, process=False).export(tmp_path / "flat.stl")
+    crane.write_text(URDF.replace('<box size="0.4 0.05 0.05"/>', '<mesh filename="flat.stl" scale="0.1 0.1 0.1"/>'))
+    assert cli.run(["arm", str(crane), "--out", str(tmp_path / "out")]) == 0
 
 
 def test_what_is_no_arm_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
