@@ -27,6 +27,7 @@ _FINEST_WELD, _COARSER = (
     1 / 250,
     1.5,
 )  # of a mesh's longest side: less than a pixel of 128 wherever the arm is seen whole
+_LARGE = 2  # times the mean area asked for: fewer than half of the faces are so large
 _ENOUGH = 1.2  # times the faces asked for
 _COLORS = 4  # in one mesh; more are one colour, their mean
 _GREY = (0.6, 0.6, 0.6)  # what neither the model nor the mesh has a colour for
@@ -89,7 +90,7 @@ def decimate(mesh: Mesh, faces: int) -> Mesh:
     """Return the mesh with about `faces` triangles at most, by quadric edge collapse.
 
     Loose pieces, as CAD exports are full of, do not collapse into each other: vertices are welded first, ever more
-    coarsely until there are few enough triangles.
+    coarsely until there are few enough triangles. Large triangles stay: from an open edge, a whole wall would collapse.
     """
     import fast_simplification
     import trimesh
@@ -103,9 +104,15 @@ def decimate(mesh: Mesh, faces: int) -> Mesh:
         welded.update_faces(welded.nondegenerate_faces() & welded.unique_faces())
         vertices, kept = np.array(welded.vertices, np.float32), np.array(welded.faces, np.int32)
         if len(kept) > faces:
-            vertices, kept = fast_simplification.simplify(vertices, kept, target_count=faces)
+            area = welded.area_faces
+            large = area > _LARGE * area.sum() / faces
+            walls, rest = kept[large], kept[~large]
+            collapsed, kept = fast_simplification.simplify(vertices, rest, target_count=faces - len(walls))
+            vertices, kept = np.vstack([vertices, collapsed]), np.vstack([walls, kept + len(vertices)])
         if len(kept) <= faces * _ENOUGH:
-            return Mesh(np.array(vertices, np.float64) * weld_m, np.array(kept, np.int32)) if len(kept) else mesh
+            used, own = np.unique(kept, return_inverse=True)
+            small = Mesh(np.array(vertices[used], np.float64) * weld_m, own.reshape(-1, 3).astype(np.int32))
+            return small if len(kept) else mesh
         weld_m *= _COARSER
 
 

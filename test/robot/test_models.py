@@ -16,6 +16,7 @@ from taskgan_ros.robot.drawing import read_drawing, to_drawing
 from taskgan_ros.robot.headless import mujoco
 from taskgan_ros.robot.inverse import solve_position
 from taskgan_ros.robot.kinematics import forward, jacobian, joint_frames, tip_position
+from taskgan_ros.robot.meshes import decimate
 from taskgan_ros.robot.models import Robot, load_robot, shipped_arms
 
 WriteModel = Callable[..., Path]
@@ -314,6 +315,18 @@ def test_large_meshes_are_drawn_with_few_triangles(write_model: WriteModel, tmp_
     assert 1000 < len(triangles(visual).faces) < 20_000
     radii = np.linalg.norm(triangles(visual).vertices, axis=1)
     assert abs(radii - 0.1).max() < 0.002
+
+
+def test_walls_with_open_edges_stay() -> None:
+    ball = trimesh.creation.icosphere(subdivisions=5, radius=0.1)
+    grid = np.linspace(0, 1, 5)
+    corners = np.stack(np.meshgrid(grid, [-0.5], grid), axis=-1).reshape(-1, 3)
+    rows = (5 * np.arange(4)[:, None] + np.arange(4)).ravel()[:, None]
+    wall = np.vstack([rows + np.array([0, 1, 6]), rows + np.array([0, 6, 5])]) + len(ball.vertices)
+    mesh = Mesh(np.vstack([ball.vertices, corners]), np.vstack([ball.faces, wall]).astype(np.int32))
+    small = decimate(mesh, 300)
+    assert len(small.faces) < 400
+    assert trimesh.Trimesh(small.vertices, small.faces).area == pytest.approx(1.126, rel=0.05)
 
 
 LOOP = """<mujoco><worldbody><body name="a"><joint name="one" axis="0 1 0"/><geom size="0.1"/>
