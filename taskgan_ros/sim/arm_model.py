@@ -200,7 +200,7 @@ class ThickMesh:
 
 
 def self_collisions(arm: Arm, description: Description, depth_m: float) -> list[tuple[str, str]]:
-    """Return the pairs of moving parts whose convex hulls overlap by `depth_m` or more at the arm's home.
+    """Return the pairs of moving parts that overlap at the arm's home, their convex hulls by `depth_m` or more.
 
     Parts that one joint connects are left out: they touch. A part is called by the joint that moves it.
     """
@@ -216,10 +216,56 @@ def self_collisions(arm: Arm, description: Description, depth_m: float) -> list[
     joints = [model.joint(name).qposadr[0] for name in built.joints]
     data.qpos[joints] = built.factors @ np.array(arm.home) + built.offsets
     mujoco.mj_forward(model, data)
+    touching = {(int(contact.geom[0]), int(contact.geom[1])) for contact in data.contact if contact.dist < -depth_m}
     pairs = set[tuple[str, str]]()
-    for contact in data.contact[: data.ncon]:
-        one, other = sorted(int(model.geom_bodyid[k]) for k in contact.geom)
-        if contact.dist < -depth_m and model.body_parentid[other] != one:
-            names = [model.body(k).name.removeprefix(own_name("")) for k in (one, other)]
-            pairs.add((names[0], names[1]))
+    for geoms in sorted(touching):
+        one, other = sorted(int(model.geom_bodyid[k]) for k in geoms)
+        names = [model.body(k).name.removeprefix(own_name("")) for k in (one, other)]
+        pair = names[0], names[1]
+        if pair not in pairs and model.body_parentid[other] != one and _surfaces_meet(model, data, *geoms):
+            pairs.add(pair)
     return sorted(pairs)
+
+
+def _surfaces_meet(model: mujoco.MjModel, data: mujoco.MjData, one: int, other: int) -> bool:
+    """Return whether two geoms whose hulls overlap do so themselves: meshes may be hollow or bent."""
+    if not np.all(model.geom_type[[one, other]] == mujoco.mjtGeom.mjGEOM_MESH):
+        return True
+    first, second = (_triangles(model, data, k) for k in (one, other))
+    lowest = np.maximum(first.min(axis=(0, 1)), second.min(axis=(0, 1)))
+    highest = np.minimum(first.max(axis=(0, 1)), second.max(axis=(0, 1)))
+    near = [
+        part[np.all((part.min(axis=1) <= highest) & (part.max(axis=1) >= lowest), axis=1)] for part in (first, second)
+    ]
+    return _edges_cross(near[0], near[1]) or _edges_cross(near[1], near[0])
+
+
+def _triangles(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> Array:
+    """Return the corners (f, 3, 3) m of a mesh geom's triangles in the world."""
+    mesh = model.geom_dataid[geom]
+    vertices = model.mesh_vert[model.mesh_vertadr[mesh] :][: model.mesh_vertnum[mesh]].astype(np.float64)
+    faces = model.mesh_face[model.mesh_faceadr[mesh] :][: model.mesh_facenum[mesh]]
+    placed: Array = (vertices @ data.geom_xmat[geom].reshape(3, 3).T + data.geom_xpos[geom])[faces]
+    return placed
+
+
+def _edges_cross(edged: Array, crossed: Array) -> bool:
+    """Return whether an edge of the triangles `edged` (e, 3, 3) m passes through one of `crossed` (f, 3, 3) m.
+
+    By Möller and Trumbore's test, one triangle's edges at a time.
+    """
+    corner, along, across = crossed[:, 0], crossed[:, 1] - crossed[:, 0], crossed[:, 2] - crossed[:, 0]
+    for triangle in edged:
+        start = triangle[:, None]  # (3, 1, 3): each edge meets every triangle
+        edge = np.roll(triangle, -1, axis=0)[:, None] - start
+        normal = np.cross(edge, across)
+        with np.errstate(divide="ignore", invalid="ignore"):  # edges along a triangle's plane do not cross it
+            scale = 1 / np.sum(along * normal, axis=-1)
+            offset = start - corner
+            u = np.sum(offset * normal, axis=-1) * scale
+            turned = np.cross(offset, along)
+            v = np.sum(edge * turned, axis=-1) * scale
+            t = np.sum(across * turned, axis=-1) * scale
+            if np.any((u >= 0) & (v >= 0) & (u + v <= 1) & (t >= 0) & (t <= 1)):
+                return True
+    return False

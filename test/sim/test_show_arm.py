@@ -100,3 +100,22 @@ def test_parts_that_overlap_at_home_are_named(tmp_path: Path, capsys: pytest.Cap
     )
     assert cli.run(["arm", str(arm), "--json"]) == 0
     assert "self-collision at home: one and three" in json.loads(capsys.readouterr().out)["warnings"]
+
+
+def test_parts_inside_a_hollow_one_do_not_collide(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trimesh.creation.annulus(0.2, 0.22, 0.1).export(tmp_path / "ring.stl")
+    trimesh.creation.box((0.1, 0.1, 0.1)).export(tmp_path / "box.stl")
+    links = [
+        f'<link name="{name}"><visual><origin xyz="{at} 0 0"/><geometry><mesh filename="{mesh}.stl"/></geometry>'
+        "</visual></link>"
+        for name, mesh, at in (("base", "ring", 0), ("a", "box", 1), ("b", "box", "{at}"))
+    ]
+    joints = [
+        f'<joint name="{child}" type="continuous"><parent link="{parent}"/><child link="{child}"/></joint>'
+        for parent, child in (("base", "a"), ("a", "b"))
+    ]
+    text = f'<robot name="ring">{"".join(links + joints)}</robot>'
+    for at, found in ((0, []), (0.2, ["self-collision at home: world and b"])):
+        (tmp_path / "ring.urdf").write_text(text.replace("{at}", str(at)))
+        assert cli.run(["arm", str(tmp_path / "ring.urdf"), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["warnings"] == found
