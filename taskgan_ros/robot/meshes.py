@@ -27,6 +27,7 @@ _FINEST_WELD, _COARSER = (
     1 / 250,
     1.5,
 )  # of a mesh's longest side: less than a pixel of 128 wherever the arm is seen whole
+_KEPT_AREA = 0.85  # of a mesh; less than that, and a whole part of it is gone
 _LARGE = 2  # times the mean area asked for: fewer than half of the faces are so large
 _ENOUGH = 1.2  # times the faces asked for
 _COLORS = 4  # in one mesh; more are one colour, their mean
@@ -90,9 +91,8 @@ def decimate(mesh: Mesh, faces: int) -> Mesh:
     """Return the mesh with about `faces` triangles at most, by quadric edge collapse.
 
     Loose pieces, as CAD exports are full of, do not collapse into each other: vertices are welded first, ever more
-    coarsely until there are few enough triangles. Large triangles stay: from an open edge, a whole wall would collapse.
+    coarsely until there are few enough triangles.
     """
-    import fast_simplification
     import trimesh
 
     if len(mesh.faces) <= faces:
@@ -104,16 +104,28 @@ def decimate(mesh: Mesh, faces: int) -> Mesh:
         welded.update_faces(welded.nondegenerate_faces() & welded.unique_faces())
         vertices, kept = np.array(welded.vertices, np.float32), np.array(welded.faces, np.int32)
         if len(kept) > faces:
-            area = welded.area_faces
-            large = area > _LARGE * area.sum() / faces
-            walls, rest = kept[large], kept[~large]
-            collapsed, kept = fast_simplification.simplify(vertices, rest, target_count=faces - len(walls))
-            vertices, kept = np.vstack([vertices, collapsed]), np.vstack([walls, kept + len(vertices)])
+            vertices, kept = _collapse(vertices, kept, faces)
         if len(kept) <= faces * _ENOUGH:
             used, own = np.unique(kept, return_inverse=True)
             small = Mesh(np.array(vertices[used], np.float64) * weld_m, own.reshape(-1, 3).astype(np.int32))
             return small if len(kept) else mesh
         weld_m *= _COARSER
+
+
+def _collapse(
+    vertices: NDArray[np.float32], faces: NDArray[np.int32], count: int
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Return vertices (w, 3) and about `count` of the faces; where walls collapse from an open edge, those stay."""
+    import fast_simplification
+
+    few = fast_simplification.simplify(vertices, faces, target_count=count)
+    area = _areas(vertices, faces)
+    if _areas(*few).sum() > _KEPT_AREA * area.sum():
+        return few[0], few[1]
+    large = area > _LARGE * area.sum() / count
+    walls, rest = faces[large], faces[~large]
+    collapsed, kept = fast_simplification.simplify(vertices, rest, target_count=count - len(walls))
+    return np.vstack([vertices, collapsed]), np.vstack([walls, kept + len(vertices)])
 
 
 def _with_visuals(link: Link, visuals: list[Visual], taken: dict[str, Color]) -> Link:
@@ -131,8 +143,14 @@ def _with_visuals(link: Link, visuals: list[Visual], taken: dict[str, Color]) ->
 
 
 def _area(mesh: Mesh) -> float:
-    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
-    return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2)
+    return float(_areas(mesh.vertices, mesh.faces).sum())
+
+
+def _areas(vertices: NDArray[np.floating], faces: NDArray[np.int32]) -> Array:
+    """Return the areas (f,) of triangles."""
+    a, b, c = (vertices[faces[:, k]].astype(np.float64) for k in range(3))
+    areas: Array = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+    return areas
 
 
 def _read(visual: Visual, load: Callable[[MeshFile], list[Colored]]) -> Iterator[Visual]:
