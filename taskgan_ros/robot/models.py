@@ -292,6 +292,8 @@ def _home(description: Description, home: Mapping[str, float]) -> dict[str, floa
     for name, joint in description.joints.items():
         if joint.mimic is None:
             rest[name] = float(home.get(name, description.home.get(name, np.clip(0.0, joint.lower, joint.upper))))
+            if joint.lower == joint.upper:  # whatever a keyframe says
+                rest[name] = joint.lower
     return rest
 
 

@@ -168,8 +168,10 @@ def test_an_equality_of_mjcf_is_a_mimic(write_model: WriteModel) -> None:
 
 
 def test_a_joint_that_an_equality_holds_is_fixed(write_model: WriteModel) -> None:
-    arm = load_robot(write_model(FOLLOWS.replace(' joint2="one"', ""), "robot.xml")).arm
-    assert arm.joint_names == ("one",)
+    home = '<keyframe><key qpos="0 0.7"/></keyframe></mujoco>'
+    text = FOLLOWS.replace(' joint2="one"', "").replace("</mujoco>", home)
+    arm = load_robot(write_model(text, "robot.xml")).arm
+    assert (arm.joint_names, arm.home) == (("one",), (0.0,))
     np.testing.assert_allclose(tip_position(arm, [0]), [0.3 * np.sin(0.1), 0, 0.5 + 0.3 * np.cos(0.1)], atol=1e-12)
 
 
@@ -231,7 +233,11 @@ def test_a_package_is_found_with_and_without_ros(
 ) -> None:
     write_model(URDF, "prefix/share/my_description/urdf/robot.urdf")
     monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path / "prefix"))
-    assert load_robot("package://my_description/urdf/robot.urdf", "tool").arm.joint_names == ("shoulder", "elbow")
+    for start in ("package://", "package:///"):
+        robot = load_robot(f"{start}my_description/urdf/robot.urdf", "tool")
+        assert robot.arm.joint_names == ("shoulder", "elbow")
+    with pytest.raises(InputError, match="expected package://PACKAGE/PATH, got 'package://'"):
+        load_robot("package://")
     monkeypatch.setenv("AMENT_PREFIX_PATH", "")
     with pytest.raises(InputError, match="expected the package my_description in AMENT_PREFIX_PATH"):
         load_robot("package://my_description/urdf/robot.urdf", "tool")
