@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import pydantic
@@ -15,13 +15,36 @@ from taskgan_ros.core.config import build, config_dataclass, read_yaml, resolve
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.robot.units import LARGEST_ANGLE, Acceleration, Angle, HalfSize, Rotation3, Speed, Vector3
 
+T = TypeVar("T")
 Color = tuple[
     Annotated[float, pydantic.Field(ge=0, le=1)],
     Annotated[float, pydantic.Field(ge=0, le=1)],
     Annotated[float, pydantic.Field(ge=0, le=1)],
 ]
 
+# Of a xacro file; YAML reads 0.5 and true as what they are, and xacro wants their text.
+Argument = Annotated[str, pydantic.BeforeValidator(lambda value: _as_argument(value))]
+
 _SHORTEST_M = 1e-6  # a shorter axis has no direction for a renderer
+
+
+def _as_argument(value: object) -> object:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
+
+
+def build_line(cls: type[T], values: Any, origin: str) -> T:
+    """Check plain `values` against the `config_dataclass` `cls`, all faults on one line; `origin` begins it.
+
+    Raises:
+        InputError: not what `cls` describes.
+    """
+    try:
+        return build(cls, values, origin)
+    except InputError as error:
+        first, *others = str(error).splitlines()
+        raise InputError("; ".join([first, *(other.removeprefix(f"{origin}: ") for other in others)])) from error
 
 
 @config_dataclass
@@ -130,7 +153,7 @@ class Model:
     """
 
     file: str
-    arguments: dict[str, str] = pydantic.Field(default_factory=dict)
+    arguments: dict[str, Argument] = pydantic.Field(default_factory=dict)
     base: str | None = None
     rest: dict[str, float] = pydantic.Field(default_factory=dict)
     drawing: str | None = None

@@ -68,6 +68,7 @@ class DescribedJoint:
         lower, upper: rad or m; infinite where there are no limits.
         max_velocity: rad/s or m/s; None where the model does not say.
         mimic: the joint that this one follows.
+        is_curved: whether it follows one along a curve, which a mimic cannot.
     """
 
     name: str
@@ -77,6 +78,7 @@ class DescribedJoint:
     upper: float = math.inf
     max_velocity: float | None = None
     mimic: Mimic | None = None
+    is_curved: bool = False
 
     @property
     def is_moving(self) -> bool:
@@ -224,7 +226,7 @@ def _check_joint(description: Description, joint: DescribedJoint) -> None:
         raise InputError(f"{where}: expected a velocity limit above 0, got {joint.max_velocity:g}")
     if joint.mimic is not None:
         if joint.mimic.joint not in description.joints:
-            raise InputError(f"{where}: expected to mimic one of {list(description.joints)}, got {joint.mimic.joint!r}")
+            raise InputError(f"{where}: expected to mimic a joint that turns or slides, got {joint.mimic.joint!r}")
         description.leader(joint.name)
 
 

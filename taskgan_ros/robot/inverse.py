@@ -15,6 +15,7 @@ _DAMPING = 1e-4  # m^2: small against the Jacobian's square (0.1), enough to pas
 _TOLERANCE_M = 1e-5
 _STEP_RAD = 0.3  # keeps the solution on the branch it started on
 _MARGIN_RAD = 0.05  # from a limit, or the arm could not move from there in every direction
+_MARGIN_SHARE = 0.1  # of the range, if that is less: a slide of 20 cm has no 5 to spare
 _POINTING_M = 0.3  # what a radian of the tool's direction is worth in metres: a forearm's length
 
 
@@ -48,7 +49,8 @@ def solve_pointing(arm: Arm, goal: Array, tool: Array, direction: Array, start: 
     Returns:
         The best of all steps (n,), and what is left: m, a radian counting as 0.3 m.
     """
-    lower, upper = arm.lower + _MARGIN_RAD, np.maximum(arm.upper - _MARGIN_RAD, arm.lower + _MARGIN_RAD)
+    margin = np.minimum(_MARGIN_RAD, _MARGIN_SHARE * (arm.upper - arm.lower))
+    lower, upper = arm.lower + margin, arm.upper - margin
     q = np.clip(start, lower, upper)
     best, left = q, np.inf
     for _ in range(_STEPS):

@@ -50,7 +50,9 @@ def find_in_package(reference: str, near: Path) -> Path:
     Raises:
         InputError: no such package, or no such file in it.
     """
-    package, _, inside = reference.removeprefix(PACKAGE).partition("/")
+    package, _, inside = reference.removeprefix(PACKAGE).lstrip("/").partition("/")  # some write package:///
+    if not inside:
+        raise InputError(f"model: expected {PACKAGE}PACKAGE/PATH, got {reference!r}")
     folders = list(_package_folders(package, near))
     for folder in folders:
         if (folder / inside).is_file():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +17,8 @@ from taskgan_ros.core.errors import InputError
 from taskgan_ros.robot.description import Description, Link, Mesh, MeshFile, Visual
 
 Array = NDArray[np.float64]
-Colored = tuple[Mesh, tuple[float, float, float] | None]
+Color = tuple[float, float, float]
+Colored = tuple[Mesh, Color | None]
 
 # Triangles of a whole robot. In software, drawing takes as long as there are triangles: see docs/benchmarks.md.
 FACES = 12_000
@@ -24,6 +27,8 @@ _FINEST_WELD, _COARSER = (
     1 / 250,
     1.5,
 )  # of a mesh's longest side: less than a pixel of 128 wherever the arm is seen whole
+_KEPT_AREA = 0.85  # of a mesh; less than that, and a whole part of it is gone
+_LARGE = 2  # times the mean area asked for: fewer than half of the faces are so large
 _ENOUGH = 1.2  # times the faces asked for
 _COLORS = 4  # in one mesh; more are one colour, their mean
 _GREY = (0.6, 0.6, 0.6)  # what neither the model nor the mesh has a colour for
@@ -77,7 +82,8 @@ def read_meshes(description: Description, faces: int = FACES) -> Description:
             thinned[id(part.mesh)] = decimate(part.mesh, max(share, _LEAST_FACES))
         return dataclasses.replace(part, mesh=thinned[id(part.mesh)])
 
-    drawn = tuple(_with_visuals(link, [thin(part) for part in parts]) for link, parts in links)
+    taken: dict[str, Color] = {}
+    drawn = tuple(_with_visuals(link, [thin(part) for part in parts], taken) for link, parts in links)
     return dataclasses.replace(description, links=drawn)
 
 
@@ -87,7 +93,6 @@ def decimate(mesh: Mesh, faces: int) -> Mesh:
     Loose pieces, as CAD exports are full of, do not collapse into each other: vertices are welded first, ever more
     coarsely until there are few enough triangles.
     """
-    import fast_simplification
     import trimesh
 
     if len(mesh.faces) <= faces:
@@ -99,24 +104,53 @@ def decimate(mesh: Mesh, faces: int) -> Mesh:
         welded.update_faces(welded.nondegenerate_faces() & welded.unique_faces())
         vertices, kept = np.array(welded.vertices, np.float32), np.array(welded.faces, np.int32)
         if len(kept) > faces:
-            vertices, kept = fast_simplification.simplify(vertices, kept, target_count=faces)
+            vertices, kept = _collapse(vertices, kept, faces)
         if len(kept) <= faces * _ENOUGH:
-            return Mesh(np.array(vertices, np.float64) * weld_m, np.array(kept, np.int32)) if len(kept) else mesh
+            used, own = np.unique(kept, return_inverse=True)
+            small = Mesh(np.array(vertices[used], np.float64) * weld_m, own.reshape(-1, 3).astype(np.int32))
+            return small if len(kept) else mesh
         weld_m *= _COARSER
 
 
-def _with_visuals(link: Link, visuals: list[Visual]) -> Link:
+def _collapse(
+    vertices: NDArray[np.float32], faces: NDArray[np.int32], count: int
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Return vertices (w, 3) and about `count` of the faces; where walls collapse from an open edge, those stay."""
+    import fast_simplification
+
+    few = fast_simplification.simplify(vertices, faces, target_count=count)
+    area = _areas(vertices, faces)
+    if _areas(*few).sum() > _KEPT_AREA * area.sum():
+        return few[0], few[1]
+    large = area > _LARGE * area.sum() / count
+    walls, rest = faces[large], faces[~large]
+    collapsed, kept = fast_simplification.simplify(vertices, rest, target_count=count - len(walls))
+    return np.vstack([vertices, collapsed]), np.vstack([walls, kept + len(vertices)])
+
+
+def _with_visuals(link: Link, visuals: list[Visual], taken: dict[str, Color]) -> Link:
+    """Return the link with a colour for every visual, and one colour for every name of a material in `taken`."""
     named = []
     for visual in visuals:
         rgb = visual.rgb or _GREY
-        material = visual.material or "rgb_" + "_".join(f"{round(255 * value)}" for value in rgb)
+        own = "rgb_" + "_".join(f"{round(255 * value)}" for value in rgb)
+        material = visual.material or own
+        if taken.setdefault(material, rgb) != rgb:
+            material = f"{material}_{own}"
+            rgb = taken.setdefault(material, rgb)
         named.append(dataclasses.replace(visual, rgb=rgb, material=material))
     return dataclasses.replace(link, visuals=tuple(named))
 
 
 def _area(mesh: Mesh) -> float:
-    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
-    return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2)
+    return float(_areas(mesh.vertices, mesh.faces).sum())
+
+
+def _areas(vertices: NDArray[np.floating], faces: NDArray[np.int32]) -> Array:
+    """Return the areas (f,) of triangles."""
+    a, b, c = (vertices[faces[:, k]].astype(np.float64) for k in range(3))
+    areas: Array = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+    return areas
 
 
 def _read(visual: Visual, load: Callable[[MeshFile], list[Colored]]) -> Iterator[Visual]:
@@ -133,15 +167,11 @@ def _read(visual: Visual, load: Callable[[MeshFile], list[Colored]]) -> Iterator
 
 
 def _load(file: MeshFile) -> list[Colored]:
-    import trimesh
+    import trimesh  # not at the top: a robot's computer has none
 
     assert file.path is not None
-    try:
-        scene = trimesh.load_scene(file.path)
-    except Exception as error:  # each format's own reader, and what it runs into
-        what = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{file.path}: expected a mesh as STL, OBJ or DAE, got: {what}") from error
-    factor = _unit(scene, file.path) * np.array(file.scale)
+    scene = _open(file.path)
+    factor = _unit(file.path) * np.array(file.scale)
     colored: list[Colored] = []
     for name in scene.graph.nodes_geometry:
         pose, geometry = scene.graph[name]
@@ -151,19 +181,44 @@ def _load(file: MeshFile) -> list[Colored]:
         corners = trimesh.transform_points(part.vertices, pose) * factor
         turned = np.linalg.det(pose[:3, :3]) * np.prod(file.scale) < 0  # mirrored: inside out
         faces = np.asarray(part.faces)[:, ::-1] if turned else np.asarray(part.faces)
+        is_finite = np.isfinite(corners[faces]).all(axis=(1, 2))
         for rows, rgb in _by_color(part):
-            colored.append((Mesh(corners, faces[rows].astype(np.int32)), rgb))
+            used, own = np.unique(faces[rows[is_finite[rows]]], return_inverse=True)
+            if len(used):
+                colored.append((Mesh(corners[used], own.reshape(-1, 3).astype(np.int32)), rgb))
     if not colored:
         raise InputError(f"{file.path}: expected triangles, got none")
     return colored
 
 
-def _unit(scene: Any, path: Path) -> float:
+def _open(path: Path) -> Any:
+    """Return a mesh file as trimesh's scene; a COLLADA file whose materials are broken comes without them."""
+    import trimesh
+
+    try:
+        scene = trimesh.load_scene(path)
+        if scene.geometry or path.suffix.lower() != ".dae":
+            return scene
+        return trimesh.load_scene(io.BytesIO(_without_materials(path.read_bytes())), file_type="dae")
+    except Exception as error:  # each format's own reader, and what it runs into
+        what = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: expected a mesh as STL, OBJ or DAE, got: {what}") from error
+
+
+def _without_materials(collada: bytes) -> bytes:
+    """Return a COLLADA file without what its shapes refer to for their looks, where one wrong reference loses them."""
+    return re.sub(rb"<(bind_material|library_(?:materials|effects|images|cameras))\b.*?</\1>", b"", collada, flags=re.S)
+
+
+def _unit(path: Path) -> float:
     """Return how many metres a unit of the file is: COLLADA says so, and the others are in metres by URDF's rule."""
     if path.suffix.lower() != ".dae":
         return 1.0
-    units = {"meter": 1.0, "meters": 1.0, "millimeter": 1e-3, "millimeters": 1e-3, "centimeter": 1e-2, "inch": 0.0254}
-    return units.get(scene.units or "meter", 1.0)
+    found = re.search(rb"<unit\b[^>]*\bmeter\s*=\s*[\"']([^\"']+)", path.read_bytes())
+    try:
+        return float(found[1]) if found else 1.0
+    except ValueError as error:
+        raise InputError(f"{path}: expected a unit in metres, got {found and found[1]!r}") from error
 
 
 def _by_color(part: Any) -> Iterator[tuple[NDArray[np.intp], tuple[float, float, float] | None]]:

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pydantic
 from numpy.typing import NDArray
 
-from taskgan_ros.core.config import build, config_dataclass, read_yaml, resolve, share_dir
+from taskgan_ros.core.config import config_dataclass, read_yaml, resolve, share_dir
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.robot.arm import Arm, Joint, Mimic, Model, load_arm
+from taskgan_ros.robot.arm import Argument, Arm, Joint, Mimic, Model, build_line, load_arm
 from taskgan_ros.robot.description import DescribedJoint, Description, Link, describe_shapes
 from taskgan_ros.robot.drawing import read_drawing
 from taskgan_ros.robot.kinematics import rpy_from_rotation, transform
@@ -31,6 +32,7 @@ Array = NDArray[np.float64]
 
 MODEL_SUFFIXES = (".urdf", ".xacro", ".xml", ".mjcf")
 _SPEED, _SLIDING_SPEED = 1.0, 0.1  # rad/s and m/s, slow for most arms: assumed where nothing names a limit
+_OFFERED = 12  # ends to choose a tip from
 _STOP_S = 0.5  # from the top speed to rest: what is assumed where no acceleration is named
 _TIP_NAMES = (
     *("tcp", "tool0", "tool_center_point", "grip_site", "gripper_frame_link", "gripperframe", "attachment_site"),
@@ -77,8 +79,10 @@ class ArmFile:
 
     name: str | None = None
     model: str
-    arguments: dict[str, str] = pydantic.Field(default_factory=dict)
-    tip: str | Tip | None = None
+    arguments: dict[str, Argument] = pydantic.Field(default_factory=dict)
+    tip: Annotated[Tip | None, pydantic.BeforeValidator(lambda tip: {"link": tip} if isinstance(tip, str) else tip)] = (
+        None
+    )
     base: str | None = None
     joints: dict[str, JointLimits] = pydantic.Field(default_factory=dict)
     home: dict[str, float] = pydantic.Field(default_factory=dict)
@@ -137,7 +141,7 @@ def _load(path: Path, changed: int, tip: str | None) -> Robot:
     values = read_yaml(path)
     if not isinstance(values, dict) or "model" not in values or isinstance(values.get("joints"), list):
         return _load_numbers(path, values, tip)
-    return _understand(build(ArmFile, values, str(path)), path.parent, str(path), tip)
+    return _understand(build_line(ArmFile, values, str(path)), path.parent, str(path), tip)
 
 
 def _load_numbers(path: Path, values: object, tip: str | None) -> Robot:
@@ -177,14 +181,15 @@ def read_model(model: Model, folder: Path) -> Description:
 
 def _is_mjcf(path: Path) -> bool:
     try:
-        return b"<mujoco" in path.read_bytes() and path.suffix not in (".urdf", ".xacro")
+        is_robot = re.search(rb"<robot\b", text := path.read_bytes())  # a URDF may hold a <mujoco> of its own
+        return b"<mujoco" in text and not is_robot and path.suffix not in (".urdf", ".xacro")
     except OSError as error:
         raise InputError(f"{path}: expected a model, got: {error.strerror}") from error
 
 
 def _understand(file: ArmFile, folder: Path, origin: str, tip: str | None) -> Robot:
     description = read_model(Model(file=file.model, arguments=file.arguments), folder)
-    wanted = Tip(link=tip) if tip else Tip(link=file.tip) if isinstance(file.tip, str) else file.tip
+    wanted = file.tip if tip is None else Tip(link=tip)
     assumed: list[str] = []
     if wanted is None:
         link, why = _find_tip(description)
@@ -193,6 +198,8 @@ def _understand(file: ArmFile, folder: Path, origin: str, tip: str | None) -> Ro
     unknown = sorted({*file.joints, *file.home} - set(description.joints))
     if unknown:
         raise InputError(f"{origin}: expected joints of {list(description.joints)}, got {unknown}")
+    if led := sorted(name for name in file.home if description.joints[name].mimic):
+        raise InputError(f"{origin}: expected a home of joints that follow no other, got {led}")
     path, last = _path(description, file.base, wanted)
     rest = _home(description, file.home)
     chain = _Chain(description, file.joints, rest)
@@ -216,7 +223,7 @@ def _understand(file: ArmFile, folder: Path, origin: str, tip: str | None) -> Ro
         "home": [rest[name] for name in names],
         "model": own,
     }
-    arm = build(Arm, values, description.source)
+    arm = build_line(Arm, values, description.source)
     return Robot(arm, description, wanted.link, tuple(assumed + chain.assumed), tuple(chain.warnings))
 
 
@@ -225,19 +232,25 @@ def _find_tip(description: Description) -> tuple[str, str]:
     known = [*(link.name for link in description.links), *description.frames]
     for end in _TIP_NAMES:
         named = [name for name in known if name == end or name.endswith("_" + end)]
+        named = [name for name in named if _moves(_way(description, name))]
         if len(named) == 1:
             return named[0], "by its name"
-    ends = [
-        name
-        for name in description.leaves
-        if any(link.joint and link.joint.is_moving for link in description.path(name))
-    ]
+    ends = [name for name in description.leaves if _moves(description.path(name))]
     if len(ends) == 1:
         return ends[0], "the only end"
     if not ends:
         raise InputError(f"{description.source}: expected joints that turn or slide, got none")
-    offered = ", ".join(ends[:12])
+    offered = ", ".join(ends[:_OFFERED]) + (f" and {len(ends) - _OFFERED} more" if len(ends) > _OFFERED else "")
     raise InputError(f"{description.source}: expected --tip LINK, or tip: in the arm file, of several ends: {offered}")
+
+
+def _way(description: Description, name: str) -> list[Link]:
+    """Return the links from the root to a link, or to the one that a site is on."""
+    return description.path(description.frames[name][0] if name in description.frames else name)
+
+
+def _moves(path: list[Link]) -> bool:
+    return any(link.joint is not None and link.joint.is_moving for link in path)
 
 
 def _path(description: Description, base: str | None, tip: Tip) -> tuple[list[Link], Array]:
@@ -260,6 +273,11 @@ def _path(description: Description, base: str | None, tip: Tip) -> tuple[list[Li
                 f"{description.source}: expected joints that turn or slide between base and {tip.link}, got the "
                 f"{link.joint.kind} joint {link.joint.name}; base: {link.name.split('/')[0]} takes what is after it"
             )
+        if link.joint and link.joint.is_curved:
+            raise InputError(
+                f"{description.source}: expected joints that follow others along a straight line, got a curve of "
+                f"{link.joint.name}"
+            )
     for one, other in description.loops:
         if _closes(description, path, one, other):
             raise InputError(f"{description.source}: expected a chain to {tip.link}, got a loop: {one} holds {other}")
@@ -279,6 +297,8 @@ def _home(description: Description, home: Mapping[str, float]) -> dict[str, floa
     for name, joint in description.joints.items():
         if joint.mimic is None:
             rest[name] = float(home.get(name, description.home.get(name, np.clip(0.0, joint.lower, joint.upper))))
+            if joint.lower == joint.upper:  # whatever a keyframe says
+                rest[name] = joint.lower
     return rest
 
 
@@ -341,20 +361,19 @@ class _Chain:
         if joint.kind != "prismatic" and limited and max(abs(lower), abs(upper)) > LARGEST_ANGLE:
             self.warnings.append(f"{joint.name}: limits that look like degrees, {lower:g} to {upper:g} rad")
         velocity, acceleration = self._speeds(joint, mimic)
-        axis_x, axis_y, axis_z = joint.axis.tolist()
-        x, y, z = self.pending[:3, 3].tolist()
-        return Joint(
-            name=joint.name,
-            type="prismatic" if joint.kind == "prismatic" else "revolute" if limited else "continuous",
-            axis=(axis_x, axis_y, axis_z),
-            origin_xyz=(x, y, z),
-            origin_rpy=rpy_from_rotation(self.pending[:3, :3]),
-            lower=lower if limited else None,
-            upper=upper if limited else None,
-            max_velocity=velocity,
-            max_acceleration=acceleration,
-            mimic=mimic,
-        )
+        values = {
+            "name": joint.name,
+            "type": "prismatic" if joint.kind == "prismatic" else "revolute" if limited else "continuous",
+            "axis": joint.axis.tolist(),
+            "origin_xyz": self.pending[:3, 3].tolist(),
+            "origin_rpy": rpy_from_rotation(self.pending[:3, :3]),
+            "lower": lower if limited else None,
+            "upper": upper if limited else None,
+            "max_velocity": velocity,
+            "max_acceleration": acceleration,
+            "mimic": mimic,
+        }
+        return build_line(Joint, values, f"{self._description.source}: joint {joint.name}")
 
     def _speeds(self, joint: DescribedJoint, mimic: Mimic | None) -> tuple[float, float]:
         limits, unit = self._limits.get(joint.name, JointLimits()), "m" if joint.kind == "prismatic" else "rad"

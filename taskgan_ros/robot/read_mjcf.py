@@ -48,9 +48,15 @@ def read_mjcf(path: Path) -> Description:
     frames = {}
     for k in range(model.nsite):
         site = model.site(k)
+        if not site.name:
+            continue
         frames[site.name] = (names[site.bodyid[0]], _pose(site.pos, site.quat))
     name = Path(path).stem if path.stem not in ("robot", "scene") else path.parent.name
     return make_description(name, str(path), links, frames, _home(model), _loops(model, names))
+
+
+def _joint_name(model: mujoco.MjModel, k: int) -> str:
+    return model.joint(k).name or f"joint{k}"
 
 
 def _body_names(model: mujoco.MjModel) -> list[str]:
@@ -96,25 +102,41 @@ def _links(model: mujoco.MjModel, body: int, names: list[str], meshes: list[Mesh
 
 
 def _joint(model: mujoco.MjModel, k: int) -> DescribedJoint:
-    joint, limited = model.joint(k), bool(model.jnt_limited[k])
+    limited = bool(model.jnt_limited[k])
     kind: Kind = {_HINGE: "revolute" if limited else "continuous", _SLIDE: "prismatic", _BALL: "ball"}.get(
         mujoco.mjtJoint(model.jnt_type[k]), "floating"
     )
     lower, upper = model.jnt_range[k].tolist() if limited else (-math.inf, math.inf)
-    mimic = _mimic(model, k)
-    return DescribedJoint(joint.name or f"joint{k}", kind, model.jnt_axis[k].copy(), lower, upper, None, mimic)
+    if (held := _held(model, k)) is not None:
+        kind, lower, upper = "prismatic" if kind == "prismatic" else "revolute", held, held
+    curves = [model.eq_data[e, 2:5].any() for e in _joint_equalities(model, k) if model.eq_obj2id[e] >= 0]
+    name, axis = _joint_name(model, k), model.jnt_axis[k].copy()
+    return DescribedJoint(name, kind, axis, lower, upper, None, _mimic(model, k), any(curves))
+
+
+def _joint_equalities(model: mujoco.MjModel, k: int) -> list[int]:
+    """Return the active equalities that hold joint `k` by a polynomial."""
+    return [
+        e
+        for e in range(model.neq)
+        if model.eq_type[e] == mujoco.mjtEq.mjEQ_JOINT and model.eq_obj1id[e] == k and model.eq_active0[e]
+    ]
+
+
+def _held(model: mujoco.MjModel, k: int) -> float | None:
+    """Return where an equality with no other joint holds joint `k`, rad or m; None if nothing does."""
+    alone = [e for e in _joint_equalities(model, k) if model.eq_obj2id[e] < 0]
+    return float(model.qpos0[model.jnt_qposadr[k]] + model.eq_data[alone[0], 0]) if alone else None
 
 
 def _mimic(model: mujoco.MjModel, k: int) -> Mimic | None:
     """Return what a joint is made to follow by an equality, as far as that is a straight line."""
-    for e in range(model.neq):
-        if model.eq_type[e] != mujoco.mjtEq.mjEQ_JOINT or model.eq_obj1id[e] != k or not model.eq_active0[e]:
-            continue
+    for e in _joint_equalities(model, k):
         leader, curve = model.eq_obj2id[e], model.eq_data[e, :5]
         if leader >= 0 and not curve[2:].any():  # q - q0 = c0 + c1 (leader - its q0)
             here, there = (model.qpos0[model.jnt_qposadr[j]] for j in (k, leader))
             offset = float(here + curve[0] - curve[1] * there)
-            return Mimic(joint=model.joint(leader).name, multiplier=float(curve[1]), offset=offset)
+            return Mimic(joint=_joint_name(model, leader), multiplier=float(curve[1]), offset=offset)
     return None
 
 
@@ -140,7 +162,7 @@ def _home(model: mujoco.MjModel) -> dict[str, float]:
         return {}
     positions = model.key_qpos[keys.index("home") if "home" in keys else 0]
     simple = [k for k in range(model.njnt) if mujoco.mjtJoint(model.jnt_type[k]) in (_HINGE, _SLIDE)]
-    return {model.joint(k).name: float(positions[model.jnt_qposadr[k]]) for k in simple}
+    return {_joint_name(model, k): float(positions[model.jnt_qposadr[k]]) for k in simple}
 
 
 def _drawn(model: mujoco.MjModel, body: int) -> list[int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.robot.arm import Arm
 from taskgan_ros.robot.description import Description, Mesh, Visual
 from taskgan_ros.robot.headless import mujoco
@@ -23,7 +24,9 @@ _KINDS = {
     "mesh": mujoco.mjtGeom.mjGEOM_MESH,
 }
 _LEAST_INERTIA = 1e-6  # kg and kg m²: MuJoCo refuses moving bodies without any, and a link may have no shapes
-_FLATTEST_M = 1e-6  # a mesh thinner than this has no inertia for the compiler
+_FLATTEST = 1e-5  # a mesh thinner than this, as a share of its extent, has no convex hull for the compiler
+_THINNEST_M = 1e-6
+_SPECK, _SMALLEST_SPECK_M = 1e-3, 1e-4  # what it gets instead, as a share of its extent: less than a pixel
 
 
 @dataclass(frozen=True)
@@ -154,14 +157,14 @@ def _add_mesh(spec: mujoco.MjSpec, geom: mujoco.MjsGeom, name: str, triangles: M
 
 
 def _with_body(mesh: Mesh) -> tuple[Array, NDArray[np.int32]]:
-    """Return a mesh's vertices and faces, made a little thick where it is flat."""
-    extent = np.ptp(mesh.vertices, axis=0)
-    vertices = mesh.vertices
-    if extent.min() < _FLATTEST_M:
-        jitter = np.zeros_like(vertices)
-        jitter[::2, extent.argmin()] = 1e-4
-        vertices = vertices + jitter
-    return vertices, mesh.faces
+    """Return a mesh's vertices and faces; where it is flat, with a speck of a body, which the compiler asks for."""
+    thickness = np.linalg.svd(mesh.vertices - mesh.vertices.mean(axis=0), full_matrices=False)[1]
+    if len(thickness) == 3 and thickness[-1] > max(_FLATTEST * thickness[0], _THINNEST_M):
+        return mesh.vertices, mesh.faces
+    side = max(_SPECK * float(np.ptp(mesh.vertices, axis=0).max()), _SMALLEST_SPECK_M)
+    speck = mesh.vertices[0] + side * np.vstack([np.zeros(3), np.eye(3)])
+    faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], np.int32) + len(mesh.vertices)
+    return np.vstack([mesh.vertices, speck]), np.vstack([mesh.faces, faces])
 
 
 def add_object(spec: mujoco.MjSpec, thing: Object) -> None:
@@ -197,7 +200,7 @@ class ThickMesh:
 
 
 def self_collisions(arm: Arm, description: Description, depth_m: float) -> list[tuple[str, str]]:
-    """Return the pairs of moving parts whose convex hulls overlap by `depth_m` or more at the arm's home.
+    """Return the pairs of moving parts that overlap at the arm's home, their convex hulls by `depth_m` or more.
 
     Parts that one joint connects are left out: they touch. A part is called by the joint that moves it.
     """
@@ -205,15 +208,64 @@ def self_collisions(arm: Arm, description: Description, depth_m: float) -> list[
     built = add_arm(spec, arm, description)
     for geom in spec.geoms:
         geom.contype = geom.conaffinity = 1
-    model = spec.compile()
+    try:
+        model = spec.compile()
+    except ValueError as error:
+        raise InputError(f"{description.source}: expected shapes, got: {' '.join(str(error).split())}") from error
     data = mujoco.MjData(model)
     joints = [model.joint(name).qposadr[0] for name in built.joints]
     data.qpos[joints] = built.factors @ np.array(arm.home) + built.offsets
     mujoco.mj_forward(model, data)
+    touching = {(int(contact.geom[0]), int(contact.geom[1])) for contact in data.contact if contact.dist < -depth_m}
     pairs = set[tuple[str, str]]()
-    for contact in data.contact[: data.ncon]:
-        one, other = sorted(int(model.geom_bodyid[k]) for k in contact.geom)
-        if contact.dist < -depth_m and model.body_parentid[other] != one:
-            names = [model.body(k).name.removeprefix(own_name("")) for k in (one, other)]
-            pairs.add((names[0], names[1]))
+    for geoms in sorted(touching):
+        one, other = sorted(int(model.geom_bodyid[k]) for k in geoms)
+        names = [model.body(k).name.removeprefix(own_name("")) for k in (one, other)]
+        pair = names[0], names[1]
+        if pair not in pairs and model.body_parentid[other] != one and _surfaces_meet(model, data, *geoms):
+            pairs.add(pair)
     return sorted(pairs)
+
+
+def _surfaces_meet(model: mujoco.MjModel, data: mujoco.MjData, one: int, other: int) -> bool:
+    """Return whether two geoms whose hulls overlap do so themselves: meshes may be hollow or bent."""
+    if not np.all(model.geom_type[[one, other]] == mujoco.mjtGeom.mjGEOM_MESH):
+        return True
+    first, second = (_triangles(model, data, k) for k in (one, other))
+    lowest = np.maximum(first.min(axis=(0, 1)), second.min(axis=(0, 1)))
+    highest = np.minimum(first.max(axis=(0, 1)), second.max(axis=(0, 1)))
+    near = [
+        part[np.all((part.min(axis=1) <= highest) & (part.max(axis=1) >= lowest), axis=1)] for part in (first, second)
+    ]
+    return _edges_cross(near[0], near[1]) or _edges_cross(near[1], near[0])
+
+
+def _triangles(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> Array:
+    """Return the corners (f, 3, 3) m of a mesh geom's triangles in the world."""
+    mesh = model.geom_dataid[geom]
+    vertices = model.mesh_vert[model.mesh_vertadr[mesh] :][: model.mesh_vertnum[mesh]].astype(np.float64)
+    faces = model.mesh_face[model.mesh_faceadr[mesh] :][: model.mesh_facenum[mesh]]
+    placed: Array = (vertices @ data.geom_xmat[geom].reshape(3, 3).T + data.geom_xpos[geom])[faces]
+    return placed
+
+
+def _edges_cross(edged: Array, crossed: Array) -> bool:
+    """Return whether an edge of the triangles `edged` (e, 3, 3) m passes through one of `crossed` (f, 3, 3) m.
+
+    By Möller and Trumbore's test, one triangle's edges at a time.
+    """
+    corner, along, across = crossed[:, 0], crossed[:, 1] - crossed[:, 0], crossed[:, 2] - crossed[:, 0]
+    for triangle in edged:
+        start = triangle[:, None]  # (3, 1, 3): each edge meets every triangle
+        edge = np.roll(triangle, -1, axis=0)[:, None] - start
+        normal = np.cross(edge, across)
+        with np.errstate(divide="ignore", invalid="ignore"):  # edges along a triangle's plane do not cross it
+            scale = 1 / np.sum(along * normal, axis=-1)
+            offset = start - corner
+            u = np.sum(offset * normal, axis=-1) * scale
+            turned = np.cross(offset, along)
+            v = np.sum(edge * turned, axis=-1) * scale
+            t = np.sum(across * turned, axis=-1) * scale
+            if np.any((u >= 0) & (v >= 0) & (u + v <= 1) & (t >= 0) & (t <= 1)):
+                return True
+    return False

@@ -19,7 +19,7 @@ from taskgan_ros.core.files import check_free, whole, write_text
 from taskgan_ros.core.progress import print_line, progress_bar
 from taskgan_ros.robot.arm import Arm
 from taskgan_ros.robot.inverse import solve_pointing, solve_position
-from taskgan_ros.robot.kinematics import joint_frames, position_jacobian, tip_position
+from taskgan_ros.robot.kinematics import forward, joint_frames, position_jacobian, tip_position
 from taskgan_ros.robot.locate import is_reference
 from taskgan_ros.robot.models import Robot, is_model, load_robot
 from taskgan_ros.sim.picture import write_scene_picture
@@ -31,7 +31,8 @@ Array = NDArray[np.float64]
 _MICO_REACH_M = 0.44
 _CUBE_HALF, _HOVER = 0.03, 0.05
 _RING = (0.28, 0.44)
-_START_RADIUS, _START_HEIGHT, _CLEARANCE = (0.22, 0.50), (0.10, 0.50), 0.06
+_START_RADIUS, _START_HEIGHT = (0.22, 0.50), (0.10, 0.50)
+_CLEARANCE = 0.75  # of the goal's height
 _CAMERA, _TARGET = (1.02, 0.62, 0.80), (0.21, 0.0, 0.19)  # forward, to the side, up
 _ARM_RADIUS = 0.05  # of a link about the line through its joints
 _SEEN = 98  # per cent of the arm's points in all poses: a rare one may leave the picture
@@ -44,6 +45,7 @@ _DRIVEN = 3  # joints: as many as a point in space needs
 _DIRECTIONS = (0.0, -np.pi / 2, np.pi / 2, np.pi)  # rad: where the arm's front may be; ROS has x forward
 _RESTARTS = 12
 _POINTING_LEFT_M = 0.02  # of `solve_pointing`: 4 degrees
+_STEADY = 1e-6  # of a unit vector: rounding
 _SHARE = 0.9  # of the ring that must be within reach
 _REACHES = (0.6, 0.5, 0.7, 0.42, 0.35)  # of the farthest point that any pose reaches: what the ring's middle may be
 _TOOL_M = 0.03  # the tool points from the last joint that is so far from the tip
@@ -110,10 +112,9 @@ def write_first_scene(config: SceneConfig) -> Path:
     if is_model(config.arm):
         write_text(arm_file, _arm_as_yaml(config.arm, robot))
         print_line(f"{arm_file}: limits and home of {arm.name}, to be checked")
-    out.parent.mkdir(parents=True, exist_ok=True)
     with whole(out, "the scene") as file:
         file.write_text(text, encoding="utf-8")
-        load_motion_scene(file)  # as a user will
+        load_motion_scene(file).sample_start(0, 0)  # as a user will
     write_scene_picture(picture, load_motion_scene(out), config.domain)
     print_line(f"{out}: {found.share:.0%} of its cubes within reach; {picture} shows them")
     print_line(f"taskgan scene --look {out}   # once it is edited; and then")
@@ -190,7 +191,15 @@ def _farthest(arm: Arm, center: Array) -> float:
 
 
 def _tool_direction(arm: Arm) -> Array:
-    """Return the unit vector in the tip's frame along which the tool points: away from the joint before it."""
+    """Return the unit vector in the tip's frame along which the tool points: down if no joint tilts it, as a gantry's.
+
+    Else away from the joint before it.
+    """
+    poses = np.random.default_rng(0).uniform(-1, 1, (20, len(arm.home)))
+    downs = -forward(arm, poses)[:, 2, :3]
+    if np.ptp(downs, axis=0).max() < _STEADY:
+        steady: Array = downs[0]
+        return steady
     frames = joint_frames(arm, arm.home)
     tip = frames[-1]
     for frame in frames[-2::-1]:
@@ -208,7 +217,7 @@ def _try(
     arm: Arm, center: Array, tool: Array, middle_m: float, azimuth: float, driven: tuple[str, ...]
 ) -> Proposal | None:
     scale = float(middle_m / np.mean(_RING))
-    height = scale * (_CUBE_HALF + _HOVER)
+    height = sum(_cube(scale))
     flat = np.array([np.cos(azimuth), np.sin(azimuth)])
     goal = np.array([*(center + middle_m * flat), height])
     clearance = _clearance(arm, scale)
@@ -220,10 +229,15 @@ def _try(
     return None
 
 
+def _cube(scale: float) -> tuple[float, float]:
+    """Return half a cube's side and how far above its middle the tip's goal is, m."""
+    return min(scale * _CUBE_HALF, _LARGEST_HALF_M), min(scale * _HOVER, _LARGEST_HOVER_M)
+
+
 def _clearance(arm: Arm, scale: float) -> float:
     """Return the height in m that no joint but the first may be below: less where the arm's own base is lower."""
     heights = joint_frames(arm, arm.home)[1:, 2, 3]
-    return float(min(scale * _CLEARANCE, max(heights[0] - 0.02, 0.01)))
+    return float(min(_CLEARANCE * sum(_cube(scale)), max(heights[0] - 0.02, 0.01)))
 
 
 def _ready_poses(arm: Arm, goal: Array, tool: Array, clearance: float) -> Iterator[Array]:
@@ -258,7 +272,7 @@ def _best_three(arm: Arm, ready: Array) -> NDArray[np.intp]:
 def _ring(center: Array, azimuth: float, scale: float) -> list[Array]:
     """Return goals all over the ring."""
     angles = azimuth + np.linspace(-_AZIMUTH, _AZIMUTH, 7)
-    height = scale * (_CUBE_HALF + _HOVER)
+    height = sum(_cube(scale))
     radii = scale * np.linspace(*_RING, 4)
     return [np.array([*(center + r * np.array([np.cos(a), np.sin(a)])), height]) for a in angles for r in radii]
 
@@ -273,6 +287,8 @@ def _reaches(arm: Arm, ready: Array, driven: NDArray[np.intp], goal: Array, clea
 
 def _as_yaml(given: str, arm_name: str, arm: Arm, found: Proposal, center: Array) -> str:
     scale = float(found.reach_m / _MICO_REACH_M)
+
+    half, hover = _cube(scale)
 
     def m(values: float | tuple[float, ...]) -> Any:
         return np.round(scale * np.asarray(values), 3).tolist()
@@ -292,13 +308,13 @@ def _as_yaml(given: str, arm_name: str, arm: Arm, found: Proposal, center: Array
         "driven_joints": names,
         "ready": [round(float(value), 4) + 0.0 for value in found.ready],
         "target": {
-            "half_size": min(m(_CUBE_HALF), _LARGEST_HALF_M),
+            "half_size": round(half, 3),
             "center": center.tolist(),
             "radius": m(_RING),
             "azimuth": ring,
             "yaw": [0.0, 1.5708],
         },
-        "hover": min(m(_HOVER), _LARGEST_HOVER_M),
+        "hover": round(hover, 3),
         "start": {
             "radius": m(_START_RADIUS),
             "azimuth": starts,

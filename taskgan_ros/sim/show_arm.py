@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def show_arm(config: ArmConfig) -> dict[str, Any]:
         InputError: no such arm or model, no chain to the tip, or an output that exists.
     """
     robot = load_robot(config.model, config.tip)
-    picture = config.out / f"{robot.arm.name}.png" if config.out else None
+    picture = config.out / f"{file_name(robot.arm.name)}.png" if config.out else None
     for path in (picture, Path(config.json) if config.json not in (None, STDOUT) else None):
         if path:
             check_free(path)
@@ -64,6 +65,11 @@ def show_arm(config: ArmConfig) -> dict[str, Any]:
         write_text(Path(config.json), text + "\n")
     print_line(text if config.json == STDOUT else _table(report))
     return report
+
+
+def file_name(name: str) -> str:
+    """Return a robot's name as that of a file: one without folders."""
+    return re.sub(r"[^\w.-]+", "_", name).lstrip(".") or "arm"
 
 
 def describe(robot: Robot) -> dict[str, Any]:

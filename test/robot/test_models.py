@@ -16,6 +16,7 @@ from taskgan_ros.robot.drawing import read_drawing, to_drawing
 from taskgan_ros.robot.headless import mujoco
 from taskgan_ros.robot.inverse import solve_position
 from taskgan_ros.robot.kinematics import forward, jacobian, joint_frames, tip_position
+from taskgan_ros.robot.meshes import decimate
 from taskgan_ros.robot.models import Robot, load_robot, shipped_arms
 
 WriteModel = Callable[..., Path]
@@ -154,14 +155,66 @@ def test_another_base_is_where_the_arm_counts_from(write_model: WriteModel) -> N
     np.testing.assert_allclose(tip_position(robot.arm, [0]), [0, 0, 0.7], atol=1e-12)
 
 
+FOLLOWS = """<mujoco><worldbody><body name="a" pos="0 0 0.1"><joint name="one" axis="0 1 0"/><geom size="0.1"/>
+  <body name="b" pos="0 0 0.4"><joint name="two" axis="0 1 0"/><geom size="0.1"/>
+  <body name="tip" pos="0 0 0.3"><geom size="0.01"/></body></body></body></worldbody>
+  <equality><joint joint1="two" joint2="one" polycoef="0.1 -1 0 0 0"/></equality></mujoco>"""
+
+
 def test_an_equality_of_mjcf_is_a_mimic(write_model: WriteModel) -> None:
-    text = """<mujoco><worldbody><body name="a" pos="0 0 0.1"><joint name="one" axis="0 1 0"/><geom size="0.1"/>
-      <body name="b" pos="0 0 0.4"><joint name="two" axis="0 1 0"/><geom size="0.1"/>
-      <body name="tip" pos="0 0 0.3"><geom size="0.01"/></body></body></body></worldbody>
-      <equality><joint joint1="two" joint2="one" polycoef="0.1 -1 0 0 0"/></equality></mujoco>"""
-    arm = load_robot(write_model(text, "robot.xml")).arm
+    arm = load_robot(write_model(FOLLOWS, "robot.xml")).arm
     assert arm.joint_names == ("one",)
     np.testing.assert_allclose(joint_frames(arm, [0.5])[1][:3, 2], [np.sin(0.1), 0, np.cos(0.1)], atol=1e-12)
+
+
+def test_a_joint_that_an_equality_holds_is_fixed(write_model: WriteModel) -> None:
+    home = '<keyframe><key qpos="0 0.7"/></keyframe></mujoco>'
+    text = FOLLOWS.replace(' joint2="one"', "").replace("</mujoco>", home)
+    arm = load_robot(write_model(text, "robot.xml")).arm
+    assert (arm.joint_names, arm.home) == (("one",), (0.0,))
+    np.testing.assert_allclose(tip_position(arm, [0]), [0.3 * np.sin(0.1), 0, 0.5 + 0.3 * np.cos(0.1)], atol=1e-12)
+
+
+def test_joints_without_names_keep_their_home(write_model: WriteModel) -> None:
+    text = FOLLOWS.split("<equality>")[0].replace('name="one"', "").replace('name="two"', "")
+    home = '<keyframe><key qpos="0.2 0.3"/></keyframe></mujoco>'
+    arm = load_robot(write_model(text + home, "robot.xml")).arm
+    assert (arm.joint_names, arm.home) == (("joint0", "joint1"), (0.2, 0.3))
+
+
+def test_limits_that_stand_for_none_are_none(write_model: WriteModel) -> None:
+    text = URDF.replace('lower="-1" upper="2" velocity="1.5"', 'lower="-1e16" upper="1e16" velocity="inf"')
+    robot = load_robot(write_model(text), "tool")
+    assert robot.arm.joints[0].kind == "continuous"
+    assert robot.warnings == ("shoulder: no position limits; it is taken for continuous",)
+    assert "shoulder: no velocity limit; 1 rad/s is assumed" in robot.assumed
+
+
+def test_a_name_alone_makes_no_tip(write_model: WriteModel) -> None:
+    text = URDF.split('<joint name="left"')[0].replace('<link name="finger"/><link name="twin"/>', "") + "</robot>"
+    text = text.replace('"base"', '"tool0"')  # which nothing moves
+    assert load_robot(write_model(text)).tip == "tool"
+
+
+def test_packages_of_included_xacro_files_are_found(write_model: WriteModel) -> None:
+    opening = '<robot name="x" xmlns:xacro="http://www.ros.org/wiki/xacro">'
+    for name in ("one", "two"):
+        write_model(f"<package><name>{name}</name></package>", f"{name}/package.xml")
+    path = write_model(f'{opening}<xacro:include filename="$(find two)/a.xacro"/></robot>', "one/robot.xacro")
+    write_model(f'{opening}<xacro:include filename="$(find one)/arm.xacro"/></robot>', "two/a.xacro")
+    write_model(f'{opening}<xacro:arg name="up" default="1"/>{XACRO}</robot>', "one/arm.xacro")
+    np.testing.assert_allclose(tip_position(load_robot(path).arm, [0]), [0, 0, 1])
+    arm = yaml.safe_dump({"model": "one/robot.xacro", "arguments": {"up": 0.5}})
+    np.testing.assert_allclose(tip_position(load_robot(write_model(arm, "arm.yaml")).arm, [0]), [0, 0, 0.5])
+    path.write_text(path.read_text().replace("find two", "find three"))
+    with pytest.raises(InputError, match="expected the package three in AMENT_PREFIX_PATH") as error:
+        load_robot(path)
+    assert len(str(error.value).splitlines()) == 1
+
+
+XACRO = """<link name="base"/><link name="tool"/><joint name="joint" type="revolute"><parent link="base"/>
+  <child link="tool"/><origin xyz="0 0 $(arg up)"/><axis xyz="0 0 1"/>
+  <limit lower="-1" upper="1" velocity="1" effort="1"/></joint>"""
 
 
 def test_xacro_takes_its_arguments(write_model: WriteModel) -> None:
@@ -180,7 +233,11 @@ def test_a_package_is_found_with_and_without_ros(
 ) -> None:
     write_model(URDF, "prefix/share/my_description/urdf/robot.urdf")
     monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path / "prefix"))
-    assert load_robot("package://my_description/urdf/robot.urdf", "tool").arm.joint_names == ("shoulder", "elbow")
+    for start in ("package://", "package:///"):
+        robot = load_robot(f"{start}my_description/urdf/robot.urdf", "tool")
+        assert robot.arm.joint_names == ("shoulder", "elbow")
+    with pytest.raises(InputError, match="expected package://PACKAGE/PATH, got 'package://'"):
+        load_robot("package://")
     monkeypatch.setenv("AMENT_PREFIX_PATH", "")
     with pytest.raises(InputError, match="expected the package my_description in AMENT_PREFIX_PATH"):
         load_robot("package://my_description/urdf/robot.urdf", "tool")
@@ -200,6 +257,63 @@ def test_meshes_are_found_above_the_model_and_missing_ones_named(write_model: Wr
     assert visual.rgb == (0.9, 0.1, 0.1)
 
 
+DAE = """<COLLADA xmlns="http://www.collada.org/2005/11/COLLADASchema" version="1.4.1">
+<asset><unit name="UNIT" meter="METER"/><up_axis>Z_UP</up_axis></asset>
+<library_effects><effect id="e"><profile_COMMON>EXTRA<technique sid="c"><phong><diffuse><color>0.8 0.2 0 1</color>
+</diffuse></phong></technique></profile_COMMON></effect></library_effects>
+<library_materials><material id="m"><instance_effect url="#e"/></material></library_materials>
+<library_geometries><geometry id="g"><mesh><source id="p">
+<float_array id="a" count="12">0 0 0 100 0 0 0 200 0 0 0 300</float_array>
+<technique_common><accessor source="#a" count="4" stride="3"><param name="X" type="float"/>
+<param name="Y" type="float"/><param name="Z" type="float"/></accessor></technique_common></source>
+<vertices id="v"><input semantic="POSITION" source="#p"/></vertices><triangles material="s" count="4">
+<input semantic="VERTEX" source="#v" offset="0"/><p>0 2 1 0 1 3 0 3 2 1 2 3</p></triangles></mesh></geometry>
+</library_geometries><library_visual_scenes><visual_scene id="s"><node id="n"><instance_geometry url="#g">
+<bind_material><technique_common><instance_material symbol="s" target="#m"/></technique_common></bind_material>
+</instance_geometry></node></visual_scene></library_visual_scenes>
+<scene><instance_visual_scene url="#s"/></scene></COLLADA>"""
+
+
+@pytest.mark.parametrize(
+    ("unit", "meter", "extra", "rgb"),
+    [
+        ("millimeter", 0.001, "", (0.8, 0.2, 0)),
+        ("inch", 0.0254, "", (0.8, 0.2, 0)),
+        ("mine", 0.005, "", (0.8, 0.2, 0)),
+        (
+            "meter",
+            1.0,
+            '<newparam sid="s"><sampler2D><source>gone</source></sampler2D></newparam>',
+            (0.6, 0.6, 0.6),
+        ),
+    ],
+)
+def test_collada_says_its_unit_and_colour(
+    unit: str, meter: float, extra: str, rgb: tuple[float, float, float], write_model: WriteModel
+) -> None:
+    write_model(DAE.replace("UNIT", unit).replace("METER", str(meter)).replace("EXTRA", extra), "link.dae")
+    text = URDF.replace(
+        '<box size="0.1 0.1 0.4"/></geometry><material name="red"/>', '<mesh filename="link.dae"/></geometry>'
+    )
+    (visual,) = [visual for link in load_robot(write_model(text), "tool").drawable.links for visual in link.visuals]
+    np.testing.assert_allclose(np.ptp(triangles(visual).vertices, axis=0), np.array([100, 200, 300]) * meter)
+    np.testing.assert_allclose(visual.rgb or (), rgb, atol=0.01)
+
+
+def test_materials_are_known_by_name_and_colour(write_model: WriteModel) -> None:
+    ball = '<geometry><sphere radius="0.1"/></geometry>'
+    shape = f'<link name="{{}}"><visual>{ball}<material name="paint">{{}}</material></visual></link>'
+    blue, green = '<color rgba="0 0 1 1"/>', '<color rgba="0 255 0 1"/>'
+    text = URDF.replace('<link name="base"/>', shape.format("base", blue))
+    text = text.replace('<link name="lower"/>', shape.format("lower", "")).replace(
+        '<link name="tool"/>', shape.format("tool", green)
+    )
+    drawn = load_robot(write_model(text), "tool").drawable.by_name
+    visuals = [drawn[name].visuals[0] for name in ("base", "lower", "tool")]
+    assert [visual.rgb for visual in visuals] == [(0, 0, 1), (0, 0, 1), (0, 1, 0)]
+    assert visuals[0].material == visuals[1].material != visuals[2].material
+
+
 def test_large_meshes_are_drawn_with_few_triangles(write_model: WriteModel, tmp_path: Path) -> None:
     text = URDF.replace('<box size="0.1 0.1 0.4"/>', '<mesh filename="ball.obj"/>')
     trimesh.creation.icosphere(subdivisions=6, radius=0.1).export(tmp_path / "ball.obj")  # 81 920 triangles
@@ -207,6 +321,18 @@ def test_large_meshes_are_drawn_with_few_triangles(write_model: WriteModel, tmp_
     assert 1000 < len(triangles(visual).faces) < 20_000
     radii = np.linalg.norm(triangles(visual).vertices, axis=1)
     assert abs(radii - 0.1).max() < 0.002
+
+
+def test_walls_with_open_edges_stay() -> None:
+    ball = trimesh.creation.icosphere(subdivisions=5, radius=0.1)
+    grid = np.linspace(0, 1, 5)
+    corners = np.stack(np.meshgrid(grid, [-0.5], grid), axis=-1).reshape(-1, 3)
+    rows = (5 * np.arange(4)[:, None] + np.arange(4)).ravel()[:, None]
+    wall = np.vstack([rows + np.array([0, 1, 6]), rows + np.array([0, 6, 5])]) + len(ball.vertices)
+    mesh = Mesh(np.vstack([ball.vertices, corners]), np.vstack([ball.faces, wall]).astype(np.int32))
+    small = decimate(mesh, 300)
+    assert len(small.faces) < 400
+    assert trimesh.Trimesh(small.vertices, small.faces).area == pytest.approx(1.126, rel=0.05)
 
 
 LOOP = """<mujoco><worldbody><body name="a"><joint name="one" axis="0 1 0"/><geom size="0.1"/>
@@ -261,6 +387,34 @@ FREE = """<mujoco><worldbody><body name="trunk"><freejoint name="root"/><geom si
         ),
         (URDF.replace('parent link="base"', 'parent link="tool"'), "robot.urdf", "tool", "apart from base"),
         (URDF.replace('xyz="0 0 0.1"', 'xyz="0 0 nan"'), "robot.urdf", "tool", "expected an origin of finite numbers"),
+        (
+            URDF.replace('xyz="0 2 0"', 'xyz="0 2"'),
+            "robot.urdf",
+            "tool",
+            "joint shoulder: expected an axis of 3 numbers",
+        ),
+        (
+            URDF.replace('size="0.1 0.1 0.4"', 'size="-1 1 1"'),
+            "robot.urdf",
+            "tool",
+            "link upper: expected a size of its",
+        ),
+        (URDF.replace("<box size", "<mesh scale"), "robot.urdf", "tool", "expected a mesh with a filename, got none"),
+        (
+            URDF.replace('<box size="0.1 0.1 0.4"/>', '<mesh filename="a.stl" scale="1 2"/>'),
+            "robot.urdf",
+            "tool",
+            "expected a mesh's scale of 3 numbers, got [1.0, 2.0]",
+        ),
+        (URDF.replace('<box size="0.1 0.1 0.4"/>', ""), "robot.urdf", "tool", "expected a geometry in each visual"),
+        (URDF.replace('<child link="tool"/>', ""), "robot.urdf", "tool", "joint wrist: expected a child, got none"),
+        (URDF.replace('multiplier="1"', 'multiplier="nan"'), "robot.urdf", "tool", "joint right: mimic: multiplier: "),
+        (URDF.replace('xyz="0 0 0.4"', 'xyz="0 0 400"'), "robot.urdf", "tool", "expected at most 10 m in magnitude"),
+        (URDF.replace("</robot>", ""), "robot.urdf", "tool", "expected a URDF, got: "),
+        ("\0", "robot.urdf", None, "expected a URDF, got: "),
+        ("<html><body/></html>", "robot.urdf", None, "which is a <robot>, got <html>"),
+        ("<robot><link name='a'/></robot>", "robot.urdf", None, "expected a URDF's <robot> with a name, got none"),
+        (FOLLOWS.replace("0.1 -1 0", "0.1 -1 2"), "robot.xml", "tip", "along a straight line, got a curve of two"),
         (LOOP, "robot.xml", "b", "expected a chain to b, got a loop: b holds c"),
         (FREE, "robot.xml", "arm", "got the floating joint root; base: trunk takes what is after it"),
     ],
@@ -273,6 +427,7 @@ def test_what_is_no_arm_is_refused_with_what_was_found(
         load_robot(path, tip)
     assert message in str(error.value)
     assert str(path) in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("name", [name for name in shipped_arms() if name != "mico"])

@@ -34,6 +34,24 @@ def test_an_arm_gets_a_scene_that_it_can_carry_out(arm: str, tmp_path: Path) -> 
     assert np.asarray(Image.open(tmp_path / "look.png")).std() > 10
 
 
+GANTRY = """<robot name="gantry"><link name="base"/><link name="x"/><link name="y"/><link name="z"/>
+  <joint name="jx" type="prismatic"><parent link="base"/><child link="x"/><origin xyz="0 0 0.6"/><axis xyz="1 0 0"/>
+    <limit lower="0" upper="1" velocity="0.5" effort="1"/></joint>
+  <joint name="jy" type="prismatic"><parent link="x"/><child link="y"/><axis xyz="0 1 0"/>
+    <limit lower="-0.5" upper="0.5" velocity="0.5" effort="1"/></joint>
+  <joint name="jz" type="prismatic"><parent link="y"/><child link="z"/><origin xyz="0 0 0.1"/><axis xyz="0 0 -1"/>
+    <limit lower="0" upper="0.65" velocity="0.5" effort="1"/></joint></robot>"""
+
+
+def test_a_gantry_gets_one_although_nothing_tilts_its_tool(tmp_path: Path) -> None:
+    (tmp_path / "gantry.urdf").write_text(GANTRY)
+    assert cli.run(["scene", str(tmp_path / "gantry.urdf"), "--out", str(tmp_path / "cell.yaml")]) == 0
+    scene = load_scene(tmp_path / "cell.yaml")
+    assert isinstance(scene, ReachScene)
+    assert scene.target.radius[1] > 0.6  # farther than the shipped arms, whose cubes are as large
+    assert scene.distance(scene.finish(scene.sample_start(0, 3))) < 1e-4
+
+
 def test_joints_that_are_not_the_arms_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["scene", "mico", "--out", str(tmp_path / "cell.yaml"), "--driven", "elbow", "wrist", "hand"]
     assert cli.run(words) == 2
@@ -50,8 +68,8 @@ URDF = """
     <limit lower="-3" upper="3" velocity="1" effort="1"/></joint>
   <joint name="lift" type="revolute"><parent link="one"/><child link="two"/><axis xyz="0 1 0"/>
     <limit lower="-2" upper="2" velocity="1" effort="1"/></joint>
-  <joint name="elbow" type="revolute"><parent link="two"/><child link="three"/><origin xyz="0 0 0.4"/><axis xyz="0 1 0"/>
-    <limit lower="-2.8" upper="2.8" velocity="1" effort="1"/></joint>
+  <joint name="elbow" type="revolute"><parent link="two"/><child link="three"/><origin xyz="0 0 0.4"/>
+    <axis xyz="0 1 0"/><limit lower="-2.8" upper="2.8" velocity="1" effort="1"/></joint>
   <joint name="tilt" type="revolute"><parent link="three"/><child link="wrist"/><origin xyz="0 0 0.4"/>
     <axis xyz="0 1 0"/><limit lower="-2.8" upper="2.8" velocity="1" effort="1"/></joint>
   <joint name="tool" type="fixed"><parent link="wrist"/><child link="tool0"/><origin xyz="0 0 0.1"/></joint>

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import trimesh
 from PIL import Image
 
 from taskgan_ros import cli
@@ -64,6 +65,22 @@ def test_its_picture_shows_the_arm(crane: Path, tmp_path: Path) -> None:
     assert cli.run(["arm", str(crane), "--out", str(tmp_path / "out")]) == 2  # the picture is there
 
 
+def test_the_picture_of_any_name_is_in_the_folder(crane: Path, tmp_path: Path) -> None:
+    crane.write_text(URDF.replace('"crane"', '"../my crane/1"'))
+    assert cli.run(["arm", str(crane), "--out", str(tmp_path / "out")]) == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["_my_crane_1.png"]
+
+
+@pytest.mark.parametrize(
+    "corners", [[[0, 0, 0], [1, 0, 1], [1, 1, 1], [0, 1, 0]], np.eye(3), np.outer(range(3), [1, 1, 1])]
+)
+def test_meshes_without_a_body_are_taken(corners: list[list[float]], crane: Path, tmp_path: Path) -> None:
+    faces = [[0, 1, 2], [0, 2, 3]][: len(corners) - 2]
+    trimesh.Trimesh(corners, faces, process=False).export(tmp_path / "flat.stl")
+    crane.write_text(URDF.replace('<box size="0.4 0.05 0.05"/>', '<mesh filename="flat.stl" scale="0.1 0.1 0.1"/>'))
+    assert cli.run(["arm", str(crane), "--out", str(tmp_path / "out")]) == 0
+
+
 def test_what_is_no_arm_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "broken.urdf").write_text("<robot")
     assert cli.run(["arm", str(tmp_path / "broken.urdf"), "--out", str(tmp_path / "out")]) == 2
@@ -83,3 +100,22 @@ def test_parts_that_overlap_at_home_are_named(tmp_path: Path, capsys: pytest.Cap
     )
     assert cli.run(["arm", str(arm), "--json"]) == 0
     assert "self-collision at home: one and three" in json.loads(capsys.readouterr().out)["warnings"]
+
+
+def test_parts_inside_a_hollow_one_do_not_collide(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trimesh.creation.annulus(0.2, 0.22, 0.1).export(tmp_path / "ring.stl")
+    trimesh.creation.box((0.1, 0.1, 0.1)).export(tmp_path / "box.stl")
+    links = [
+        f'<link name="{name}"><visual><origin xyz="{at} 0 0"/><geometry><mesh filename="{mesh}.stl"/></geometry>'
+        "</visual></link>"
+        for name, mesh, at in (("base", "ring", 0), ("a", "box", 1), ("b", "box", "{at}"))
+    ]
+    joints = [
+        f'<joint name="{child}" type="continuous"><parent link="{parent}"/><child link="{child}"/></joint>'
+        for parent, child in (("base", "a"), ("a", "b"))
+    ]
+    text = f'<robot name="ring">{"".join(links + joints)}</robot>'
+    for at, found in ((0, []), (0.2, ["self-collision at home: world and b"])):
+        (tmp_path / "ring.urdf").write_text(text.replace("{at}", str(at)))
+        assert cli.run(["arm", str(tmp_path / "ring.urdf"), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["warnings"] == found
