@@ -98,7 +98,7 @@ class JointCommander:
                 Without one, the chunk begins with the motion.
 
         Raises:
-            InputError: a number that is not finite, or not one a joint, a negative age, or a chunk without a step.
+            InputError: a number that is not finite, or not one per joint, a negative age, or a chunk without a step.
         """
         here, home = self._checked("measured", measured), self._checked("passive", passive)
         target = self._checked_chunk(command)
@@ -124,7 +124,7 @@ class JointCommander:
             age_s: s, how long ago that was.
 
         Raises:
-            InputError: a number that is not finite, or not one a joint.
+            InputError: a number that is not finite, or not one per joint.
         """
         here = self._checked("measured", measured)
         plan, start_s = self._enter(now_s, here, max(age_s, 0.0))
@@ -144,7 +144,7 @@ class JointCommander:
             age_s: s, how long ago that was.
 
         Raises:
-            InputError: a number that is not finite, or not one a joint.
+            InputError: a number that is not finite, or not one per joint.
         """
         here = self._checked("measured", measured)
         if self._plan is None:
@@ -165,7 +165,7 @@ class JointCommander:
             speed: rad/s.
 
         Raises:
-            InputError: a number that is not finite, or not one a joint.
+            InputError: a number that is not finite, or not one per joint.
         """
         here, wanted = self._checked("measured", measured), self._checked_chunk(command)
         velocities = [self._velocity(each, here, self.config.approach_s(self.config.horizon_s)) for each in wanted]

@@ -102,4 +102,4 @@ def _check_joints(what: str, values: Array, *limits: Array) -> None:
     for limit in limits:
         if limit.ndim != 1 or values.shape[-1:] != limit.shape:
             shapes = f"{list(values.shape)} and {list(limit.shape)}"
-            raise InputError(f"{what}: expected shape [..., J] for limits [J], one a joint, got {shapes}")
+            raise InputError(f"{what}: expected shape [..., J] for limits [J], one per joint, got {shapes}")

@@ -91,7 +91,7 @@ class Joint:
     """A joint of one degree of freedom; positions of prismatic ones are in m, and so are their limits, per s and s².
 
     Attributes:
-        type: `kind` is what it comes to.
+        type: as declared; `kind` is the resolved one, as a joint that turns without limits is continuous.
         axis: in the joint's own frame; of any length but 0.
         origin_xyz: m, in the frame of the joint before.
         origin_rpy: rad, fixed-axis roll, pitch, yaw (URDF's convention).
@@ -170,7 +170,7 @@ class Arm:
         model: the robot's own description, which it is drawn from; None for one with shapes of its own.
         materials: colour of each material that shapes name.
         base: shapes that do not move.
-        links: one tuple of shapes a joint, or none at all.
+        links: one tuple of shapes per joint, or none at all.
     """
 
     name: str

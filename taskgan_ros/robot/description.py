@@ -82,7 +82,7 @@ class DescribedJoint:
 
     @property
     def is_moving(self) -> bool:
-        """Whether one number says where it stands."""
+        """Whether it has one degree of freedom."""
         return self.kind in MOVING
 
     def at(self, position: float) -> Array:
@@ -94,7 +94,7 @@ class DescribedJoint:
 
 @dataclass(frozen=True)
 class Link:
-    """A rigid part: where its frame stands in its parent's when its joint is at zero, (4, 4)."""
+    """A rigid part; `origin` (4, 4) is its pose in the parent's frame when its joint is at zero."""
 
     name: str
     parent: str | None
@@ -113,7 +113,7 @@ class Description:
         links: each after its parent; the first is the root, whose frame is the robot's.
         frames: named points on links beside the links' own frames, MJCF's sites: the link, and (4, 4) in its frame.
         home: where joints stand at rest, as far as the model says; rad or m by joint.
-        loops: names of links that something beside the tree holds together.
+        loops: pairs of links that a constraint joins beside the tree.
     """
 
     name: str

@@ -22,8 +22,8 @@ _POINTING_M = 0.3  # what a radian of the tool's direction is worth in metres: a
 def solve_position(arm: Arm, goal: Array, start: Array, driven: NDArray[np.intp]) -> Array | None:
     """Return the configuration (n,) near `start` (n,) that puts the tip on `goal` (3,) m; None if 100 steps do not.
 
-    Only the joints with indices `driven` move. The same arguments always give the same solution, whose limits are not
-    looked at.
+    Only the joints with indices `driven` move. The same arguments always give the same solution, without a look at
+    joint limits.
     """
     q = np.array(start, dtype=np.float64)
     for _ in range(_STEPS):

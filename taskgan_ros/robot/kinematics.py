@@ -20,7 +20,7 @@ def rotation_from_rpy(rpy: ArrayLike) -> Array:
 
 
 def rpy_from_rotation(rotation: ArrayLike) -> tuple[float, float, float]:
-    """Return the angles in rad that `rotation_from_rpy` makes this (3, 3) rotation of, to rounding, at any pitch."""
+    """Return the roll, pitch and yaw in rad of a (3, 3) rotation: `rotation_from_rpy` inverted, at any pitch."""
     r = np.asarray(rotation, dtype=np.float64)
     pitch, yaw = np.arctan2(-r[2, 0], np.hypot(r[0, 0], r[1, 0])), np.arctan2(r[1, 0], r[0, 0])
     sine, cosine = np.sin(yaw), np.cos(yaw)

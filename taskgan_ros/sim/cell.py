@@ -7,6 +7,7 @@ import importlib
 from types import TracebackType
 from typing import Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -86,7 +87,8 @@ class Cell:
         self._model = self._compile()
         self._data = mujoco.MjData(self._model)
         self._find_parts()
-        self._renderer = _open_renderer(self._model, self.height, self.width)
+        finer = domain.sensor.supersampling
+        self._renderer = _open_renderer(self._model, finer * self.height, finer * self.width)
         flags = self._renderer.scene.flags
         flags[mujoco.mjtRndFlag.mjRND_SHADOW] = domain.light.shadows
         flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
@@ -123,6 +125,8 @@ class Cell:
         self._renderer.update_scene(self._data, camera="camera")
         noise = np.random.default_rng([*look.seed, 2, round(time_s * 1000)])
         image = self._renderer.render()
+        if self.domain.sensor.supersampling > 1:
+            image = cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_AREA)
         return apply_sensor(self._lens.bend(image) if self._lens else image, look.sensor, noise)
 
     def _compile(self) -> mujoco.MjModel:
@@ -131,7 +135,8 @@ class Cell:
         spec.visual.quality.offsamples = 0  # multisampling costs more than all else in software
         spec.visual.quality.numslices = spec.visual.quality.numstacks = _SLICES
         spec.visual.map.znear, spec.visual.map.zfar = 0.02, 30.0
-        spec.visual.global_.offwidth, spec.visual.global_.offheight = self.width, self.height
+        finer = self.domain.sensor.supersampling
+        spec.visual.global_.offwidth, spec.visual.global_.offheight = finer * self.width, finer * self.height
         spec.stat.extent, spec.stat.center = 1.0, [0, 0, 0]
         for k, image in enumerate(self._textures):
             texture = spec.add_texture(name=f"table{k}", type=mujoco.mjtTexture.mjTEXTURE_2D, nchannel=3)

@@ -244,6 +244,6 @@ def _check_sizes(number: int, point: Point, joints: int) -> None:
     ):
         may_be_empty = what != "positions"
         if values.size != joints and not (may_be_empty and not values.size):
-            raise InputError(f"{what}: expected {joints}, one a joint, got {values.size} at point {number}")
+            raise InputError(f"{what}: expected {joints}, one per joint, got {values.size} at point {number}")
     if point.effort.size:
         raise InputError(f"effort: expected none, got {point.effort.size} at point {number}")

@@ -31,7 +31,7 @@ class Surface:
 
     Attributes:
         rgb: linear RGB in [0, 1].
-        jitter: largest change of each channel, drawn once an episode.
+        jitter: largest change of each channel, drawn once per episode.
         brightness: all channels are multiplied by a draw from this range.
     """
 
@@ -118,6 +118,8 @@ class Sensor:
         blur_px: standard deviation of a Gaussian blur in pixels.
         noise: standard deviation of each pixel's noise, on values in [0, 1].
         distortion: the lens's radial k1 and k2 as OpenCV has them, the same in every episode.
+        supersampling: drawn so many times as large and averaged, as a lens and pixels with an area do; 1 has jagged
+            edges.
         jpeg_quality: 1 to 100, as of a webcam that compresses; none where it does not.
     """
 
@@ -128,6 +130,7 @@ class Sensor:
     blur_px: Range = _ZERO
     noise: Range = _ZERO
     distortion: tuple[float, float] = _ZERO
+    supersampling: Annotated[int, pydantic.Field(ge=1, le=4)] = 1
     jpeg_quality: Bounds[Quality] | None = None
 
 
@@ -146,7 +149,7 @@ class Calibration:
     Attributes:
         camera_position_m: how far the camera stands from where the scene says, m along the world's axes.
         camera_rotation_rad: how far it is turned, rad about its own axes: right, up, back.
-        joint_rad: the arm really is at its joints' angles and these, one a joint of the arm; none for no error.
+        joint_rad: the arm really is at its joints' angles and these, one per joint of the arm; none for no error.
     """
 
     camera_position_m: tuple[PositionError, PositionError, PositionError] = (0.0, 0.0, 0.0)
@@ -156,7 +159,7 @@ class Calibration:
 
 @config_dataclass
 class Domain:
-    """How the cell looks in one domain. A range `[a, b]` is drawn from uniformly, once an episode.
+    """How the cell looks in one domain. A range `[a, b]` is drawn from uniformly, once per episode.
 
     Attributes:
         description: one line for people.
@@ -191,7 +194,7 @@ def load_domain(name_or_path: str | Path) -> Domain:
 
 
 def check_calibration(calibration: Calibration, arm: Arm) -> None:
-    """Refuse joint errors that are not one a joint of the arm."""
+    """Refuse joint errors that are not one per joint of the arm."""
     expected, actual = len(arm.joint_names), len(calibration.joint_rad)
     if actual not in (0, expected):
         raise InputError(f"expected calibration.joint_rad of {expected} angles for {arm.name}, or none, got {actual}")

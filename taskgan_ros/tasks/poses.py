@@ -24,7 +24,7 @@ class Poses:
     """Random configurations of the arm, each drawn by itself.
 
     Attributes:
-        spread: rad about `ready`, half-width of the uniform draw, one a driven joint; less than pi, so that no two
+        spread: rad about `ready`, half-width of the uniform draw, one per driven joint; less than pi, so that no two
             labels are of one picture and none jumps by a turn.
         free: the same of joints that vary without being labelled, by name.
         clearance: m; no joint and not the tip is ever below it.

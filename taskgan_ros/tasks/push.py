@@ -46,8 +46,8 @@ class PushScene(MotionScene):
     puck: Puck
     mark_distance: Bounds[Positive]
     tip_radius: HalfSize
-    tip_height: Metres
-    over: Metres
+    push_height: Metres
+    travel_height: Metres
     approach_gain: Positive
     top_speed: Positive
 
@@ -73,7 +73,7 @@ class PushScene(MotionScene):
         return float(np.linalg.norm(state.objects[0, :2] - state.objects[1, :2]))
 
     def move(self, state: CellState, joint_pos: Array) -> CellState:
-        """Return the cell after the arm has moved to `joint_pos` (n,) rad; the puck makes way."""
+        """Return the cell after the arm has moved to `joint_pos` (n,) rad; the tip pushes the puck ahead of it."""
         here, there = (tip_position(self.arm, q) for q in (state.joint_pos, joint_pos))
         objects = state.objects.copy()
         count = max(int(np.ceil(np.linalg.norm(there - here) / _PATH_M)), 1)
@@ -101,7 +101,7 @@ class PushScene(MotionScene):
         raise InputError(f"scene: expected a start beside the puck, got none in {MAX_DRAWS} draws")
 
     def demonstrate(self, seed: int, index: int) -> list[tuple[CellState, Array | None]]:
-        """Return states spread over one episode of the expert, who is nudged on the way, each with its velocities."""
+        """Return states spread over one episode of the expert with noise on its actions, each with its velocities."""
         rng = np.random.default_rng([seed, index, 1])
         state = self.sample_start(seed, index).state
         way = []
@@ -142,7 +142,7 @@ class PushScene(MotionScene):
         puck, mark = state.objects[:2, :2]
         way = mark - puck
         left = float(np.linalg.norm(way))
-        low, high = self.table_height + self.tip_height, self.table_height + self.over
+        low, high = self.table_height + self.push_height, self.table_height + self.travel_height
         if left < self.threshold_m / 4:
             return np.array([*tip[:2], low])  # it lies well: stay
         along = way / left

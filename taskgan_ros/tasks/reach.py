@@ -24,7 +24,7 @@ from taskgan_ros.tasks.state import CellState, Episode, Object
 Array = NDArray[np.float64]
 
 _MAX_TARGET_DRAWS = 200  # the shipped scene needs 1 a target; each that cannot be reached costs 20 ms
-_PASSIVE_RAD = 0.1  # how far an arm's own weight may move a joint that stands
+_PASSIVE_RAD = 0.1  # how far a joint that is not driven may sag under the arm's own weight
 
 
 @config_dataclass
@@ -173,8 +173,8 @@ class ReachScene(MotionScene):
     def velocities(self, state: CellState, solution: Array) -> Array:
         """Return the joint velocities (J,) in rad/s of the driven joints: section 4.1.1's labels.
 
-        The direction is the step to the solution with its L1 norm taken out; the size is the distance between tip and
-        goal times `approach_gain`, so that the arm slows down and stops.
+        The direction is the joint displacement to the solution over its L1 norm; the size is the distance between tip
+        and goal times `approach_gain`, so that the arm slows down and stops.
         """
         step = self._displacement(state.joint_pos, solution)[self.driven]
         norm = np.abs(step).sum()

@@ -54,7 +54,7 @@ class Start:
         radius: m from the scene's `center`.
         azimuth: rad.
         height: m above the table.
-        joint_spread: rad about `ready`, half-width of the uniform draw, one a driven joint.
+        joint_spread: rad about `ready`, half-width of the uniform draw, one per driven joint.
         clearance: m; no joint and not the tip is ever below it.
     """
 
@@ -91,7 +91,7 @@ class Scene:
 
     Attributes:
         task: a name in the registry.
-        ready: rad, one angle a joint of the arm.
+        ready: rad, one angle per joint of the arm.
         step_s: s between two images of an episode.
         held_joints: rad or m, where joints stand that are not the arm's, such as a gripper's; else as at home.
         table_height: m, of the table's top over the arm's base.

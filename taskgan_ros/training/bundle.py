@@ -104,11 +104,11 @@ class BundleConfig:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     """What the scaled colours are divided by then."""
     joint_mean: tuple[float, ...] = ()
-    """Subtracted from the joint positions, in its units, one a joint."""
+    """Subtracted from the joint positions, in its units, one per joint."""
     joint_std: tuple[float, ...] = ()
     """What the joint positions are divided by then."""
     action_mean: tuple[float, ...] = ()
-    """Added to what it gives, after that was multiplied by action-std; in its units, one a joint."""
+    """Added to what it gives, after that was multiplied by action-std; in its units, one per joint."""
     action_std: tuple[float, ...] = ()
     """What its output is multiplied by; 1/step for a policy of steps, which gives velocities so."""
     camera_fov: float | None = None
@@ -174,7 +174,7 @@ def _normalisation(config: BundleConfig, task_model: TaskModelOnnx) -> Normalisa
 def _vector(option: str, values: tuple[float, ...], count: int, default: float) -> Array:
     array = np.array(values or [default] * count, np.float64)
     if array.shape != (count,) or not np.isfinite(array).all():
-        raise InputError(f"{option}: expected {count} finite numbers, one a joint, got {list(values)}")
+        raise InputError(f"{option}: expected {count} finite numbers, one per joint, got {list(values)}")
     return array
 
 

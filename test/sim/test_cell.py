@@ -97,6 +97,7 @@ OTHER: dict[str, Any] = {  # another value for each field: the picture must show
     "sensor.blur_px": [1.0, 1.0],
     "sensor.noise": [0.05, 0.05],
     "sensor.distortion": [-0.3, 0.0],
+    "sensor.supersampling": 2,
     "sensor.jpeg_quality": [30, 30],
     "camera_error.position_m": 0.05,
     "camera_error.rotation_rad": 0.05,

@@ -57,10 +57,10 @@ REJECTED = {
         trajectory(point(1, 0, 0, 0), point(1, 1, 1, 1)),
         "time_from_start: expected it to increase, got 1 s and 1 s at points 0 and 1",
     ),
-    "too few positions": (trajectory(point(1, 2, 2)), "positions: expected 3, one a joint, got 2 at point 0"),
+    "too few positions": (trajectory(point(1, 2, 2)), "positions: expected 3, one per joint, got 2 at point 0"),
     "no positions": (
         trajectory(point(1, velocities=[0, 0, 0])),
-        "positions: expected 3, one a joint, got 0 at point 0",
+        "positions: expected 3, one per joint, got 0 at point 0",
     ),
     "too few velocities": (
         trajectory(point(1, 2, 2, 2, velocities=[0])),

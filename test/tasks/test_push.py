@@ -42,7 +42,7 @@ def test_no_label_is_faster_than_the_arm() -> None:
 
 def test_the_puck_makes_way_and_is_not_pulled() -> None:
     q = SCENE.sample_start(0, 0).state.joint_pos
-    low = SCENE.table_height + SCENE.tip_height
+    low = SCENE.table_height + SCENE.push_height
     tip = tip_position(SCENE.arm, q)
     beside = np.array([[tip[0] + 0.5, tip[1], 0.0], [0.0, -0.4, 0.0]])
     moved = q + 0.05 * np.eye(6)[0]

@@ -276,7 +276,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> str:
         ("chunk.onnx", ["--joints", *JOINTS[:2]], r"expected joint positions of 2 joints, .*got the input "),
         ("eyes.onnx", ["--joints", "a", "b", "c"], r"joints: expected some of the arm's, \['m1n6.*, got \['a', "),
         ("eyes.onnx", ["--action-std", "1", "0", "1"], r"action_std: expected numbers above 0, got \[1.0, 0.0, 1.0\]"),
-        ("eyes.onnx", ["--action-mean", "1"], r"action_mean: expected 3 finite numbers, one a joint, got \[1.0\]"),
+        ("eyes.onnx", ["--action-mean", "1"], r"action_mean: expected 3 finite numbers, one per joint, got \[1.0\]"),
         ("eyes.onnx", ["--image-size", "32", "32"], r"expected image_size to be that of image: .*, got \[32, 32\]"),
         ("any_size.onnx", [], r"expected image_size, as the graph leaves height or width free, got none: image: uint8"),
         ("any_size.onnx", ["--image-size", "8", "8"], r"expected images of at least 16 pixels a side"),
