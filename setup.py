@@ -24,7 +24,7 @@ RUN_TIME = [
 
 EXTRAS = {
     # What reads an arm's own URDF, xacro or MJCF, and its meshes. The node on a robot needs none of it.
-    "arms": ["fast-simplification", "pycollada", "trimesh", "xacrodoc", "yourdfpy"],
+    "arms": ["fast-simplification", "lxml", "pycollada", "trimesh", "xacrodoc", "yourdfpy"],
     # Exactly one of these two: they are builds of one module, and each overwrites the other's files.
     # Neither is in RUN_TIME, because an extra can add a requirement but never take one's place.
     "cpu": ["onnxruntime"],
