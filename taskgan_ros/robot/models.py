@@ -95,6 +95,7 @@ class Robot:
     Attributes:
         assumed: what neither the model nor the arm file says, and what was taken instead; one line each.
         warnings: what is probably wrong with the model.
+        is_drawn: whether the description's meshes are read and decimated already.
         tip: the link or site that the arm ends at.
     """
 
@@ -103,6 +104,7 @@ class Robot:
     tip: str = ""
     assumed: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    is_drawn: bool = False
 
     @cached_property
     def drawable(self) -> Description:
@@ -111,7 +113,7 @@ class Robot:
         Raises:
             InputError: a mesh is missing or cannot be read.
         """
-        return read_meshes(self.description)
+        return self.description if self.is_drawn else read_meshes(self.description)
 
 
 def is_model(name_or_path: str | Path) -> bool:
@@ -152,7 +154,7 @@ def _load_numbers(path: Path, values: object, tip: str | None) -> Robot:
     if arm.model is None:
         return Robot(arm, describe_shapes(arm), "tip")
     if arm.model.drawing:
-        return Robot(arm, read_drawing(path.parent / arm.model.drawing), "tip")
+        return Robot(arm, read_drawing(path.parent / arm.model.drawing), "tip", is_drawn=True)
     return Robot(arm, read_model(arm.model, path.parent), "tip")
 
 

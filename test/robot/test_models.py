@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 import trimesh
 import yaml
 
+from taskgan_ros.core.config import to_plain
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.robot.description import Mesh, Visual
 from taskgan_ros.robot.drawing import read_drawing, to_drawing
@@ -463,3 +466,18 @@ def test_a_drawing_is_the_description_without_its_files(write_model: WriteModel,
     (tmp_path / "arm.npz").write_bytes(b"PK nothing")
     with pytest.raises(InputError, match=r"arm\.npz: expected what a robot is drawn with, got: "):
         read_drawing(tmp_path / "arm.npz")
+
+
+def test_a_bundles_arm_is_drawn_without_what_reads_models(
+    write_model: WriteModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trimesh.creation.icosphere(subdivisions=6, radius=0.1).export(tmp_path / "ball.obj")
+    robot = load_robot(write_model(URDF.replace('<box size="0.1 0.1 0.4"/>', '<mesh filename="ball.obj"/>')), "tool")
+    assert robot.arm.model is not None
+    model = dataclasses.replace(robot.arm.model, drawing="arm.npz")
+    (tmp_path / "arm.npz").write_bytes(to_drawing(robot.drawable))
+    numbers = to_plain(dataclasses.replace(robot.arm, model=model))
+    bundled = write_model(yaml.safe_dump(numbers), "arm.yaml")
+    for name in ("trimesh", "fast_simplification", "yourdfpy"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert len(load_robot(bundled).drawable.links) == len(robot.description.links)
