@@ -17,14 +17,7 @@ from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.collect import CollectConfig, collect
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.tasks.reach import ReachScene
-from taskgan_ros.tasks.registry import load_scene
-
-
-def reach_scene(name_or_path: str | Path) -> ReachScene:
-    """Return a scene to reach in."""
-    scene = load_scene(name_or_path)
-    assert isinstance(scene, ReachScene), f"expected a scene to reach in, got {scene.task}"
-    return scene
+from taskgan_ros.tasks.registry import load_scene_of
 
 
 @dataclass(frozen=True)
@@ -54,7 +47,7 @@ def cores(count: int) -> Iterator[None]:
 
 def time_renderer(domain: str, episodes: int) -> float:
     """Return images/s of the renderer alone: states and looks are drawn beforehand."""
-    scene = reach_scene("reach")
+    scene = load_scene_of(ReachScene, "reach")
     with Cell(scene, load_domain(domain)) as cell:
         films = [(scene.path(scene.sample_training_start(0, k)), cell.sample_look(0, k)) for k in range(episodes)]
         cell.render(films[0][0][0], films[0][1])
@@ -70,7 +63,7 @@ def time_collect(domain: str, episodes: int, workers: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         collect(CollectConfig(domain=domain, episodes=episodes, out=Path(folder) / "data.h5", seed=1, workers=workers))
-        return episodes * reach_scene("reach").images_per_episode / (time.perf_counter() - start)
+        return episodes * load_scene_of(ReachScene, "reach").images_per_episode / (time.perf_counter() - start)
 
 
 def main(config: Config) -> None:

@@ -13,18 +13,11 @@ from taskgan_ros.policy.bundle import Bundle
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.tasks.reach import ReachScene
-from taskgan_ros.tasks.registry import load_scene
+from taskgan_ros.tasks.registry import load_scene_of
 
 SEED = 7  # of neither training nor evaluation
 
 Array = NDArray[np.float64]
-
-
-def reach_scene(name_or_path: str | Path) -> ReachScene:
-    """Return a scene to reach in."""
-    scene = load_scene(name_or_path)
-    assert isinstance(scene, ReachScene), f"expected a scene to reach in, got {scene.task}"
-    return scene
 
 
 @dataclass(frozen=True)
@@ -67,7 +60,7 @@ def render(bundle: Bundle, size: tuple[int, int], episodes: int = 1, step_rad: f
         episodes: each has a cube and a look of its own.
         step_rad: the most that a joint moves between two images; it starts and stops smoothly.
     """
-    scene = reach_scene(bundle.scene_name)
+    scene = load_scene_of(ReachScene, bundle.scene_name)
     images: list[NDArray[np.uint8]] = []
     poses: list[Array] = []
     order: list[int] = []

@@ -26,7 +26,7 @@ from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.sim.evaluate import rollout, run_episodes
 from taskgan_ros.tasks.reach import ReachScene
-from taskgan_ros.tasks.registry import load_scene
+from taskgan_ros.tasks.registry import load_scene_of
 
 Images = NDArray[np.uint8]
 Array = NDArray[np.float64]
@@ -36,13 +36,6 @@ SEED = 7  # of neither training nor the guard's limits
 FALSE_ALARMS = 0.01
 IN_A_ROW, TOLERANCE = ReachParameters().guard_images, ReachParameters().guard_tolerance
 SHOWN = 6  # images a row of the picture
-
-
-def reach_scene(name_or_path: str | Path) -> ReachScene:
-    """Return a scene to reach in."""
-    scene = load_scene(name_or_path)
-    assert isinstance(scene, ReachScene), f"expected a scene to reach in, got {scene.task}"
-    return scene
 
 
 @dataclass(frozen=True)
@@ -178,7 +171,7 @@ def with_camera(bundle: Bundle, by: tuple[float, ...], past: tuple[float, ...]) 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scene.yaml"
         path.write_text(yaml.safe_dump(values), encoding="utf-8")
-        return reach_scene(path)
+        return load_scene_of(ReachScene, path)
 
 
 def tries(bundle: Bundle, scene: ReachScene, good: Shots, episodes: int) -> Iterator[tuple[str, Shots]]:
@@ -264,7 +257,7 @@ def draw(path: Path, examples: list[tuple[str, Images]]) -> None:
 def main(config: Config) -> None:
     """Measure, print, write."""
     bundle = load_bundle(config.bundle)
-    scene, policy = reach_scene(bundle.scene_name), Policy(bundle)
+    scene, policy = load_scene_of(ReachScene, bundle.scene_name), Policy(bundle)
     good = shoot(scene, bundle.card.target_domain, bundle.card.image.shape, config.episodes)
     base, wanted = judge(policy, bundle, good)
     usual = float(np.sqrt(np.mean(wanted**2)))

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import pydantic
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from taskgan_ros.core.config import build, config_dataclass, read_yaml, resolve
 from taskgan_ros.core.errors import InputError
@@ -131,6 +131,11 @@ class Joint:
             return "prismatic"
         return "continuous" if self.lower is None else "revolute"
 
+    @cached_property
+    def unit_axis(self) -> NDArray[np.float64]:
+        """`axis` (3,) of length 1."""
+        return np.array(self.axis) / np.linalg.norm(self.axis)
+
 
 @config_dataclass
 class Frame:
@@ -207,6 +212,11 @@ class Arm:
     def joint_names(self) -> tuple[str, ...]:
         """Names of the n joints, base to tip."""
         return tuple(joint.name for joint in self.free_joints)
+
+    def positions(self, joint_pos: ArrayLike) -> dict[str, float]:
+        """Return where the joints of the whole robot are, by name, with the arm's at `joint_pos` (n,): rad or m."""
+        others = self.model.rest if self.model else {}
+        return {**others, **dict(zip(self.joint_names, np.asarray(joint_pos).tolist(), strict=True))}
 
     @cached_property
     def coupling(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -230,6 +230,13 @@ def _check_joint(description: Description, joint: DescribedJoint) -> None:
         description.leader(joint.name)
 
 
+def root_in_base(arm: Arm, description: Description, at: Mapping[str, float]) -> Array:
+    """Return the pose (4, 4) of the description's root in the arm's base frame, joints standing as `at` says."""
+    if arm.model is None or arm.model.base is None:
+        return np.eye(4)
+    return np.linalg.inv(description.poses(at)[arm.model.base]).astype(np.float64)
+
+
 def describe_shapes(arm: Arm) -> Description:
     """Return an arm that is drawn with its own file's shapes: the base, and one link a joint."""
     links = [Link("base", None, np.eye(4), None, tuple(_visual(arm, shape) for shape in arm.base))]
@@ -237,7 +244,7 @@ def describe_shapes(arm: Arm) -> Description:
         described = DescribedJoint(
             joint.name,
             joint.kind,
-            np.array(joint.axis) / np.linalg.norm(joint.axis),
+            joint.unit_axis,
             -math.inf if joint.lower is None else joint.lower,
             math.inf if joint.upper is None else joint.upper,
             joint.max_velocity,
@@ -268,6 +275,4 @@ def _z_along(direction: Array) -> Array:
     sine = float(np.linalg.norm(axis))
     if sine < np.finfo(float).eps:
         return np.diag([1.0, np.copysign(1.0, cosine), np.copysign(1.0, cosine)])
-    k = axis / sine
-    cross = np.array([[0, -k[2], k[1]], [k[2], 0, -k[0]], [-k[1], k[0], 0]])
-    return np.eye(3) + sine * cross + (1 - cosine) * cross @ cross
+    return joint_motion(False, axis / sine, np.arctan2(sine, cosine))[:3, :3]

@@ -72,12 +72,20 @@ def joint_frames(arm: Arm, joint_pos: ArrayLike) -> Array:
     pose = np.broadcast_to(np.eye(4), (*q.shape[:-1], 4, 4))
     frames = []
     for i, joint in enumerate(arm.joints):
-        axis = np.array(joint.axis) / np.linalg.norm(joint.axis)
-        motion = joint_motion(joint.kind == "prismatic", axis, positions[..., i])
+        motion = joint_motion(joint.kind == "prismatic", joint.unit_axis, positions[..., i])
         pose = pose @ transform(joint.origin_xyz, joint.origin_rpy) @ motion
         frames.append(pose)
     frames.append(pose @ transform(arm.tip.xyz, arm.tip.rpy))
     return np.stack(frames)
+
+
+def is_clear(arm: Arm, joint_pos: Array, lowest_m: float) -> bool:
+    """Return whether the arm at `joint_pos` (n,) is within its limits, and no joint but the first below `lowest_m`.
+
+    The tip must not be below it either.
+    """
+    within = np.all(joint_pos >= arm.lower) and np.all(joint_pos <= arm.upper)
+    return bool(within and joint_frames(arm, joint_pos)[1:, 2, 3].min() >= lowest_m)
 
 
 def forward(arm: Arm, joint_pos: ArrayLike) -> Array:
@@ -106,7 +114,7 @@ def jacobian(arm: Arm, joint_pos: ArrayLike) -> Array:
     tip = frames[-1][..., :3, 3]
     columns = []
     for joint, frame in zip(arm.joints, frames, strict=False):
-        axis = frame[..., :3, :3] @ (np.array(joint.axis) / np.linalg.norm(joint.axis))
+        axis = frame[..., :3, :3] @ joint.unit_axis
         if joint.kind == "prismatic":
             columns.append(np.concatenate([axis, np.zeros_like(axis)], axis=-1))
         else:

@@ -20,13 +20,11 @@ Array = NDArray[np.float64]
 Color = tuple[float, float, float]
 Colored = tuple[Mesh, Color | None]
 
-# Triangles of a whole robot. In software, drawing takes as long as there are triangles: see docs/benchmarks.md.
+# Triangles of a whole robot: drawn in software, a frame of 128 pixels takes as long as one of the Mico's shapes.
 FACES = 12_000
 _LEAST_FACES = 40  # of one mesh, however small its share: a rounded box
-_FINEST_WELD, _COARSER = (
-    1 / 250,
-    1.5,
-)  # of a mesh's longest side: less than a pixel of 128 wherever the arm is seen whole
+_FINEST_WELD = 1 / 250  # of a mesh's longest side: less than a pixel of 128 where the arm is seen whole
+_COARSER = 1.5  # times the last weld
 _KEPT_AREA = 0.85  # of a mesh; less than that, and a whole part of it is gone
 _LARGE = 2  # times the mean area asked for: fewer than half of the faces are so large
 _ENOUGH = 1.2  # times the faces asked for

@@ -41,10 +41,10 @@ def read_mjcf(path: Path) -> Description:
     if model.nbody < 2:
         raise InputError(f"{path}: expected an MJCF with bodies, got none but the world")
     names = _body_names(model)
-    meshes = [_mesh(model, k) for k in range(model.nmesh)]
+    visuals = _visuals(model)
     links = [Link(_WORLD, None, np.eye(4))]
     for body in range(1, model.nbody):
-        links += _links(model, body, names, meshes)
+        links += _links(model, body, names, visuals)
     frames = {}
     for k in range(model.nsite):
         site = model.site(k)
@@ -76,7 +76,7 @@ def _shift(offset: Array) -> Array:
     return pose
 
 
-def _links(model: mujoco.MjModel, body: int, names: list[str], meshes: list[Mesh]) -> list[Link]:
+def _links(model: mujoco.MjModel, body: int, names: list[str], visuals: dict[int, Visual]) -> list[Link]:
     """Return a link for each joint of the body, at its anchor, and the body's own, which has the visuals.
 
     In the body's frame a joint turns about its anchor: shift there, turn, shift back; the next one follows.
@@ -92,13 +92,10 @@ def _links(model: mujoco.MjModel, body: int, names: list[str], meshes: list[Mesh
             origin = origin @ joint.at(-model.qpos0[model.jnt_qposadr[k]])  # which is where MuJoCo draws it so
         links.append(Link(name, parent, origin, joint))
         parent, origin = name, _shift(-anchor)
-    visuals = tuple(_visual(model, geom, meshes) for geom in _drawn(model, body))
-    return [
-        *links,
-        Link(
-            names[body], parent, origin, DescribedJoint(f"{names[body]}/fixed", "fixed", np.array([0, 0, 1.0])), visuals
-        ),
-    ]
+    own = range(model.body_geomadr[body], model.body_geomadr[body] + model.body_geomnum[body])
+    drawn = tuple(visuals[geom] for geom in own if geom in visuals)
+    fixed = DescribedJoint(f"{names[body]}/fixed", "fixed", np.array([0, 0, 1.0]))
+    return [*links, Link(names[body], parent, origin, fixed, drawn)]
 
 
 def _joint(model: mujoco.MjModel, k: int) -> DescribedJoint:
@@ -165,14 +162,15 @@ def _home(model: mujoco.MjModel) -> dict[str, float]:
     return {_joint_name(model, k): float(positions[model.jnt_qposadr[k]]) for k in simple}
 
 
-def _drawn(model: mujoco.MjModel, body: int) -> list[int]:
-    """Return the body's geoms that show how it looks: of groups that hold geoms which never collide, if any do."""
-    shown = (model.geom_group < _DRAWN_GROUPS) & (_rgba(model)[:, 3] > 0) & (model.geom_bodyid > 0)
+def _visuals(model: mujoco.MjModel) -> dict[int, Visual]:
+    """Return what shows how the robot looks, by geom: of groups that hold geoms which never collide, if any do."""
+    meshes, rgba = [_mesh(model, k) for k in range(model.nmesh)], _rgba(model)
+    shown = (model.geom_group < _DRAWN_GROUPS) & (rgba[:, 3] > 0) & (model.geom_bodyid > 0)
     idle = shown & (model.geom_contype == 0) & (model.geom_conaffinity == 0)
     if idle.any():
         shown &= np.isin(model.geom_group, np.unique(model.geom_group[idle]))
-    own = range(model.body_geomadr[body], model.body_geomadr[body] + model.body_geomnum[body])
-    return [k for k in own if shown[k] and mujoco.mjtGeom(model.geom_type[k]) in _GEOMS]
+    drawn = [int(k) for k in np.flatnonzero(shown) if mujoco.mjtGeom(model.geom_type[k]) in _GEOMS]
+    return {k: _visual(model, k, rgba[k], meshes) for k in drawn}
 
 
 def _rgba(model: mujoco.MjModel) -> Array:
@@ -193,9 +191,9 @@ def _texture_shape(model: mujoco.MjModel, k: int) -> tuple[int, int, int]:
     return int(model.tex_height[k]), int(model.tex_width[k]), int(model.tex_nchannel[k])
 
 
-def _visual(model: mujoco.MjModel, k: int, meshes: list[Mesh]) -> Visual:
+def _visual(model: mujoco.MjModel, k: int, rgba: Array, meshes: list[Mesh]) -> Visual:
     kind = _GEOMS[mujoco.mjtGeom(model.geom_type[k])]
-    red, green, blue = _rgba(model)[k, :3].clip(0, 1).tolist()
+    red, green, blue = rgba[:3].clip(0, 1).tolist()
     pose, size = _pose(model.geom_pos[k], model.geom_quat[k]), model.geom_size[k].tolist()
     material = model.mat(model.geom_matid[k]).name if model.geom_matid[k] >= 0 else ""
     if kind == "mesh":

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.robot.arm import Arm
-from taskgan_ros.robot.description import Description, Mesh, Visual
+from taskgan_ros.robot.description import Description, Mesh, Visual, root_in_base
 from taskgan_ros.robot.headless import mujoco
 from taskgan_ros.tasks.state import Object
 
@@ -99,11 +99,9 @@ def _add_links(
     spec: mujoco.MjSpec, arm: Arm, description: Description, held: Mapping[str, float]
 ) -> tuple[list[str], list[str]]:
     """Add a body for each joint that moves with the arm; all else is part of the body before it."""
-    rest = {**(arm.model.rest if arm.model else {}), **held}
-    positions = description.positions({**rest, **dict(zip(arm.joint_names, arm.home, strict=True))})
-    places: dict[str | None, tuple[mujoco.MjsBody, Array]] = {
-        None: (spec.worldbody, _root(arm, description, positions))
-    }
+    at = {**arm.positions(arm.home), **held}
+    positions, root = description.positions(at), root_in_base(arm, description, at)
+    places: dict[str | None, tuple[mujoco.MjsBody, Array]] = {None: (spec.worldbody, root)}
     joints: list[str] = []
     geoms: list[str] = []
     for link in description.links:
@@ -122,13 +120,6 @@ def _add_links(
         for visual in link.visuals:
             geoms.append(_add_visual(spec, body, pose, visual, len(geoms)))
     return joints, geoms
-
-
-def _root(arm: Arm, description: Description, positions: Mapping[str, float]) -> Array:
-    """Return where the description's root stands, so that the arm's base is at the origin."""
-    if arm.model is None or arm.model.base is None:
-        return np.eye(4)
-    return np.linalg.inv(description.poses(positions)[arm.model.base]).astype(np.float64)
 
 
 def _quaternion(pose: Array) -> list[float]:

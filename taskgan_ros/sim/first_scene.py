@@ -19,7 +19,7 @@ from taskgan_ros.core.files import check_free, whole, write_text
 from taskgan_ros.core.progress import print_line, progress_bar
 from taskgan_ros.robot.arm import Arm
 from taskgan_ros.robot.inverse import solve_pointing, solve_position
-from taskgan_ros.robot.kinematics import forward, joint_frames, position_jacobian, tip_position
+from taskgan_ros.robot.kinematics import forward, is_clear, joint_frames, position_jacobian, tip_position
 from taskgan_ros.robot.locate import is_reference
 from taskgan_ros.robot.models import Robot, is_model, load_robot
 from taskgan_ros.sim.picture import write_scene_picture
@@ -249,7 +249,7 @@ def _ready_poses(arm: Arm, goal: Array, tool: Array, clearance: float) -> Iterat
     for k in range(_RESTARTS):
         start = home if k == 0 else rng.uniform(lower, np.maximum(upper, lower))
         q, left = solve_pointing(arm, goal, tool, np.array([0.0, 0.0, -1.0]), start)
-        if left < _POINTING_LEFT_M and joint_frames(arm, q)[1:, 2, 3].min() >= clearance:
+        if left < _POINTING_LEFT_M and is_clear(arm, q, clearance):
             found.append(q)
     middle = np.where(arm.is_continuous, home, (np.maximum(arm.lower, -10) + np.minimum(arm.upper, 10)) / 2)
     yield from sorted(found, key=lambda q: (-_height(arm, q), float(np.abs(q - middle).sum())))
@@ -279,10 +279,7 @@ def _ring(center: Array, azimuth: float, scale: float) -> list[Array]:
 
 def _reaches(arm: Arm, ready: Array, driven: NDArray[np.intp], goal: Array, clearance: float) -> bool:
     q = solve_position(arm, goal, ready, driven)
-    if q is None:
-        return False
-    within = np.all(q >= arm.lower) and np.all(q <= arm.upper)
-    return bool(within and joint_frames(arm, q)[1:, 2, 3].min() >= clearance)
+    return q is not None and is_clear(arm, q, clearance)
 
 
 def _as_yaml(given: str, arm_name: str, arm: Arm, found: Proposal, center: Array) -> str:

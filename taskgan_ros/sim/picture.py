@@ -6,23 +6,22 @@ import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from taskgan_ros.core.files import whole
-from taskgan_ros.robot.description import Mesh, Visual
+from taskgan_ros.robot.description import Mesh, Visual, root_in_base
 from taskgan_ros.robot.models import Robot
 from taskgan_ros.sim.cell import Cell
-from taskgan_ros.sim.domain import load_domain
+from taskgan_ros.sim.domain import Domain, load_domain
 from taskgan_ros.tasks.scene import Camera, MotionScene
 from taskgan_ros.tasks.state import CellState, Object
 
 Array = NDArray[np.float64]
 
 _PX = 400  # a side of one picture
-_FINER = 2  # drawn so much larger and averaged: smooth edges
+_FINER = 2  # drawn so much larger and averaged
 _FOV = 0.6
 _VIEW = (0.8, -0.6, 0.35)  # from in front, a little from its right and above
 
@@ -41,11 +40,11 @@ class Exhibit:
 def write_scene_picture(path: Path, scene: MotionScene, domain: str = "target_wood") -> None:
     """Write what the scene's camera sees: starts on top, where the arm arrives below."""
     columns = []
-    with Cell(scene, load_domain(domain), _PX * _FINER) as cell:
+    with Cell(scene, _smooth(load_domain(domain)), _PX) as cell:
         for k in range(4):
             episode, look = scene.sample_start(0, k), cell.sample_look(0, k)
             shown = episode.state, scene.finish(episode)
-            columns.append(np.vstack([_smooth(cell.render(state, look)) for state in shown]))
+            columns.append(np.vstack([cell.render(state, look) for state in shown]))
     write_png(path, np.hstack(columns))
 
 
@@ -59,22 +58,20 @@ def draw_arm(robot: Robot, poses: Array) -> NDArray[np.uint8]:
     look_x, look_y, look_z = middle.tolist()
     exhibit = Exhibit(robot, Camera(position=(x, y, z), target=(look_x, look_y, look_z), fov=_FOV), float(lowest[2]))
     plain = dataclasses.replace(load_domain("target_wood"), sensor=load_domain("source").sensor)
-    with Cell(exhibit, plain, _PX * _FINER) as cell:
+    with Cell(exhibit, _smooth(plain), _PX) as cell:
         look = dataclasses.replace(cell.sample_look(0, 0), ambient=0.45, headlight=0.25)
-        return np.hstack([_smooth(cell.render(CellState(q), look)) for q in poses])
+        return np.hstack([cell.render(CellState(q), look) for q in poses])
 
 
 def _points(robot: Robot, q: Array) -> Array:
     """Return the corners (c, 3) m of everything that the robot is drawn with in the base's frame."""
-    arm, description = robot.arm, robot.drawable
-    at = {**(arm.model.rest if arm.model else {}), **dict(zip(arm.joint_names, q, strict=True))}
-    poses = description.poses(at)
-    base = np.linalg.inv(poses[arm.model.base]) if arm.model and arm.model.base else np.eye(4)
+    description, at = robot.drawable, robot.arm.positions(q)
+    poses, root = description.poses(at), root_in_base(robot.arm, description, at)
     corners = [np.zeros((1, 3))]
     for link in description.links:
         for visual in link.visuals:
             own = visual.mesh.vertices if isinstance(visual.mesh, Mesh) else _corners(visual)
-            pose = base @ poses[link.name] @ visual.pose
+            pose = root @ poses[link.name] @ visual.pose
             corners.append(own @ pose[:3, :3].T + pose[:3, 3])
     return np.concatenate(corners)
 
@@ -94,6 +91,6 @@ def write_png(path: Path, image: NDArray[np.uint8]) -> None:
         Image.fromarray(image).save(file, format="PNG")
 
 
-def _smooth(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    small = cv2.resize(image, None, fx=1 / _FINER, fy=1 / _FINER, interpolation=cv2.INTER_AREA)
-    return np.asarray(small, dtype=np.uint8)
+def _smooth(domain: Domain) -> Domain:
+    """Return the domain with smooth edges."""
+    return dataclasses.replace(domain, sensor=dataclasses.replace(domain.sensor, supersampling=_FINER))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from taskgan_ros.core.config import build, expand_home, is_path, read_yaml, resolve
 from taskgan_ros.core.errors import InputError
@@ -13,6 +13,8 @@ from taskgan_ros.tasks.poses import PoseScene
 from taskgan_ros.tasks.push import PushScene
 from taskgan_ros.tasks.reach import ReachScene
 from taskgan_ros.tasks.scene import MotionScene, Scene
+
+S = TypeVar("S", bound=Scene)
 
 TASKS: dict[str, type[Scene]] = {"reach": ReachScene, "poses": PoseScene, "push": PushScene}
 
@@ -41,17 +43,23 @@ def load_scene(name_or_path: str | Path) -> Scene:
     return build(TASKS[task], values, str(path))
 
 
-def load_motion_scene(name_or_path: str | Path) -> MotionScene:
-    """Return a scene whose task an arm carries out by velocities.
+def load_scene_of(kind: type[S], name_or_path: str | Path) -> S:
+    """Return a scene whose task is of this kind, `ReachScene` for instance.
 
     Raises:
         InputError: as `load_scene`, or the scene's task is another.
     """
     scene = load_scene(name_or_path)
-    if not isinstance(scene, MotionScene):
-        tasks = [name for name, kind in TASKS.items() if issubclass(kind, MotionScene)]
-        raise InputError(f"{name_or_path}: expected a scene with a task of {tasks}, got one of random poses")
+    if not isinstance(scene, kind):
+        tasks = [name for name, one in TASKS.items() if issubclass(one, kind)]
+        got = "random poses" if isinstance(scene, PoseScene) else scene.task
+        raise InputError(f"{name_or_path}: expected a scene with a task of {tasks}, got one of {got}")
     return scene
+
+
+def load_motion_scene(name_or_path: str | Path) -> MotionScene:
+    """Return a scene whose task an arm carries out by velocities; errors as `load_scene_of`."""
+    return load_scene_of(MotionScene, name_or_path)
 
 
 def _renamed(values: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from taskgan_ros.core.config import config_dataclass
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.robot.arm import Arm, limits_in_degrees
-from taskgan_ros.robot.kinematics import joint_frames, tip_position
+from taskgan_ros.robot.kinematics import is_clear, tip_position
 from taskgan_ros.robot.models import Robot, load_robot
 from taskgan_ros.robot.units import Angle, Metres, Positive, Vector3
 from taskgan_ros.tasks.state import CellState, Episode, Object
@@ -168,9 +168,7 @@ class Scene:
             q: (n,) rad.
             clearance: m above the table.
         """
-        heights = joint_frames(self.arm, q)[1:, 2, 3] - self.table_height
-        within = np.all(q >= self.arm.lower) and np.all(q <= self.arm.upper)
-        return bool(within and heights.min() >= clearance)
+        return is_clear(self.arm, q, self.table_height + clearance)
 
 
 @config_dataclass

@@ -24,19 +24,13 @@ from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import Domain, load_domain
 from taskgan_ros.tasks.poses import PoseScene
 from taskgan_ros.tasks.reach import ReachScene
-from taskgan_ros.tasks.registry import load_motion_scene, load_scene
+from taskgan_ros.tasks.registry import load_motion_scene, load_scene, load_scene_of
 from taskgan_ros.tasks.state import CellState
 
 YamlFile = Callable[..., Path]
 
 
-def reach_scene(name_or_path: str | Path = "reach") -> ReachScene:
-    scene = load_scene(name_or_path)
-    assert isinstance(scene, ReachScene)
-    return scene
-
-
-SCENE = reach_scene("reach")
+SCENE = load_scene_of(ReachScene, "reach")
 PUSH = load_motion_scene("push")
 STATE = SCENE.sample_training_start(0, 0).state
 GUIDE = Path(__file__).parents[2] / "docs" / "domains.md"
@@ -293,7 +287,7 @@ def test_an_image_need_not_be_square() -> None:
 @pytest.mark.parametrize("aside", [0.0, 1e-12, 1e-4])
 def test_a_camera_that_looks_straight_down_shows_a_map_with_y_up(yaml_file: YamlFile, aside: float) -> None:
     camera = {"position": [0.0, -0.3, 1.2], "target": [0.0, -0.3 + aside, 0.0], "fov": 0.8}
-    scene = reach_scene(yaml_file("scenes", "reach", {"camera": camera}))
+    scene = load_scene_of(ReachScene, yaml_file("scenes", "reach", {"camera": camera}))
     away = turned(STATE, 2.5).joint_pos  # so that the arm hides nothing
     with Cell(scene, load_domain("source"), 64) as cell:
         look = cell.sample_look(0, 0)
@@ -312,7 +306,7 @@ def scene_of(folder: Path, arm: dict[str, Any]) -> ReachScene:
     scene = yaml.safe_load(resolve("scenes", "reach").read_text())
     driven = [joint["name"] for joint in arm["joints"][:3]]
     (folder / "scene.yaml").write_text(yaml.safe_dump({**scene, "arm": "./arm.yaml", "driven_joints": driven}))
-    return reach_scene(folder / "scene.yaml")
+    return load_scene_of(ReachScene, folder / "scene.yaml")
 
 
 def test_an_arms_names_may_be_those_of_the_cell(tmp_path: Path) -> None:
@@ -400,7 +394,7 @@ DRAWS_AND_TRAINS = """
 import torch
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.tasks.registry import load_motion_scene
+from taskgan_ros.tasks.registry import load_motion_scene, load_scene_of
 
 scene = load_motion_scene("reach")
 with Cell(scene, load_domain("source"), 32) as cell:

@@ -10,18 +10,12 @@ from taskgan_ros.core.errors import InputError
 from taskgan_ros.robot.kinematics import joint_frames, tip_position
 from taskgan_ros.tasks.poses import PoseScene
 from taskgan_ros.tasks.reach import ReachEpisode, ReachScene
-from taskgan_ros.tasks.registry import load_scene
+from taskgan_ros.tasks.registry import load_scene, load_scene_of
 
 YamlFile = Callable[..., Path]
 
 
-def reach_scene(name_or_path: str | Path = "reach") -> ReachScene:
-    scene = load_scene(name_or_path)
-    assert isinstance(scene, ReachScene)
-    return scene
-
-
-SCENE = reach_scene("reach")
+SCENE = load_scene_of(ReachScene, "reach")
 
 
 def episodes(scene: ReachScene, count: int, seed: int = 0) -> list[ReachEpisode]:
@@ -87,14 +81,14 @@ def test_every_start_is_free_and_every_cube_in_its_ring(sample: str) -> None:
 
 
 def test_a_third_of_the_training_starts_is_scattered_around_the_goal(yaml_file: YamlFile) -> None:
-    never = reach_scene(yaml_file("scenes", "reach", {"scattered_starts.share": 0.0}))
+    never = load_scene_of(ReachScene, yaml_file("scenes", "reach", {"scattered_starts.share": 0.0}))
     scattered = (starts(episodes(SCENE, 240)) != starts(episodes(never, 240))).any(axis=1)
     assert 0.25 < scattered.mean() < 0.42
 
 
 def test_scattered_starts_lie_on_every_side_of_the_goal(yaml_file: YamlFile) -> None:
     # Else the policy never sees how to come back once it is past the goal, and drifts away after arriving.
-    always = reach_scene(yaml_file("scenes", "reach", {"scattered_starts.share": 1.0}))
+    always = load_scene_of(ReachScene, yaml_file("scenes", "reach", {"scattered_starts.share": 1.0}))
     near = episodes(always, 120)
     offsets = (starts(near) - [episode.solution for episode in near])[:, SCENE.driven]
     assert (offsets.std(axis=0) > 0.15).all()  # 0.25 less what would go through the table
@@ -120,7 +114,7 @@ def turned_scene(yaml_file: YamlFile, angle: float, counted: float = 0.0) -> Rea
     azimuths = {part: np.array(getattr(SCENE, part).azimuth) + angle + counted for part in ("target", "start")}
     ready = [SCENE.ready[0] - angle, *SCENE.ready[1:]]  # the first axis points down
     fields = {f"{part}.azimuth": azimuth.tolist() for part, azimuth in azimuths.items()}
-    return reach_scene(yaml_file("scenes", "reach", {"ready": ready, **fields}))
+    return load_scene_of(ReachScene, yaml_file("scenes", "reach", {"ready": ready, **fields}))
 
 
 @pytest.mark.parametrize("counted", [-2 * np.pi, 0.0, 2 * np.pi])
@@ -135,14 +129,14 @@ def test_a_turned_scene_has_the_same_episodes_turned(yaml_file: YamlFile, angle:
 
 @pytest.mark.parametrize("ring", [[0.0, 6.2832], [-3.1416, 3.1416], [-6.3, 6.3]])
 def test_a_whole_ring_holds_every_start(yaml_file: YamlFile, ring: list[float]) -> None:
-    scene = reach_scene(yaml_file("scenes", "reach", {"start.azimuth": ring}))
+    scene = load_scene_of(ReachScene, yaml_file("scenes", "reach", {"start.azimuth": ring}))
     tips = [tip_position(SCENE.arm, scene.sample_start(1, index).state.joint_pos) for index in range(60)]
     azimuths = [np.arctan2(y, x) for x, y, _ in tips]
     assert min(azimuths) < SCENE.start.azimuth[0] or max(azimuths) > SCENE.start.azimuth[1]
 
 
 def test_a_scene_without_a_free_start_is_refused(yaml_file: YamlFile) -> None:
-    high = reach_scene(yaml_file("scenes", "reach", {"start.height": [3.0, 4.0]}))
+    high = load_scene_of(ReachScene, yaml_file("scenes", "reach", {"start.height": [3.0, 4.0]}))
     with pytest.raises(InputError, match=r"scene: expected a free start within Start\(.*, got none in 2000 draws"):
         high.sample_start(0, 0)
 

@@ -8,17 +8,10 @@ import pytest
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.robot.kinematics import tip_position
 from taskgan_ros.tasks.push import PushScene
-from taskgan_ros.tasks.registry import load_motion_scene, load_scene
+from taskgan_ros.tasks.registry import load_motion_scene, load_scene, load_scene_of
 from taskgan_ros.tasks.state import CellState
 
-
-def push_scene(name_or_path: str | Path = "push") -> PushScene:
-    scene = load_scene(name_or_path)
-    assert isinstance(scene, PushScene)
-    return scene
-
-
-SCENE = push_scene()
+SCENE = load_scene_of(PushScene, "push")
 
 
 def test_the_expert_pushes_the_puck_onto_the_mark() -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,17 +8,10 @@ import pytest
 from taskgan_ros.control.limits import integrate
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.tasks.reach import ReachScene
-from taskgan_ros.tasks.registry import load_scene
+from taskgan_ros.tasks.registry import load_scene_of
 from taskgan_ros.tasks.state import CellState
 
-
-def reach_scene(name_or_path: str | Path = "reach") -> ReachScene:
-    scene = load_scene(name_or_path)
-    assert isinstance(scene, ReachScene)
-    return scene
-
-
-SCENE = reach_scene("reach")
+SCENE = load_scene_of(ReachScene, "reach")
 EPISODES = [SCENE.sample_training_start(0, index) for index in range(30)]
 
 
