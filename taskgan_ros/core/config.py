@@ -146,8 +146,8 @@ def fill(cls: type[T], source: Any, **given: Any) -> T:
 
 
 def to_plain(config: Any) -> dict[str, Any]:
-    """Return a dataclass as what YAML and JSON can hold: dicts, lists, strings and numbers."""
-    plain: dict[str, Any] = pydantic.TypeAdapter(type(config)).dump_python(config, mode="json")
+    """Return a dataclass as what YAML and JSON can hold: dicts, lists, strings and numbers; `build` reads it back."""
+    plain: dict[str, Any] = pydantic.TypeAdapter(type(config)).dump_python(config, mode="json", by_alias=True)
     return plain
 
 

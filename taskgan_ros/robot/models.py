@@ -23,7 +23,7 @@ from taskgan_ros.core.errors import InputError
 from taskgan_ros.robot.arm import Argument, Arm, Joint, Mimic, Model, build_line, load_arm
 from taskgan_ros.robot.description import DescribedJoint, Description, Link, describe_shapes
 from taskgan_ros.robot.drawing import read_drawing
-from taskgan_ros.robot.kinematics import rpy_from_rotation, transform
+from taskgan_ros.robot.kinematics import joint_motion, rpy_from_rotation, transform
 from taskgan_ros.robot.locate import is_reference, locate_model
 from taskgan_ros.robot.meshes import read_meshes
 from taskgan_ros.robot.units import LARGEST_ANGLE, LARGEST_SPEED, Rotation3, Vector3
@@ -409,6 +409,41 @@ class _Chain:
             raise InputError(f"{where}: expected a range that the joints which mimic it share, got none")
         kind: Literal["prismatic", "revolute"] = "prismatic" if joint.kind == "prismatic" else "revolute"
         return dataclasses.replace(joint, type=kind, lower=lower, upper=upper)
+
+
+def shift_zeros(robot: Robot, zeros: Mapping[str, float]) -> Robot:
+    """Return the robot that stands where `zeros` say when its joints read zero.
+
+    Args:
+        robot: as its model has it.
+        zeros: rad or m, by joint of the arm, added to what a joint reads; joints that follow it stand accordingly.
+    """
+    if not any(zeros.values()):
+        return robot
+    arm, description = robot.arm, robot.drawable
+    offsets = arm.coupling[0] @ np.array([zeros.get(name, 0.0) for name in arm.joint_names])
+    joints = tuple(_shifted_joint(*pair) for pair in zip(arm.joints, offsets.tolist(), strict=True))
+    links = tuple(_shifted_link(link, description, zeros) for link in description.links)
+    return dataclasses.replace(
+        robot,
+        arm=dataclasses.replace(arm, joints=joints),
+        description=dataclasses.replace(description, links=links),
+        is_drawn=True,
+    )
+
+
+def _shifted_joint(joint: Joint, zero: float) -> Joint:
+    motion = joint_motion(joint.kind == "prismatic", joint.unit_axis, zero)
+    pose = transform(joint.origin_xyz, joint.origin_rpy) @ motion
+    x, y, z = pose[:3, 3].tolist()
+    return dataclasses.replace(joint, origin_xyz=(x, y, z), origin_rpy=rpy_from_rotation(pose[:3, :3]))
+
+
+def _shifted_link(link: Link, description: Description, zeros: Mapping[str, float]) -> Link:
+    if link.joint is None or not link.joint.is_moving:
+        return link
+    leader, factor, _ = description.leader(link.joint.name)
+    return dataclasses.replace(link, origin=link.origin @ link.joint.at(factor * zeros.get(leader, 0.0)))
 
 
 def shipped_arms() -> tuple[str, ...]:

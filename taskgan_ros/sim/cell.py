@@ -19,8 +19,8 @@ from taskgan_ros.sim.arm_model import ThickMesh, add_arm, add_material, add_obje
 from taskgan_ros.sim.domain import Domain, check_calibration
 from taskgan_ros.sim.lens import make_lens
 from taskgan_ros.sim.look import Look, apply_sensor, sample_look
-from taskgan_ros.tasks.scene import Camera
 from taskgan_ros.tasks.state import CellState, Object
+from taskgan_ros.vision.camera import Camera
 
 Array = NDArray[np.float64]
 
@@ -29,7 +29,6 @@ _SHADOW_MAP_PX = 512  # a texel is 4 mm on the table, under a pixel; 4096 render
 _SLICES = 12  # segments round a cylinder: smooth at 128 pixels, and geometry is what software rendering costs
 _MAX_IMAGE_PX = 2048
 _SURFACES = ("cube", "mark")  # of what tasks place
-_STRAIGHT = 1e-6  # sine of a camera's angle to the vertical, below which it looks straight down or up
 
 
 def check_image_size(height: int, width: int) -> None:
@@ -111,7 +110,7 @@ class Cell:
 
     def sample_look(self, seed: int, index: int) -> Look:
         """Draw how episode `index` looks; the same (seed, index) always gives the same look."""
-        colors, shapes, focus = self._arm.colors, len(self._arm.geoms), np.array(self.scene.camera.target)
+        colors, shapes, focus = self._arm.colors, len(self._arm.geoms), self.scene.camera.aim()
         return sample_look(self.domain, seed, index, len(self._textures), colors, shapes, focus)
 
     def render(self, state: CellState, look: Look, time_s: float = 0.0) -> NDArray[np.uint8]:
@@ -182,7 +181,7 @@ class Cell:
         ]
         self._materials = [model.material(name).id for name in self._arm.materials]
         camera, error = self.scene.camera, self.domain.calibration
-        straight = _looking_at(np.array(camera.position), np.array(camera.target))
+        straight = _quaternion(camera.pose())
         self._camera_rotation = _turned(straight, np.array(error.camera_rotation_rad))
         self._camera_position = np.array(camera.position) + error.camera_position_m
 
@@ -218,7 +217,7 @@ class Cell:
         model = self._model
         phase = look.lamp_phase + 2 * np.pi * time_s / self.domain.light.sway_period_s
         position = look.lamp_position + look.lamp_sway * np.sin(phase)
-        direction = np.array(self.scene.camera.target) - position
+        direction = self.scene.camera.aim() - position
         model.light_active[0] = bool(look.lamp_rgb.any())
         model.light_pos[0], model.light_dir[0] = position, direction / np.linalg.norm(direction)
         model.light_diffuse[0], model.light_specular[0] = look.lamp_rgb, look.lamp_rgb
@@ -235,16 +234,10 @@ class Cell:
             mesh.scale(model, self._renderer, thickness)
 
 
-def _looking_at(position: Array, target: Array) -> Array:
-    """Return the quaternion (w, x, y, z) of a camera (looks along -z, y up) at `position` that looks at `target`."""
-    back = (position - target) / np.linalg.norm(position - target)
-    right = np.cross([0, 0, 1.0], back)
-    if np.linalg.norm(right) < _STRAIGHT:
-        right = np.cross([0, 1.0, 0], back)
-    right /= np.linalg.norm(right)
-    rotation = np.column_stack([right, np.cross(back, right), back])
+def _quaternion(pose: Array) -> Array:
+    """Return the quaternion (w, x, y, z) of a camera that looks along -z, y up, whose optical frame is `pose`."""
     quaternion = np.zeros(4)
-    mujoco.mju_mat2Quat(quaternion, rotation.flatten())
+    mujoco.mju_mat2Quat(quaternion, (pose[:3, :3] * [1.0, -1.0, -1.0]).flatten())
     return quaternion
 
 

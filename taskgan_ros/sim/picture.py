@@ -15,8 +15,9 @@ from taskgan_ros.robot.description import Mesh, Visual, root_in_base
 from taskgan_ros.robot.models import Robot
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import Domain, load_domain
-from taskgan_ros.tasks.scene import Camera, MotionScene
+from taskgan_ros.tasks.scene import MotionScene
 from taskgan_ros.tasks.state import CellState, Object
+from taskgan_ros.vision.camera import Camera
 
 Array = NDArray[np.float64]
 

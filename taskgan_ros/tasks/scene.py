@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import cached_property
 from typing import Annotated, Any, Self, TypeVar
 
@@ -14,9 +13,10 @@ from taskgan_ros.core.config import config_dataclass
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.robot.arm import Arm, limits_in_degrees
 from taskgan_ros.robot.kinematics import is_clear, tip_position
-from taskgan_ros.robot.models import Robot, load_robot
-from taskgan_ros.robot.units import Angle, Metres, Positive, Vector3
+from taskgan_ros.robot.models import Robot, load_robot, shift_zeros
+from taskgan_ros.robot.units import Angle, Metres, Positive, at_most
 from taskgan_ros.tasks.state import CellState, Episode, Object
+from taskgan_ros.vision.camera import Camera
 
 Array = NDArray[np.float64]
 
@@ -41,9 +41,9 @@ Bounds = Annotated[
     tuple[_Number, _Number], pydantic.BeforeValidator(_both_ends), pydantic.AfterValidator(_ordered)
 ]  # [lowest, highest], or one number for both
 Range = Bounds[float]
-_NEAREST_M = 1e-6  # to what a camera looks at; nearer, its direction is undefined
 Radius = Annotated[Metres, pydantic.Field(ge=0)]
 Spread = Annotated[Angle, pydantic.Field(gt=0)]
+ZeroError = Annotated[float, at_most(1, "rad", "degrees")]
 
 
 @config_dataclass
@@ -66,24 +66,6 @@ class Start:
 
 
 @config_dataclass
-class Camera:
-    """A fixed pinhole camera: position and the point it looks at in m, vertical field of view in rad.
-
-    Up in its picture is the world's z, or y if it looks straight down or up.
-    """
-
-    position: Vector3
-    target: Vector3
-    fov: Annotated[float, pydantic.Field(gt=0, lt=3)]
-
-    @pydantic.model_validator(mode="after")
-    def _looks_somewhere(self) -> Camera:
-        if math.dist(self.position, self.target) < _NEAREST_M:
-            raise ValueError(f"expected a target that differs from the position, got {list(self.position)} for both")
-        return self
-
-
-@config_dataclass
 class Scene:
     """What every scene has: an arm, the joints that labels are for, and a camera that looks at it.
 
@@ -95,6 +77,8 @@ class Scene:
         step_s: s between two images of an episode.
         held_joints: rad or m, where joints stand that are not the arm's, such as a gripper's; else as at home.
         table_height: m, of the table's top over the arm's base.
+        joint_zeros: rad or m by joint, what is added to the arm's reading to have where it really stands: its encoders'
+            error, as a calibration finds it. Readings count everywhere; `robot` knows the difference.
     """
 
     task: str
@@ -105,6 +89,7 @@ class Scene:
     camera: Camera
     held_joints: dict[str, float] = pydantic.Field(default_factory=dict)
     table_height: Metres = 0.0
+    joint_zeros: dict[str, ZeroError] = pydantic.Field(default_factory=dict)
 
     @pydantic.model_validator(mode="after")
     def _fits_its_arm(self) -> Self:
@@ -119,15 +104,17 @@ class Scene:
         others = [name for name in self.robot.description.joints if name not in names]
         if strangers := [name for name in self.held_joints if name not in others]:
             raise ValueError(f"expected held_joints of {others}, got {strangers}")
+        if strangers := [name for name in self.joint_zeros if name not in names]:
+            raise ValueError(f"expected joint_zeros of {list(names)}, got {strangers}")
         return self
 
     @cached_property
     def robot(self) -> Robot:
-        """The arm that `arm` names, and what it is drawn with."""
+        """The arm that `arm` names, with this cell's `joint_zeros`, and what it is drawn with."""
         robot = load_robot(self.arm_name)
         if wrong := limits_in_degrees(robot.arm):
             raise InputError(f"{self.arm_name}: expected limits in rad, got some that look like degrees: {wrong}")
-        return robot
+        return shift_zeros(robot, self.joint_zeros)
 
     @property
     def arm(self) -> Arm:

@@ -12,15 +12,16 @@ import pytest
 import trimesh
 import yaml
 
-from taskgan_ros.core.config import to_plain
+from taskgan_ros.core.config import build, to_plain
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.robot.arm import Arm
 from taskgan_ros.robot.description import Mesh, Visual
 from taskgan_ros.robot.drawing import read_drawing, to_drawing
 from taskgan_ros.robot.headless import mujoco
 from taskgan_ros.robot.inverse import solve_position
 from taskgan_ros.robot.kinematics import forward, jacobian, joint_frames, tip_position
 from taskgan_ros.robot.meshes import decimate
-from taskgan_ros.robot.models import Robot, load_robot, shipped_arms
+from taskgan_ros.robot.models import Robot, load_robot, shift_zeros, shipped_arms
 
 WriteModel = Callable[..., Path]
 MakeModel = Callable[[int, int], str]
@@ -481,3 +482,16 @@ def test_a_bundles_arm_is_drawn_without_what_reads_models(
     for name in ("trimesh", "fast_simplification", "yourdfpy"):
         monkeypatch.setitem(sys.modules, name, None)
     assert len(load_robot(bundled).drawable.links) == len(robot.description.links)
+
+
+@pytest.mark.parametrize("name", ["mico", "ur5e"])
+def test_zeros_are_what_the_readings_lack(name: str) -> None:
+    robot = load_robot(name)
+    rng = np.random.default_rng(0)
+    zeros, q = rng.uniform(-0.1, 0.1, (2, len(robot.arm.joint_names)))
+    shifted = shift_zeros(robot, dict(zip(robot.arm.joint_names, zeros.tolist(), strict=True)))
+    np.testing.assert_allclose(joint_frames(shifted.arm, q), joint_frames(robot.arm, q + zeros), atol=1e-12)
+    drawn = shifted.description.poses(shifted.arm.positions(q))
+    for link, pose in robot.description.poses(robot.arm.positions(q + zeros)).items():
+        np.testing.assert_allclose(drawn[link], pose, atol=1e-12)
+    assert build(Arm, yaml.safe_load(yaml.safe_dump(to_plain(shifted.arm))), "arm") == shifted.arm

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
-from taskgan_ros.core.config import build, resolve, share_dir
+from taskgan_ros.core.config import build, resolve, share_dir, to_plain
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import Domain, load_domain
@@ -26,6 +26,7 @@ from taskgan_ros.tasks.poses import PoseScene
 from taskgan_ros.tasks.reach import ReachScene
 from taskgan_ros.tasks.registry import load_motion_scene, load_scene, load_scene_of
 from taskgan_ros.tasks.state import CellState
+from taskgan_ros.vision.camera import Camera, camera_at
 
 YamlFile = Callable[..., Path]
 
@@ -406,3 +407,24 @@ torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
 def test_a_process_that_has_drawn_can_train() -> None:
     pytest.importorskip("torch", reason="the `training` extra is needed")
     subprocess.run([sys.executable, "-c", DRAWS_AND_TRAINS], check=True, timeout=120)
+
+
+def _with_camera(camera: Camera) -> ReachScene:
+    return build(ReachScene, {**to_plain(SCENE), "camera": to_plain(camera)}, "scene")
+
+
+def test_a_calibrated_camera_shows_what_the_same_one_with_a_target_shows() -> None:
+    camera = camera_at(SCENE.camera.pose(), SCENE.camera.fov)
+    same = _with_camera(camera)
+    with Cell(SCENE, load_domain("source"), 64) as one, Cell(same, load_domain("source"), 64) as other:
+        images = [cell.render(STATE, cell.sample_look(0, 0)).astype(int) for cell in (one, other)]
+    assert np.mean(np.abs(images[0] - images[1])) < 0.1  # a few edge pixels: the numbers are rounded
+
+
+def test_a_camera_may_be_rolled() -> None:
+    pose = SCENE.camera.pose()
+    pose[:3, :3] = pose[:3, :3] @ np.diag([-1.0, -1.0, 1.0])  # upside down
+    rolled = _with_camera(camera_at(pose, SCENE.camera.fov))
+    with Cell(SCENE, load_domain("source"), 64) as one, Cell(rolled, load_domain("source"), 64) as other:
+        images = [cell.render(STATE, cell.sample_look(0, 0)).astype(int) for cell in (one, other)]
+    assert np.mean(np.abs(images[0] - images[1][::-1, ::-1])) < 2.0

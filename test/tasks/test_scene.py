@@ -4,9 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.robot.kinematics import tip_position
 from taskgan_ros.tasks.registry import load_motion_scene, load_scene
 
 
@@ -97,3 +99,15 @@ def test_nothing_can_be_reached_for_in_a_scene_of_poses() -> None:
         InputError, match=r"^poses: expected a scene with a task of \['reach', 'push'\], got one of random poses$"
     ):
         load_motion_scene("poses")
+
+
+def test_joint_zeros_move_the_arm_and_not_its_readings(yaml_file: Callable[..., Path]) -> None:
+    plain = load_motion_scene("reach")
+    name = plain.arm.joint_names[0]
+    shifted = load_motion_scene(yaml_file("scenes", "reach", {"joint_zeros": {name: 0.1}}))
+    assert shifted.arm.joint_names == plain.arm.joint_names
+    q = np.array(plain.ready)
+    turned = q + 0.1 * (np.arange(len(q)) == 0)
+    np.testing.assert_allclose(tip_position(shifted.arm, q), tip_position(plain.arm, turned), atol=1e-12)
+    with pytest.raises(InputError, match="expected joint_zeros of"):
+        load_motion_scene(yaml_file("scenes", "reach", {"joint_zeros": {"elbow": 0.1}}))

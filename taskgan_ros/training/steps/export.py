@@ -38,7 +38,7 @@ from taskgan_ros.policy.bundle import (
 )
 from taskgan_ros.robot.drawing import to_drawing
 from taskgan_ros.robot.locate import is_reference
-from taskgan_ros.robot.models import load_robot
+from taskgan_ros.robot.models import Robot, load_robot, shift_zeros
 from taskgan_ros.training.learned import Learned, load_task_model
 from taskgan_ros.training.lineage import check_domain, data_seeds, generations, locate, translated_domains
 from taskgan_ros.training.model_card import write_model_card, write_table
@@ -217,22 +217,32 @@ def own_files(arm: str, scene: str) -> tuple[str, str, dict[str, bytes]]:
         arm: a shipped name, a reference to a model or a path.
         scene: a shipped name or a path.
     """
-    files, robot = {}, load_robot(arm)
-    if is_path(arm) and not robot.arm.model:
+    path = resolve("scenes", scene)
+    values = read_yaml(path)
+    zeros = values.pop("joint_zeros", {})  # become part of the arm's numbers
+    files, robot = {}, shift_zeros(load_robot(arm), zeros)
+    if is_path(arm) and not robot.arm.model and not zeros:
         files[_ARM], arm = Path(arm).read_bytes(), _ARM
-    elif robot.arm.model:  # as numbers: the robot's computer reads no models
-        files[_DRAWING] = to_drawing(robot.drawable)
-        model = dataclasses.replace(robot.arm.model, drawing=_DRAWING)
-        numbers = to_plain(dataclasses.replace(robot.arm, model=model))
-        files[_ARM], arm = yaml.safe_dump(numbers, sort_keys=False, allow_unicode=True).encode(), _ARM
+    elif robot.arm.model or zeros:  # as numbers: the robot's computer reads no models
+        files |= _arm_files(robot)
+        arm = _ARM
     if is_path(scene) or _ARM in files:
-        path = resolve("scenes", scene)
-        values = {**read_yaml(path), "arm": arm}  # which lies beside it now
+        values["arm"] = arm  # which lies beside it now
         if isinstance(target := values.get("target"), dict) and "file" in target:
             mesh = path.parent / expand_home(target["file"])
             files[mesh.name], values["target"] = mesh.read_bytes(), {**target, "file": mesh.name}
         files[_SCENE], scene = yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode(), _SCENE
     return arm, scene, files
+
+
+def _arm_files(robot: Robot) -> dict[str, bytes]:
+    """Return the arm's numbers, and what it is drawn with where that is not among them."""
+    arm, files = robot.arm, {}
+    if arm.model:
+        files[_DRAWING] = to_drawing(robot.drawable)
+        arm = dataclasses.replace(arm, model=dataclasses.replace(arm.model, drawing=_DRAWING))
+    files[_ARM] = yaml.safe_dump(to_plain(arm), sort_keys=False, allow_unicode=True).encode()
+    return files
 
 
 def _describe(config: ExportConfig, learned: Learned, arm: str, scene: str) -> BundleCard:

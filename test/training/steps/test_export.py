@@ -21,9 +21,11 @@ from taskgan_ros.core.config import resolve
 from taskgan_ros.data.dataset import load_dataset
 from taskgan_ros.policy.bundle import TASK_MODEL, TRANSLATOR, load_bundle
 from taskgan_ros.policy.policy import Policy
+from taskgan_ros.robot.arm import load_arm
 from taskgan_ros.tasks.registry import load_motion_scene
 from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.networks import to_network, to_uint8
+from taskgan_ros.training.steps.export import own_files
 from taskgan_ros.training.steps.translator import load_translator
 
 Export = Callable[..., int]
@@ -128,6 +130,17 @@ def test_a_bundle_for_a_users_own_cell_works_wherever_it_is(
     assert (bundle.arm.name, load_motion_scene(bundle.scene_name).arm.name) == ("mine", "mine")
     assert load_motion_scene(bundle.scene_name).steps == scene["steps"]
     assert str(tmp_path) not in (bundle.path / "bundle.yaml").read_text()
+
+
+def test_a_cells_joint_zeros_are_in_its_bundles_arm(tmp_path: Path, short_scene: Path) -> None:
+    values = {**yaml.safe_load(short_scene.read_text()), "joint_zeros": {"m1n6s200_joint_2": 0.1}}
+    (tmp_path / "cell.yaml").write_text(yaml.safe_dump(values))
+    cell = load_motion_scene(tmp_path / "cell.yaml")
+    names = own_files("mico", str(tmp_path / "cell.yaml"))
+    for name, content in names[2].items():
+        (tmp_path / name).write_bytes(content)
+    assert names[:2] == ("arm.yaml", "scene.yaml")
+    assert load_arm(tmp_path / "arm.yaml") == cell.arm == load_motion_scene(tmp_path / "scene.yaml").arm
 
 
 def test_the_card_counts_every_refinement_and_every_seed(
