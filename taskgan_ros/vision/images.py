@@ -15,7 +15,7 @@ from taskgan_ros.core.errors import InputError
 
 Image = NDArray[np.uint8]
 
-_FOV_TOLERANCE: Final = 0.01  # a camera's field of view is hardly ever known better
+FOV_TOLERANCE: Final = 0.01  # a camera's field of view is hardly ever known better
 _LONGEST_NAME: Final = 40  # of a string that a message's sender chose, in a line of the log
 
 
@@ -209,7 +209,13 @@ def check_size(encoding: str, height: int, width: int) -> None:
         raise InputError(f"image: expected whole blocks of {multiples} pixels in {encoding}, got {got}")
 
 
-def zoom_for(camera_fov: float, camera_size: tuple[int, int], bundle_fov: float, bundle_size: tuple[int, int]) -> float:
+def zoom_for(
+    camera_fov: float,
+    camera_size: tuple[int, int],
+    bundle_fov: float,
+    bundle_size: tuple[int, int],
+    wanted_by: str = "bundle",
+) -> float:
     """Return the zoom with which `RawImage.to_rgb` shows what a bundle was trained on.
 
     Both cameras are pinholes: an image distorted by its lens must be rectified first.
@@ -219,6 +225,7 @@ def zoom_for(camera_fov: float, camera_size: tuple[int, int], bundle_fov: float,
         camera_size: height and width of its images, in pixels.
         bundle_fov: vertical field of view of the images that the bundle was trained on, in rad.
         bundle_size: their height and width, in pixels.
+        wanted_by: what the images are for, in errors.
 
     Returns:
         At least 1; a camera that sees up to a hundredth less than the bundle needs passes as 1.
@@ -226,7 +233,7 @@ def zoom_for(camera_fov: float, camera_size: tuple[int, int], bundle_fov: float,
     Raises:
         InputError: the camera sees less than that, or a field of view is not an angle between 0 and pi.
     """
-    for whose, fov in (("camera", camera_fov), ("bundle", bundle_fov)):
+    for whose, fov in (("camera", camera_fov), (wanted_by, bundle_fov)):
         if not 0.0 < fov < math.pi:
             raise InputError(f"{whose}: expected a vertical field of view between 0 and pi rad, got {fov}")
     height, width = camera_size
@@ -234,10 +241,10 @@ def zoom_for(camera_fov: float, camera_size: tuple[int, int], bundle_fov: float,
     # On the plane of a pinhole's image lengths go with the tangent, not with the angle.
     kept = math.tan(camera_fov / 2) * kept_height / height
     zoom = kept / math.tan(bundle_fov / 2)
-    if zoom < 1.0 - _FOV_TOLERANCE:
+    if zoom < 1.0 - FOV_TOLERANCE:
         kept_fov = 2 * math.atan(kept)
         raise InputError(
-            f"camera: expected to see at least {bundle_fov:.4g} rad vertically, as the bundle was trained, got "
+            f"camera: expected to see at least {bundle_fov:.4g} rad vertically, as the {wanted_by} has it, got "
             f"{kept_fov:.4g} rad: {camera_fov:.4g} rad, {width}x{height} cropped to "
             f"{bundle_size[1]}:{bundle_size[0]}"
         )

@@ -1,0 +1,73 @@
+"""How a recording is to be read: options that import, calibrate, overlay and replay share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from taskgan_ros.core.errors import InputError
+
+BAG_SUFFIXES: Final = (".bag", ".mcap", ".db3", ".zstd")
+
+RADIANS: Final = "radians"
+DEGREES: Final = "degrees"
+LEROBOT: Final = "lerobot"
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How to read a recording."""
+
+    image_topic: str | None = None
+    """Bag's topic, or LeRobot's key, of the images; needed where there are several."""
+    joint_topics: tuple[str, ...] = ()
+    """Bag's topics of joint states; all of that type if left out."""
+    info_topic: str | None = None
+    """Bag's topic of the camera_info; the one beside the images if left out."""
+    camera_info: Path | None = None
+    """YAML file with the camera's matrix and lens, in place of the recording's: camera_calibration's, or a
+    camera_info."""
+    camera_fov: float | None = None
+    """Vertical field of view in rad of an undistorted camera that nothing else describes."""
+    stamps: Literal["header", "received"] = "header"
+    """Whether messages are of their header's time, or of that at which they were recorded."""
+    delay: float | Literal["estimate"] = 0.0
+    """By how many s an image's stamp is later than what it shows; `estimate` finds it from motion in both."""
+    largest_gap: float = 0.2
+    """Longest time in s between two joint states that are interpolated: at 2 rad/s² that is off by 0.01 rad at
+    most."""
+    units: Literal["radians", "degrees", "lerobot"] | None = None
+    """Of joint angles; bags have radians (REP-103). lerobot is -100 to 100 over a joint's limits."""
+    joint_names: tuple[str, ...] = ()
+    """The recording's names of the arm's joints, in the arm's order."""
+    joint_prefix: str = ""
+    """What the recording's joint names begin with before the arm's."""
+    repeated: bool = False
+    """Keep images that repeat the one before to the last bit, as a driver sends that is faster than its camera."""
+    rate: float | None = None
+    """At most so many images a second; the earliest of each period are taken."""
+    skip_start: float = 0.0
+    """s to leave out at the start of each recording."""
+    skip_end: float = 0.0
+    """s to leave out at the end of each recording."""
+    skip: tuple[tuple[float, float], ...] = ()
+    """Intervals from and to, in s since the first image, to leave out."""
+    episodes: tuple[int, ...] = ()
+    """Of a LeRobot dataset, which episodes to read; all if left out."""
+
+    def __post_init__(self) -> None:
+        """Check numbers.
+
+        Raises:
+            InputError: one is out of its range.
+        """
+        for name in ("largest_gap", "rate", "camera_fov"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"--recording.{name.replace('_', '-')}: expected a number above 0, got {value}")
+        if self.skip_start < 0 or self.skip_end < 0 or any(a >= b for a, b in self.skip):
+            raise InputError(
+                "--recording.skip…: expected seconds of 0 or more and intervals from an earlier to a later time, got "
+                f"{self.skip_start}, {self.skip_end} and {list(self.skip)}"
+            )

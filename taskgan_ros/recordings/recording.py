@@ -1,0 +1,238 @@
+"""A recording as frames: each image with the arm's configuration when it was taken, in order of time, streaming."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taskgan_ros.core import interrupts
+from taskgan_ros.core.config import expand_home
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.progress import progress_bar
+from taskgan_ros.recordings.delay import estimate_delay
+from taskgan_ros.recordings.joint_readings import JointReadings
+from taskgan_ros.recordings.notes import MotionCount, Notes
+from taskgan_ros.recordings.read_options import ReadOptions
+from taskgan_ros.recordings.readers import read_sources
+from taskgan_ros.recordings.source import Shot, Source
+from taskgan_ros.robot.arm import Arm
+from taskgan_ros.tasks.scene import Scene
+from taskgan_ros.vision.camera_model import CameraModel, read_camera_model
+from taskgan_ros.vision.images import Image, RawImage, zoom_for
+
+__all__ = ["Frame", "ReadOptions", "Recording", "open_recording"]
+
+Array = NDArray[np.float64]
+
+_CLOCK_SET_S: Final = 1.0  # an image so much before the last is of a clock that was set back
+_RATE_TOLERANCE: Final = 0.1  # of a period, by which stamps tremble
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image and where the arm was.
+
+    Attributes:
+        stamp_s: s, the image's stamp, as recorded.
+        rgb: (H, W, 3) uint8, whole and unrectified.
+        joint_pos: (n,) rad, in the arm's order.
+        episode: of which recording or episode of a dataset it is, from 0.
+    """
+
+    stamp_s: float
+    rgb: Image
+    joint_pos: Array
+    episode: int
+
+
+@dataclass
+class Recording:
+    """One recording or several in a row, by one camera.
+
+    Attributes:
+        name: for messages.
+        camera: its calibration; None where neither the recording nor the options have it.
+        joint_names: the arm's, the order of `Frame.joint_pos`.
+        notes: what the last whole pass over `frames` counted.
+    """
+
+    name: str
+    camera: CameraModel | None
+    joint_names: tuple[str, ...]
+    sources: list[Source]
+    arm: Arm
+    options: ReadOptions
+    notes: Notes = field(default_factory=Notes)
+
+    @property
+    def count(self) -> int:
+        """How many images there are, about, repeated ones included; 0 where nobody knows."""
+        return sum(source.count for source in self.sources)
+
+    def frames(self, progress: str = "") -> Iterator[Frame]:
+        """Yield the frames in order of time, one in memory at a time; may be called again.
+
+        Args:
+            progress: what a progress bar says; none is shown without.
+
+        Raises:
+            InputError: as `JointReadings`, images of different sizes, or no frame at all.
+        """
+        notes = Notes()
+        if not progress:
+            yield from self._frames(notes, lambda count: None)
+        else:
+            with progress_bar(progress, self.count, "images") as advance:
+                yield from self._frames(notes, advance)
+        self.notes = notes
+        if not notes.taken:
+            raise InputError(f"{self.name}: expected images with joint states, got none: {_why(notes)}")
+
+    def rectified(self, rgb: Image, camera_fov: float, size: tuple[int, int]) -> Image:
+        """Return (H, W, 3) what the scene's ideal camera, of `camera_fov` rad vertically, would have seen.
+
+        Raises:
+            InputError: nobody says what the camera saw, or it saw less.
+        """
+        if self.camera:
+            return self.camera.rectify(rgb, camera_fov, size)
+        own_fov = self.options.camera_fov
+        if own_fov is None:
+            raise InputError(
+                f"{self.name}: expected a camera_info with the images, got none: --recording.camera-info FILE names "
+                "one, or --recording.camera-fov RAD for an undistorted camera"
+            )
+        zoom = zoom_for(own_fov, rgb.shape[:2], camera_fov, size, "scene")
+        return RawImage(rgb, "rgb8").to_rgb(*size, zoom)
+
+    def _frames(self, notes: Notes, advance: Callable[[int], None]) -> Iterator[Frame]:
+        shape: tuple[int, ...] | None = None
+        for episode, source in enumerate(self.sources):
+            for frame in _read(source, episode, self.arm, self.options, notes, advance):
+                shape = shape or frame.rgb.shape
+                if frame.rgb.shape != shape:
+                    raise InputError(
+                        f"{source.name}: expected images of {shape[1]}x{shape[0]} throughout, got "
+                        f"{frame.rgb.shape[1]}x{frame.rgb.shape[0]} at {frame.stamp_s:.3f} s"
+                    )
+                notes.taken += 1
+                yield frame
+
+
+def open_recording(paths: Sequence[Path], scene: Scene, options: ReadOptions | None = None) -> Recording:
+    """Open recordings of the scene's arm by one camera: bags, LeRobot's datasets, folders; images are not read yet.
+
+    Raises:
+        InputError: none that can be read, topics that are ambiguous, joints missing, or cameras that differ.
+    """
+    options = options or ReadOptions()
+    if not paths:
+        raise InputError("expected at least one recording, got none")
+    sources = [source for path in paths for source in read_sources(expand_home(path), options)]
+    given = read_camera_model(expand_home(options.camera_info)) if options.camera_info else None
+    cameras = {given} if given else {source.camera for source in sources}
+    if len(cameras) > 1:
+        names = [source.name for source in sources]
+        raise InputError(f"expected one camera in all recordings, got {len(cameras)} in {names}: import them apart")
+    for source in sources:
+        JointReadings(source, scene.arm, options)  # what is wrong with it is better said now
+    name = ", ".join(dict.fromkeys(str(path) for path in paths))
+    return Recording(name, cameras.pop(), scene.arm.joint_names, sources, scene.arm, options)
+
+
+def _read(
+    source: Source, episode: int, arm: Arm, options: ReadOptions, notes: Notes, advance: Callable[[int], None]
+) -> Iterator[Frame]:
+    """Yield one source's frames."""
+    readings = JointReadings(source, arm, options)
+    delay_s = _delay(source, readings, options, notes)
+    notes.remarks.extend(remark for remark in (*source.remarks, *readings.remarks) if remark not in notes.remarks)
+    notes.not_finite += source.joints.not_finite
+    motion, choice = MotionCount(notes, arm), _Choice(options, readings.span_s[1])
+    for shot in source.shots():
+        interrupts.check()
+        advance(1)
+        if not choice.takes(shot, notes):
+            continue
+        joint_pos = readings.at(shot.stamp_s - delay_s)
+        if joint_pos is None:
+            notes.unmatched += 1
+            continue
+        try:
+            rgb = shot.decode()
+        except InputError as error:
+            notes.damaged += 1
+            notes.first_damage = notes.first_damage or str(error)
+            continue
+        motion.add(shot.stamp_s, joint_pos)
+        yield Frame(shot.stamp_s, rgb, joint_pos, episode)
+    motion.finish()
+    notes.remarks.extend(remark for remark in source.remarks if remark not in notes.remarks)  # a file may end early
+
+
+def _delay(source: Source, readings: JointReadings, options: ReadOptions, notes: Notes) -> float:
+    """Return by how much images are late, in s."""
+    if options.delay != "estimate":
+        notes.delay_s = options.delay
+        return options.delay
+    notes.delay_s, notes.delay_error_s = estimate_delay(source, readings)
+    return notes.delay_s
+
+
+class _Choice:
+    """Which shots of a source become frames, as far as stamps and content say."""
+
+    def __init__(self, options: ReadOptions, end_s: float) -> None:
+        """Start before the first; the recording ends at `end_s`."""
+        self._options, self._end_s = options, end_s
+        self._first_s = self._last_s = self._last_taken_s = -math.inf
+        self._content: object = None
+
+    def takes(self, shot: Shot, notes: Notes) -> bool:
+        """Return whether to take it; if not, `notes` count why."""
+        notes.images += 1
+        if self._content is None:
+            self._first_s = shot.stamp_s
+        is_repeated = self._content is not None and shot.content == self._content
+        self._content = shot.content
+        if is_repeated and not self._options.repeated:
+            notes.repeated += 1
+        elif shot.stamp_s <= self._last_s:
+            self._refuse_set_clock(shot.stamp_s)
+            notes.backwards += 1
+        elif self._is_skipped(shot.stamp_s):
+            notes.skipped += 1
+        elif self._is_early(shot.stamp_s):
+            notes.thinned += 1
+        else:
+            self._last_taken_s = self._last_s = shot.stamp_s
+            return True
+        self._last_s = max(self._last_s, shot.stamp_s)
+        return False
+
+    def _refuse_set_clock(self, stamp_s: float) -> None:
+        if self._last_s - stamp_s > _CLOCK_SET_S:
+            raise InputError(
+                f"expected images whose stamps increase, got one {self._last_s - stamp_s:.3g} s before the last: was "
+                "the clock set? --recording.stamps received takes the recorder's clock"
+            )
+
+    def _is_skipped(self, stamp_s: float) -> bool:
+        since_s, options = stamp_s - self._first_s, self._options
+        is_end = options.skip_end > 0 and stamp_s > self._end_s - options.skip_end
+        is_cut = any(start <= since_s < end for start, end in options.skip)
+        return since_s < options.skip_start or is_end or is_cut
+
+    def _is_early(self, stamp_s: float) -> bool:
+        rate = self._options.rate
+        return rate is not None and stamp_s - self._last_taken_s < (1 - _RATE_TOLERANCE) / rate
+
+
+def _why(notes: Notes) -> str:
+    return "; ".join(replace(notes, still=0).sentences()[:2]) if notes.images else "there is no image"
