@@ -118,7 +118,7 @@ def read_bag(path: Path, options: ReadOptions) -> Source:
     joint_topics = options.joint_topics or bag.topics(JOINT_STATE)
     if unknown := [topic for topic in joint_topics if topic not in bag.topics(JOINT_STATE)]:
         raise InputError(
-            f"{path}: expected --recording.joint-topics of {bag.topics(JOINT_STATE)}, of {JOINT_STATE}, got {unknown}"
+            f"{path}: expected --joint-topics of {bag.topics(JOINT_STATE)}, of {JOINT_STATE}, got {unknown}"
         )
     stamp = partial(_stamp_s, path=path, received=options.stamps == "received")
     return Source(
@@ -170,7 +170,7 @@ def _stamp_s(packet: Packet, message: Any, path: Path, received: bool) -> float:
     stamp = message.header.stamp
     if not (stamp.sec or stamp.nanosec):
         raise InputError(
-            f"{path}: {packet.topic}: expected stamps in the messages' headers, got 0: --recording.stamps received "
+            f"{path}: {packet.topic}: expected stamps in the messages' headers, got 0: --stamps received "
             "takes the time at which they were recorded"
         )
     return float(stamp.sec + stamp.nanosec * _NS)
@@ -185,7 +185,7 @@ def _image_topic(bag: Bag, options: ReadOptions) -> str:
         )
     if options.image_topic:
         if options.image_topic not in found:
-            raise InputError(f"{bag.path}: expected --recording.image-topic of {found}, got {options.image_topic!r}")
+            raise InputError(f"{bag.path}: expected --image-topic of {found}, got {options.image_topic!r}")
         return options.image_topic
     likely = [topic for topic in found if not any(word in topic for word in _DEPTH)] or found
     if not likely:
@@ -194,7 +194,7 @@ def _image_topic(bag: Bag, options: ReadOptions) -> str:
     raw = [topic for topic in likely if f"{topic}/compressed" in likely]
     likely = [topic for topic in likely if topic.removesuffix("/compressed") not in raw or topic in raw]
     if len(likely) > 1:
-        raise InputError(f"{bag.path}: expected one topic of images, got {likely}: --recording.image-topic names one")
+        raise InputError(f"{bag.path}: expected one topic of images, got {likely}: --image-topic names one")
     return likely[0]
 
 
@@ -205,7 +205,7 @@ def _camera(bag: Bag, image_topic: str, options: ReadOptions) -> CameraModel | N
     topic = options.info_topic or f"{folder}/camera_info"
     if topic not in found:
         if options.info_topic or len(found) > 1:
-            expected = f"one {CAMERA_INFO} for {image_topic}, named by --recording.info-topic"
+            expected = f"one {CAMERA_INFO} for {image_topic}, named by --info-topic"
             raise InputError(f"{bag.path}: expected {expected}, got {found}")
         if not found:
             return None

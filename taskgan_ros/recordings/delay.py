@@ -48,7 +48,7 @@ def estimate_delay(source: Source, readings: JointReadings) -> tuple[float, floa
         raise InputError(
             f"{source.name}: expected motion in images and joints that fits at one delay, got {1e3 * best:.0f} ± "
             f"{1e3 * error:.0f} ms at a correlation of {peak:.2f}: let the arm start and stop several times, or give "
-            "--recording.delay in s"
+            "--delay in s"
         )
     return best, error
 

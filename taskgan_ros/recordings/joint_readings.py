@@ -32,7 +32,7 @@ class JointReadings:
         units = options.units or source.default_units
         if units is None:
             raise InputError(
-                f"{source.name}: expected --recording.units for joint positions, as the file does not have them, got "
+                f"{source.name}: expected --units for joint positions, as the file does not have them, got "
                 "none: radians, degrees, or lerobot (-100 to 100 over each joint's limits)"
             )
         self._arm, self._largest_gap_s = arm, options.largest_gap
@@ -41,7 +41,7 @@ class JointReadings:
         if setback_s > _CLOCK_SET_S:
             raise InputError(
                 f"{source.name}: expected joint states whose stamps increase, got some {setback_s:.3g} s before the "
-                "last: was a clock set, or are two robots' in one topic? --recording.stamps received takes the "
+                "last: was a clock set, or are two robots' in one topic? --stamps received takes the "
                 "recorder's clock"
             )
         self.remarks = [*_doubts(self._tracks, arm, units, options.units is None), *_lerobot_remark(units)]
@@ -90,7 +90,7 @@ def _recorded(source: Source, arm: Arm, options: ReadOptions) -> list[str]:
     """Return the recording's names of the arm's joints, in the arm's order."""
     names, there = options.joint_names or arm.joint_names, source.joints.names
     if len(names) != len(arm.joint_names):
-        wanted = f"--recording.joint-names for each of {list(arm.joint_names)}"
+        wanted = f"--joint-names for each of {list(arm.joint_names)}"
         raise InputError(f"expected {wanted}, got {len(names)}: {list(names)}")
     names = tuple(options.joint_prefix + name for name in names)
     if not there:
@@ -98,7 +98,7 @@ def _recorded(source: Source, arm: Arm, options: ReadOptions) -> list[str]:
     if missing := [name for name in names if name not in there]:
         raise InputError(
             f"{source.name}: expected the joints {list(names)} of {arm.name}, got {there}: missing {missing}; "
-            "--recording.joint-names gives the recording's names in the arm's order"
+            "--joint-names gives the recording's names in the arm's order"
         )
     return list(names)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
+
+import tyro
 
 from taskgan_ros.core.errors import InputError
 
@@ -65,9 +67,13 @@ class ReadOptions:
         for name in ("largest_gap", "rate", "camera_fov"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise InputError(f"--recording.{name.replace('_', '-')}: expected a number above 0, got {value}")
+                raise InputError(f"--{name.replace('_', '-')}: expected a number above 0, got {value}")
         if self.skip_start < 0 or self.skip_end < 0 or any(a >= b for a, b in self.skip):
             raise InputError(
-                "--recording.skip…: expected seconds of 0 or more and intervals from an earlier to a later time, got "
+                "--skip: expected seconds of 0 or more and intervals from an earlier to a later time, got "
                 f"{self.skip_start}, {self.skip_end} and {list(self.skip)}"
             )
+
+
+# As a command's field `recording`: its options without a prefix, --units and not --recording.units.
+SharedOptions = Annotated[ReadOptions, tyro.conf.arg(name="")]

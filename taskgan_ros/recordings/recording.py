@@ -105,8 +105,8 @@ class Recording:
         own_fov = self.options.camera_fov
         if own_fov is None:
             raise InputError(
-                f"{self.name}: expected a camera_info with the images, got none: --recording.camera-info FILE names "
-                "one, or --recording.camera-fov RAD for an undistorted camera"
+                f"{self.name}: expected a camera_info with the images, got none: --camera-info FILE names "
+                "one, or --camera-fov RAD for an undistorted camera"
             )
         zoom = zoom_for(own_fov, rgb.shape[:2], camera_fov, size, "scene")
         return RawImage(rgb, "rgb8").to_rgb(*size, zoom)
@@ -220,7 +220,7 @@ class _Choice:
         if self._last_s - stamp_s > _CLOCK_SET_S:
             raise InputError(
                 f"expected images whose stamps increase, got one {self._last_s - stamp_s:.3g} s before the last: was "
-                "the clock set? --recording.stamps received takes the recorder's clock"
+                "the clock set? --stamps received takes the recorder's clock"
             )
 
     def _is_skipped(self, stamp_s: float) -> bool:
