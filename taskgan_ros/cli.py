@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 EXIT_INPUT_ERROR, EXIT_INTERRUPTED = 2, 130
 _ARMS = "trimesh", "fast_simplification", "yourdfpy", "xacrodoc", "collada"
+_RECORDINGS = "rosbags", "mcap", "zstandard", "pyarrow", "av"
 _ROS = "rclpy", "sensor_msgs", "trajectory_msgs", "std_srvs", "std_msgs", "diagnostic_msgs", "lifecycle_msgs"
 
 
@@ -53,6 +54,20 @@ def _collect(arguments: Sequence[str]) -> None:
     from taskgan_ros.sim.collect import CollectConfig, collect
 
     collect(_parse(CollectConfig, arguments, "collect"))
+
+
+def _import(arguments: Sequence[str]) -> None:
+    """Make a dataset of your own recordings: bags, LeRobotDatasets, folders of images."""
+    from taskgan_ros.recordings.import_recording import ImportConfig, import_recording
+
+    import_recording(_parse(ImportConfig, arguments, "import"))
+
+
+def _export_dataset(arguments: Sequence[str]) -> None:
+    """Write a dataset as a LeRobotDataset, for other tools."""
+    from taskgan_ros.recordings.export_dataset import ExportDatasetConfig, export_dataset
+
+    export_dataset(_parse(ExportDatasetConfig, arguments, "export-dataset"))
 
 
 def _evaluate(arguments: Sequence[str]) -> None:
@@ -130,6 +145,8 @@ VERBS: dict[tuple[str, ...], Verb] = {
     ("arm",): _arm,
     ("scene",): _scene,
     ("collect",): _collect,
+    ("import",): _import,
+    ("export-dataset",): _export_dataset,
     ("train", "task-model"): _train_task_model,
     ("train", "translator"): _train_translator,
     ("train", "two-column"): _train_two_column,
@@ -197,7 +214,8 @@ def _missing(error: ModuleNotFoundError) -> int:
     root = (error.name or "").split(".")[0]
     if root == "taskgan_ros":
         raise error
-    extras = {"skimage": "experiments", **dict.fromkeys(_ROS, "ros-wheels"), **dict.fromkeys(_ARMS, "arms")}
+    of_extra = {"ros-wheels": _ROS, "arms": _ARMS, "recordings": _RECORDINGS, "experiments": ("skimage",)}
+    extras = {module: extra for extra, modules in of_extra.items() for module in modules}
     extra = extras.get(root, "training")
     hint = f"pip install -e '.[{extra}]'"
     if root in _ROS:

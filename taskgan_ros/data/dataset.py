@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, Protocol
 
 import h5py
 import numpy as np
@@ -23,6 +23,7 @@ from taskgan_ros.robot.units import LARGEST_SPEED, UNITS
 
 FORMAT = 1
 _LISTS = ("joint_names", "action_names")
+_OPTIONAL = "recording"  # of the attributes; files of before lack it
 LEAST_PX = 24  # a side; with less, the discriminator's last norm would see a single value
 SIDE_PX = 8  # a side must be a multiple of this, the largest stride of the shipped recipes' generators
 _LARGEST_LABEL = LARGEST_SPEED  # rad/s, or rad: angles stay within a few turns of the arm file's zeros
@@ -48,6 +49,8 @@ class DatasetInfo:
         height, width: of the images in pixels.
         seed: the run's seed.
         images, episodes: how many.
+        recording: which recording the images are of, by the content of its files; "" where they are simulated. Old
+            files lack it.
     """
 
     task: str
@@ -63,6 +66,22 @@ class DatasetInfo:
     seed: int
     images: Count
     episodes: Count
+    recording: str = ""
+
+
+class Pictures(Protocol):
+    """Images (T, H, W, 3) uint8: an array, or what reads them from a disk one by one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(T, H, W, 3)."""
+
+    @property
+    def nbytes(self) -> int:
+        """Of all of them."""
+
+    def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
+        """Return one (H, W, 3)."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +95,10 @@ class EpisodeRecord:
         paired: (T, H, W, 3) uint8, the same states in the paired domain, or None.
     """
 
-    images: NDArray[np.uint8]
+    images: NDArray[np.uint8] | Pictures
     actions: NDArray[np.float32]
     joint_pos: NDArray[np.float32]
-    paired: NDArray[np.uint8] | None = None
+    paired: NDArray[np.uint8] | Pictures | None = None
 
 
 @dataclass(frozen=True)
@@ -126,11 +145,11 @@ def partial_path(out: Path) -> Path:
 
 
 @contextmanager
-def open_writer(out: Path, info: DatasetInfo, resume: bool = False) -> Iterator[DatasetWriter]:
+def open_writer(out: Path, info: DatasetInfo, resume: bool = False, keep: bool = True) -> Iterator[DatasetWriter]:
     """Write a dataset that appears at `out` whole or not at all.
 
     Where the block fails or is interrupted, the episodes done stay in a partial file beside `out`, which `resume` goes
-    on with, and a note on the error says so. Without a whole episode nothing stays.
+    on with, and a note on the error says so. Without a whole episode, or without `keep`, nothing stays.
 
     Raises:
         OutputExistsError: `out` exists.
@@ -147,7 +166,7 @@ def open_writer(out: Path, info: DatasetInfo, resume: bool = False) -> Iterator[
                 yield writer
             partial.replace(out)
         except BaseException as error:
-            if writer.done:
+            if writer.done and keep:
                 kept = f"{len(writer.done)} of {info.episodes} episodes are kept in {partial}"
                 error.add_note(f"{kept}: go on with --resume")
             else:
@@ -207,7 +226,8 @@ class DatasetWriter:
             group = file.create_group("data")
             group.attrs["format"] = FORMAT
             for field in fields(info):
-                group.attrs[field.name] = getattr(info, field.name)
+                if field.name != _OPTIONAL or info.recording:
+                    group.attrs[field.name] = getattr(info, field.name)
         elif _UNFINISHED in file["data"]:
             del file["data"][_UNFINISHED]
         self._done = set(_episodes(file, Path(file.filename)))
@@ -223,19 +243,22 @@ class DatasetWriter:
         Raises:
             InputError: the disk is full.
         """
-        arrays: dict[str, NDArray[Any] | None] = {
-            "actions": record.actions,
-            "obs/joint_pos": record.joint_pos,
+        pictures = {
             "obs/image": record.images,
-            "obs/image_paired": record.paired,
+            **({"obs/image_paired": record.paired} if record.paired is not None else {}),
         }
-        present = {name: values for name, values in arrays.items() if values is not None}
-        _check_room(Path(self._file.filename), sum(values.nbytes for values in present.values()))
+        numbers = {"actions": record.actions, "obs/joint_pos": record.joint_pos}
+        sizes = [values.nbytes for values in (*pictures.values(), *numbers.values())]
+        _check_room(Path(self._file.filename), sum(sizes))
         demo = self._file["data"].create_group(_UNFINISHED)
-        demo.attrs["num_samples"] = len(record.images)
-        for name, values in present.items():
-            packed = {"compression": _COMPRESSION, "chunks": (1, *values.shape[1:])} if values.dtype == "uint8" else {}
-            demo.create_dataset(name, data=values, **packed)
+        demo.attrs["num_samples"] = record.images.shape[0]
+        for name, values in numbers.items():
+            demo.create_dataset(name, data=values)
+        for name, images in pictures.items():
+            chunks = (1, *images.shape[1:])
+            rows = demo.create_dataset(name, images.shape, "uint8", chunks=chunks, compression=_COMPRESSION)
+            for k in range(images.shape[0]):  # one in memory at a time, where they come from a disk
+                rows[k] = images[k]
         self._file["data"].move(_UNFINISHED, f"demo_{index}")  # an interrupt leaves no half episode that looks whole
         self._file.flush()
         self._done.add(index)
@@ -291,15 +314,11 @@ def _read_all(file: h5py.File, info: DatasetInfo, names: list[str], path: Path) 
     start = 0
     for index, name in enumerate(names):
         record = _read_episode(file["data"][name], info, f"{path}: {name}")
-        rows = slice(start, start := start + len(record.images))
-        images[rows], actions[rows], joint_pos[rows], episode[rows] = (
-            record.images,
-            record.actions,
-            record.joint_pos,
-            index,
-        )
+        rows = slice(start, start := start + len(record.actions))
+        actions[rows], joint_pos[rows], episode[rows] = record.actions, record.joint_pos, index
+        images[rows] = np.asarray(record.images)
         if paired is not None and record.paired is not None:
-            paired[rows] = record.paired
+            paired[rows] = np.asarray(record.paired)
     return Dataset(info, images, actions, joint_pos, episode, paired)
 
 
@@ -352,6 +371,8 @@ def _read_info(file: h5py.File, path: Path) -> DatasetInfo:
     values: dict[str, Any] = {}
     for field in fields(DatasetInfo):
         if field.name not in attributes:
+            if field.name == _OPTIONAL:
+                continue
             raise InputError(f"{path}: expected the attribute {field.name}, got none")
         items = _items(attributes[field.name])
         values[field.name] = items if field.name in _LISTS else _one(items)

@@ -1,0 +1,153 @@
+"""Where the target was: one place, a file, a topic of poses, or a frame of TF; in the arm's base frame."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taskgan_ros.core.config import expand_home
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.recordings.read_options import BAG_SUFFIXES
+from taskgan_ros.recordings.readers import is_bag_folder
+
+Array = NDArray[np.float64]
+
+POSE: Final = "geometry_msgs/msg/PoseStamped"
+TF: Final = "tf2_msgs/msg/TFMessage"
+_TF_1: Final = "tf/msg/tfMessage"  # of old ROS 1 bags
+_COLUMNS: Final = ("episode", "x", "y")
+
+
+@dataclass(frozen=True)
+class GoalOptions:
+    """Where the target is that the arm goes to; one of these at most."""
+
+    goal: tuple[float, float] | None = None
+    """The target's place: x and y in m in the frame of the arm's base."""
+    goal_file: Path | None = None
+    """CSV with the columns episode, x, y: from 0, and in m in the frame of the arm's base."""
+    goal_topic: str | None = None
+    """Topic of geometry_msgs/PoseStamped in the bag, in the frame of the arm's base."""
+    goal_frame: str | None = None
+    """TF frame of the target in the bag."""
+    base_frame: str = "base_link"
+    """TF frame of the arm's base, which goal_frame is looked up in."""
+
+    @property
+    def is_given(self) -> bool:
+        """Whether any of them is.
+
+        Raises:
+            InputError: more than one is.
+        """
+        names = ("goal", "goal_file", "goal_topic", "goal_frame")
+        given = [f"--{name.replace('_', '-')}" for name in names if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise InputError(f"expected one of {given}, got {len(given)}")
+        return bool(given)
+
+
+def target_places(options: GoalOptions, paths: Sequence[Path], stamps: Array, episode: NDArray[np.intp]) -> Array:
+    """Return where the target was at each image (T, 2) in m in the arm's base frame.
+
+    Args:
+        options: one of them is given.
+        paths: the recordings.
+        stamps: (T,) s of the images.
+        episode: (T,) of which episode each is.
+
+    Raises:
+        InputError: a file or topic without what is needed.
+    """
+    if options.goal is not None:
+        return np.tile(np.array(options.goal, float), (len(stamps), 1))
+    if options.goal_file is not None:
+        places = _read_file(expand_home(options.goal_file))
+        if missing := sorted(set(episode.tolist()) - set(places)):
+            raise InputError(f"{options.goal_file}: expected a row for each episode, got none for {missing}")
+        return np.array([places[one] for one in episode.tolist()])
+    times, positions = _recorded(options, paths)
+    after = np.clip(np.searchsorted(times, stamps, side="right") - 1, 0, len(times) - 1)
+    return positions[after]  # the newest at that time; the first where none was yet
+
+
+def _read_file(path: Path) -> dict[int, tuple[float, float]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file, skipinitialspace=True))
+        return {int(row["episode"]): (float(row["x"]), float(row["y"])) for row in rows}
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: expected a CSV file with numbers in {list(_COLUMNS)}, got {error!r}") from error
+
+
+def _recorded(options: GoalOptions, paths: Sequence[Path]) -> tuple[Array, Array]:
+    """Return times (P,) s in order and places (P, 2) m of the target, as the bags say."""
+    from taskgan_ros.recordings.bag import Bag
+
+    found: list[tuple[float, float, float]] = []
+    for path in paths:
+        if not (path.suffix in BAG_SUFFIXES or is_bag_folder(path)):
+            raise InputError(f"{path}: expected a bag for --goal-topic or --goal-frame, got another recording")
+        bag = Bag(path)
+        found.extend(_poses(bag, options.goal_topic) if options.goal_topic else _transforms(bag, options))
+    if not found:
+        wanted = options.goal_topic or f"{options.goal_frame} in {options.base_frame}"
+        raise InputError(f"expected places of the target by {wanted}, got none")
+    rows = np.array(sorted(found))
+    return rows[:, 0], rows[:, 1:]
+
+
+def _poses(bag: Any, topic: str) -> list[tuple[float, float, float]]:
+    if topic not in bag.topics(POSE):
+        raise InputError(f"{bag.path}: expected --goal-topic of {bag.topics(POSE)}, of {POSE}, got {topic!r}")
+    messages = [message for _, message in bag.messages([topic])]
+    return [(_seconds(one.header), one.pose.position.x, one.pose.position.y) for one in messages]
+
+
+def _transforms(bag: Any, options: GoalOptions) -> list[tuple[float, float, float]]:
+    """Return where the goal's frame is in the base's, each time that a transform on the way changes."""
+    topics = bag.topics(TF, _TF_1)
+    newest: dict[str, tuple[str, Array]] = {}
+    found: list[tuple[float, float, float]] = []
+    for _, message in bag.messages(topics) if topics else ():
+        for one in message.transforms:
+            newest[one.child_frame_id.lstrip("/")] = (one.header.frame_id.lstrip("/"), _matrix(one.transform))
+            goal, base = (_in_root(name.lstrip("/"), newest) for name in (str(options.goal_frame), options.base_frame))
+            if goal[0] == base[0] and options.goal_frame in newest:
+                place = (np.linalg.inv(base[1]) @ goal[1])[:2, 3].tolist()
+                if not found or tuple(place) != found[-1][1:]:
+                    found.append((_seconds(one.header), place[0], place[1]))
+    return found
+
+
+def _in_root(name: str, newest: dict[str, tuple[str, Array]]) -> tuple[str, Array]:
+    """Return the root of a frame's tree, and the frame's pose (4, 4) in it."""
+    pose = np.eye(4)
+    for _ in range(len(newest)):  # no longer way without going round
+        if name not in newest:
+            break
+        name, step = newest[name]
+        pose = step @ pose
+    return name, pose
+
+
+def _matrix(transform: Any) -> Array:
+    x, y, z, w = (getattr(transform.rotation, axis) for axis in "xyzw")
+    pose = np.eye(4)
+    pose[:3, :3] = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    pose[:3, 3] = [getattr(transform.translation, axis) for axis in "xyz"]
+    return pose
+
+
+def _seconds(header: Any) -> float:
+    return float(header.stamp.sec + 1e-9 * header.stamp.nanosec)

@@ -1,0 +1,246 @@
+"""`taskgan import`: recordings of a real arm into one dataset, with labels, to train on."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+
+from taskgan_ros.core import interrupts
+from taskgan_ros.core.config import expand_home
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.files import check_free, write_text
+from taskgan_ros.core.progress import print_line, progress_bar
+from taskgan_ros.data.dataset import LEAST_PX, SIDE_PX, DatasetInfo, EpisodeRecord, open_writer
+from taskgan_ros.recordings.episodes import cut, split_at_rests, split_by_file
+from taskgan_ros.recordings.goals import GoalOptions, target_places
+from taskgan_ros.recordings.labels import angle_labels, demonstration_labels, goal_labels
+from taskgan_ros.recordings.pairs import PairRenderer
+from taskgan_ros.recordings.pictures import write_contact_sheet, write_joint_plot
+from taskgan_ros.recordings.read_options import ReadOptions, SharedOptions
+from taskgan_ros.recordings.recording import Recording, open_recording
+from taskgan_ros.recordings.source_hash import recording_hash
+from taskgan_ros.recordings.spool import Spool
+from taskgan_ros.robot.units import UNITS
+from taskgan_ros.tasks.registry import load_scene
+from taskgan_ros.tasks.scene import Scene
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+ANGLES, DEMONSTRATION, GOAL = "joint_angles", "demonstration", "goal"
+_TASKS: Final = {ANGLES: "joint_angles", DEMONSTRATION: "joint_velocities", GOAL: "joint_velocities"}
+
+
+@dataclass(frozen=True)
+class ImportConfig:
+    """Make a dataset of recordings: bags, LeRobotDatasets, or folders of images with joint angles."""
+
+    recordings: tyro.conf.Positional[tuple[Path, ...]]
+    """Bags of ROS 1 or 2 (files or folders), LeRobotDatasets, folders with a CSV or JSON; by one camera."""
+    scene: str
+    """A shipped scene's name or a YAML file: arm, driven joints, and how much of the camera's view is used."""
+    out: Path
+    """The HDF5 file to write; must not exist. Beside it come a sheet of images and a plot, to look at."""
+    recording: SharedOptions = field(default_factory=ReadOptions)
+    labels: Literal["joint_angles", "demonstration", "goal"] | None = None
+    """What the images are labelled with: the angles; the demonstrated step towards where the episode ends; or the way
+    to a given goal. If left out: goal where one is given, angles for a scene of poses, else demonstration."""
+    goal: Annotated[GoalOptions, tyro.conf.arg(name="")] = field(default_factory=GoalOptions)
+    split: Literal["rests", "file", "none"] | None = None
+    """What ends an episode: a rest of the arm, or the file. If left out: rests for demonstrations, else file."""
+    rest: float = 1.0
+    """s, the shortest rest that ends an episode."""
+    longest_episode: int | None = None
+    """Cut episodes into parts of at most so many images, so that some can be held out."""
+    paired: str | None = None
+    """A domain, such as source, that shows each recorded state as `obs/image_paired`; needs the camera calibrated, and
+    the goal where the scene has a target."""
+    name: str | None = None
+    """The domain's name in the dataset; the file's without ending if left out."""
+    image_size: int = 128
+    """Pixels a side, 24 or more and a multiple of 8; 128 is the paper's."""
+    json: Path | None = None
+    """Where to write what is printed; must not exist."""
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """All frames that became images of the scene, in order.
+
+    Attributes:
+        spool: their images.
+        stamps: (T,) s.
+        joint_pos: (T, n) rad.
+        source: (T,) of which recording each is.
+    """
+
+    spool: Spool
+    stamps: Array
+    joint_pos: Array
+    source: Rows
+
+
+def import_recording(config: ImportConfig) -> dict[str, Any]:
+    """Write the dataset and its pictures, and return what is printed.
+
+    Raises:
+        InputError: recordings that cannot be read or give no image, options that do not fit, or an output that exists.
+        KeyboardInterrupt: on Ctrl-C, SIGTERM or SIGHUP; nothing is left.
+    """
+    out, scene = expand_home(config.out), load_scene(config.scene)
+    sheet, plot = (out.with_name(f"{out.stem}_{what}.png") for what in ("images", "joints"))
+    _check(config, scene, [out, sheet, plot, *([config.json] if config.json else [])])
+    paths = [expand_home(path) for path in config.recordings]
+    with ExitStack() as stack:
+        stack.enter_context(interrupts.deferred())
+        recording = open_recording(paths, scene, config.recording)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        size = (config.image_size, config.image_size)
+        taken = _take(recording, scene, stack.enter_context(Spool(out.parent, size)))
+        episodes = _episodes(config, scene, taken)
+        places = _places(config, paths, taken, episodes)
+        labels = [_label(config, scene, taken, rows, places) for rows in episodes]
+        info = _info(config, scene, episodes, recording_hash(paths))
+        _write(config, scene, info, taken, episodes, labels, places)
+        write_contact_sheet(sheet, taken.spool, episodes)
+        write_joint_plot(plot, taken.stamps, taken.joint_pos, scene.arm.joint_names, episodes)
+    return _report(config, recording, info, [sheet, plot])
+
+
+def _check(config: ImportConfig, scene: Scene, outputs: list[Path]) -> None:
+    for path in outputs:
+        check_free(path)
+    if config.image_size < LEAST_PX or config.image_size % SIDE_PX:
+        raise InputError(
+            f"expected an image_size of {LEAST_PX} pixels or more that is a multiple of {SIDE_PX}, "
+            f"as translators need, got {config.image_size}"
+        )
+    if config.longest_episode is not None and config.longest_episode < 1:
+        raise InputError(f"--longest-episode: expected 1 image or more, got {config.longest_episode}")
+    if _kind(config, scene) == GOAL and not config.goal.is_given:
+        raise InputError("--labels goal: expected --goal, --goal-file, --goal-topic or --goal-frame, got none of them")
+    if config.paired and scene.objects and not config.goal.is_given:
+        raise InputError(
+            "--paired: expected the target's place, which the plain render shows: --goal, --goal-file, --goal-topic "
+            "or --goal-frame, got none of them"
+        )
+    if config.paired:
+        PairRenderer(scene, config.paired, config.image_size).close()
+
+
+def _kind(config: ImportConfig, scene: Scene) -> str:
+    if config.labels:
+        return config.labels
+    return GOAL if config.goal.is_given else ANGLES if scene.task == "poses" else DEMONSTRATION
+
+
+def _take(recording: Recording, scene: Scene, spool: Spool) -> _Taken:
+    """Read the recording once; what stays in memory are stamps and angles."""
+    stamps, joint_pos, source = [], [], []
+    for frame in recording.frames(progress="import"):
+        spool.add(recording.rectified(frame.rgb, scene.camera.fov, spool.size))
+        stamps.append(frame.stamp_s)
+        joint_pos.append(frame.joint_pos)
+        source.append(frame.episode)
+    return _Taken(spool, np.array(stamps), np.array(joint_pos), np.array(source, np.intp))
+
+
+def _episodes(config: ImportConfig, scene: Scene, taken: _Taken) -> list[Rows]:
+    split = config.split or ("rests" if _kind(config, scene) == DEMONSTRATION else "file")
+    if split == "none":
+        episodes = [np.arange(len(taken.stamps))]
+    elif split == "file":
+        episodes = split_by_file(taken.source)
+    else:
+        episodes = split_at_rests(taken.stamps, taken.joint_pos, taken.source, config.rest)
+    if not episodes:
+        raise InputError(f"expected an arm that moves, got none in {len(taken.stamps)} images: --split file takes all")
+    return cut(episodes, config.longest_episode) if config.longest_episode else episodes
+
+
+def _places(config: ImportConfig, paths: list[Path], taken: _Taken, episodes: list[Rows]) -> Array | None:
+    """Return (T, 2) m, where the target is at each image, None where nobody says."""
+    if not config.goal.is_given:
+        return None
+    episode = np.zeros(len(taken.stamps), np.intp)
+    for number, rows in enumerate(episodes):
+        episode[rows] = number
+    return target_places(config.goal, paths, taken.stamps, episode)
+
+
+def _label(config: ImportConfig, scene: Scene, taken: _Taken, rows: Rows, places: Array | None) -> Array:
+    """Return the labels (T, J) of one episode."""
+    kind, joint_pos = _kind(config, scene), taken.joint_pos[rows]
+    if kind == ANGLES:
+        return angle_labels(scene, joint_pos)
+    if kind == DEMONSTRATION:
+        return demonstration_labels(scene, joint_pos)
+    assert places is not None  # `_check` has seen to it
+    return goal_labels(scene, joint_pos, places[rows])
+
+
+def _info(config: ImportConfig, scene: Scene, episodes: list[Rows], recording: str) -> DatasetInfo:
+    task = _TASKS[_kind(config, scene)]
+    return DatasetInfo(
+        task=task,
+        units=UNITS[task],
+        arm=scene.arm_name,
+        scene=config.scene,
+        domain=config.name or config.out.stem,
+        paired_domain=config.paired or "",
+        joint_names=scene.arm.joint_names,
+        action_names=scene.driven_joints,
+        height=config.image_size,
+        width=config.image_size,
+        seed=0,
+        images=sum(map(len, episodes)),
+        episodes=len(episodes),
+        recording=recording,
+    )
+
+
+def _write(
+    config: ImportConfig,
+    scene: Scene,
+    info: DatasetInfo,
+    taken: _Taken,
+    episodes: list[Rows],
+    labels: list[Array],
+    places: Array | None,
+) -> None:
+    with ExitStack() as stack:
+        pairs = PairRenderer(scene, config.paired, config.image_size) if config.paired else None
+        if pairs:
+            stack.callback(pairs.close)
+        writer = stack.enter_context(open_writer(expand_home(config.out), info, keep=False))
+        advance = stack.enter_context(progress_bar("write", len(episodes), "episodes"))
+        for k, rows in enumerate(episodes):
+            joint_pos = taken.joint_pos[rows]
+            shown = pairs.show(joint_pos, None if places is None else places[rows]) if pairs else None
+            actions = np.asarray(labels[k], np.float32)
+            writer.add(k, EpisodeRecord(taken.spool.rows(rows), actions, joint_pos.astype(np.float32), shown))
+            advance(1)
+            interrupts.check()
+
+
+def _report(config: ImportConfig, recording: Recording, info: DatasetInfo, pictures: list[Path]) -> dict[str, Any]:
+    """Print what was taken, and return it."""
+    lines = recording.notes.sentences()
+    print_line(
+        f"{config.out}: {info.images} images in {info.episodes} episodes, {info.task} of {len(info.action_names)}"
+    )
+    for line in lines:
+        print_line(f"  {line}")
+    print_line(f"  look at {' and '.join(map(str, pictures))} before training")
+    notes = dict(vars(recording.notes))
+    figures = {"out": str(config.out), "images": info.images, "episodes": info.episodes, "task": info.task, **notes}
+    if config.json:
+        write_text(config.json, json.dumps(figures, indent=2) + "\n")
+    return figures
