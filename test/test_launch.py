@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 ACTIONS = {"reach_node": "LifecycleNode", "sim_node": "Node"}
 NODES = tuple(ACTIONS)
-FILES = ("reach", "view", *NODES)
+FILES = ("reach", "view", "record", *NODES)
 
 pytest.importorskip("rclpy", reason="ROS 2 is needed: an installation, or the `ros-wheels` extra")
 

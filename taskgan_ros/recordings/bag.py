@@ -45,7 +45,7 @@ class Bag:
         Raises:
             InputError: not a bag, or one of whose files nothing can be read.
         """
-        self.path, self._use_receive_time = path, False
+        self.path = path
         self.counts: Counter[tuple[str, str]] = Counter()
         self.remarks: list[str] = []
         with bag_files(path) as files:
@@ -53,6 +53,8 @@ class Bag:
                 opened = BagFile(file)
                 self.counts.update(opened.counts)
                 self._note(opened)
+        if not self.counts:
+            raise InputError(f"{path}: expected a bag with messages, got one without any topic")
 
     def topics(self, *types: str) -> list[str]:
         """Return the topics of these types that have messages, sorted."""

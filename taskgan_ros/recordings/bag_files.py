@@ -93,8 +93,6 @@ class BagFile:
         with _reader(self.path) as reader:
             for connection in reader.connections:
                 self.counts[connection.topic, connection.msgtype] += connection.msgcount
-            if not reader.connections:
-                raise InputError("there is no topic in it")
 
     def _read_whole(self, topics: Collection[str]) -> Packets:
         encoding = _ROS1 if self.path.suffix == ".bag" else "cdr"
@@ -187,6 +185,7 @@ def _read_mcap(path: Path) -> Generator[Packet, None, None]:
 
 def _read_sqlite3(path: Path) -> Generator[Packet, None, None]:
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as file:
+        file.execute("PRAGMA writable_schema=ON")  # SQLite would refuse a file with fewer pages than its header has
         topics = {row[0]: row[1:] for row in file.execute("SELECT id, name, type, serialization_format FROM topics")}
         for topic, received_ns, data in file.execute("SELECT topic_id, timestamp, data FROM messages ORDER BY id"):
             name, type_name, encoding = topics[topic]
