@@ -33,6 +33,7 @@ NEEDS = {  # by folder or file under test/
     "data": ("h5py",),
     "experiments": (*TRAINING, "skimage"),
     "ros/test_own_policy.py": TRAINING,
+    "recordings": ("av", "h5py", "mcap", "mujoco", "pyarrow", "rosbags"),
     "sim": ("mujoco",),
     "sim/test_collect.py": ("h5py",),
     "sim/test_evaluate.py": TRAINING,

@@ -111,7 +111,7 @@ def test_package_xml_is_valid_and_agrees_with_setup_py(setup_arguments: dict[str
 def test_every_import_is_a_declared_dependency(setup_arguments: dict[str, Any]) -> None:
     catkin_pkg = pytest.importorskip("catkin_pkg.package")
     from_ros = {depend.name for depend in catkin_pkg.parse_package(str(ROOT / "package.xml")).exec_depends}
-    from_pip = requirements(setup_arguments, "cpu", "arms", "training", "experiments")
+    from_pip = requirements(setup_arguments, "cpu", "arms", "recordings", "training", "experiments")
     undeclared = {
         f"{module} in {file.relative_to(ROOT)}"
         for module, file in imported_modules()
@@ -123,7 +123,10 @@ def test_every_import_is_a_declared_dependency(setup_arguments: dict[str, Any]) 
 
 @pytest.mark.parametrize(
     ("lock", "extras"),
-    [("reach", ["cpu", "ros-wheels"]), ("test", ["cpu", "ros-wheels", "training", "experiments", "test"])],
+    [
+        ("reach", ["cpu", "ros-wheels"]),
+        ("test", ["cpu", "ros-wheels", "recordings", "training", "experiments", "test"]),
+    ],
 )
 def test_the_lock_is_of_this_setup_py(lock: str, extras: list[str], setup_arguments: dict[str, Any]) -> None:
     locked = read_lock(lock)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache, partial
@@ -48,11 +51,12 @@ class Bag:
         self.path = path
         self.counts: Counter[tuple[str, str]] = Counter()
         self.remarks: list[str] = []
-        with bag_files(path) as files:
-            for file in files:
-                opened = BagFile(file)
-                self.counts.update(opened.counts)
-                self._note(opened)
+        folder = Path(tempfile.mkdtemp(prefix="taskgan-bag-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self._files = [BagFile(file) for file in bag_files(path, folder)]
+        for file in self._files:
+            self.counts.update(file.counts)
+            self._note(file)
         if not self.counts:
             raise InputError(f"{path}: expected a bag with messages, got one without any topic")
 
@@ -70,12 +74,10 @@ class Bag:
         Raises:
             InputError: a message does not follow its type's definition.
         """
-        with bag_files(self.path) as files:
-            for file in files:
-                opened = BagFile(file)
-                for packet in opened.packets(topics):
-                    yield packet, self._read(packet)
-                self._note(opened)
+        for file in self._files:
+            for packet in file.packets(topics):
+                yield packet, self._read(packet)
+            self._note(file)
 
     def first(self, topics: Collection[str]) -> Any:
         """Return the first message of these topics, None where there is none."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator
 from io import BytesIO
@@ -109,16 +108,13 @@ class BagFile:
         return (packet for packet in read(self.path) if not topics or packet.topic in topics)
 
 
-@contextlib.contextmanager
-def bag_files(path: Path) -> Iterator[list[Path]]:
-    """Yield the files of the bag at `path`, in order; compressed ones as temporary files.
+def bag_files(path: Path, folder: Path) -> list[Path]:
+    """Return the files of the bag at `path`, in order; compressed ones are unpacked into `folder`.
 
     Raises:
         InputError: a file is missing that the metadata name.
     """
-    files = _listed(path) if path.is_dir() else [path]
-    with tempfile.TemporaryDirectory(prefix="taskgan-bag-") as folder:
-        yield [_unpacked(file, Path(folder)) for file in files]
+    return [_unpacked(file, folder) for file in (_listed(path) if path.is_dir() else [path])]
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -239,8 +239,8 @@ def _report(config: ImportConfig, recording: Recording, info: DatasetInfo, pictu
     for line in lines:
         print_line(f"  {line}")
     print_line(f"  look at {' and '.join(map(str, pictures))} before training")
-    notes = dict(vars(recording.notes))
-    figures = {"out": str(config.out), "images": info.images, "episodes": info.episodes, "task": info.task, **notes}
+    figures = {"out": str(config.out), "images": info.images, "episodes": info.episodes, "task": info.task}
+    figures |= {"recording": info.recording, "notes": vars(recording.notes)}
     if config.json:
         write_text(config.json, json.dumps(figures, indent=2) + "\n")
     return figures

@@ -59,7 +59,7 @@ def test_what_is_left_out_at_the_users_wish(bags: ModuleType, path: Path) -> Non
         "rate": (5.0, [0, 0.2, 0.4, 0.6, 0.8]),
     }
     for option, (value, expected) in times.items():
-        recording = opened(bags, path, **{option: value})
+        recording = opened(bags, path, ("a", "b"), **{option: value})
         assert stamps(list(recording.frames()), bags.START_S) == expected, option
         assert recording.notes.skipped + recording.notes.thinned == 10 - len(expected)
 

@@ -59,7 +59,7 @@ def test_pixels_are_where_the_lens_put_them(model: CameraModel) -> None:
 def test_the_map_is_opencvs() -> None:
     focal = 240 / math.tan(0.4)  # no shrinking, so that pixels compare one by one
     matrix = np.array([[focal, 0, 319.5], [0, focal, 239.5], [0, 0, 1]])
-    image = cv2.GaussianBlur(noise(480, 640), (0, 0), 3)
+    image = np.asarray(cv2.GaussianBlur(noise(480, 640), (0, 0), 3), np.uint8)
     expected = cv2.undistort(image, np.array(K), np.array(WEBCAM.distortion), None, matrix)
     shown = WEBCAM.rectify(image, 0.8, (480, 640))
     assert np.abs(shown.astype(int) - expected).max() <= 2
