@@ -224,7 +224,7 @@ def test_goals_from_topics_and_tf(bags: ModuleType, scene: ReachScene, tmp_path:
 def test_short_rests_and_noise_end_no_episode() -> None:
     q = np.concatenate([np.linspace(0, 1, 11), np.full(6, 1.0), np.linspace(1, 2, 11), np.full(30, 2.0), [2.2, 2.4]])
     q += np.random.default_rng(0).uniform(-2e-4, 2e-4, len(q))
-    stamps = 0.1 * np.arange(len(q))
+    stamps = np.linspace(0, 0.1 * len(q), len(q), endpoint=False)
     source = np.zeros(len(q), np.intp)
     first, second = split_at_rests(stamps, q[:, None], source, rest_s=1.0)
     assert (first[0], first[-1]) == (0, 27 + 5)
