@@ -14,6 +14,8 @@ from taskgan_ros import cli
 VERBS = [
     "reach",
     "collect",
+    "import",
+    "export-dataset",
     "train task-model",
     "train two-column",
     "train translator",

@@ -27,6 +27,7 @@ from taskgan_ros.recordings.read_options import ReadOptions, SharedOptions
 from taskgan_ros.recordings.recording import Recording, open_recording
 from taskgan_ros.recordings.source_hash import recording_hash
 from taskgan_ros.recordings.spool import Spool
+from taskgan_ros.robot.angles import angle_difference
 from taskgan_ros.robot.units import UNITS
 from taskgan_ros.tasks.registry import load_scene
 from taskgan_ros.tasks.scene import Scene
@@ -35,6 +36,7 @@ Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
 ANGLES, DEMONSTRATION, GOAL = "joint_angles", "demonstration", "goal"
+_PASSIVE_RAD: Final = 0.1  # how far a joint that is not driven may sag, as in `tasks.reach`
 _TASKS: Final = {ANGLES: "joint_angles", DEMONSTRATION: "joint_velocities", GOAL: "joint_velocities"}
 
 
@@ -111,7 +113,8 @@ def import_recording(config: ImportConfig) -> dict[str, Any]:
         _write(config, scene, info, taken, episodes, labels, places)
         write_contact_sheet(sheet, taken.spool, episodes)
         write_joint_plot(plot, taken.stamps, taken.joint_pos, scene.arm.joint_names, episodes)
-    return _report(config, recording, info, [sheet, plot])
+    lines = [*recording.notes.sentences(), *_remarks(scene, taken, info)]
+    return _report(config, recording, info, lines, [sheet, plot])
 
 
 def _check(config: ImportConfig, scene: Scene, outputs: list[Path]) -> None:
@@ -230,17 +233,30 @@ def _write(
             interrupts.check()
 
 
-def _report(config: ImportConfig, recording: Recording, info: DatasetInfo, pictures: list[Path]) -> dict[str, Any]:
+def _remarks(scene: Scene, taken: _Taken, info: DatasetInfo) -> list[str]:
+    """Return sentences on what training would not see."""
+    lines = []
+    if resting := len(taken.stamps) - info.images:
+        lines.append(f"{resting} images of a resting arm are in no episode")
+    off = np.abs(angle_difference(taken.joint_pos, np.array(scene.ready), scene.arm.is_continuous)).max(axis=0)
+    off[scene.driven] = 0
+    if off.max(initial=0.0) > _PASSIVE_RAD:
+        names = [name for name, one in zip(scene.arm.joint_names, off, strict=True) if one > _PASSIVE_RAD]
+        lines.append(f"{names}, which the scene does not drive, are up to {off.max():.2g} rad from its `ready`")
+    return lines
+
+
+def _report(
+    config: ImportConfig, recording: Recording, info: DatasetInfo, lines: list[str], pictures: list[Path]
+) -> dict[str, Any]:
     """Print what was taken, and return it."""
-    lines = recording.notes.sentences()
-    print_line(
-        f"{config.out}: {info.images} images in {info.episodes} episodes, {info.task} of {len(info.action_names)}"
-    )
+    episodes = f"{info.episodes} episode{'s' if info.episodes > 1 else ''}"
+    print_line(f"{config.out}: {info.images} images in {episodes}, {info.task} of {len(info.action_names)}")
     for line in lines:
         print_line(f"  {line}")
     print_line(f"  look at {' and '.join(map(str, pictures))} before training")
     figures = {"out": str(config.out), "images": info.images, "episodes": info.episodes, "task": info.task}
-    figures |= {"recording": info.recording, "notes": vars(recording.notes)}
+    figures |= {"recording": info.recording, "notes": vars(recording.notes), "lines": lines}
     if config.json:
         write_text(config.json, json.dumps(figures, indent=2) + "\n")
     return figures

@@ -18,7 +18,7 @@ def recording_hash(paths: Sequence[Path]) -> str:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file():
                 _add(digest, file)
-    return f"{' '.join(path.name for path in paths)} blake2b:{digest.hexdigest()}"
+    return f"{' '.join(path.resolve().name for path in paths)} blake2b:{digest.hexdigest()}"
 
 
 def _add(digest: hashlib.blake2b, path: Path) -> None:

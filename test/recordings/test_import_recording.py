@@ -79,8 +79,9 @@ def make(table: Path, out: Path, **options: Any) -> dict[str, Any]:
 def test_demonstrations_are_split_at_rests_and_labelled_with_the_step_taken(
     table: Path, filmed: Any, scene: ReachScene, tmp_path: Path
 ) -> None:
-    make(table, tmp_path / "mine.h5")
+    said = make(table, tmp_path / "mine.h5")
     data = load_dataset(tmp_path / "mine.h5")
+    assert f"{64 - len(data)} images of a resting arm are in no episode" in said["lines"]
     assert (data.info.task, data.info.domain, data.info.episodes) == ("joint_velocities", "mine", 2)
     rows = data.episode == 0
     q = np.array([one[0] for one in filmed[: rows.sum()]])
@@ -216,6 +217,13 @@ def test_goals_from_topics_and_tf(bags: ModuleType, scene: ReachScene, tmp_path:
         target_places(GoalOptions(goal_topic="/x"), [path], stamps, episode)
     with pytest.raises(InputError, match="expected places of the target by cup in base_link, got none"):
         target_places(GoalOptions(goal_frame="cup"), [path], stamps, episode)
+
+
+def test_joints_that_stand_elsewhere_than_the_scene_says_are_named(table: Path, tmp_path: Path) -> None:
+    names = load_scene(SCENE).arm.joint_names
+    swapped = (*names[:3], names[4], names[3], names[5])
+    said = make(table, tmp_path / "x.h5", split="file", reading={"joint_names": swapped})
+    assert any("which the scene does not drive, are up to 2.5 rad from its `ready`" in line for line in said["lines"])
 
 
 # Episodes and labels by themselves
