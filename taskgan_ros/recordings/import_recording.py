@@ -223,14 +223,13 @@ def _write(
         if pairs:
             stack.callback(pairs.close)
         writer = stack.enter_context(open_writer(expand_home(config.out), info, keep=False))
-        advance = stack.enter_context(progress_bar("write", len(episodes), "episodes"))
+        advance = stack.enter_context(progress_bar("write", info.images, "images"))
         for k, rows in enumerate(episodes):
             joint_pos = taken.joint_pos[rows]
             shown = pairs.show(joint_pos, None if places is None else places[rows]) if pairs else None
             actions = np.asarray(labels[k], np.float32)
-            writer.add(k, EpisodeRecord(taken.spool.rows(rows), actions, joint_pos.astype(np.float32), shown))
-            advance(1)
-            interrupts.check()
+            images = taken.spool.rows(rows, advance)
+            writer.add(k, EpisodeRecord(images, actions, joint_pos.astype(np.float32), shown))
 
 
 def _remarks(scene: Scene, taken: _Taken, info: DatasetInfo) -> list[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from taskgan_ros.core import interrupts
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.vision.images import Image
 
@@ -64,17 +65,17 @@ class Spool:
         self._file.seek(index * size)
         return np.frombuffer(self._file.read(size), np.uint8).reshape(self._one)
 
-    def rows(self, indices: Sequence[int] | NDArray[np.intp]) -> SpooledRows:
-        """Return some of the images as what a dataset's writer takes."""
-        return SpooledRows(self, np.asarray(indices, np.intp))
+    def rows(self, indices: Sequence[int] | NDArray[np.intp], on_read: Callable[[int], None]) -> SpooledRows:
+        """Return some of the images as what a dataset's writer takes; `on_read(1)` is called for each that it reads."""
+        return SpooledRows(self, np.asarray(indices, np.intp), on_read)
 
 
 class SpooledRows:
     """Images of a spool by their indices, as `data.dataset.Pictures`."""
 
-    def __init__(self, spool: Spool, indices: NDArray[np.intp]) -> None:
+    def __init__(self, spool: Spool, indices: NDArray[np.intp], on_read: Callable[[int], None]) -> None:
         """Read from `spool` when asked."""
-        self._spool, self._indices = spool, indices
+        self._spool, self._indices, self._on_read = spool, indices, on_read
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -87,4 +88,6 @@ class SpooledRows:
         return int(np.prod(self.shape))
 
     def __getitem__(self, index: int) -> Image:
+        interrupts.check()
+        self._on_read(1)
         return self._spool.read(int(self._indices[index]))
