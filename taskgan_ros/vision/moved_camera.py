@@ -1,0 +1,123 @@
+"""How far a camera has moved from where it should stand, from one or a few of its pictures of the arm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from taskgan_ros.robot.silhouette import Mask, View, contour, silhouette
+from taskgan_ros.robot.surface import ArmSurface
+from taskgan_ros.vision.contour_fit import Estimate, Evidence, Prior, Problem, Shot, change_between, refine, support
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+_REACH = 0.06  # of the picture's height, in which the arm's end is looked for at first
+_LEAST_REACH_PX = 3.0
+_LEVELS = 8  # of each colour, in which the arm's and the others are counted
+_MOST_ODDS = 1.0  # that a colour alone says of a pixel
+_LEAST_SHARE = 0.45  # of the outline that must have an end of the arm near; 0.25 to 0.3 has in noise
+
+
+@dataclass(frozen=True)
+class CameraMotion:
+    """How a camera stands compared with where it should.
+
+    Attributes:
+        shift_m: (3,) along the arm's base frame.
+        turn_rad: (3,) rotation vector about its axes; the camera's place stays.
+        covariance: (6, 6) of both, as geometry_msgs/PoseWithCovariance has it.
+        pixels: how far the outline lies from where it should, in the median over its points.
+        residual_px: how far it lies from the arm's ends in the pictures once the camera is moved, likewise.
+        share: of its points near which the arm ends in the pictures then.
+        is_certain: whether enough of them do.
+    """
+
+    shift_m: Array
+    turn_rad: Array
+    covariance: Array
+    pixels: float
+    residual_px: float
+    share: float
+    is_certain: bool
+
+    @property
+    def distance_m(self) -> float:
+        """How far it has moved."""
+        return float(np.linalg.norm(self.shift_m))
+
+    @property
+    def angle_rad(self) -> float:
+        """How far it has turned."""
+        return float(np.linalg.norm(self.turn_rad))
+
+
+def camera_motion(
+    surface: ArmSurface,
+    view: View,
+    images: Sequence[Image],
+    joint_pos: ArrayLike,
+    prior: Prior | None = None,
+    ignored: frozenset[int] = frozenset(),
+) -> CameraMotion:
+    """Return how far the camera that took `images` stands from `view`.
+
+    Args:
+        surface: the arm.
+        view: where the camera should stand; it may be off by some cm and degrees.
+        images: N of (H, W, 3) uint8 RGB, rectified, of the view's size.
+        joint_pos: (N, n) rad or m, where the arm was in each.
+        prior: how far off it may be, as standard deviations.
+        ignored: links whose outline does not count.
+
+    Raises:
+        ValueError: no image, or of another size than the view's.
+    """
+    poses = np.atleast_2d(np.asarray(joint_pos, np.float64))
+    if len(images) != len(poses) or not images or images[0].shape[:2] != (view.height, view.width):
+        raise ValueError(f"expected images of {view.height}x{view.width}, one for each of {len(poses)} poses")
+    now: Estimate | None = None
+    reach = max(_REACH * view.height, 2 * _LEAST_REACH_PX)
+    for here in (reach, reach, reach / 2, max(reach / 4, _LEAST_REACH_PX), max(reach / 4, _LEAST_REACH_PX)):
+        at = now.view if now else view
+        evidence = color_evidence(images, [silhouette(surface, q, at) for q in poses], here)
+        shots = [Shot(*seen) for seen in zip(poses, evidence, images, strict=True)]
+        problem = Problem(surface, shots, view, prior or Prior(), ignored)
+        now = refine(problem, now, (here,))
+    assert now is not None
+    return _compare(problem, poses[0], now)
+
+
+def color_evidence(images: Sequence[Image], masks: Sequence[Mask], reach_px: float) -> list[Evidence]:
+    """Return the log odds (H, W) that pixels of these colours are the arm, as masks (H, W) have it for now.
+
+    Args:
+        images: (H, W, 3) uint8.
+        masks: where the arm is, about.
+        reach_px: how far around the arm its surroundings are counted; what is so near its border counts for neither.
+    """
+    size = 2 * max(int(reach_px / 2), 1) + 1
+    near, far = np.ones((size, size), np.uint8), np.ones((3 * size, 3 * size), np.uint8)
+    codes = [(image // (256 // _LEVELS)).astype(np.int32) @ [_LEVELS**2, _LEVELS, 1] for image in images]
+    own, others = np.ones(_LEVELS**3), np.ones(_LEVELS**3)  # one of each: no colour is impossible
+    for code, mask in zip(codes, masks, strict=True):
+        drawn = mask.astype(np.uint8)
+        around = (cv2.dilate(drawn, far) > 0) & (cv2.dilate(drawn, near) == 0)
+        own += np.bincount(code[cv2.erode(drawn, near) > 0], minlength=len(own))
+        others += np.bincount(code[around], minlength=len(own))
+    odds = np.clip(np.log(own / own.sum()) - np.log(others / others.sum()), -_MOST_ODDS, _MOST_ODDS)
+    return [odds[code].astype(np.float32) for code in codes]
+
+
+def _compare(problem: Problem, joint_pos: Array, found: Estimate) -> CameraMotion:
+    view = problem.view
+    change, share = change_between(view.pose, found.view.pose), float(np.mean(support(problem, found)))
+    line = contour(problem.surface, joint_pos, view)
+    way = ((found.view.project(line.points)[0] - line.pixels) * line.normals).sum(axis=1)
+    pixels = float(np.median(np.abs(way))) if len(way) else 0.0
+    is_certain = share >= _LEAST_SHARE and len(way) > 0
+    return CameraMotion(change[:3], change[3:], found.covariance, pixels, found.residual_px, share, is_certain)
