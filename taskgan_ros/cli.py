@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 EXIT_INPUT_ERROR, EXIT_INTERRUPTED = 2, 130
 _ARMS = "trimesh", "fast_simplification", "yourdfpy", "xacrodoc", "collada"
-_RECORDINGS = "rosbags", "mcap", "zstandard", "pyarrow", "av"
+_RECORDINGS = "rosbags", "scipy", "mcap", "zstandard", "pyarrow", "av"
 _ROS = "rclpy", "sensor_msgs", "trajectory_msgs", "std_srvs", "std_msgs", "diagnostic_msgs", "lifecycle_msgs"
 
 
@@ -68,6 +68,20 @@ def _export_dataset(arguments: Sequence[str]) -> None:
     from taskgan_ros.recordings.export_dataset import ExportDatasetConfig, export_dataset
 
     export_dataset(_parse(ExportDatasetConfig, arguments, "export-dataset"))
+
+
+def _calibrate(arguments: Sequence[str]) -> None:
+    """Find where a recording's camera stands, and write a scene with it."""
+    from taskgan_ros.recordings.calibrate import CalibrateConfig, calibrate
+
+    calibrate(_parse(CalibrateConfig, arguments, "calibrate"))
+
+
+def _overlay(arguments: Sequence[str]) -> None:
+    """Draw a scene's arm over recorded pictures."""
+    from taskgan_ros.recordings.overlay import OverlayConfig, overlay
+
+    overlay(_parse(OverlayConfig, arguments, "overlay"))
 
 
 def _evaluate(arguments: Sequence[str]) -> None:
@@ -147,6 +161,8 @@ VERBS: dict[tuple[str, ...], Verb] = {
     ("collect",): _collect,
     ("import",): _import,
     ("export-dataset",): _export_dataset,
+    ("calibrate",): _calibrate,
+    ("overlay",): _overlay,
     ("train", "task-model"): _train_task_model,
     ("train", "translator"): _train_translator,
     ("train", "two-column"): _train_two_column,

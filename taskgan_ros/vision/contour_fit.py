@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from taskgan_ros.robot.silhouette import Contour, View, contour, silhouette
+from taskgan_ros.robot.silhouette import Contour, View, contour
 from taskgan_ros.robot.surface import ArmSurface
 
 Array = NDArray[np.float64]
@@ -25,6 +25,8 @@ _MAD = 1.4826  # from a median of magnitudes to a standard deviation
 _LEAST_SPREAD_PX = 0.5
 _LEAST_POINTS = 30
 _FLAT = 1e-12
+_FIXED_RAD = 1e-6
+_NEAR_SHARE, _LEAST_NEAR_PX = 1.5 / 240, 1.0
 _ALIKE = 16.0  # times the variance: neighbours along an outline err alike, over four points or so and over pictures
 _SIDE_PX = 6.0  # of a picture on each side of an end, that must differ
 _TEXTURE = 25.0  # grey levels: standard deviation of what is neither the arm's end nor alike
@@ -131,21 +133,13 @@ def refine(problem: Problem, start: Estimate | None = None, reach_px: Sequence[f
     return now
 
 
-def agreement(problem: Problem, estimate: Estimate) -> float:
-    """Return what share of the evidence the silhouettes explain: 1 where it is all inside, and all against outside."""
-    won = whole = 0.0
-    for shot in problem.shots:
-        mask = silhouette(problem.surface, shot.joint_pos + estimate.zeros, estimate.view)
-        value = np.where(mask, shot.evidence, -shot.evidence)
-        won, whole = won + float(value.sum()), whole + float(np.abs(value).sum())
-    return won / max(whole, _FLAT)
+def support(problem: Problem, estimate: Estimate) -> list[float]:
+    """Return for each picture what share of the outline finds the arm's end near, looking four times as far.
 
-
-def support(problem: Problem, estimate: Estimate, reach_px: float = 6.0, within_px: float = 1.5) -> list[float]:
-    """Return for each picture what share of the outline finds the arm's end within so many px, looking further.
-
-    Where there is no arm a point finds one anywhere: the share is then `within_px / reach_px` or so.
+    Near is 1.5 px of 240 in height. Where there is no arm a point finds an end anywhere: 0.25 to 0.3.
     """
+    within_px = max(_NEAR_SHARE * problem.view.height, _LEAST_NEAR_PX)
+    reach_px = 4 * within_px
     shares = []
     for shot in problem.shots:
         line = _line(problem, shot.joint_pos + estimate.zeros, estimate.view)
@@ -190,7 +184,7 @@ def _certainty(problem: Problem, now: Estimate) -> tuple[Array, Array]:
     sigma = [prior.shift_m] * 3 + [prior.turn_rad] * 3
     behind = [change_between(now.view.pose, problem.view.pose)]
     if problem.fits_zeros:
-        sigma += [prior.zero_rad] * count
+        sigma += [_FIXED_RAD, *[prior.zero_rad] * (count - 1)]  # the base's frame takes up what the first one is
         behind.append(-now.zeros)
     if problem.fits_focal:
         sigma.append(prior.focal)

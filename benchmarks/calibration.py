@@ -1,0 +1,171 @@
+"""How well a camera's place is found: real recordings without a board, and simulated ones with one; the table of docs.
+
+python benchmarks/calibration.py ../shared/real --out docs/results/calibration.json
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import tyro
+import yaml
+from numpy.typing import NDArray
+from report import Row, report
+
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.progress import progress_bar
+from taskgan_ros.recordings.outline_calibration import OutlineOptions, Pictures, calibrate_by_outline, score, spread_out
+from taskgan_ros.robot.meshes import read_meshes
+from taskgan_ros.robot.models import Robot, load_robot
+from taskgan_ros.robot.silhouette import View, silhouette
+from taskgan_ros.robot.surface import ArmSurface
+from taskgan_ros.vision.contour_fit import Estimate, change_between, moved
+
+Array = NDArray[np.float64]
+
+_FORWARD_X = np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1.0]])  # roboreg's camera frame
+_PANDA_COVERED = ("link6", "link7", "right_hand")  # by a hand and a chessboard that the model lacks
+_HEIGHT_PX = 400  # of the pictures that are read
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is measured."""
+
+    real: Annotated[Path, tyro.conf.Positional]
+    """Folder of real recordings: panda/ and xarm7/."""
+    starts: int = 20
+    """Guesses for each distance."""
+    out: Path | None = None
+    """JSON to write."""
+    only: tuple[str, ...] = ()
+    """Of the measurements, those whose name has one of these in it; all if left out."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A recording, its published camera, and whether the published masks are taken."""
+
+    name: str
+    robot: Robot
+    view: View
+    pictures: Pictures
+    covered: tuple[str, ...] = ()
+
+
+def panda(folder: Path) -> Case:
+    """Return the 47 pictures of the Panda."""
+    camera = json.loads((folder / "camera.json").read_text())
+    turn, shift = np.split(np.array(camera["extrinsic_cTr_axis_angle_then_translation"]), 2)
+    base = np.eye(4)
+    base[:3, :3], base[:3, 3] = cv2.Rodrigues(turn)[0], shift
+    view = View(np.linalg.inv(base), np.array(camera["K"]), camera["height"], camera["width"])
+    images, joint_pos, _ = _labelled(folder, view)
+    return Case("Panda, motion", _robot("panda"), view, Pictures(images, joint_pos), _PANDA_COVERED)
+
+
+def xarm(folder: Path, with_masks: bool) -> Case:
+    """Return the 10 pictures of the xArm 7."""
+    info = yaml.safe_load((folder / "camera" / "camera_info.yaml").read_text())
+    pose = np.load(folder / "camera" / "HT_hydra_robust.npy") @ _FORWARD_X
+    whole = View(pose, np.reshape(info["k"], (3, 3)), info["height"], info["width"])
+    view = whole.scaled(_HEIGHT_PX / whole.height)
+    images, joint_pos, masks = _labelled(folder, view)
+    what = "published masks" if with_masks else "motion"
+    return Case(f"xArm 7, {what}", _robot("xarm7"), view, Pictures(images, joint_pos, masks if with_masks else None))
+
+
+def ideal(case: Case) -> Case:
+    """Return the case with masks drawn at the published camera: what the fit itself reaches."""
+    surface = ArmSurface(case.robot.arm, case.robot.drawable)
+    masks = [silhouette(surface, q, case.view) for q in case.pictures.joint_pos]
+    pictures = Pictures(case.pictures.images, case.pictures.joint_pos, masks)
+    return Case(f"{case.name.split(',')[0]}, ideal masks", case.robot, case.view, pictures)
+
+
+def _labelled(folder: Path, view: View) -> tuple[list[NDArray[np.uint8]], Array, list[NDArray[np.bool_]]]:
+    labels = json.loads((folder / "labels.json").read_text())
+    images, masks = [], []
+    for label in labels:
+        rgb = cv2.cvtColor(cv2.imread(str(folder / label["image"])), cv2.COLOR_BGR2RGB)  # type: ignore[arg-type]
+        images.append(np.asarray(cv2.resize(rgb, (view.width, view.height), interpolation=cv2.INTER_AREA), np.uint8))
+        if "mask" in label:
+            mask = cv2.imread(str(folder / label["mask"]), cv2.IMREAD_GRAYSCALE)
+            masks.append(cv2.resize(mask, (view.width, view.height), interpolation=cv2.INTER_AREA) > 127)  # type: ignore[arg-type]
+    return images, np.array([label["positions_rad"] for label in labels]), masks
+
+
+def _robot(name: str) -> Robot:
+    spec = importlib.util.find_spec("robosuite")  # found and not imported: it wants what only its simulator needs
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return load_robot(Path(spec.submodule_search_locations[0]) / "models/assets/robots" / name / "robot.xml")
+
+
+def guesses(view: View, count: int, off_cm: float) -> Iterator[View]:
+    """Yield cameras so many cm and degrees off, in random directions."""
+    rng = np.random.default_rng(0)
+    for _ in range(count):
+        shift, turn = (way / np.linalg.norm(way) for way in rng.normal(size=(2, 3)))
+        pose = moved(view.pose, np.concatenate([shift * off_cm / 100, turn * np.deg2rad(off_cm)]))
+        yield View(pose, view.matrix, view.height, view.width)
+
+
+def measure(case: Case, off_cm: float, starts: int, advance: Callable[[int], None]) -> Row:
+    """Calibrate from every guess and return how far the ends are from the published camera."""
+    surface = ArmSurface(case.robot.arm, case.robot.drawable)
+    coarse = ArmSurface(case.robot.arm, read_meshes(case.robot.description, 2500))
+    ignored = frozenset(k for k, name in enumerate(surface.link_names) if name in case.covered)
+    errors, scores, refused, began = [], [], 0, time.process_time()
+    for guess in guesses(case.view, starts, off_cm):
+        try:
+            found = calibrate_by_outline(surface, coarse, guess, case.pictures, OutlineOptions(ignored=ignored))
+        except InputError as error:
+            refused += 1
+            print(f"{case.name}, {off_cm:g}: refused: {error}", flush=True)
+        else:
+            change = change_between(case.view.pose, found.view.pose)
+            errors.append([100 * np.linalg.norm(change[:3]), np.rad2deg(np.linalg.norm(change[3:]))])
+            scores.append(found.score)
+            print(f"{case.name}, {off_cm:g}: {errors[-1]}, {found.score:.3f}, {found.rivals}", flush=True)
+        advance(1)
+    rows = spread_out(case.pictures.joint_pos, OutlineOptions().frames)
+    there = Estimate(case.view, np.zeros(case.pictures.joint_pos.shape[1]), np.eye(6), 0.0, 0.0)
+    published = score(surface, case.view, case.pictures.at(rows), OutlineOptions(ignored=ignored), there)
+    took = (time.process_time() - began) / starts
+    median, worst = (f(np.array(errors), 0) if errors else [np.nan] * 2 for f in (np.median, np.max))
+    return {
+        "what": case.name,
+        "off cm, °": off_cm,
+        "median cm": float(median[0]),
+        "median °": float(median[1]),
+        "worst cm": float(worst[0]),
+        "worst °": float(worst[1]),
+        "refused": f"{refused} of {starts}",
+        "on edges": float(np.mean(scores)) if scores else np.nan,
+        "published on edges": published,
+        "CPU s": took,
+    }
+
+
+def main(config: Config) -> None:
+    """Measure, print, write."""
+    arm = panda(config.real / "panda")
+    other = [xarm(config.real / "xarm7" / "realsense", with_masks) for with_masks in (False, True)]
+    cases = [(case, off) for case in (arm, *other, ideal(arm), ideal(other[0])) for off in (5.0, 10.0)]
+    chosen = [pair for pair in cases if not config.only or any(word in pair[0].name for word in config.only)]
+    with progress_bar("calibration", len(chosen) * config.starts, "starts") as advance:
+        rows = [measure(case, off, config.starts, advance) for case, off in chosen]
+    report("camera from the arm's outline", rows, config.out)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))

@@ -1,0 +1,89 @@
+"""A recording's own empty scene, and what of each picture differs from it: the arm, where it has moved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from taskgan_ros.robot.silhouette import Mask
+from taskgan_ros.vision.contour_fit import Evidence
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+_LEAST_SEEN = 3  # pictures in which a pixel must be free of the arm
+_LEAST_NOISE = 6.0  # grey levels: what is nearer to the empty scene than so many standard deviations is the scene
+_DIFFERENT = 2.8  # standard deviations: as likely the arm as not
+_MOST_ODDS, _LEAST_ODDS = 3.0, -2.0  # of a pixel: a shadow differs too, and an arm may be like what is behind it
+_SHADE = 0.55  # of the scene's brightness: as dark may the arm's shadow make it
+
+
+@dataclass(frozen=True)
+class EmptyScene:
+    """What a camera sees without the arm.
+
+    Attributes:
+        image: (H, W, 3) uint8; black where unknown.
+        noise: (H, W, 3) float32, standard deviation in grey levels.
+        is_known: (H, W) where enough pictures were free of the arm.
+    """
+
+    image: Image
+    noise: NDArray[np.float32]
+    is_known: Mask
+
+
+def grown(mask: Mask, by_px: float) -> Mask:
+    """Return a mask (H, W) larger by so many px on every side."""
+    size = 2 * max(round(by_px), 0) + 1
+    return cv2.dilate(mask.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))) > 0
+
+
+def find_empty_scene(images: Sequence[Image], covered: Sequence[Mask]) -> EmptyScene:
+    """Return the median of the pictures (H, W, 3) uint8 where they are not `covered` (H, W) by the arm.
+
+    A plain median keeps a ghost where the arm stood still; without the arm's own pixels there is none, but holes are
+    left where it never moved away.
+    """
+    free = np.stack([~mask for mask in covered])
+    count = free.sum(axis=0)
+    median = _median(np.stack(images), free, count)
+    off = np.stack([cv2.absdiff(image, median) for image in images])
+    noise = 1.4826 * _median(off, free, count).astype(np.float32)
+    is_known = count >= min(_LEAST_SEEN, len(images))
+    return EmptyScene(np.where(is_known[..., None], median, 0).astype(np.uint8), noise, is_known)
+
+
+def filled(scene: EmptyScene) -> Image:
+    """Return the empty scene with its holes filled from what is around them."""
+    holes = (~scene.is_known).astype(np.uint8)
+    return np.asarray(cv2.inpaint(np.ascontiguousarray(scene.image), holes, 5, cv2.INPAINT_TELEA), np.uint8)
+
+
+def motion_evidence(image: Image, scene: EmptyScene, within: Mask) -> Evidence:
+    """Return the log odds (H, W) that each pixel is the arm; 0 where the scene is unknown or outside `within` (H, W).
+
+    What is the scene only darker counts as its shadow.
+    """
+    here, there = image.astype(np.float32), scene.image.astype(np.float32)
+    shade = np.clip((here * there).sum(-1) / np.maximum((there * there).sum(-1), 1.0), _SHADE, 1.0)[..., None]
+    off = np.abs(here - shade * there) / np.maximum(scene.noise, _LEAST_NOISE)
+    odds = np.clip((off.max(axis=-1) ** 2 - _DIFFERENT**2) / 2, _LEAST_ODDS, _MOST_ODDS)
+    return np.where(scene.is_known & within, odds, 0).astype(np.float32)
+
+
+def mask_evidence(mask: Mask) -> Evidence:
+    """Return the log odds (H, W) of pixels whose mask somebody knows."""
+    return np.where(mask, _MOST_ODDS, -_MOST_ODDS).astype(np.float32)
+
+
+def _median(values: NDArray[np.uint8], free: Mask, count: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """Return the median (H, W, 3) over pictures (n, H, W, 3) of the free ones, `count` (H, W) of them a pixel."""
+    ordered = np.sort(np.where(free[..., None], values, 255), axis=0)  # those that do not count come last
+    middle = np.maximum(count - 1, 0) // 2
+    median: NDArray[np.uint8] = np.take_along_axis(ordered, middle[None, ..., None], axis=0)[0]
+    return median

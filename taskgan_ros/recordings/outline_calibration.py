@@ -1,0 +1,297 @@
+"""A camera's place without a board: the arm's drawn outline pulled onto where the arm ends in recorded pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from taskgan_ros.core import interrupts
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.recordings.empty_scene import find_empty_scene, grown, mask_evidence, motion_evidence
+from taskgan_ros.robot.silhouette import Mask, View, silhouette
+from taskgan_ros.robot.surface import ArmSurface
+from taskgan_ros.vision.contour_fit import (
+    Estimate,
+    Prior,
+    Problem,
+    Shot,
+    change_between,
+    moved,
+    refine,
+    support,
+)
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+LEAST_FRAMES = 4
+_COARSE_PX, _FINE_PX = 160, 400  # height at most, of the pictures that starts and the best of them are fitted on
+_APART_RAD = 0.05  # the joints of two frames must differ by at least so much to be two
+# Share of the height: how far the arm may be from where it is drawn, and how far its ends are looked for.
+_COARSE = ((0.14, (0.14, 0.10)), (0.09, (0.08, 0.06)), (0.05, (0.04, 0.03)))
+_FINE = ((0.03, (0.025, 0.018)), (0.025, (0.015, 0.012, 0.012)))
+_LEAST_REACH_PX = 3.0
+_BEST = 3  # of the starts' ends that are refined
+_RIVAL = 0.02  # of the score: an end that is so near to the best one's is as good
+_SAME_M, _SAME_RAD = 0.01, np.deg2rad(1.0)  # ends of the search that are one
+_AGREE_M, _AGREE_RAD = 0.02, np.deg2rad(2.0)  # rivals that lie further apart contradict
+_LEAST_SUPPORT = 0.4  # of the outline
+_LARGEST_M, _LARGEST_RAD = 0.03, np.deg2rad(3.0)  # standard deviations of a camera that is determined
+_MOST_PRIORS = 3.0  # times the prior's deviation: further from the guess it has run off
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What is fitted to: pictures of one ideal camera, with the arm's configuration.
+
+    Attributes:
+        images: N of (H, W, 3) uint8 RGB.
+        joint_pos: (N, n) rad or m.
+        masks: N of (H, W), where the arm is, where somebody knows.
+    """
+
+    images: Sequence[Image]
+    joint_pos: Array
+    masks: Sequence[Mask] | None = None
+
+    def at(self, rows: Sequence[int]) -> Pictures:
+        """Return some of them."""
+        masks = None if self.masks is None else [self.masks[k] for k in rows]
+        return Pictures([self.images[k] for k in rows], self.joint_pos[list(rows)], masks)
+
+    def sized(self, height: int, width: int) -> Pictures:
+        """Return them in another size."""
+        if self.images[0].shape[:2] == (height, width):
+            return self
+        how = cv2.INTER_AREA if height < self.images[0].shape[0] else cv2.INTER_LINEAR
+        images = [np.asarray(cv2.resize(image, (width, height), interpolation=how), np.uint8) for image in self.images]
+        masks = self.masks and [
+            cv2.resize(mask.astype(np.float32), (width, height), interpolation=how) >= 0.5 for mask in self.masks
+        ]
+        return Pictures(images, self.joint_pos, masks)
+
+
+@dataclass(frozen=True)
+class OutlineOptions:
+    """How the outline is fitted.
+
+    Attributes:
+        prior: how well the guess is known.
+        starts: of the search, the guess among them.
+        frames: of the recording that are used at most.
+        ignored: links whose outline does not count.
+        fits_zeros, fits_focal: whether the joints' zeros and the focal length are fitted too.
+        seed: of the starts.
+    """
+
+    prior: Prior = field(default_factory=Prior)
+    starts: int = 5
+    frames: int = 12
+    ignored: frozenset[int] = frozenset()
+    fits_zeros: bool = False
+    fits_focal: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class OutlineFit:
+    """What was found.
+
+    Attributes:
+        view: the camera, of the pictures' size.
+        zeros: (n,) what is added to the joints' readings.
+        covariance: (6, 6) as `Camera` has it: of the fit, and of how far its starts' ends lie apart.
+        score: in [0, 1], what share of the outline has an end of the arm near (`support`).
+        residual_px: of the outline at the fitted size, in the median.
+        height_px: of that size.
+        rivals: ends as good as the best one, itself included.
+    """
+
+    view: View
+    zeros: Array
+    covariance: Array
+    score: float
+    residual_px: float
+    height_px: int
+    rivals: int
+
+
+def calibrate_by_outline(
+    surface: ArmSurface,
+    coarse_surface: ArmSurface,
+    view: View,
+    pictures: Pictures,
+    options: OutlineOptions | None = None,
+    advance: Callable[[int], None] = lambda count: None,
+) -> OutlineFit:
+    """Return where the camera stands.
+
+    Args:
+        surface: the arm.
+        coarse_surface: the same with fewer triangles, for the search.
+        view: the rough guess, of the pictures' size.
+        pictures: of a recording in which the arm moves; masks in place of motion where they have some.
+        options: how.
+        advance: told of each start that is done.
+
+    Raises:
+        InputError: too few configurations that differ, an outline that nothing in the pictures supports, ends of the
+            starts that contradict each other, or a camera that the pictures do not determine; with figures.
+    """
+    options = options or OutlineOptions()
+    rows = spread_out(pictures.joint_pos, options.frames)
+    if len(rows) < LEAST_FRAMES:
+        raise InputError(
+            f"expected at least {LEAST_FRAMES} configurations that differ by {_APART_RAD} rad, got {len(rows)} in "
+            f"{len(pictures.images)} frames: move the arm more"
+        )
+    used = pictures.at(rows)
+    small = view.scaled(min(_COARSE_PX / view.height, 1.0))
+    few = used.sized(small.height, small.width)
+    ends = []
+    for change in _starts(options):
+        interrupts.check()
+        start = Estimate(replace(small, pose=moved(small.pose, change)), _no_zeros(used), np.eye(6), np.inf, 0.0)
+        ends.append(_follow(coarse_surface, small, few, replace(options, fits_zeros=False), start, _COARSE, False))
+        advance(1)
+    best = _distinct([end for _, end in sorted(ends, key=lambda end: -end[0])])[:_BEST]
+    fine = view.scaled(min(_FINE_PX / view.height, 1.0))
+    many = used.sized(fine.height, fine.width)
+    scaled = [replace(end, view=_with_focal(fine, end.view)) for end in best]
+    refined = [_follow(surface, fine, many, options, end, _FINE, used.masks is None) for end in scaled]
+    return _judge(view, fine, options, refined)
+
+
+def score(surface: ArmSurface, view: View, pictures: Pictures, options: OutlineOptions, at: Estimate) -> float:
+    """Return what share in [0, 1] of the outline has an end of the arm near, in the median over pictures.
+
+    By the pictures' own edges, or masks where there are some, and nothing that depends on where the camera is thought
+    to be: so that any two cameras compare.
+    """
+    none = np.zeros(pictures.images[0].shape[:2], np.float32)
+    shots = [
+        Shot(q, none, image) if pictures.masks is None else Shot(q, mask_evidence(pictures.masks[k]))
+        for k, (q, image) in enumerate(zip(pictures.joint_pos, pictures.images, strict=True))
+    ]
+    return float(np.median(support(Problem(surface, shots, view, ignored=options.ignored), at)))
+
+
+def _distinct(ends: list[Estimate]) -> list[Estimate]:
+    """Return the ends without those that lie where one before them does."""
+    kept: list[Estimate] = []
+    for end in ends:
+        apart = [change_between(one.view.pose, end.view.pose) for one in kept]
+        if all(np.linalg.norm(way[:3]) > _SAME_M or np.linalg.norm(way[3:]) > _SAME_RAD for way in apart):
+            kept.append(end)
+    return kept
+
+
+def spread_out(joint_pos: Array, count: int) -> list[int]:
+    """Return the rows of at most `count` configurations (N, n), each the farthest from those before it."""
+    rows, away = [0], np.full(len(joint_pos), np.inf)
+    while len(rows) < count:
+        away = np.minimum(away, np.linalg.norm(joint_pos - joint_pos[rows[-1]], axis=1))
+        if away.max() < _APART_RAD:
+            break
+        rows.append(int(away.argmax()))
+    return sorted(rows)
+
+
+def _no_zeros(pictures: Pictures) -> Array:
+    return np.zeros(pictures.joint_pos.shape[1])
+
+
+def _starts(options: OutlineOptions) -> list[Array]:
+    """Return changes (6,) of the guess to start from, none the first."""
+    rng = np.random.default_rng(options.seed)
+    sigma = np.repeat([options.prior.shift_m, options.prior.turn_rad], 3) / 2
+    return [np.zeros(6), *(rng.normal(size=(max(options.starts - 1, 0), 6)) * sigma)]
+
+
+def _with_focal(fine: View, found: View) -> View:
+    """Return a camera of `fine`'s size at the pose, and with the focal length, that another size of it has."""
+    return replace(found.scaled(fine.height / found.height), height=fine.height, width=fine.width)
+
+
+def _follow(
+    surface: ArmSurface,
+    guess: View,
+    pictures: Pictures,
+    options: OutlineOptions,
+    start: Estimate,
+    stages: Sequence[tuple[float, Sequence[float]]],
+    with_colors: bool,
+) -> tuple[float, Estimate]:
+    """Return the score of where a start ends, and that end."""
+    now = start
+    for growth, reach in stages:
+        shots = _shots(surface, pictures, now, growth * guess.height, with_colors)
+        problem = Problem(surface, shots, guess, options.prior, options.ignored, options.fits_zeros, options.fits_focal)
+        now = refine(problem, now, [max(share * guess.height, _LEAST_REACH_PX) for share in reach])
+    return score(surface, guess, pictures, options, now), now
+
+
+def _shots(surface: ArmSurface, pictures: Pictures, now: Estimate, growth_px: float, with_colors: bool) -> list[Shot]:
+    """Return each picture's evidence, with what the camera is thought to be."""
+    if pictures.masks is not None:
+        return [Shot(q, mask_evidence(mask)) for q, mask in zip(pictures.joint_pos, pictures.masks, strict=True)]
+    within = [grown(silhouette(surface, q + now.zeros, now.view), growth_px) for q in pictures.joint_pos]
+    scene = find_empty_scene(pictures.images, within)
+    return [
+        Shot(q, motion_evidence(image, scene, near), image if with_colors else None)
+        for q, image, near in zip(pictures.joint_pos, pictures.images, within, strict=True)
+    ]
+
+
+def _judge(view: View, fine: View, options: OutlineOptions, ends: list[tuple[float, Estimate]]) -> OutlineFit:
+    """Return the best of the ends, after checking that it is one."""
+    won, best = max(ends, key=lambda end: end[0])
+    rivals = [end for other, end in ends if other >= won - _RIVAL]
+    apart = np.array([change_between(best.view.pose, end.view.pose) for end in rivals])
+    shift, turn = (float(np.linalg.norm(part, axis=1).max()) for part in (apart[:, :3], apart[:, 3:]))
+    if shift > _AGREE_M or turn > _AGREE_RAD:
+        raise InputError(
+            f"expected starts that end at one camera, got {len(rivals)} as good ones up to {100 * shift:.1f} cm and "
+            f"{np.rad2deg(turn):.1f}° apart: give a better guess, or a recording in which more of the arm moves"
+        )
+    if won < _LEAST_SUPPORT:
+        raise InputError(
+            f"expected the arm's outline in the pictures, got only {100 * won:.0f} % of it with an end of the arm "
+            f"near ({100 * _LEAST_SUPPORT:.0f} % needed): is the guess within 10 cm and "
+            "10°, is it this arm, are the stamps right?"
+        )
+    covariance = best.covariance + apart.T @ apart / max(len(rivals) - 1, 1)
+    _check_determined(covariance)
+    _check_near(options.prior, change_between(view.pose, best.view.pose))
+    found = best.view.scaled(view.height / fine.height)
+    return OutlineFit(
+        replace(found, height=view.height, width=view.width),
+        best.zeros,
+        covariance,
+        won,
+        best.residual_px,
+        fine.height,
+        len(rivals),
+    )
+
+
+def _check_determined(covariance: Array) -> None:
+    shift, turn = (float(np.sqrt(np.linalg.eigvalsh(part)[-1])) for part in (covariance[:3, :3], covariance[3:, 3:]))
+    if shift > _LARGEST_M or turn > _LARGEST_RAD:
+        raise InputError(
+            f"expected pictures that determine the camera, got {100 * shift:.1f} cm and {np.rad2deg(turn):.1f}° of "
+            "uncertainty: record more configurations, with the arm near to the camera and far from it"
+        )
+
+
+def _check_near(prior: Prior, change: Array) -> None:
+    shift, turn = float(np.linalg.norm(change[:3])), float(np.linalg.norm(change[3:]))
+    if shift > _MOST_PRIORS * prior.shift_m or turn > _MOST_PRIORS * prior.turn_rad:
+        raise InputError(
+            f"expected a camera near the scene's, got one {100 * shift:.0f} cm and {np.rad2deg(turn):.0f}° off: "
+            "correct the scene's camera by hand first; `taskgan overlay` shows how it lies"
+        )
