@@ -67,7 +67,7 @@ def panda(folder: Path) -> Case:
     turn, shift = np.split(np.array(camera["extrinsic_cTr_axis_angle_then_translation"]), 2)
     base = np.eye(4)
     base[:3, :3], base[:3, 3] = cv2.Rodrigues(turn)[0], shift
-    view = View(np.linalg.inv(base), np.array(camera["K"]), camera["height"], camera["width"])
+    view = View(np.asarray(np.linalg.inv(base)), np.array(camera["K"]), camera["height"], camera["width"])
     images, joint_pos, _ = _labelled(folder, view)
     return Case("Panda, motion", _robot("panda"), view, Pictures(images, joint_pos), _PANDA_COVERED)
 

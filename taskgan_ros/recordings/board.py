@@ -83,7 +83,8 @@ def parse_board(text: str) -> Board:
         )
     if kind == "charuco" and sizes[1] >= sizes[0]:
         raise InputError(f"--board: expected markers smaller than squares, got {sizes[1]:g} and {sizes[0]:g} m")
-    return Board(kind, columns, rows, *(sizes or [1.0]), dictionary=dictionary, is_measured=bool(sizes))
+    size_m, other_m = [*sizes, 1.0, 0.0][:2] if len(sizes) != 1 else (sizes[0], 0.0)
+    return Board(kind, columns, rows, size_m, other_m, dictionary, is_measured=bool(sizes))
 
 
 def find_board(board: Board, image: Image) -> Sighting | None:
@@ -134,7 +135,7 @@ def _markers(board: Board, gray: Image) -> Sighting | None:
         corners, ids, _, _ = cv2.aruco.CharucoDetector(charuco).detectBoard(gray)
         if ids is None or len(ids) < _LEAST_CORNERS:
             return None
-        points, pixels = charuco.matchImagePoints(corners, ids)  # type: ignore[arg-type]
+        points, pixels = charuco.matchImagePoints(corners, ids)  # type: ignore[call-overload]
     else:
         grid = cv2.aruco.GridBoard(size, board.size_m, board.other_m, dictionary)
         parameters = cv2.aruco.DetectorParameters()
@@ -142,7 +143,7 @@ def _markers(board: Board, gray: Image) -> Sighting | None:
         tags, ids, _ = cv2.aruco.ArucoDetector(dictionary, parameters).detectMarkers(gray)
         if ids is None or not len(ids):
             return None
-        points, pixels = grid.matchImagePoints(tags, ids)  # type: ignore[arg-type]
+        points, pixels = grid.matchImagePoints(tags, ids)
     if points is None or not len(points):
         return None
     return Sighting(np.asarray(points, np.float64).reshape(-1, 3), np.asarray(pixels, np.float64).reshape(-1, 2))

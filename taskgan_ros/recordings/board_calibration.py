@@ -22,6 +22,7 @@ LEAST_SIGHTINGS = 6
 _LEAST_TURN_RAD = np.deg2rad(8.0)  # standard deviation of the hand's turns about the second axis
 _DRAWS, _SAMPLE = 100, 4
 _INLIER_PX = 4.0  # root of the mean square over a board, before joints' zeros and all else is fitted
+_LEAST_AGREEING = 0.5  # of the frames
 _PX = 1.0  # residual from which the loss is linear
 _ZERO_RAD = np.deg2rad(1.0)  # prior of a joint's zero
 _FIXED_RAD = 1e-6
@@ -194,10 +195,10 @@ def _search(world: _World, hands: Array, seen: Array) -> tuple[_Start, NDArray[n
     again = (
         _hand_eye(hands[is_inlier], seen[is_inlier], world.fits_size) if is_inlier.sum() >= LEAST_SIGHTINGS else None
     )
-    if again is None:
+    if again is None or is_inlier.sum() < _LEAST_AGREEING * count or limit > 4 * _INLIER_PX:
         raise InputError(
-            f"expected {LEAST_SIGHTINGS} frames that agree on the camera, got {int(is_inlier.sum())} of {count}: are "
-            "the stamps right (--delay), is the board fixed to the hand?"
+            f"expected frames that agree on the camera, got {int(is_inlier.sum())} of {count} within "
+            f"{limit:.0f} px: are the stamps right (--delay), is the board fixed to the hand?"
         )
     return min((best, again), key=lambda start: float(errors(start)[is_inlier].sum())), is_inlier
 

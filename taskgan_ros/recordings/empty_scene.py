@@ -52,7 +52,7 @@ def find_empty_scene(images: Sequence[Image], covered: Sequence[Mask]) -> EmptyS
     free = np.stack([~mask for mask in covered])
     count = free.sum(axis=0)
     median = _median(np.stack(images), free, count)
-    off = np.stack([cv2.absdiff(image, median) for image in images])
+    off = np.stack([np.asarray(cv2.absdiff(image, median), np.uint8) for image in images])
     noise = 1.4826 * _median(off, free, count).astype(np.float32)
     is_known = count >= min(_LEAST_SEEN, len(images))
     return EmptyScene(np.where(is_known[..., None], median, 0).astype(np.uint8), noise, is_known)

@@ -40,9 +40,10 @@ def read_transform(text: str, recordings: Sequence[Path]) -> Array:
 def read_pose(text: str, option: str) -> Array:
     """Return the pose (4, 4) that seven numbers with commas are; errors name the `option`."""
     try:
-        return _pose([float(number) for number in text.split(",")], option)
+        numbers = [float(number) for number in text.split(",")]
     except ValueError:
         raise InputError(f"{option}: expected {','.join(_KEYS)} as numbers, got {text!r}") from None
+    return _pose(numbers, option)
 
 
 def _pose(numbers: Sequence[float], origin: str) -> Array:
@@ -82,9 +83,10 @@ def _from_file(path: Path) -> Array:
     if "translation" in found and "rotation" in found:
         found = {**found["translation"], **{f"q{axis}": value for axis, value in found["rotation"].items()}}
     try:
-        return _pose([float(found[key]) for key in _KEYS], str(path))
+        numbers = [float(found[key]) for key in _KEYS]
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{path}: expected transformation: with {', '.join(_KEYS)}, got {list(found)}") from None
+    return _pose(numbers, str(path))
 
 
 def _from_tf(text: str, recordings: Sequence[Path]) -> Array:

@@ -16,6 +16,7 @@ from taskgan_ros.robot.silhouette import Mask, View, silhouette
 from taskgan_ros.robot.surface import ArmSurface
 from taskgan_ros.vision.contour_fit import (
     Estimate,
+    Evidence,
     Prior,
     Problem,
     Shot,
@@ -34,6 +35,7 @@ _APART_RAD = 0.05  # the joints of two frames must differ by at least so much to
 # Share of the height: how far the arm may be from where it is drawn, and how far its ends are looked for.
 _COARSE = ((0.14, (0.14, 0.10)), (0.09, (0.08, 0.06)), (0.05, (0.04, 0.03)))
 _FINE = ((0.03, (0.025, 0.018)), (0.025, (0.015, 0.012, 0.012)))
+_GUESS = 0.14  # of the height: so far is what moves looked for around the guess's arm
 _LEAST_REACH_PX = 3.0
 _BEST = 3  # of the starts' ends that are refined
 _RIVAL = 0.02  # of the score: an end that is so near to the best one's is as good
@@ -120,6 +122,15 @@ class OutlineFit:
     rivals: int
 
 
+@dataclass(frozen=True)
+class End:
+    """Where a start ends: its score, that times how well the arm explains what moves, and the camera."""
+
+    rank: float
+    score: float
+    at: Estimate
+
+
 def calibrate_by_outline(
     surface: ArmSurface,
     coarse_surface: ArmSurface,
@@ -155,10 +166,10 @@ def calibrate_by_outline(
     ends = []
     for change in _starts(options):
         interrupts.check()
-        start = Estimate(replace(small, pose=moved(small.pose, change)), _no_zeros(used), np.eye(6), np.inf, 0.0)
+        start = _at(replace(small, pose=moved(small.pose, change)), used)
         ends.append(_follow(coarse_surface, small, few, replace(options, fits_zeros=False), start, _COARSE, False))
         advance(1)
-    best = _distinct([end for _, end in sorted(ends, key=lambda end: -end[0])])[:_BEST]
+    best = _distinct([end.at for end in sorted(ends, key=lambda end: -end.rank)])[:_BEST]
     fine = view.scaled(min(_FINE_PX / view.height, 1.0))
     many = used.sized(fine.height, fine.width)
     scaled = [replace(end, view=_with_focal(fine, end.view)) for end in best]
@@ -201,8 +212,8 @@ def spread_out(joint_pos: Array, count: int) -> list[int]:
     return sorted(rows)
 
 
-def _no_zeros(pictures: Pictures) -> Array:
-    return np.zeros(pictures.joint_pos.shape[1])
+def _at(view: View, pictures: Pictures) -> Estimate:
+    return Estimate(view, np.zeros(pictures.joint_pos.shape[1]), np.eye(6), np.inf, 0.0)
 
 
 def _starts(options: OutlineOptions) -> list[Array]:
@@ -225,32 +236,56 @@ def _follow(
     start: Estimate,
     stages: Sequence[tuple[float, Sequence[float]]],
     with_colors: bool,
-) -> tuple[float, Estimate]:
-    """Return the score of where a start ends, and that end."""
+) -> End:
+    """Return where a start ends."""
+    moving = [
+        shot.evidence for shot in _shots(surface, pictures, _at(guess, pictures), _GUESS * guess.height, False, True)
+    ]
     now = start
     for growth, reach in stages:
         shots = _shots(surface, pictures, now, growth * guess.height, with_colors)
         problem = Problem(surface, shots, guess, options.prior, options.ignored, options.fits_zeros, options.fits_focal)
         now = refine(problem, now, [max(share * guess.height, _LEAST_REACH_PX) for share in reach])
-    return score(surface, guess, pictures, options, now), now
+    share = score(surface, guess, pictures, options, now)
+    return End(share * _explained(surface, pictures, moving, now), share, now)
 
 
-def _shots(surface: ArmSurface, pictures: Pictures, now: Estimate, growth_px: float, with_colors: bool) -> list[Shot]:
-    """Return each picture's evidence, with what the camera is thought to be."""
+def _explained(surface: ArmSurface, pictures: Pictures, moving: Sequence[Evidence], at: Estimate) -> float:
+    """Return how well silhouettes and evidence for an arm cover each other, in [0, 1]: twice the shared over all."""
+    shared = whole = 0.0
+    for q, evidence in zip(pictures.joint_pos, moving, strict=True):
+        mask, for_arm = silhouette(surface, q + at.zeros, at.view), np.maximum(evidence, 0)
+        shared += 2 * float(for_arm[mask].sum())
+        whole += float(for_arm.sum()) + float(np.abs(evidence)[mask].sum())
+    return shared / max(whole, 1.0)
+
+
+def _shots(
+    surface: ArmSurface,
+    pictures: Pictures,
+    now: Estimate,
+    growth_px: float,
+    with_colors: bool,
+    everywhere: bool = False,
+) -> list[Shot]:
+    """Return each picture's evidence, with what the camera is thought to be: near the arm, or everywhere."""
     if pictures.masks is not None:
         return [Shot(q, mask_evidence(mask)) for q, mask in zip(pictures.joint_pos, pictures.masks, strict=True)]
     within = [grown(silhouette(surface, q + now.zeros, now.view), growth_px) for q in pictures.joint_pos]
     scene = find_empty_scene(pictures.images, within)
+    if everywhere:
+        within = [np.ones_like(near) for near in within]
     return [
         Shot(q, motion_evidence(image, scene, near), image if with_colors else None)
         for q, image, near in zip(pictures.joint_pos, pictures.images, within, strict=True)
     ]
 
 
-def _judge(view: View, fine: View, options: OutlineOptions, ends: list[tuple[float, Estimate]]) -> OutlineFit:
+def _judge(view: View, fine: View, options: OutlineOptions, ends: list[End]) -> OutlineFit:
     """Return the best of the ends, after checking that it is one."""
-    won, best = max(ends, key=lambda end: end[0])
-    rivals = [end for other, end in ends if other >= won - _RIVAL]
+    first = max(ends, key=lambda end: end.rank)
+    won, best = first.score, first.at
+    rivals = [end.at for end in ends if end.rank >= first.rank - _RIVAL]
     apart = np.array([change_between(best.view.pose, end.view.pose) for end in rivals])
     shift, turn = (float(np.linalg.norm(part, axis=1).max()) for part in (apart[:, :3], apart[:, 3:]))
     if shift > _AGREE_M or turn > _AGREE_RAD:

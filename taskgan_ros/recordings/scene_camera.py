@@ -58,7 +58,7 @@ def _camera_block(camera: Camera, note: str) -> str:
         lines.append(f"  rotation: {_flow(list(camera.rotation))}  # vector, of x right, y down, z forward")
     lines.append(f"  fov: {round(camera.fov, 5)}")
     if camera.covariance is not None:
-        rows = [_flow([float(f"{value:.3g}") for value in row]) for row in camera.covariance]
+        rows = [_flow([float(f"{value:.7g}") for value in row]) for row in camera.covariance]
         lines += ["  covariance:  # x, y, z in m, turns about them in rad", *(f"    - {row}" for row in rows)]
     return "\n".join(lines) + "\n"
 

@@ -167,8 +167,8 @@ def _step(problem: Problem, now: Estimate, reach_px: float) -> Estimate:
     weight = weight / (1 + (offset / (_CAUCHY * spread)) ** 2) / spread**2
     certainty, behind = _certainty(problem, now)
     information = (matrix * weight[:, None]).T @ matrix + certainty
-    change: Array = np.linalg.solve(information, matrix.T @ (weight * offset) + certainty @ behind)
-    covariance = _ALIKE * np.linalg.inv(information)[:6, :6]
+    change = np.asarray(np.linalg.solve(information, matrix.T @ (weight * offset) + certainty @ behind), np.float64)
+    covariance = np.asarray(_ALIKE * np.linalg.inv(information)[:6, :6], np.float64)
     return Estimate(
         replace(now.view, pose=moved(now.view.pose, change[:6]), matrix=_zoomed(problem, now.view.matrix, change)),
         now.zeros + change[6 : 6 + len(now.zeros)] if problem.fits_zeros else now.zeros,
@@ -218,6 +218,8 @@ def find_ends(
     is an image (H, W, 3), where its colours before and after differ. The variance is infinite where neither says
     anything, or there is no end within `reach_px`.
     """
+    if not len(line.points):  # the arm is not in the picture
+        return np.empty(0), np.empty(0)
     step = max(reach_px / 12, 0.5)
     t = np.arange(-reach_px, reach_px + step / 2, step)
     won = np.cumsum(_along(evidence, line, t), axis=1) * step

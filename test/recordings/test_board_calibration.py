@@ -32,7 +32,8 @@ def simulate(
 ) -> tuple[np.ndarray, list[Sighting]]:
     """Return configurations (N, n) and what the camera sees of a board on the hand."""
     rng = np.random.default_rng(seed)
-    poses, seen = [], []
+    poses: list[np.ndarray] = []
+    seen: list[Sighting] = []
     while len(poses) < count:
         q = ARM.home + rng.uniform(-spread, spread, len(ARM.home))
         corners = grid(BOARD) * size / BOARD.size_m
@@ -143,10 +144,11 @@ def drawn(board: Board) -> np.ndarray:
         dictionary = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, board.dictionary))
         size = (board.columns, board.rows)
         kind = cv2.aruco.CharucoBoard if board.kind == "charuco" else cv2.aruco.GridBoard
-        flat = kind(size, board.size_m, board.other_m, dictionary).generateImage((600, 600), marginSize=40)
+        made = kind(size, board.size_m, board.other_m, dictionary).generateImage((600, 600), marginSize=40)
+        flat = np.asarray(made, np.uint8)
     height, width = flat.shape
-    corners = np.float32([[0, 0], [width, 0], [width, height], [0, height]])
-    seen = np.float32([[150, 80], [470, 60], [520, 400], [120, 420]])
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    seen = np.array([[150, 80], [470, 60], [520, 400], [120, 420]], np.float32)
     warped = cv2.warpPerspective(flat, cv2.getPerspectiveTransform(corners, seen), (640, 480), borderValue=128)
     return np.repeat(warped[..., None], 3, axis=2)
 

@@ -54,6 +54,13 @@ def test_pictures_without_the_arm_are_not_certain() -> None:
     assert not camera_motion(SURFACE, VIEW, noise, POSES).is_certain
 
 
+def test_an_arm_that_is_out_of_the_picture_says_nothing() -> None:
+    away = Camera(position=(0.9, -0.7, 0.8), target=(2.0, -2.0, 0.8), fov=0.8)
+    found = camera_motion(SURFACE, View(away.pose(), VIEW.matrix, *SIZE), pictures()[:1], POSES[:1])
+    assert not found.is_certain
+    assert np.isfinite(found.shift_m).all()
+
+
 def test_images_of_another_size_are_refused() -> None:
     with pytest.raises(ValueError, match="120x160"):
         camera_motion(SURFACE, VIEW, [np.zeros((64, 64, 3), np.uint8)], POSES[:1])
