@@ -22,17 +22,24 @@ from report import Row, report
 
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.progress import progress_bar
+from taskgan_ros.recordings.board import Sighting, parse_board
+from taskgan_ros.recordings.board_calibration import calibrate_by_board
 from taskgan_ros.recordings.outline_calibration import OutlineOptions, Pictures, calibrate_by_outline, score, spread_out
+from taskgan_ros.robot.kinematics import forward, transform
 from taskgan_ros.robot.meshes import read_meshes
 from taskgan_ros.robot.models import Robot, load_robot
 from taskgan_ros.robot.silhouette import View, silhouette
 from taskgan_ros.robot.surface import ArmSurface
+from taskgan_ros.vision.camera import Camera
+from taskgan_ros.vision.camera_model import CameraModel
 from taskgan_ros.vision.contour_fit import Estimate, change_between, moved
 
 Array = NDArray[np.float64]
 
 _FORWARD_X = np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1.0]])  # roboreg's camera frame
 _PANDA_COVERED = ("link6", "link7", "right_hand")  # by a hand and a chessboard that the model lacks
+_LENS = "plumb_bob", 480, 640
+_LEAST_FACING = 0.25  # cosine of the angle at which a board is still found
 _HEIGHT_PX = 400  # of the pictures that are read
 
 
@@ -140,19 +147,48 @@ def measure(case: Case, off_cm: float, starts: int, advance: Callable[[int], Non
     rows = spread_out(case.pictures.joint_pos, OutlineOptions().frames)
     there = Estimate(case.view, np.zeros(case.pictures.joint_pos.shape[1]), np.eye(6), 0.0, 0.0)
     published = score(surface, case.view, case.pictures.at(rows), OutlineOptions(ignored=ignored), there)
-    took = (time.process_time() - began) / starts
+    on_edges = {"on edges": float(np.mean(scores)) if scores else np.nan, "published on edges": published}
+    return _row(case.name, off_cm, errors, f"{refused} of {starts}", began, starts) | on_edges
+
+
+def simulated_board(advance: Callable[[int], None], count: int = 10, noise_px: float = 0.5) -> Row:
+    """Calibrate by simulated chessboards of 25 configurations each, and return how far the ends are off."""
+    arm, board = load_robot("panda").arm, parse_board("chessboard:9x6:0.02")
+    lens = CameraModel(((600.0, 0.0, 325.0), (0.0, 600.0, 238.0), (0.0, 0.0, 1.0)), (-0.1, 0.02, 0, 0), *_LENS)
+    camera = Camera(position=(1.1, 0.5, 0.7), target=(0.4, 0.0, 0.5), fov=0.8).pose()
+    column, row = np.meshgrid(np.arange(9), np.arange(6))
+    points = np.stack([column.ravel(), row.ravel(), np.zeros(54)], axis=1) * board.size_m
+    errors, began = [], time.process_time()
+    for seed in range(count):
+        rng = np.random.default_rng(seed)
+        joint_pos, seen = list[Array](), list[Sighting]()
+        while len(seen) < 25:
+            q = np.array(arm.home) + rng.uniform(-0.8, 0.8, len(arm.home))
+            pose = np.linalg.inv(camera) @ forward(arm, q) @ transform([0.0, 0.05, 0.02], [0.3, 0.1, 0])
+            local = points @ pose[:3, :3].T + pose[:3, 3]
+            pixels = lens.project(local)
+            inside = (local[:, 2] > 0.2).all() and (pixels > 0).all() and (pixels < [640, 480]).all()
+            if inside and pose[2, 2] < -_LEAST_FACING:
+                joint_pos.append(q)
+                seen.append(Sighting(points, pixels + rng.normal(0, noise_px, pixels.shape)))
+        fit = calibrate_by_board(arm, np.array(joint_pos), seen, lens, board)
+        change = change_between(camera, fit.pose)
+        errors.append([100 * np.linalg.norm(change[:3]), np.rad2deg(np.linalg.norm(change[3:]))])
+        advance(1)
+    return _row("simulated board, 25 poses, 0.5 px", 0.0, errors, f"0 of {count}", began, count)
+
+
+def _row(what: str, off_cm: float, errors: list[list[float]], refused: str, began: float, count: int) -> Row:
     median, worst = (f(np.array(errors), 0) if errors else [np.nan] * 2 for f in (np.median, np.max))
     return {
-        "what": case.name,
+        "what": what,
         "off cm, °": off_cm,
         "median cm": float(median[0]),
         "median °": float(median[1]),
         "worst cm": float(worst[0]),
         "worst °": float(worst[1]),
-        "refused": f"{refused} of {starts}",
-        "on edges": float(np.mean(scores)) if scores else np.nan,
-        "published on edges": published,
-        "CPU s": took,
+        "refused": refused,
+        "CPU s": (time.process_time() - began) / count,
     }
 
 
@@ -164,6 +200,9 @@ def main(config: Config) -> None:
     chosen = [pair for pair in cases if not config.only or any(word in pair[0].name for word in config.only)]
     with progress_bar("calibration", len(chosen) * config.starts, "starts") as advance:
         rows = [measure(case, off, config.starts, advance) for case, off in chosen]
+    if not config.only or "board" in config.only:
+        with progress_bar("calibration", 10, "boards") as advance:
+            rows.append(simulated_board(advance) | {"on edges": np.nan, "published on edges": np.nan})
     report("camera from the arm's outline", rows, config.out)
 
 

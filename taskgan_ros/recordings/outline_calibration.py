@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -162,18 +163,18 @@ def calibrate_by_outline(
         )
     used = pictures.at(rows)
     small = view.scaled(min(_COARSE_PX / view.height, 1.0))
-    few = used.sized(small.height, small.width)
+    coarse = _Level(coarse_surface, small, used.sized(small.height, small.width), replace(options, fits_zeros=False))
     ends = []
     for change in _starts(options):
         interrupts.check()
         start = _at(replace(small, pose=moved(small.pose, change)), used)
-        ends.append(_follow(coarse_surface, small, few, replace(options, fits_zeros=False), start, _COARSE, False))
+        ends.append(coarse.follow(start, _COARSE, with_colors=False))
         advance(1)
     best = _distinct([end.at for end in sorted(ends, key=lambda end: -end.rank)])[:_BEST]
     fine = view.scaled(min(_FINE_PX / view.height, 1.0))
-    many = used.sized(fine.height, fine.width)
     scaled = [replace(end, view=_with_focal(fine, end.view)) for end in best]
-    refined = [_follow(surface, fine, many, options, end, _FINE, used.masks is None) for end in scaled]
+    level = _Level(surface, fine, used.sized(fine.height, fine.width), options)
+    refined = [level.follow(end, _FINE, with_colors=used.masks is None) for end in scaled]
     return _judge(view, fine, options, refined)
 
 
@@ -228,26 +229,31 @@ def _with_focal(fine: View, found: View) -> View:
     return replace(found.scaled(fine.height / found.height), height=fine.height, width=fine.width)
 
 
-def _follow(
-    surface: ArmSurface,
-    guess: View,
-    pictures: Pictures,
-    options: OutlineOptions,
-    start: Estimate,
-    stages: Sequence[tuple[float, Sequence[float]]],
-    with_colors: bool,
-) -> End:
-    """Return where a start ends."""
-    moving = [
-        shot.evidence for shot in _shots(surface, pictures, _at(guess, pictures), _GUESS * guess.height, False, True)
-    ]
-    now = start
-    for growth, reach in stages:
-        shots = _shots(surface, pictures, now, growth * guess.height, with_colors)
-        problem = Problem(surface, shots, guess, options.prior, options.ignored, options.fits_zeros, options.fits_focal)
-        now = refine(problem, now, [max(share * guess.height, _LEAST_REACH_PX) for share in reach])
-    share = score(surface, guess, pictures, options, now)
-    return End(share * _explained(surface, pictures, moving, now), share, now)
+@dataclass(frozen=True)
+class _Level:
+    """Pictures of one size, and what is fitted to them."""
+
+    surface: ArmSurface
+    guess: View
+    pictures: Pictures
+    options: OutlineOptions
+
+    @cached_property
+    def moving(self) -> list[Evidence]:
+        """What moves in each picture, (H, W), whatever the camera."""
+        start, growth_px = _at(self.guess, self.pictures), _GUESS * self.guess.height
+        return [shot.evidence for shot in _shots(self.surface, self.pictures, start, growth_px, everywhere=True)]
+
+    def follow(self, start: Estimate, stages: Sequence[tuple[float, Sequence[float]]], with_colors: bool) -> End:
+        """Return where a start ends."""
+        options, guess, now = self.options, self.guess, start
+        for growth, reach in stages:
+            shots = _shots(self.surface, self.pictures, now, growth * guess.height, with_colors)
+            fitted = options.fits_zeros, options.fits_focal
+            problem = Problem(self.surface, shots, guess, options.prior, options.ignored, *fitted)
+            now = refine(problem, now, [max(share * guess.height, _LEAST_REACH_PX) for share in reach])
+        share = score(self.surface, guess, self.pictures, options, now)
+        return End(share * _explained(self.surface, self.pictures, self.moving, now), share, now)
 
 
 def _explained(surface: ArmSurface, pictures: Pictures, moving: Sequence[Evidence], at: Estimate) -> float:
@@ -265,7 +271,7 @@ def _shots(
     pictures: Pictures,
     now: Estimate,
     growth_px: float,
-    with_colors: bool,
+    with_colors: bool = False,
     everywhere: bool = False,
 ) -> list[Shot]:
     """Return each picture's evidence, with what the camera is thought to be: near the arm, or everywhere."""
