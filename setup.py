@@ -31,7 +31,7 @@ EXTRAS = {
     "gpu": ["onnxruntime-gpu[cuda,cudnn]"],
     "experiments": ["scikit-image"],  # also brings the photograph of the domain real_standin
     # Bags, LeRobotDatasets and their videos; also needs what "training" brings for datasets, h5py.
-    "recordings": ["av", "h5py", "mcap", "pyarrow", "rosbags", "zstandard"],
+    "recordings": ["av", "h5py", "mcap", "pyarrow", "rosbags", "scipy", "zstandard"],
     "training": ["h5py", "onnx", "onnxscript", "safetensors", "tensorboard", "torch"],
     # ROS 2 Jazzy from PyPI, for a machine that has no ROS 2 installation.
     "ros-wheels": [

@@ -27,6 +27,7 @@ from taskgan_ros.tasks.registry import load_scene
 from taskgan_ros.tasks.scene import Scene
 from taskgan_ros.vision.camera_model import CameraModel
 from taskgan_ros.vision.contour_fit import Estimate, Problem, Shot, support
+from taskgan_ros.vision.moved_camera import camera_motion
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -34,6 +35,7 @@ Image = NDArray[np.uint8]
 _RGB = (40, 255, 40)
 _TINT = 0.25  # of the arm's pixels
 _HEIGHT_PX, _COLUMNS = 400, 4
+_COMPARED, _COMPARED_PX = 8, 240  # pictures, and their height, by which the camera is compared with the scene's
 _MOST_READ = 600  # frames in memory at a time
 _TEXT = 0.5
 _GIF_MS = 200
@@ -56,7 +58,7 @@ class OverlayConfig:
 
 
 def overlay(config: OverlayConfig) -> None:
-    """Write the picture and print how much of the outline lies on an edge.
+    """Write the picture; print how much of the outline lies on an edge, and how far the camera seems to be off.
 
     Raises:
         InputError: what `open_recording` refuses, no camera, or a file that exists.
@@ -74,6 +76,28 @@ def overlay(config: OverlayConfig) -> None:
     print_line(
         f"{out}: {len(scores)} pictures; {100 * float(np.median(scores)):.0f} % of the outline on an edge in the "
         f"median, {100 * min(scores):.0f} % in the worst, which comes first"
+    )
+    print_line(_compared(surface, view, pictures))
+
+
+def _compared(surface: ArmSurface, view: View, pictures: Pictures) -> str:
+    """Return how far the camera that took the pictures stands from where the scene says, in words."""
+    few = pictures.at(spread_out(pictures.joint_pos, _COMPARED))
+    small = view.scaled(min(_COMPARED_PX / view.height, 1.0))
+    images = few.sized(small.height, small.width).images
+    motion = camera_motion(surface, small, images, few.joint_pos)
+    if not motion.is_certain:
+        return (
+            f"camera: the outline has no place near that fits ({100 * motion.share:.0f} % of it on an edge at best): "
+            "farther off than 5 cm or 5°, another arm, or a model that lacks what the arm carries"
+        )
+    sigma = np.sqrt(np.diag(motion.covariance))
+    spread_cm, spread_deg = 100 * np.linalg.norm(sigma[:3]), np.rad2deg(np.linalg.norm(sigma[3:]))
+    x, y, z = 100 * motion.shift_m
+    return (
+        f"camera: {100 * motion.distance_m:.1f} ± {spread_cm:.1f} cm (x {x:+.1f}, y {y:+.1f}, z {z:+.1f}) and "
+        f"{np.rad2deg(motion.angle_rad):.1f} ± {spread_deg:.1f}° from where the scene has it; the outline is "
+        f"{motion.pixels:.1f} px off at {small.height}"
     )
 
 

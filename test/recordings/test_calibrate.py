@@ -131,7 +131,9 @@ def test_overlay_draws_the_scenes_arm(
     out = tmp_path / name
     overlay(OverlayConfig(recordings=(recorded,), scene="poses", recording=ReadOptions(), out=out, pictures=4))
     assert out.stat().st_size > 1000
-    assert "4 pictures" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "4 pictures" in printed
+    assert " from where the scene has it" in printed
 
 
 def test_the_empty_scene_has_no_ghost_of_an_arm_that_stood_still() -> None:
