@@ -157,7 +157,8 @@ def simulated_board(advance: Callable[[int], None], count: int = 10, noise_px: f
     lens = CameraModel(((600.0, 0.0, 325.0), (0.0, 600.0, 238.0), (0.0, 0.0, 1.0)), (-0.1, 0.02, 0, 0), *_LENS)
     camera = Camera(position=(1.1, 0.5, 0.7), target=(0.4, 0.0, 0.5), fov=0.8).pose()
     column, row = np.meshgrid(np.arange(9), np.arange(6))
-    points = np.stack([column.ravel(), row.ravel(), np.zeros(54)], axis=1) * board.size_m
+    corners = np.stack([column.ravel(), row.ravel(), np.zeros(54)], axis=1) * board.size_m
+    points = np.asarray(corners, np.float64)
     errors, began = [], time.process_time()
     for seed in range(count):
         rng = np.random.default_rng(seed)

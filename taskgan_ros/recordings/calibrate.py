@@ -105,6 +105,8 @@ def calibrate(config: CalibrateConfig) -> None:
     _check_options(config)
     scene = load_scene(config.scene)
     recording = open_recording(config.recordings, scene, config.recording)
+    if config.solve_lens and recording.camera is None and recording.options.camera_fov is None:
+        recording.options = replace(recording.options, camera_fov=scene.camera.fov)  # where the search starts
     found = _find(config, scene, recording)
     names = scene.arm.joint_names
     zeros = {name: float(zero) for name, zero in zip(names, found.zeros, strict=True) if abs(zero) > 1e-9}

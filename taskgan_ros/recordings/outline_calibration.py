@@ -39,11 +39,12 @@ _FINE = ((0.03, (0.025, 0.018)), (0.025, (0.015, 0.012, 0.012)))
 _GUESS = 0.14  # of the height: so far is what moves looked for around the guess's arm
 _LEAST_REACH_PX = 3.0
 _BEST = 3  # of the starts' ends that are refined
-_RIVAL = 0.02  # of the score: an end that is so near to the best one's is as good
+_RIVAL = 0.95  # of the best end's rank, from which another one is as good
 _SAME_M, _SAME_RAD = 0.01, np.deg2rad(1.0)  # ends of the search that are one
 _AGREE_M, _AGREE_RAD = 0.02, np.deg2rad(2.0)  # rivals that lie further apart contradict
 _LEAST_SUPPORT = 0.4  # of the outline
 _LARGEST_M, _LARGEST_RAD = 0.03, np.deg2rad(3.0)  # standard deviations of a camera that is determined
+_WITH_FOCAL = 3.0  # times these, as a longer lens farther away shows nearly the same
 _MOST_PRIORS = 3.0  # times the prior's deviation: further from the guess it has run off
 
 
@@ -291,7 +292,7 @@ def _judge(view: View, fine: View, options: OutlineOptions, ends: list[End]) -> 
     """Return the best of the ends, after checking that it is one."""
     first = max(ends, key=lambda end: end.rank)
     won, best = first.score, first.at
-    rivals = [end.at for end in ends if end.rank >= first.rank - _RIVAL]
+    rivals = [end.at for end in ends if end.rank >= _RIVAL * first.rank]
     apart = np.array([change_between(best.view.pose, end.view.pose) for end in rivals])
     shift, turn = (float(np.linalg.norm(part, axis=1).max()) for part in (apart[:, :3], apart[:, 3:]))
     if shift > _AGREE_M or turn > _AGREE_RAD:
@@ -306,7 +307,7 @@ def _judge(view: View, fine: View, options: OutlineOptions, ends: list[End]) -> 
             "10°, is it this arm, are the stamps right?"
         )
     covariance = best.covariance + apart.T @ apart / max(len(rivals) - 1, 1)
-    _check_determined(covariance)
+    _check_determined(covariance, _WITH_FOCAL if options.fits_focal else 1.0)
     _check_near(options.prior, change_between(view.pose, best.view.pose))
     found = best.view.scaled(view.height / fine.height)
     return OutlineFit(
@@ -320,9 +321,9 @@ def _judge(view: View, fine: View, options: OutlineOptions, ends: list[End]) -> 
     )
 
 
-def _check_determined(covariance: Array) -> None:
+def _check_determined(covariance: Array, slack: float) -> None:
     shift, turn = (float(np.sqrt(np.linalg.eigvalsh(part)[-1])) for part in (covariance[:3, :3], covariance[3:, 3:]))
-    if shift > _LARGEST_M or turn > _LARGEST_RAD:
+    if shift > slack * _LARGEST_M or turn > slack * _LARGEST_RAD:
         raise InputError(
             f"expected pictures that determine the camera, got {100 * shift:.1f} cm and {np.rad2deg(turn):.1f}° of "
             "uncertainty: record more configurations, with the arm near to the camera and far from it"

@@ -88,6 +88,17 @@ def test_the_arms_outline_places_the_camera(by: str, recorded: Path, guess: Path
     assert picture.shape[1] == 4 * SIZE[1]
 
 
+def test_the_focal_length_is_found_where_nobody_knows_the_lens(recorded: Path, tmp_path: Path) -> None:
+    folder, guess = tmp_path / "recording", tmp_path / "guess.yaml"
+    folder.mkdir()
+    (folder / "labels.json").write_text((recorded / "labels.json").read_text())
+    (folder / "images").symlink_to(recorded / "images")
+    write_scene("poses", guess, camera_at(moved(SCENE.camera.pose(), OFF), 1.05 * SCENE.camera.fov))
+    calibrate(config(folder, guess, masks=recorded / "masks", solve_lens=True, starts=1))
+    assert load_scene(tmp_path / "own.yaml").camera.fov == pytest.approx(SCENE.camera.fov, rel=0.03)
+    assert error(tmp_path / "own.yaml")[0] < 0.05
+
+
 def test_a_transform_is_taken_as_it_is(recorded: Path, guess: Path) -> None:
     calibrate(config(recorded, guess, transform="1.0,-0.5,0.8,0.5,-0.5,0.5,-0.5"))
     np.testing.assert_allclose(load_scene(guess.with_name("own.yaml")).camera.position, [1.0, -0.5, 0.8])
