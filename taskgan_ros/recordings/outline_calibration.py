@@ -35,14 +35,15 @@ _COARSE_PX, _FINE_PX = 160, 400  # height at most, of the pictures that starts a
 _APART_RAD = 0.05  # the joints of two frames must differ by at least so much to be two
 # Share of the height: how far the arm may be from where it is drawn, and how far its ends are looked for.
 _COARSE = ((0.14, (0.14, 0.10)), (0.09, (0.08, 0.06)), (0.05, (0.04, 0.03)))
-_FINE = ((0.03, (0.025, 0.018)), (0.025, (0.015, 0.012, 0.012)))
+_FINE = ((0.05, (0.05, 0.03)), (0.025, (0.015, 0.012, 0.012)))
+_MOST_ROUNDS, _STILL_M, _STILL_RAD = 6, 0.001, np.deg2rad(0.05)  # of the last stage, until the camera moves less
 _GUESS = 0.14  # of the height: so far is what moves looked for around the guess's arm
 _LEAST_REACH_PX = 3.0
 _BEST = 3  # of the starts' ends that are refined
 _RIVAL = 0.95  # of the best end's rank, from which another one is as good
 _SAME_M, _SAME_RAD = 0.01, np.deg2rad(1.0)  # ends of the search that are one
 _AGREE_M, _AGREE_RAD = 0.02, np.deg2rad(2.0)  # rivals that lie further apart contradict
-_LEAST_SUPPORT = 0.4  # of the outline
+_LEAST_SUPPORT = 0.48  # of the outline
 _LARGEST_M, _LARGEST_RAD = 0.03, np.deg2rad(3.0)  # standard deviations of a camera that is determined
 _WITH_FOCAL = 3.0  # times these, as a longer lens farther away shows nearly the same
 _MOST_PRIORS = 3.0  # times the prior's deviation: further from the guess it has run off
@@ -248,11 +249,16 @@ class _Level:
     def follow(self, start: Estimate, stages: Sequence[tuple[float, Sequence[float]]], with_colors: bool) -> End:
         """Return where a start ends."""
         options, guess, now = self.options, self.guess, start
-        for growth, reach in stages:
+        rounds = _MOST_ROUNDS if with_colors or self.pictures.masks is not None else 1
+        for growth, reach in [*stages, *[stages[-1]] * (rounds - 1)]:
+            before = now
             shots = _shots(self.surface, self.pictures, now, growth * guess.height, with_colors)
             fitted = options.fits_zeros, options.fits_focal
             problem = Problem(self.surface, shots, guess, options.prior, options.ignored, *fitted)
             now = refine(problem, now, [max(share * guess.height, _LEAST_REACH_PX) for share in reach])
+            way = change_between(before.view.pose, now.view.pose)
+            if np.linalg.norm(way[:3]) < _STILL_M and np.linalg.norm(way[3:]) < _STILL_RAD:
+                break
         share = score(self.surface, guess, self.pictures, options, now)
         return End(share * _explained(self.surface, self.pictures, self.moving, now), share, now)
 
