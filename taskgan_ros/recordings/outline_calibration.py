@@ -250,14 +250,15 @@ class _Level:
         """Return where a start ends."""
         options, guess, now = self.options, self.guess, start
         rounds = _MOST_ROUNDS if with_colors or self.pictures.masks is not None else 1
-        for growth, reach in [*stages, *[stages[-1]] * (rounds - 1)]:
+        for k, (growth, reach) in enumerate([*stages, *[stages[-1]] * (rounds - 1)]):
             before = now
             shots = _shots(self.surface, self.pictures, now, growth * guess.height, with_colors)
             fitted = options.fits_zeros, options.fits_focal
             problem = Problem(self.surface, shots, guess, options.prior, options.ignored, *fitted)
             now = refine(problem, now, [max(share * guess.height, _LEAST_REACH_PX) for share in reach])
             way = change_between(before.view.pose, now.view.pose)
-            if np.linalg.norm(way[:3]) < _STILL_M and np.linalg.norm(way[3:]) < _STILL_RAD:
+            is_still = np.linalg.norm(way[:3]) < _STILL_M and np.linalg.norm(way[3:]) < _STILL_RAD
+            if is_still and k >= len(stages) - 1:
                 break
         share = score(self.surface, guess, self.pictures, options, now)
         return End(share * _explained(self.surface, self.pictures, self.moving, now), share, now)
