@@ -16,7 +16,7 @@ from taskgan_ros.control.commander_config import ANGLES, JTC, KINOVA, VELOCITIES
 from taskgan_ros.control.fence import make_fence
 from taskgan_ros.control.trajectory import JointTrajectory
 from taskgan_ros.core.config import fill
-from taskgan_ros.nodes.reach_parameters import ReachParameters
+from taskgan_ros.reach.parameters import ReachParameters
 from taskgan_ros.robot.arm import Arm, load_arm
 from taskgan_ros.sim.controller import JointTrajectoryController, Point, Trajectory
 

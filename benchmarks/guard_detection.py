@@ -18,10 +18,10 @@ from report import Row, report
 
 from taskgan_ros.core.config import read_yaml, resolve
 from taskgan_ros.core.progress import progress_bar
-from taskgan_ros.nodes.reach_parameters import ReachParameters
 from taskgan_ros.policy.bundle import Bundle, load_bundle
 from taskgan_ros.policy.guard import CAMERA, POSE, Guard
 from taskgan_ros.policy.policy import Policy
+from taskgan_ros.reach.parameters import ReachParameters
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.sim.evaluate import rollout, run_episodes

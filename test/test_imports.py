@@ -33,7 +33,7 @@ def import_rooms(*rooms: str, refused: tuple[str, ...]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("room", ["policy", "control"])
+@pytest.mark.parametrize("room", ["policy", "control", "reach"])
 def test_what_runs_on_a_robot_needs_no_training_simulation_or_ros(room: str) -> None:
     import_rooms(room, refused=("torch", "h5py", "onnx", "mujoco", "rclpy", "sensor_msgs"))
 

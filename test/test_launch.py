@@ -25,7 +25,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is needed: an installation, or the `r
 
 from taskgan_ros.core.errors import InputError  # noqa: E402
 from taskgan_ros.nodes import sim_node, topics  # noqa: E402
-from taskgan_ros.nodes.reach_parameters import ReachParameters  # noqa: E402
+from taskgan_ros.reach.parameters import ReachParameters  # noqa: E402
 from taskgan_ros.robot.urdf import BASE_LINK  # noqa: E402
 from taskgan_ros.sim.evaluate import TEST_SEED  # noqa: E402
 

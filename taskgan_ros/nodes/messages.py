@@ -17,10 +17,21 @@ from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
 from trajectory_msgs.msg import JointTrajectoryPoint
 
 from taskgan_ros.control.trajectory import JointTrajectory
+from taskgan_ros.vision.images import RawImage, read_image
 
 Array = NDArray[np.float64]
 
 _READS, _AT_ONCE_S = 3, 1e-4  # two clocks are read microseconds apart unless another thread runs in between
+
+
+def raw_image(message: Image) -> RawImage:
+    """Return a message's pixels.
+
+    Raises:
+        InputError: an unknown encoding, or sizes that contradict each other.
+    """
+    is_big_endian = bool(message.is_bigendian)
+    return read_image(message.encoding, message.height, message.width, message.step, message.data, is_big_endian)
 
 
 def image_message(rgb: NDArray[np.uint8], header: Header) -> Image:

@@ -19,26 +19,6 @@ T = TypeVar("T")
 _YAML_WORDS = {False: ("off", "no", "false"), True: ("on", "yes", "true")}  # what YAML 1.1 reads as a bool
 
 
-def parameter(
-    default: Any,
-    description: str,
-    *,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    choices: Sequence[str] = (),
-    live: bool = False,
-) -> Any:
-    """Return a dataclass field that declares a parameter; numbers need both ends of their range.
-
-    A `live` one may change at any time.
-    """
-    if type(default) in (int, float) and (minimum is None or maximum is None):
-        raise TypeError(f"{description!r}: expected a minimum and a maximum")
-    about = {"description": description, "minimum": minimum, "maximum": maximum, "choices": tuple(choices)}
-    about["live"] = live
-    return dataclasses.field(default=default, metadata=about)
-
-
 def declare(
     node: Node,
     kind: type[T],

@@ -26,8 +26,8 @@ from taskgan_ros.nodes.notices import (
     find_uneven,
 )
 from taskgan_ros.nodes.qos import find_problem
-from taskgan_ros.nodes.reach_parameters import OFF, WARN
-from taskgan_ros.nodes.reach_pipeline import Pipeline
+from taskgan_ros.reach.parameters import OFF, WARN
+from taskgan_ros.reach.pipeline import Pipeline
 
 ACTIVE = "active"
 

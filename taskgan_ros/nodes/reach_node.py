@@ -1,19 +1,17 @@
 """`reach_node`: camera image and joint states in, joint trajectory out; a lifecycle node.
 
-Only what is ROS is here: the policy (`policy/`) makes a command of an image, and `control/` decides whether
-it is sent, and as what. Two threads: the executor's receives, the worker's infers. One lock stands between
-them; every decision, and everything that moves the arm, happens under it.
+Only what is ROS is here: what is decided between a message and a publication stands in `reach/`, which runs on
+recordings too. Two threads: the executor's receives, the worker's infers.
 """
 
 from __future__ import annotations
 
-import math
-import threading
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
@@ -24,24 +22,24 @@ from std_msgs.msg import Float64, Header
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
 
-from taskgan_ros.control.states import Action, Fault, Source, State
+from taskgan_ros.control.states import Action
 from taskgan_ros.control.trajectory import JointTrajectory
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.controllers import Controllers
 from taskgan_ros.nodes.endpoints import Endpoints
-from taskgan_ros.nodes.image_input import CameraImage, OldImageError, StampCheck, read_message, read_rgb
 from taskgan_ros.nodes.lifecycle import ForgivingLifecycleNode
-from taskgan_ros.nodes.messages import both_clocks, image_message, seconds, trajectory_message
+from taskgan_ros.nodes.messages import both_clocks, image_message, raw_image, seconds, trajectory_message
 from taskgan_ros.nodes.newest import NewestOnly
 from taskgan_ros.nodes.parameters import declare, read
 from taskgan_ros.nodes.process import finish, run
 from taskgan_ros.nodes.qos import ignored_overrides
 from taskgan_ros.nodes.reach_diagnostics import ACTIVE, Links, ReachDiagnostics, StateReport, Status, describe
-from taskgan_ros.nodes.reach_parameters import STOP, ReachParameters
-from taskgan_ros.nodes.reach_pipeline import Pipeline, load_pipeline
-from taskgan_ros.policy.guard import Scores
-from taskgan_ros.policy.policy import Prediction
+from taskgan_ros.reach.camera_image import CameraImage
+from taskgan_ros.reach.parameters import ReachParameters
+from taskgan_ros.reach.pipeline import Pipeline, load_pipeline
+from taskgan_ros.reach.reacher import Decision, Reacher
+from taskgan_ros.vision.compressed import read_compressed
 from taskgan_ros.vision.images import RawImage
 
 _WATCHDOG_S = 0.02  # a stop is noticed this much later than the timeouts say
@@ -55,7 +53,8 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 class ReachNode(ForgivingLifecycleNode):
     """Commands a joint trajectory controller from camera images while it is active."""
 
-    _pipeline: Pipeline  # both are of use while there is a worker, from configure to cleanup
+    _pipeline: Pipeline  # all three are of use while there is a worker, from configure to cleanup
+    _reacher: Reacher
     _links: Links
 
     def __init__(self) -> None:
@@ -64,9 +63,7 @@ class ReachNode(ForgivingLifecycleNode):
         self._state, self._fault = "unconfigured", ""
         self._is_held = False  # by a person; no transition ends this hold
         self._activated_s = time.monotonic()  # or started
-        self._stamps = StampCheck()
         declare(self, ReachParameters, refuse=self._refuse_change, changed=self._change)
-        self._lock = threading.Lock()
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._worker: NewestOnly[CameraImage] | None = None
         self._endpoints = Endpoints(self)
@@ -84,6 +81,7 @@ class ReachNode(ForgivingLifecycleNode):
         """Load and warm up the policy, then listen."""
         try:
             self._pipeline = load_pipeline(read(self, ReachParameters), self._is_held, self.get_logger().warning)
+            self._reacher = Reacher(self._pipeline, self)
             self._listen()
         except Exception as error:  # InputError, and whatever else: rclpy would hide it
             self._fault = str(error)
@@ -102,12 +100,10 @@ class ReachNode(ForgivingLifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Let commands through as soon as everything is there."""
         super().on_activate(state)  # the publishers first
-        with self._lock:
-            self._state = ACTIVE
-            self._activated_s = time.monotonic()
-            self._pipeline.activate(self._activated_s)
-            self._watchdog.reset()
-            self._report()
+        self._state = ACTIVE
+        self._activated_s = time.monotonic()
+        self._reacher.activate(self._activated_s)
+        self._watchdog.reset()
         self._links.controllers.clear()
         self._links.controllers.query()
         return SUCCESS
@@ -142,7 +138,7 @@ class ReachNode(ForgivingLifecycleNode):
             self._worker.stop(_WORKER_S)
 
     def _listen(self) -> None:
-        self._worker = NewestOnly(self._infer, "inference", self._fail)
+        self._worker = NewestOnly(self._reacher.infer, "inference", self._reacher.fail)
         parameters, make = self._pipeline.parameters, self._endpoints
         # Volatile: a transient-local publisher would replay an old motion to a controller that comes late.
         volatile = QoSProfile(depth=1, durability=DurabilityPolicy.VOLATILE)
@@ -160,7 +156,7 @@ class ReachNode(ForgivingLifecycleNode):
             images = make.subscribe(CompressedImage, topic, self._receive_compressed, newest)
         joint_states = make.subscribe(JointState, topics.JOINT_STATES, self._receive_joint_state, several)
         self._links = Links(images, joint_states, trajectories, controllers)
-        self._watchdog = make.make_timer(_WATCHDOG_S, self._watch, self._steady)
+        self._watchdog = make.make_timer(_WATCHDOG_S, self._reacher.watch, self._steady)
         if ignored := ignored_overrides(self):
             self.get_logger().warning(f"ignored: {ignored}, which fit no topic of this node with a QoS to override")
 
@@ -175,204 +171,79 @@ class ReachNode(ForgivingLifecycleNode):
     def _halt(self) -> None:
         if not self._worker:
             return
-        with self._lock:
-            self._worker.clear()
-            self._watchdog.cancel()
-            action = self._pipeline.supervisor.deactivate()
-            self._act(action)
-            self._state = "inactive"
-            self._report()
+        self._worker.clear()
+        self._watchdog.cancel()
+        self._state = "inactive"
+        action = self._reacher.deactivate()
         if action is Action.HOLD:  # the publisher may be gone soon, and the hold with it
             self._links.trajectories.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGED_S))
 
     # What arrives, in the executor's thread.
 
     def _receive_image(self, message: Image) -> None:
-        now_s, ros_s = both_clocks(self.get_clock())
-        self._pipeline.counters.images.tick(now_s)
         try:
-            content = read_message(message)
+            content = raw_image(message)
         except InputError as error:
-            self._pipeline.counters.bad_images += 1
-            self._reject_image(str(error))
+            self._reacher.receive_bad_image(str(error))
             return
-        self._hand_over(message.header, content, now_s, ros_s)
+        self._hand_over(message.header, lambda: content)
 
     def _receive_compressed(self, message: CompressedImage) -> None:
         """Leave it to the worker to decode the newest: all of them would keep this thread from the joint states."""
-        now_s, ros_s = both_clocks(self.get_clock())
-        self._pipeline.counters.images.tick(now_s)
-        self._hand_over(message.header, message, now_s, ros_s)
+        self._hand_over(message.header, partial(read_compressed, message.format, message.data))
 
-    def _hand_over(self, header: Header, content: RawImage | CompressedImage, arrived_s: float, ros_s: float) -> None:
-        age_s = self._stamp_age_s(header, ros_s)
-        try:
-            if age_s is not None:
-                self._stamps.check(seconds(header.stamp), age_s, self._pipeline.parameters.image_age_s)
-        except InputError as error:
-            self._pipeline.counters.old_images += isinstance(error, OldImageError)
-            self._reject_image(str(error))
-            return
-        with self._lock:
-            supervisor = self._pipeline.supervisor
-            if supervisor.state is State.INACTIVE or not self._worker:
-                return
-            seen_s = arrived_s - max(age_s or 0.0, 0.0)
-            if seen_s < self._activated_s:  # it was under way when that came
-                supervisor.reject_image("image: expected one from after activate, got one with an older stamp")
-                return
-            supervisor.receive_image(arrived_s)
-            measured = None if supervisor.joint_states.is_in_doubt else supervisor.joint_states.positions
-            replaced = self._worker.put(CameraImage(header, content, arrived_s, seen_s, measured))
-            self._pipeline.counters.dropped_images += replaced
-
-    def _reject_image(self, why: str) -> None:
-        self.get_logger().warning(f"ignored: {why}", throttle_duration_sec=_REPEAT_S)
-        with self._lock:
-            self._pipeline.supervisor.reject_image(why)
+    def _hand_over(self, header: Header, read: Callable[[], RawImage]) -> None:
+        image = self._reacher.receive_image(seconds(header.stamp), read, header)
+        if image and self._worker:
+            self._pipeline.counters.dropped_images += self._worker.put(image)
 
     def _receive_joint_state(self, message: JointState) -> None:
-        now_s, ros_s = both_clocks(self.get_clock())
-        pipeline, stamp_s = self._pipeline, seconds(message.header.stamp)
-        pipeline.counters.joint_states.tick(now_s)
-        age_s = max(self._stamp_age_s(message.header, ros_s) or 0.0, 0.0)
-        with self._lock:
-            supervisor = pipeline.supervisor
-            self._act(supervisor.receive_joint_state(now_s, message.name, message.position, age_s, stamp_s))
-            if not supervisor.joint_states.rejection:
-                pipeline.arm_clock.receive(now_s, ros_s, stamp_s if pipeline.parameters.image_age_s else 0.0)
-            elif supervisor.lacks_joint_states(now_s):
-                text = f"ignored a joint state: {supervisor.joint_states.rejection}"
-                self.get_logger().warning(text, throttle_duration_sec=_REPEAT_S)
-            if problem := pipeline.tracking_problem(now_s):
-                reason = "; ".join([problem, *self._links.controllers.missing()])
-                self._act(supervisor.receive_fault(Fault(Source.ARM, reason)))
-            self._report()
-
-    def _stamp_age_s(self, header: Header, ros_s: float) -> float | None:
-        """Return how old a message is by its stamp, at `ros_s`; None where stamps say nothing."""
-        return _age_s(header, ros_s) if self._pipeline.parameters.image_age_s else None
+        self._reacher.receive_joint_state(seconds(message.header.stamp), message.name, message.position)
 
     def _hold(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        with self._lock:
-            self._is_held = request.data
-            self._act(self._pipeline.supervisor.hold(request.data, time.monotonic()))
-            self._report()
-            response.message = describe(self._pipeline)
-        response.success = True
+        self._is_held = request.data
+        self._reacher.hold(request.data)
+        response.message, response.success = describe(self._pipeline), True
         return response
 
-    def _watch(self) -> None:
-        with self._lock:
-            self._act(self._pipeline.supervisor.tick(time.monotonic()))
-            self._report()
+    # What the reacher calls, in both threads: see `Host`.
 
-    # What is made of it, in the worker's thread.
+    def clocks(self) -> tuple[float, float]:
+        """Return the steady clock and the ROS clock, s."""
+        return both_clocks(self.get_clock())
 
-    def _infer(self, image: CameraImage) -> None:
-        pipeline = self._pipeline
-        fovs, card = (pipeline.parameters.camera_fov, pipeline.bundle_fov), pipeline.policy.card
-        try:
-            rgb = read_rgb(image.content, card.image.shape, *fovs, squeeze=card.crop == "none")
-        except InputError as error:
-            self.get_logger().warning(f"ignored: {error}", throttle_duration_sec=_REPEAT_S)
-            with self._lock:
-                pipeline.counters.bad_images += 1
-                pipeline.supervisor.reject_command(str(error), image.arrived_s)
-            return
-        if image.measured is None and pipeline.policy.takes_joint_pos:  # nobody knows where the arm is
-            return
-        prediction = self._predict(rgb, image.measured)
-        scores = pipeline.score(rgb, prediction, image.measured)
-        with self._lock:
-            self._decide(image, prediction.commands[0], scores)
-            self._report()
-            if prediction.translated is not None and self._is_watched() and self._state == ACTIVE:
-                self._translations.publish(image_message(prediction.translated[0], image.header))
-
-    def _predict(self, rgb: NDArray[np.uint8], measured: NDArray[np.float64] | None) -> Prediction:
-        pipeline = self._pipeline
-        wants_translated = pipeline.policy.translate and (pipeline.guard is not None or self._is_watched())
-        started_s = time.monotonic()
-        joint_pos = None if measured is None else measured[None]
-        prediction = pipeline.policy.act(rgb[None], joint_pos, want_translated=wants_translated)
-        with self._lock:
-            pipeline.counters.inference.add(time.monotonic() - started_s)
-        return prediction
-
-    def _is_watched(self) -> bool:
+    def wants_translated(self) -> bool:
         """Return whether somebody listens to translations."""
         return bool(self._translations.get_subscription_count() > 0)
 
-    def _decide(self, image: CameraImage, command: NDArray[np.float64], scores: Scores | None) -> None:
-        """Send a chunk of commands (K, J), or none of an out-of-distribution image."""
-        pipeline, supervisor = self._pipeline, self._pipeline.supervisor
-        if image.measured is None or supervisor.joint_states.is_in_doubt:  # nobody knows where the arm is
-            return
-        now_s = time.monotonic()
-        pipeline.scores = scores
-        if objection := pipeline.objection(scores):
-            pipeline.counters.out_of_distribution_images += 1
-            text = f"out-of-distribution image: {objection}"
-            self.get_logger().warning(text, throttle_duration_sec=_REPEAT_S)
-        if objection and pipeline.parameters.guard == STOP and np.isfinite(command).all():
-            self._act(supervisor.receive_out_of_distribution(now_s, objection, image.arrived_s))
-            return
-        action = supervisor.receive_command(now_s, command, image.arrived_s, pipeline.is_small(command))
-        self._act(action, command, pipeline.step_s, image.seen_s)
-        if action is Action.COMMAND:
-            self._note_latency(image, now_s)
-
-    def _fail(self, image: CameraImage, error: Exception) -> None:
-        """Hold, whatever has been raised on the way from an image to a command."""
-        reason = f"the policy failed: {error}"
-        self.get_logger().error(reason, throttle_duration_sec=_REPEAT_S)
-        with self._lock:
-            self._act(self._pipeline.supervisor.receive_failure(reason, image.arrived_s))
-            self._report()
-
-    # What is sent, under the lock.
-
-    def _act(
-        self,
-        action: Action,
-        command: NDArray[np.float64] | None = None,
-        step_s: float | None = None,
-        seen_s: float = math.inf,
-    ) -> None:
-        pipeline, joint_states = self._pipeline, self._pipeline.supervisor.joint_states
-        if joint_states.positions is None:
-            return
-        now_s, ros_s = both_clocks(self.get_clock())
-        measured, age_s = joint_states.positions, joint_states.age_s(now_s)
-        if action is Action.COMMAND and command is not None and joint_states.initial is not None:
-            passive = joint_states.initial
-            trajectory = pipeline.commander.follow(now_s, command, measured, passive, age_s, step_s, seen_s)
-            self._send(trajectory, now_s, ros_s)
-            pipeline.counters.commands.tick(now_s)
-        elif action is Action.HOLD:
-            self._send(pipeline.commander.stop(now_s, measured, age_s), now_s, ros_s)
-            pipeline.counters.holds += 1
-
-    def _send(self, trajectory: JointTrajectory, now_s: float, ros_s: float) -> None:
-        """Send what starts now, at `ros_s` of the ROS clock, or on arrival if the arm's clock may differ."""
-        start_s = ros_s if self._pipeline.is_stamped(now_s, ros_s) else 0.0
+    def send(self, _action: Action, trajectory: JointTrajectory, start_s: float) -> None:
+        """Publish a trajectory."""
         self._links.trajectories.publish(trajectory_message(trajectory, start_s))
 
-    def _note_latency(self, image: CameraImage, now_s: float) -> None:
-        counters = self._pipeline.counters
-        counters.processing.add(now_s - image.arrived_s)
-        age_s = _age_s(image.header, seconds(self.get_clock().now().to_msg()))
-        if age_s is None:
-            return
-        counters.latency.add(age_s)
-        if self._latencies.get_subscription_count() > 0:
-            self._latencies.publish(Float64(data=age_s))
+    def report(self) -> None:
+        """Report the supervisor's state where it has changed."""
+        self._state_report.report(self._pipeline)
+
+    def show(self, decision: Decision) -> None:
+        """Publish what else is made of an image."""
+        if decision.latency_s is not None and self._latencies.get_subscription_count() > 0:
+            self._latencies.publish(Float64(data=decision.latency_s))
+        if decision.translated is not None and self.wants_translated() and self._state == ACTIVE:
+            self._translations.publish(image_message(decision.translated, decision.image.header))
+
+    def hints(self) -> list[str]:
+        """Return which controllers' settings may keep the arm from following."""
+        return self._links.controllers.missing()
+
+    def warn(self, text: str) -> None:
+        """Log a warning, now and then."""
+        self.get_logger().warning(text, throttle_duration_sec=_REPEAT_S)
+
+    def error(self, text: str) -> None:
+        """Log an error, now and then."""
+        self.get_logger().error(text, throttle_duration_sec=_REPEAT_S)
 
     # What is reported.
-
-    def _report(self) -> None:
-        self._state_report.report(self._pipeline)
 
     def _publish_diagnostics(self) -> None:
         loaded: tuple[Any, ...] = (self._pipeline, self._links) if self._worker else (None, None)
@@ -380,7 +251,7 @@ class ReachNode(ForgivingLifecycleNode):
         if status.links and status.label == ACTIVE:
             status.links.controllers.query()
         notices = self._diagnostics.log_notices(status)
-        with self._lock:
+        with self._reacher.lock if status.pipeline else nullcontext():
             self._diagnostics.publish(status, notices)
 
     # Parameters.
@@ -389,19 +260,13 @@ class ReachNode(ForgivingLifecycleNode):
         """Take over the parameters that may change while the node is configured."""
         if not self._worker:
             return
-        with self._lock:
+        with self._reacher.lock:
             self._pipeline.change(read(self, ReachParameters))
 
     def _refuse_change(self) -> str:
         if self._state == "unconfigured":
             return ""
         return f"expected the node to be unconfigured, got {self._state}: clean up first"
-
-
-def _age_s(header: Header, ros_s: float) -> float | None:
-    """Return `ros_s` − stamp, None where it is not set; a negative stamp will do too."""
-    stamp_s = seconds(header.stamp)
-    return ros_s - stamp_s if stamp_s else None
 
 
 def main(args: list[str] | None = None) -> None:

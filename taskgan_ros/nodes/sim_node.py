@@ -25,6 +25,7 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.parameters import parameter
 from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.messages import (
     both_clocks,
@@ -35,10 +36,10 @@ from taskgan_ros.nodes.messages import (
     seconds,
     time_message,
 )
-from taskgan_ros.nodes.metrics import Rate
 from taskgan_ros.nodes.notices import find_stopped_clock
-from taskgan_ros.nodes.parameters import declare, parameter, read
+from taskgan_ros.nodes.parameters import declare, read
 from taskgan_ros.nodes.process import Stop, finish, run
+from taskgan_ros.reach.metrics import Rate
 from taskgan_ros.sim.controller import Point, Trajectory
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.sim.robot import Drive, SimulatedRobot, Snapshot

@@ -18,8 +18,8 @@ from taskgan_ros.core.errors import InputError
 from taskgan_ros.demo.isolation import own_domain
 from taskgan_ros.nodes.parameter_files import fits
 from taskgan_ros.nodes.parameters import declare, read
-from taskgan_ros.nodes.reach_parameters import ReachParameters
 from taskgan_ros.nodes.sim_node import SimParameters
+from taskgan_ros.reach.parameters import ReachParameters
 
 Make = Callable[..., Any]
 

@@ -1,4 +1,4 @@
-"""From image to command: what `reach_node` makes of a bundle and its parameters. No messages in here."""
+"""From image to command: what is made of a bundle and of reach_node's parameters."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from taskgan_ros.control.joint_state_filter import JointStateFilter, JointStateF
 from taskgan_ros.control.states import State
 from taskgan_ros.control.supervisor import Supervisor, SupervisorConfig
 from taskgan_ros.core.config import fill
-from taskgan_ros.nodes.reach_counters import Counters
-from taskgan_ros.nodes.reach_parameters import OFF, ReachParameters
 from taskgan_ros.policy.bundle import Bundle, load_bundle
 from taskgan_ros.policy.guard import Guard, Scores
 from taskgan_ros.policy.policy import Policy, Prediction
+from taskgan_ros.reach.camera_image import View, make_view
+from taskgan_ros.reach.counters import Counters
+from taskgan_ros.reach.parameters import OFF, ReachParameters
 
 _SETTLE_S = 0.5  # of joint states after activate, for a second publisher to be heard too
 
@@ -33,7 +34,7 @@ class Pipeline:
 
     Attributes:
         parameters: those that are live may change.
-        bundle_fov: rad, vertical, to which images are cropped; 0 takes the whole image.
+        view: how a camera's image becomes the policy's.
         arm_clock: whether trajectories may carry a start time.
         counters: since `activate`.
         scores: of the newest image, None before the first.
@@ -44,7 +45,7 @@ class Pipeline:
     guard: Guard | None
     commander: JointCommander
     supervisor: Supervisor
-    bundle_fov: float
+    view: View
     arm_clock: ArmClock = field(default_factory=ArmClock)
     counters: Counters = field(default_factory=lambda: Counters(0.0))
     scores: Scores | None = None
@@ -144,7 +145,7 @@ def load_pipeline(parameters: ReachParameters, is_held: bool, warn: Warn) -> Pip
         _load_guard(bundle, parameters, policy.translate, warn),
         _make_commander(bundle, parameters),
         _make_supervisor(bundle, parameters, is_held),
-        bundle.camera_fov if parameters.camera_fov else 0.0,
+        make_view(bundle, parameters.camera_fov),
     )
     pipeline.policy.warm_up()
     if pipeline.guard:

@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("rclpy", reason="ROS 2 is needed: an installation, or the `ros-wheels` extra")
-
 from taskgan_ros.control.commander_config import CommanderConfig
 from taskgan_ros.control.joint_state_filter import JointStateFilterConfig
 from taskgan_ros.control.supervisor import SupervisorConfig
-from taskgan_ros.nodes.reach_parameters import ReachParameters
+from taskgan_ros.reach.parameters import ReachParameters
 
 FROM_BUNDLE = {"arm", "driven_joints", "task", "fence", "joint_names", "lower", "upper", "max_velocity",
                "is_continuous", "settle_s"}  # fmt: skip

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from taskgan_ros.nodes.metrics import Latency, Rate
+from taskgan_ros.reach.metrics import Latency, Rate
 
 
 def test_rate_is_that_of_the_last_seconds_and_falls_to_none_when_it_stops() -> None:

@@ -1,4 +1,4 @@
-"""Rates and latencies over the recent past, for diagnostics. No ROS in here."""
+"""Rates and latencies over the recent past, for diagnostics."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What `reach_node` counts and times since it was activated, for diagnostics. No ROS in here."""
+"""What `reach_node` counts and times since it was activated, for diagnostics."""
 
 from __future__ import annotations
 
-from taskgan_ros.nodes.metrics import Latency, Rate
+from taskgan_ros.reach.metrics import Latency, Rate
 
 
 class Counters:

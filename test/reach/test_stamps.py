@@ -4,10 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytest.importorskip("rclpy", reason="ROS 2 is needed: an installation, or the `ros-wheels` extra")
-
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.nodes.image_input import OldImageError, StampCheck
+from taskgan_ros.reach.stamps import OldImageError, StampCheck
 
 LIMIT_S = 0.5
 

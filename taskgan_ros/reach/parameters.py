@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from taskgan_ros.control.commander_config import JTC, KINOVA
-from taskgan_ros.nodes.parameters import parameter
+from taskgan_ros.core.parameters import parameter
 from taskgan_ros.policy.policy import CPU
 
 STOP, WARN, OFF = "stop", "warn", "off"  # what the guard may do
