@@ -157,7 +157,7 @@ def refuse_missing_files(context: LaunchContext) -> None:
 def refuse_files_for_others(context: LaunchContext) -> None:
     """Raise InputError if a parameter file has nothing for its node, which would run with defaults: at full speed."""
     # Imported here, because `ros2 launch --show-args` loads this file too.
-    from taskgan_ros.nodes.parameter_files import check_parameter_file
+    from taskgan_ros.core.parameter_files import check_parameter_file
 
     values = context.launch_configurations
     namespace = make_namespace_absolute(prefix_namespace(values.get("ros_namespace"), values["namespace"]))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -13,10 +12,9 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.parameters import as_meant, explain, why_unknown
 
 T = TypeVar("T")
-
-_YAML_WORDS = {False: ("off", "no", "false"), True: ("on", "yes", "true")}  # what YAML 1.1 reads as a bool
 
 
 def declare(
@@ -58,7 +56,7 @@ def declare(
         try:
             node.declare_parameter(field.name, default, _descriptor(field, read_only=refuse is None))
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-            raise InputError(_explain(field, overrides[field.name].value)) from error
+            raise InputError(explain(field, overrides[field.name].value)) from error
     declared = True
     if changed:
         node.add_post_set_parameters_callback(lambda _: changed())
@@ -91,24 +89,8 @@ def _descriptor(field: dataclasses.Field[Any], *, read_only: bool) -> ParameterD
 def _as_meant(fields: dict[str, dataclasses.Field[Any]], given: Parameter) -> Parameter:
     if given.name not in fields:
         return given
-    value = _meant(fields[given.name], given.value)
+    value = as_meant(fields[given.name], given.value)
     return given if value is given.value else Parameter(given.name, value=value)
-
-
-def _meant(field: dataclasses.Field[Any], value: Any) -> Any:
-    """Return a field's value as the type of its default, where YAML has lost nothing; otherwise `value` itself."""
-    default = field.default
-    if type(default) is float and type(value) is int:
-        return float(value)
-    if isinstance(default, tuple) and type(default[0]) is float and _are_integers(value):
-        return [float(number) for number in value]
-    if isinstance(value, bool):
-        return next((word for word in _YAML_WORDS[value] if word in field.metadata["choices"]), value)
-    return value
-
-
-def _are_integers(value: Any) -> bool:
-    return not isinstance(value, str) and isinstance(value, Sequence) and all(type(item) is int for item in value)
 
 
 def _fault(kind: type, candidate: Parameter) -> str:
@@ -122,24 +104,5 @@ def _fault(kind: type, candidate: Parameter) -> str:
 def _unknown(given: Iterable[str], declared: Iterable[str]) -> list[str]:
     """Return a sentence on each override that rclpy ignores silently, a misspelt one mostly."""
     own = list(declared)
-    sentences = []
-    for name in given:
-        if name in own or name == "use_sim_time" or name.startswith("qos_overrides."):
-            continue
-        likely = get_close_matches(name, own, n=1)
-        hint = f"did you mean {likely[0]}?" if likely else f"there are {sorted(own)}"
-        sentences.append(f"ignored: there is no parameter {name}; {hint}")
-    return sentences
-
-
-def _explain(field: dataclasses.Field[Any], value: Any) -> str:
-    about, default = field.metadata, field.default
-    kind = f"list of {type(default[0]).__name__}" if isinstance(default, tuple) else type(default).__name__
-    expected = f"expected {kind}"
-    if about["minimum"] is not None:
-        expected += f" from {about['minimum']} to {about['maximum']}"
-    if about["choices"]:
-        expected += f", one of {list(about['choices'])}"
-    elif kind == "str":
-        expected += ", in quotes if YAML would read another type"
-    return f"parameter {field.name}: {expected}, got {value!r}"
+    ours = [name for name in given if name != "use_sim_time" and not name.startswith("qos_overrides.")]
+    return [f"ignored: {why_unknown(name, own)}" for name in ours if name not in own]

@@ -21,7 +21,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from taskgan_ros.core import interrupts
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.nodes.parameter_files import check_parameter_file, parameter_files
+from taskgan_ros.core.parameter_files import check_parameter_file, parameter_files
 
 N = TypeVar("N", bound=Node)
 

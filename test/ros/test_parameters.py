@@ -15,8 +15,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.parameter_files import fits
 from taskgan_ros.demo.isolation import own_domain
-from taskgan_ros.nodes.parameter_files import fits
 from taskgan_ros.nodes.parameters import declare, read
 from taskgan_ros.nodes.sim_node import SimParameters
 from taskgan_ros.reach.parameters import ReachParameters

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.nodes.parameter_files import check_parameter_file
+from taskgan_ros.core.parameter_files import check_parameter_file
 
 
 @pytest.mark.parametrize(

@@ -25,10 +25,16 @@ def check_parameter_file(path: Path, node: str) -> None:
     Raises:
         InputError: not YAML, or all of it is for other nodes.
     """
-    names = sorted(_names(read_yaml(path)))
+    names = sorted(name for name, _ in _entries(read_yaml(path)))
     if not any(fits(name, node) for name in names):
         got = names or f"none: there is no `{_PARAMETERS}:` under the name of a node"
         raise InputError(f"{path}: expected parameters for {node}, e.g. under /**{node[node.rindex('/') :]}, got {got}")
+
+
+def read_parameter_file(path: Path, node: str) -> dict[str, Any]:
+    """Return what a file says for a node, later entries over earlier ones; errors as `check_parameter_file`."""
+    check_parameter_file(path, node)
+    return {name: value for entry, values in _entries(read_yaml(path)) if fits(entry, node) for name, value in values}
 
 
 def fits(name: str, node: str) -> bool:
@@ -47,12 +53,12 @@ def parameter_files(arguments: Sequence[str]) -> list[Path]:
     return [Path(path) for option, path in pairwise(arguments) if option == "--params-file"]
 
 
-def _names(values: Any, name: str = "") -> Iterator[str]:
-    """Yield the fully qualified names of a file's entries; namespaces may be levels of the file."""
+def _entries(values: Any, name: str = "") -> Iterator[tuple[str, list[tuple[str, Any]]]]:
+    """Yield the fully qualified names of entries, and their parameters; namespaces may be levels of the file."""
     if not isinstance(values, dict):
         return
     for key, value in values.items():
         if key == _PARAMETERS:
-            yield name
+            yield name, list(value.items()) if isinstance(value, dict) else []
         else:
-            yield from _names(value, f"{name}/{str(key).removeprefix('/')}")
+            yield from _entries(value, f"{name}/{str(key).removeprefix('/')}")
