@@ -147,6 +147,13 @@ def _upgrade(arguments: Sequence[str]) -> None:
     upgrade(_parse(UpgradeConfig, arguments, "upgrade"))
 
 
+def _replay(arguments: Sequence[str]) -> None:
+    """Show what the node would have commanded, had it seen a recording."""
+    from taskgan_ros.recordings.replay import ReplayConfig, replay
+
+    replay(_parse(ReplayConfig, arguments, "replay"))
+
+
 def _reproduce(arguments: Sequence[str]) -> int:
     """Rerun a study of the paper: its jobs, tables and figures."""
     from taskgan_ros.experiments.reproduce import ReproduceConfig, reproduce
@@ -172,6 +179,7 @@ VERBS: dict[tuple[str, ...], Verb] = {
     ("guard",): _guard,
     ("upgrade",): _upgrade,
     ("evaluate",): _evaluate,
+    ("replay",): _replay,
     ("reproduce",): _reproduce,
 }
 

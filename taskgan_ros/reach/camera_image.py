@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.policy.bundle import Bundle
+from taskgan_ros.vision.camera_model import CameraModel
 from taskgan_ros.vision.images import RawImage, zoom_for
 
 
@@ -42,31 +44,66 @@ class View:
         size: (H, W) pixels, the bundle's.
         squeeze: whether an image of another shape is squeezed, and not cut.
         bundle_fov: rad, vertical, of the images that the bundle was trained on; 0 takes the whole image.
-        camera_fov: rad, vertical, of the camera's whole image.
+        camera_fov: rad, vertical, of the camera's whole image, which is free of distortion.
+        camera: in place of `camera_fov`, its calibration, by which images are rectified.
+        expects_camera: that one is to come, and images before it cannot be used.
     """
 
     size: tuple[int, int]
     squeeze: bool
     bundle_fov: float = 0.0
     camera_fov: float = 0.0
+    camera: CameraModel | None = None
+    expects_camera: bool = False
 
     def read(self, image: RawImage) -> NDArray[np.uint8]:
         """Return the image (H, W, 3) uint8 RGB as the bundle was trained on it.
 
         Raises:
-            InputError: an image that shows less than the bundle saw.
+            InputError: an image that shows less than the bundle saw, or none that its camera's calibration fits.
         """
+        if self.camera:
+            return self.camera.rectify(image, self.bundle_fov, self.size)
+        if self.expects_camera:
+            raise InputError("image: expected the camera's camera_info before it, got none yet")
         own_size = image.pixels.shape[:2]
         shown = own_size if self.squeeze else self.size
         zoom = zoom_for(self.camera_fov, own_size, self.bundle_fov, shown) if self.bundle_fov else 1.0
         return image.to_rgb(*self.size, zoom, self.squeeze)
 
+    def describe(self) -> str:
+        """Return what is done to an image before the policy sees it, and what of the camera's view is left."""
+        height, width = self.size
+        if not self.bundle_fov or not (self.camera or self.camera_fov):
+            return f"images are taken to show what the bundle saw, and resized to {width}x{height}"
+        if not self.camera:
+            own = f"a camera of {self.camera_fov:.4g} rad"
+            return f"images of {own} are cropped to the bundle's {self.bundle_fov:.4g} rad"
+        camera, seen = self.camera, self.camera.ideal_fov(width / height)
+        own = f"{camera.width}x{camera.height}, {camera.model}, seen {seen:.4g} rad vertically in {width}:{height}"
+        return f"images are rectified by the camera's calibration ({own}) to the bundle's {self.bundle_fov:.4g} rad"
 
-def make_view(bundle: Bundle, camera_fov: float) -> View:
-    """Return how a bundle sees the images of a camera; `camera_fov` 0 says that they show what it was trained on.
+
+def make_view(
+    bundle: Bundle, camera_fov: float = 0.0, camera: CameraModel | None = None, expects_camera: bool = False
+) -> View:
+    """Return how a bundle sees the images of a camera.
+
+    Args:
+        bundle: says what it saw.
+        camera_fov: rad; 0 where nobody says; stands over `camera`.
+        camera: its calibration; None where nobody says, and then images show what the bundle was trained on.
+        expects_camera: the calibration is to come.
 
     Raises:
-        InputError: a field of view, and neither the bundle's card nor its scene says its own.
+        InputError: neither the bundle's card nor its scene says its field of view where it is needed, or images would
+            be squeezed.
     """
     card = bundle.card
-    return View(card.image.shape, card.crop == "none", bundle.camera_fov if camera_fov else 0.0, camera_fov)
+    if camera_fov:
+        return View(card.image.shape, card.crop == "none", bundle.camera_fov, camera_fov)
+    if not (camera or expects_camera):
+        return View(card.image.shape, card.crop == "none")
+    if card.crop == "none":
+        raise InputError(f"bundle {card.name}: expected crop: centre, to rectify images for it, got crop: none")
+    return View(card.image.shape, False, bundle.camera_fov, camera=camera, expects_camera=expects_camera)

@@ -22,6 +22,7 @@ from taskgan_ros.policy.policy import Policy, Prediction
 from taskgan_ros.reach.camera_image import View, make_view
 from taskgan_ros.reach.counters import Counters
 from taskgan_ros.reach.parameters import OFF, ReachParameters
+from taskgan_ros.vision.camera_model import CameraModel
 
 _SETTLE_S = 0.5  # of joint states after activate, for a second publisher to be heard too
 
@@ -126,13 +127,16 @@ class Pipeline:
         return self.wants_stamps and not self.arm_clock.objection(now_s, ros_s)
 
 
-def load_pipeline(parameters: ReachParameters, is_held: bool, warn: Warn) -> Pipeline:
+def load_pipeline(
+    parameters: ReachParameters, is_held: bool, warn: Warn, camera: CameraModel | None = None
+) -> Pipeline:
     """Load the bundle, make everything that the parameters request, and run the networks once.
 
     Args:
         parameters: the node's.
         is_held: whether a person holds the arm already.
         warn: is called with what a user should know.
+        camera: its calibration, where it is known already.
 
     Raises:
         InputError: a damaged bundle, or a parameter that does not fit it.
@@ -145,7 +149,7 @@ def load_pipeline(parameters: ReachParameters, is_held: bool, warn: Warn) -> Pip
         _load_guard(bundle, parameters, policy.translate, warn),
         _make_commander(bundle, parameters),
         _make_supervisor(bundle, parameters, is_held),
-        make_view(bundle, parameters.camera_fov),
+        make_view(bundle, parameters.camera_fov, camera, bool(parameters.camera_info_topic)),
     )
     pipeline.policy.warm_up()
     if pipeline.guard:

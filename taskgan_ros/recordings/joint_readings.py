@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -66,6 +67,15 @@ class JointReadings:
             share = (time_s - stamps[after - 1]) / (stamps[after] - stamps[after - 1])
             positions[k] = track[after - 1] + share * (track[after] - track[after - 1])
         return positions
+
+    def states(self) -> Iterator[tuple[float, Array]]:
+        """Yield each stamp in s with (n,) rad, in order; joints with stamps of their own count at the rarest one's."""
+        stamps, _ = min(self._tracks, key=lambda track: len(track[0]))
+        is_one = all(np.array_equal(stamps, own) for own, _ in self._tracks)
+        for row, stamp_s in enumerate(stamps.tolist()):
+            positions = np.array([track[row] for _, track in self._tracks]) if is_one else self.at(stamp_s)
+            if positions is not None:
+                yield stamp_s, positions
 
     def speed(self, times_s: Array) -> Array:
         """Return (T,) rad/s, the sum of all joints' speeds, between each time and the next, extrapolating nothing."""

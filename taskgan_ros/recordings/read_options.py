@@ -74,6 +74,12 @@ class ReadOptions:
                 f"{self.skip_start}, {self.skip_end} and {list(self.skip)}"
             )
 
+    def leaves_out(self, stamp_s: float, first_s: float, last_s: float) -> bool:
+        """Return whether what is of `stamp_s` is to be left out of a recording from `first_s` to `last_s`."""
+        since_s = stamp_s - first_s
+        is_end = self.skip_end > 0 and stamp_s > last_s - self.skip_end
+        return since_s < self.skip_start or is_end or any(start <= since_s < end for start, end in self.skip)
+
 
 # As a command's field `recording`: its options without a prefix, --units and not --recording.units.
 SharedOptions = Annotated[ReadOptions, tyro.conf.arg(name="")]

@@ -224,10 +224,7 @@ class _Choice:
             )
 
     def _is_skipped(self, stamp_s: float) -> bool:
-        since_s, options = stamp_s - self._first_s, self._options
-        is_end = options.skip_end > 0 and stamp_s > self._end_s - options.skip_end
-        is_cut = any(start <= since_s < end for start, end in options.skip)
-        return since_s < options.skip_start or is_end or is_cut
+        return self._options.leaves_out(stamp_s, self._first_s, self._end_s)
 
     def _is_early(self, stamp_s: float) -> bool:
         rate = self._options.rate

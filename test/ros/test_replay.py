@@ -1,0 +1,117 @@
+"""What a replay says that the node would have sent is what the node sends."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from sensor_msgs.msg import Image, JointState
+from trajectory_msgs.msg import JointTrajectory
+
+from taskgan_ros.control.states import Source, State
+from taskgan_ros.control.trajectory import JointTrajectory as Trajectory
+from taskgan_ros.nodes.messages import raw_image, seconds, time_message
+from taskgan_ros.reach.parameters import ReachParameters
+from taskgan_ros.reach.pipeline import load_pipeline
+from taskgan_ros.recordings.replay_run import ImageMessage, JointStateMessage, Message, Replay, Sent
+
+if TYPE_CHECKING:
+    from test.ros.conftest import Lab
+
+GOOD, STRANGE, NOTHING = 100, 170, 0  # brightness: the tiny guard's limit is 150
+PHASES = ((NOTHING, 1.2), (GOOD, 1.5), (STRANGE, 0.7), (GOOD, 1.2), (NOTHING, 1.4), (GOOD, 1.2))  # for so many s
+PERIOD_S = 0.01
+IMAGE_PERIODS = 14  # even, so that joint states come between; longer than a busy machine takes for a command
+TIMEOUTS = {"image_timeout_s": 0.6, "joint_state_timeout_s": 3.0, "command_timeout_s": 3.0}  # on a busy machine, too
+
+
+def test_the_same_messages_give_the_same_commands(
+    lab: Lab, make_bundle: Callable[..., Path], wait_until: Callable[..., None]
+) -> None:
+    bundle = make_bundle(guard=True)
+    lab.start_reach(bundle, **TIMEOUTS)
+    taken_s: set[float] = set()  # a busy machine drops some, and some trajectories never arrive
+    lab.listen(Image, "reach_node/translated_image", lambda message: taken_s.add(seconds(message.header.stamp)))
+    wait_until(lambda: lab.joint_states.get_subscription_count() > 0, "the subscription of joint states")
+    messages = play(lab)
+    time.sleep(0.3)
+    heard = [message for _, message in lab.trajectories]
+    parameters = ReachParameters(bundle=str(bundle), follow_tolerance_rad=100.0, **TIMEOUTS)
+    pipeline = load_pipeline(parameters, is_held=False, warn=pytest.fail)
+    log = Replay(pipeline, inference_s=0.02).run(decided(messages, taken_s, heard))
+    assert len(heard) > 5
+    first_s = messages[0].stamp_s
+    for message in heard:
+        late_s = [seconds(message.header.stamp) - first_s - sent.time_s for sent in log.sent]
+        nearest = int(np.argmin(np.abs(late_s)))
+        check_same(log.sent[nearest], message, late_s[nearest])
+    holds = [change.blocked_by[0] for change in log.changes if change.state is State.HELD]
+    assert {Source.GUARD, Source.IMAGES} <= set(holds)
+
+
+def play(lab: Lab) -> list[Message]:
+    """Publish joint states of an arm that moves, and images now and then; return all of it."""
+    messages: list[Message] = []
+    start_s = time.monotonic()
+    for k in range(round(sum(lasts_s for _, lasts_s in PHASES) / PERIOD_S)):
+        time.sleep(max(start_s + k * PERIOD_S - time.monotonic(), 0.0))
+        stamp_s = round(time.time(), 6)
+        if k % 2 == 0:
+            joint_state: JointState = lab.joint_state()
+            joint_state.header.stamp = time_message(stamp_s)
+            moved = np.array(lab.ready) + 0.02 * np.sin(k * PERIOD_S) * np.array([1, -1, 0.5, 0, 0, 0])
+            joint_state.position = array("d", moved)
+            lab.joint_states.publish(joint_state)
+            messages.append(JointStateMessage(stamp_s, moved))
+        elif k % IMAGE_PERIODS == 1 and (value := brightness(k * PERIOD_S)):
+            image: Image = lab.image(value)
+            image.header.stamp = time_message(stamp_s)
+            image.data[0] = k % 200  # the same again would be a frozen camera
+            lab.images.publish(image)
+            messages.append(ImageMessage(stamp_s, lambda image=image: raw_image(image)))  # type: ignore[misc]
+    return messages
+
+
+def brightness(time_s: float) -> int:
+    ends_s = np.cumsum([lasts_s for _, lasts_s in PHASES])
+    return PHASES[int(np.searchsorted(ends_s, time_s))][0]
+
+
+def decided(messages: list[Message], taken_s: set[float], heard: list[JointTrajectory]) -> list[Message]:
+    """Leave out the images that the node never took, and let others' commands be made when the node made them."""
+    sent_s = np.array([seconds(message.header.stamp) for message in heard])
+    images = [message for message in messages if isinstance(message, ImageMessage)]
+    next_s = dict(zip([image.stamp_s for image in images], [image.stamp_s for image in images[1:]], strict=False))
+    timed: list[Message] = []
+    for message in messages:
+        if isinstance(message, ImageMessage):
+            if round(message.stamp_s, 5) not in {round(stamp_s, 5) for stamp_s in taken_s}:
+                continue
+            until_s = min(next_s.get(message.stamp_s, np.inf), message.stamp_s + 0.4)
+            mine = sent_s[(sent_s > message.stamp_s) & (sent_s < until_s)]
+            message = ImageMessage(message.stamp_s, message.read, float(mine[0]) if len(mine) else None)
+        timed.append(message)
+    return timed
+
+
+def check_same(sent: Sent, message: JointTrajectory, late_s: float) -> None:
+    """Compare where both have the arm, on one clock; a stop by a timeout begins when that was noticed."""
+    assert abs(late_s) < 0.3
+    times_s = np.linspace(0.05, 0.4, 30)
+    ours, theirs = positions(sent.trajectory, times_s + late_s), positions(read(message), times_s)
+    np.testing.assert_allclose(ours, theirs, atol=2e-3 + 0.5 * abs(late_s))
+
+
+def read(message: JointTrajectory) -> Trajectory:
+    ends_s = np.array([point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec for point in message.points])
+    return Trajectory(tuple(message.joint_names), np.array([point.positions for point in message.points]), ends_s)
+
+
+def positions(trajectory: Trajectory, times_s: np.ndarray) -> np.ndarray:
+    columns = [np.interp(times_s, trajectory.time_from_start_s, column) for column in trajectory.positions.T]
+    return np.stack(columns, axis=1)
