@@ -11,12 +11,13 @@ from builtin_interfaces.msg import Duration, Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from numpy.typing import NDArray
 from rclpy.clock import Clock
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Header
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
 from trajectory_msgs.msg import JointTrajectoryPoint
 
 from taskgan_ros.control.trajectory import JointTrajectory
+from taskgan_ros.vision.camera_model import CameraModel, camera_model
 from taskgan_ros.vision.images import RawImage, read_image
 
 Array = NDArray[np.float64]
@@ -32,6 +33,16 @@ def raw_image(message: Image) -> RawImage:
     """
     is_big_endian = bool(message.is_bigendian)
     return read_image(message.encoding, message.height, message.width, message.step, message.data, is_big_endian)
+
+
+def camera_info(message: CameraInfo) -> CameraModel:
+    """Return the camera that a camera_info describes.
+
+    Raises:
+        InputError: it is not calibrated, or its model is unknown.
+    """
+    names = ("k", "d", "p", "distortion_model", "height", "width")
+    return camera_model({name: getattr(message, name) for name in names})
 
 
 def image_message(rgb: NDArray[np.uint8], header: Header) -> Image:

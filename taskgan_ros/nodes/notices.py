@@ -72,6 +72,14 @@ def find_uneven(objection: str) -> Notice | None:
     return Notice("trajectories start on arrival: the arm's clock differs or is unknown", text)
 
 
+def find_moved_camera(sentence: str) -> Notice | None:
+    """Return how the camera seems to have moved, and what to do about it, if it has."""
+    if not sentence:
+        return None
+    hint = "aim it by ~/overlay until the line lies on the arm, or calibrate it anew and adapt the bundle"
+    return Notice("the camera seems to have moved", f"{sentence}; {hint}")
+
+
 def _publishers(node: Node, topic: str) -> list[str]:
     infos: Sequence[TopicEndpointInfo] = node.get_publishers_info_by_topic(topic)
     return sorted(full_name(info) for info in infos)

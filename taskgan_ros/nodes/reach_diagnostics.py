@@ -15,11 +15,13 @@ from std_msgs.msg import String
 
 from taskgan_ros.control.states import Source, State
 from taskgan_ros.nodes import topics
+from taskgan_ros.nodes.camera_side import CameraSide
 from taskgan_ros.nodes.controllers import Controllers
 from taskgan_ros.nodes.messages import both_clocks, diagnostics_message
 from taskgan_ros.nodes.notices import (
     DISCOVERY_S,
     Notice,
+    find_moved_camera,
     find_rivals,
     find_second_camera,
     find_stopped_clock,
@@ -47,6 +49,7 @@ class Links:
     joint_states: Subscription
     trajectories: Publisher
     controllers: Controllers
+    camera: CameraSide
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,7 @@ class ReachDiagnostics:
             find_rivals(self._node, links.trajectories),
             find_second_camera(self._node, links.images),
             *(Notice(text, text) for text in links.controllers.missing()),
+            find_moved_camera(links.camera.sentence),
         ]
         if now_s > since_s + DISCOVERY_S:  # before that, others may only not be discovered yet
             found += [
@@ -166,6 +170,7 @@ class ReachDiagnostics:
             "joint_state_age_ms": 1e3 * supervisor.joint_states.age_s(now_s),
             "guard": parameters.guard if pipeline.guard else OFF,
             **{f"guard_{name}": value for name, value in scores.items()},
+            **links.camera.values(),
             "image_publishers": self._node.count_publishers(links.images.topic_name),
             "trajectories_start": "as stamped" if pipeline.is_stamped(now_s, ros_s) else "on arrival",
             "trajectory_subscribers": links.trajectories.get_subscription_count(),

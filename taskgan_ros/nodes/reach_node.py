@@ -17,7 +17,7 @@ from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image, JointState
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from std_msgs.msg import Float64, Header
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
@@ -26,10 +26,11 @@ from taskgan_ros.control.states import Action
 from taskgan_ros.control.trajectory import JointTrajectory
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.nodes import topics
+from taskgan_ros.nodes.camera_side import CameraSide
 from taskgan_ros.nodes.controllers import Controllers
 from taskgan_ros.nodes.endpoints import Endpoints
 from taskgan_ros.nodes.lifecycle import ForgivingLifecycleNode
-from taskgan_ros.nodes.messages import both_clocks, image_message, raw_image, seconds, trajectory_message
+from taskgan_ros.nodes.messages import both_clocks, camera_info, image_message, raw_image, seconds, trajectory_message
 from taskgan_ros.nodes.newest import NewestOnly
 from taskgan_ros.nodes.parameters import declare, read
 from taskgan_ros.nodes.process import finish, run
@@ -53,9 +54,10 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 class ReachNode(ForgivingLifecycleNode):
     """Commands a joint trajectory controller from camera images while it is active."""
 
-    _pipeline: Pipeline  # all three are of use while there is a worker, from configure to cleanup
+    _pipeline: Pipeline  # all four are of use while there is a worker, from configure to cleanup
     _reacher: Reacher
     _links: Links
+    _side: CameraSide
 
     def __init__(self) -> None:
         """Declare the parameters; everything else comes with configure."""
@@ -154,8 +156,14 @@ class ReachNode(ForgivingLifecycleNode):
         else:  # beside the image's topic wherever that is remapped to, as image_transport has it
             topic = f"{self.resolve_topic_name(topics.IMAGE)}/compressed"
             images = make.subscribe(CompressedImage, topic, self._receive_compressed, newest)
+        if parameters.camera_info_topic and not parameters.camera_fov:
+            information = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+            make.subscribe(CameraInfo, parameters.camera_info_topic, self._receive_camera_info, information)
+        else:
+            self.get_logger().info(self._pipeline.view.describe())
+        self._side = CameraSide(self, make, self._pipeline.drawn, parameters.camera_watch_s)
         joint_states = make.subscribe(JointState, topics.JOINT_STATES, self._receive_joint_state, several)
-        self._links = Links(images, joint_states, trajectories, controllers)
+        self._links = Links(images, joint_states, trajectories, controllers, self._side)
         self._watchdog = make.make_timer(_WATCHDOG_S, self._reacher.watch, self._steady)
         if ignored := ignored_overrides(self):
             self.get_logger().warning(f"ignored: {ignored}, which fit no topic of this node with a QoS to override")
@@ -200,6 +208,20 @@ class ReachNode(ForgivingLifecycleNode):
     def _receive_joint_state(self, message: JointState) -> None:
         self._reacher.receive_joint_state(seconds(message.header.stamp), message.name, message.position)
 
+    def _receive_camera_info(self, message: CameraInfo) -> None:
+        """Rectify images by it from now on; most messages repeat the last."""
+        try:
+            camera = camera_info(message)
+            if camera == self._pipeline.view.camera:
+                return
+            view = self._pipeline.view.seen_by(camera)
+        except InputError as error:
+            self.error(f"{self._pipeline.parameters.camera_info_topic}: {error}")
+            return
+        with self._reacher.lock:
+            self._pipeline.view = view
+        self.get_logger().info(view.describe())
+
     def _hold(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._is_held = request.data
         self._reacher.hold(request.data)
@@ -230,6 +252,7 @@ class ReachNode(ForgivingLifecycleNode):
             self._latencies.publish(Float64(data=decision.latency_s))
         if decision.translated is not None and self.wants_translated() and self._state == ACTIVE:
             self._translations.publish(image_message(decision.translated, decision.image.header))
+        self._side.show(decision)
 
     def hints(self) -> list[str]:
         """Return which controllers' settings may keep the arm from following."""

@@ -15,6 +15,7 @@ import pydantic
 import yaml
 
 from taskgan_ros.core.config import (
+    build,
     config_dataclass,
     expand_home,
     is_path,
@@ -29,6 +30,7 @@ from taskgan_ros.core.files import check_free
 from taskgan_ros.policy.graph import Signature, Tensor, read_signature
 from taskgan_ros.robot.arm import Arm, load_arm
 from taskgan_ros.robot.units import UNITS, NonNegative, Positive, at_most
+from taskgan_ros.vision.camera import Camera
 
 CARD = "bundle.yaml"
 README = "README.md"
@@ -247,6 +249,19 @@ class Bundle:
             return float(read_yaml(path)["camera"]["fov"])
         except (TypeError, KeyError, ValueError) as error:
             raise InputError(f"{path}: expected the camera's fov, got none: {error!r}") from error
+
+    @property
+    def camera(self) -> Camera | None:
+        """Where the camera of those images stands, with their field of view; None where the scene does not say.
+
+        Raises:
+            InputError: the scene's camera is none.
+        """
+        path = resolve("scenes", self.scene_name)
+        values = read_yaml(path)
+        if not isinstance(values, dict) or not isinstance(values.get("camera"), dict):
+            return None
+        return dataclasses.replace(build(Camera, values["camera"], f"{path}: camera"), fov=self.camera_fov)
 
 
 def shipped_bundles() -> tuple[str, ...]:

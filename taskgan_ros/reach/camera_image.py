@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,16 @@ class View:
         camera, seen = self.camera, self.camera.ideal_fov(width / height)
         own = f"{camera.width}x{camera.height}, {camera.model}, seen {seen:.4g} rad vertically in {width}:{height}"
         return f"images are rectified by the camera's calibration ({own}) to the bundle's {self.bundle_fov:.4g} rad"
+
+    def seen_by(self, camera: CameraModel) -> View:
+        """Return the view of a camera whose calibration has come.
+
+        Raises:
+            InputError: it sees less than the bundle did.
+        """
+        view = replace(self, camera=camera)
+        view.read(RawImage(np.zeros((camera.height, camera.width, 3), np.uint8), "rgb8"))  # also makes its maps
+        return view
 
 
 def make_view(

@@ -104,6 +104,13 @@ class ReachParameters:
     guard_fault_s: float = parameter(
         2.0, "no others for so long are a fault, which needs a person, s; 0 is never one", minimum=0.0, maximum=3600.0
     )
+    camera_watch_s: float = parameter(
+        10.0,
+        "so often, and when the guard objects, where the arm is seen is compared with where it should be, s; 0: only "
+        "when the guard objects; -1: never",
+        minimum=-1.0,
+        maximum=3600.0,
+    )
     image_timeout_s: float = parameter(0.25, "without an image for so long, hold, s", minimum=0.01, maximum=60.0)
     joint_state_timeout_s: float = parameter(
         0.25, "without a joint state for so long, hold, s", minimum=0.01, maximum=60.0

@@ -21,6 +21,7 @@ from taskgan_ros.policy.guard import Guard, Scores
 from taskgan_ros.policy.policy import Policy, Prediction
 from taskgan_ros.reach.camera_image import View, make_view
 from taskgan_ros.reach.counters import Counters
+from taskgan_ros.reach.drawn_arm import DrawnArm, load_drawn_arm
 from taskgan_ros.reach.parameters import OFF, ReachParameters
 from taskgan_ros.vision.camera_model import CameraModel
 
@@ -36,6 +37,7 @@ class Pipeline:
     Attributes:
         parameters: those that are live may change.
         view: how a camera's image becomes the policy's.
+        drawn: the arm where the bundle's camera should see it; None where the bundle does not say.
         arm_clock: whether trajectories may carry a start time.
         counters: since `activate`.
         scores: of the newest image, None before the first.
@@ -47,6 +49,7 @@ class Pipeline:
     commander: JointCommander
     supervisor: Supervisor
     view: View
+    drawn: DrawnArm | None = None
     arm_clock: ArmClock = field(default_factory=ArmClock)
     counters: Counters = field(default_factory=lambda: Counters(0.0))
     scores: Scores | None = None
@@ -150,6 +153,7 @@ def load_pipeline(
         _make_commander(bundle, parameters),
         _make_supervisor(bundle, parameters, is_held),
         make_view(bundle, parameters.camera_fov, camera, bool(parameters.camera_info_topic)),
+        load_drawn_arm(bundle),
     )
     pipeline.policy.warm_up()
     if pipeline.guard:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from taskgan_ros.control.commander_config import VELOCITIES, CommanderConfig
 from taskgan_ros.control.states import State
 from taskgan_ros.recordings.replay_run import Change, Log, Replayed
+from taskgan_ros.vision.moved_camera import CameraMotion
 
 Array = NDArray[np.float64]
 
@@ -92,7 +93,7 @@ def make_periods(log: Log) -> list[Period]:
     return [
         Period(
             change.time_s,
-            max(after.time_s - change.time_s, 0.0),
+            max(min(after.time_s, log.lasts_s) - change.time_s, 0.0),
             change.state.value,
             " and ".join(source.value for source in change.blocked_by),
             change.reason,
@@ -126,9 +127,11 @@ def summarise(log: Log, rows: Sequence[Row], periods: Sequence[Period]) -> dict[
         "speed_ratio": _quantiles(np.array(ratios)),
         "speed_share": _quantiles(np.array(shares)),
         "limited_share": _share(row.limit_share > _LIMITED for row in rows if not math.isnan(row.limit_share)),
-        "leads_outside_share": _share(row.leads_outside for row in rows),
+        "leads_outside_share": _share(row.leads_outside for row in rows if not math.isnan(row.fence_m)),
         "leads_outside_s": _starts([row.time_s for row in rows if row.leads_outside]),
-        "recorded_outside_share": _share(row.fence_m > 0 for row in rows),
+        "recorded_outside_share": _share(row.fence_m > 0 for row in rows if not math.isnan(row.fence_m)),
+        "camera": log.camera,
+        "camera_motions": [_motion(time_s, motion) for time_s, motion in log.motions],
         "warnings": dict(log.warnings.most_common()),
     }
 
@@ -149,6 +152,10 @@ def sentences(figures: dict[str, Any], tolerance: float) -> list[str]:
         lines.append(f"  {why}: {entry['times']} times, {entry['seconds']:.1f} s, first: {entry['first']}")
     if taken:
         lines += _command_sentences(figures, tolerance)
+    if figures["camera_motions"]:
+        certain = sum(motion["is_certain"] for motion in figures["camera_motions"])
+        looks = f"camera: {len(figures['camera_motions'])} looks, {certain} of them certain"
+        lines.append(f"{looks}: {figures['camera'] or 'no sign that it has moved'}")
     return lines
 
 
@@ -209,6 +216,16 @@ def _row(image: Replayed, recorded: _Recorded, config: CommanderConfig) -> Row:
         is_flagged=bool(image.objection),
         is_sent=image.sent is not None,
     )
+
+
+def _motion(time_s: float, motion: CameraMotion) -> dict[str, Any]:
+    return {
+        "time_s": time_s,
+        "pixels": motion.pixels,
+        "shift_m": motion.shift_m.tolist(),
+        "turn_rad": motion.turn_rad.tolist(),
+        "is_certain": motion.is_certain,
+    }
 
 
 def _velocity(image: Replayed, config: CommanderConfig) -> Array:

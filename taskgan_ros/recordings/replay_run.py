@@ -14,9 +14,11 @@ from taskgan_ros.control.commander import JointCommander
 from taskgan_ros.control.states import Action, Source, State
 from taskgan_ros.control.trajectory import JointTrajectory
 from taskgan_ros.reach.camera_image import CameraImage
+from taskgan_ros.reach.camera_watch import CameraWatch
 from taskgan_ros.reach.pipeline import Pipeline
 from taskgan_ros.reach.reacher import Decision, Reacher
 from taskgan_ros.vision.images import RawImage
+from taskgan_ros.vision.moved_camera import CameraMotion
 
 Array = NDArray[np.float64]
 
@@ -128,6 +130,8 @@ class Log:
         warnings: and how often each was logged.
         lasts_s: of all recordings together, with the second between two of them.
         count: of messages, and of images that were refused or dropped.
+        motions: of the camera, as estimated, and when.
+        camera: how it seems to have moved last, or nothing.
     """
 
     images: list[Replayed] = field(default_factory=list)
@@ -138,6 +142,8 @@ class Log:
     positions: list[Array] = field(default_factory=list)
     lasts_s: float = 0.0
     count: Counter[str] = field(default_factory=Counter)
+    motions: list[tuple[float, CameraMotion]] = field(default_factory=list)
+    camera: str = ""
 
 
 class Replay:
@@ -163,6 +169,8 @@ class Replay:
         self._waiting: tuple[CameraImage, float | None] | None = None
         self._newest: Sent | None = None
         self._fault_s = math.inf
+        period_s = pipeline.parameters.camera_watch_s
+        self._watch = CameraWatch(pipeline.drawn, period_s) if pipeline.drawn and period_s >= 0 else None
 
     def run(self, messages: Iterable[Message]) -> Log:
         """Replay one recording's messages, in order of their stamps, and return what was noted so far.
@@ -279,6 +287,7 @@ class Replay:
 
     def show(self, decision: Decision) -> None:
         """Note what became of an image."""
+        self._watch_camera(decision)
         sent = self._newest if decision.action is Action.COMMAND else None
         self.log.images.append(
             Replayed(
@@ -294,6 +303,19 @@ class Replay:
                 self._pipeline.supervisor.state,
             )
         )
+
+    def _watch_camera(self, decision: Decision) -> None:
+        """Do at once what the node does in the background."""
+        if not self._watch:
+            return
+        is_objected = bool(decision.objection)
+        samples = self._watch.note(self._now_s, decision.rgb, decision.image.measured, is_objected)
+        if not samples:
+            return
+        motion = self._watch.arm.motion([each.rgb for each in samples], [each.joint_pos for each in samples])
+        self._watch.take(motion)
+        self.log.motions.append((self._time(self._now_s), motion))
+        self.log.camera = self._watch.sentence or self.log.camera
 
     def wants_translated(self) -> bool:
         """Nobody looks at F(image)."""

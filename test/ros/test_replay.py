@@ -15,6 +15,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from taskgan_ros.control.states import Source, State
 from taskgan_ros.control.trajectory import JointTrajectory as Trajectory
+from taskgan_ros.core.parameters import from_values
 from taskgan_ros.nodes.messages import raw_image, seconds, time_message
 from taskgan_ros.reach.parameters import ReachParameters
 from taskgan_ros.reach.pipeline import load_pipeline
@@ -41,7 +42,8 @@ def test_the_same_messages_give_the_same_commands(
     messages = play(lab)
     time.sleep(0.3)
     heard = [message for _, message in lab.trajectories]
-    parameters = ReachParameters(bundle=str(bundle), follow_tolerance_rad=100.0, **TIMEOUTS)
+    values = {"bundle": str(bundle), "follow_tolerance_rad": 100.0, **TIMEOUTS}
+    parameters = from_values(ReachParameters, values, "the test")
     pipeline = load_pipeline(parameters, is_held=False, warn=pytest.fail)
     log = Replay(pipeline, inference_s=0.02).run(decided(messages, taken_s, heard))
     assert len(heard) > 5

@@ -1,0 +1,73 @@
+"""The arm where the bundle's camera should see it: an outline to aim by, and how far a camera has moved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from taskgan_ros.core.config import read_yaml, resolve
+from taskgan_ros.policy.bundle import Bundle
+from taskgan_ros.robot.description import Description, describe_shapes
+from taskgan_ros.robot.drawing import read_drawing
+from taskgan_ros.robot.silhouette import View, outlined, silhouette
+from taskgan_ros.robot.surface import ArmSurface
+from taskgan_ros.vision.moved_camera import CameraMotion, camera_motion
+
+Image = NDArray[np.uint8]
+Array = NDArray[np.float64]
+
+_SHOWN_PX = 512  # height of an overlay, at least: an outline on 128 pixels is too coarse to aim by
+_RGB = (255, 0, 200)
+_LINE_PX = 2
+
+
+@dataclass(frozen=True)
+class DrawnArm:
+    """The arm's surface, and the camera that the bundle's images are of.
+
+    Attributes:
+        surface: the arm.
+        view: of the bundle's images.
+    """
+
+    surface: ArmSurface
+    view: View
+
+    def overlay(self, rgb: Image, joint_pos: Array) -> Image:
+        """Return an image (H, W, 3), enlarged, with the outline of the arm at `joint_pos` (n,) rad drawn on it."""
+        factor = max(1, round(_SHOWN_PX / self.view.height))
+        view = self.view.scaled(factor)
+        large = cv2.resize(rgb, (view.width, view.height), interpolation=cv2.INTER_LINEAR)
+        return outlined(np.asarray(large, np.uint8), silhouette(self.surface, joint_pos, view), _RGB, _LINE_PX)
+
+    def motion(self, images: Sequence[Image], joint_pos: Sequence[Array]) -> CameraMotion:
+        """Return how far the camera of N images (H, W, 3), with the arm at (n,) rad in each, stands from the view."""
+        return camera_motion(self.surface, self.view, images, np.stack(joint_pos))
+
+
+def load_drawn_arm(bundle: Bundle) -> DrawnArm | None:
+    """Return the bundle's arm and camera; None where it has no drawing, or nobody says where the camera stands.
+
+    Raises:
+        InputError: a drawing or a scene that cannot be read.
+    """
+    camera, description = bundle.camera, _description(bundle)
+    if camera is None or description is None or bundle.card.crop == "none":
+        return None
+    height, width = bundle.card.image.shape
+    held = read_yaml(resolve("scenes", bundle.scene_name)).get("held_joints") or {}
+    surface = ArmSurface(bundle.arm, description, held)
+    return DrawnArm(surface, View(camera.pose(), camera.matrix(height, width), height, width))
+
+
+def _description(bundle: Bundle) -> Description | None:
+    """Return what the arm is drawn with, without its model, which a robot's computer need not have."""
+    arm = bundle.arm
+    if arm.model is None:
+        return describe_shapes(arm)
+    drawing = arm.model.drawing
+    return read_drawing(bundle.path / drawing) if drawing and (bundle.path / drawing).is_file() else None

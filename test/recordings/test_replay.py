@@ -1,0 +1,92 @@
+"""A recording of the simulated cell through the node's own code: it leads where the recorded arm went."""
+
+from __future__ import annotations
+
+import csv
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rosbags", reason="the `recordings` extra is needed")
+
+import cv2
+
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.recordings.replay import PLOT, TABLE, ReplayConfig, replay
+from taskgan_ros.sim.cell import Cell
+from taskgan_ros.sim.domain import load_domain
+from taskgan_ros.tasks.reach import ReachScene
+from taskgan_ros.tasks.registry import load_motion_scene
+
+PERIOD_S, STILL, MOVING = 0.05, 20, 30
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of images of an arm that stands, and then goes to the target; a black one comes at its end."""
+    folder = tmp_path_factory.mktemp("recording")
+    scene = load_motion_scene("reach")
+    assert isinstance(scene, ReachScene)
+    episode = scene.sample_start(7, 0)
+    first, last = episode.state.joint_pos, scene.finish(episode).joint_pos
+    rows = []
+    with Cell(scene, load_domain("target_wood"), (128, 128)) as cell:
+        look = cell.sample_look(7, 0)
+        for k in range(STILL + MOVING):
+            share = np.clip((k - STILL) / MOVING, 0, 1)
+            joint_pos = first + share * (last - first)
+            name = f"{k:03}.png"
+            rgb = cell.render(scene.move(episode.state, joint_pos), look, k * PERIOD_S)
+            cv2.imwrite(str(folder / name), rgb[..., ::-1])
+            rows.append([name, 100 + k * PERIOD_S, *joint_pos])
+    with (folder / "joints.csv").open("w") as file:
+        csv.writer(file).writerows([["image", "stamp", *scene.arm.joint_names], *rows])
+    return folder
+
+
+def config(recording: Path, **fields: object) -> ReplayConfig:
+    from taskgan_ros.recordings.read_options import ReadOptions
+
+    return ReplayConfig((recording,), "reach_target_wood", recording=ReadOptions(units="radians"), **fields)  # type: ignore[arg-type]
+
+
+def test_commands_lead_where_the_recorded_arm_went(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replay(config(recording, out=tmp_path / "out", json=tmp_path / "out.json"))
+    figures = json.loads((tmp_path / "out.json").read_text())
+    summary = figures["summary"]
+    assert summary["images_taken"] == STILL + MOVING
+    assert summary["commands"] > 30, "all but those of the first half second"
+    assert summary["angle_deg"]["median"] < 25
+    assert summary["flagged_share"] < 0.1
+    assert summary["time_shares"]["running"] > 0.6
+    assert {"command", "recorded", "scores", "speed_share", "leads_outside"} <= figures["images"][0].keys()
+    assert (tmp_path / "out" / PLOT).stat().st_size > 10_000
+    assert len((tmp_path / "out" / TABLE).read_text().splitlines()) == STILL + MOVING + 1
+    assert "commanded against recorded velocity" in capsys.readouterr().out
+
+
+def test_parameters_of_the_node_hold_here_too(recording: Path, tmp_path: Path) -> None:
+    parameters = tmp_path / "mine.yaml"
+    values = "{guard_tolerance: 0.01, fence_m: [-0.1, -0.1, 0.5, 0.1, 0.1, 0.6], speed_scale: 0.1}"
+    parameters.write_text(f"/**/reach_node: {{ros__parameters: {values}}}")
+    run = partial(replay, config(recording, json=tmp_path / "out.json", reach_params=parameters))
+    run()
+    summary = json.loads((tmp_path / "out.json").read_text())["summary"]
+    assert summary["flagged_share"] == 1
+    assert summary["commands"] == 0
+    assert summary["recorded_outside_share"] == 1
+    with pytest.raises(InputError, match=r"out\.json"):
+        run()
+
+
+def test_a_misspelt_parameter_is_refused_and_nothing_written(recording: Path, tmp_path: Path) -> None:
+    parameters = tmp_path / "mine.yaml"
+    parameters.write_text("/**/reach_node: {ros__parameters: {speed_scal: 0.1}}")
+    with pytest.raises(InputError, match="did you mean speed_scale"):
+        replay(config(recording, out=tmp_path / "out", reach_params=parameters))
+    assert not (tmp_path / "out").exists()
