@@ -13,7 +13,7 @@ from report import Row, report
 
 from taskgan_ros.core.progress import progress_bar
 from taskgan_ros.policy.bundle import load_bundle
-from taskgan_ros.reach.camera_watch import IMAGES
+from taskgan_ros.reach.camera_watch import IMAGES, LIMIT
 from taskgan_ros.reach.drawn_arm import DrawnArm, load_drawn_arm
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
@@ -90,7 +90,7 @@ def attempt(scene: ReachScene, arm: DrawnArm, cell: Cell, index: int, shift_m: A
     return Trial(shift_m, turn_rad, found.pixels, found.shift_m, found.turn_rad, found.is_certain)
 
 
-def summarise(domain: str, name: str, trials: list[Trial], limit_px: float) -> Row:
+def summarise(domain: str, name: str, trials: list[Trial], limit_px: float, node_px: float) -> Row:
     """Return a row of the table; errors are of the trials that were noticed and certain."""
     noticed = [trial for trial in trials if trial.pixels > limit_px and trial.is_certain]
     shift_error = [np.linalg.norm(trial.found_m - trial.shift_m) for trial in noticed]
@@ -101,11 +101,14 @@ def summarise(domain: str, name: str, trials: list[Trial], limit_px: float) -> R
         "camera": name,
         "trials": len(trials),
         "noticed": round(len(noticed) / len(trials), 3),
+        "above the node's limit": round(
+            float(np.mean([trial.is_certain and trial.pixels > node_px for trial in trials])), 3
+        ),
         "certain": round(float(np.mean([trial.is_certain for trial in trials])), 3),
         "px": round(float(np.median([trial.pixels for trial in trials])), 2),
-        "direction off by (°, median)": round(float(np.median(angles)), 0) if angles else "",
-        "place off by (cm, median)": round(100 * float(np.median(shift_error)), 2) if noticed else "",
-        "turn off by (°, median)": round(float(np.rad2deg(np.median(turn_error))), 2) if noticed else "",
+        "direction off by °": round(float(np.median(angles)), 0) if angles else "",
+        "place off by cm": round(100 * float(np.median(shift_error)), 2) if noticed else "",
+        "turn off by °": round(float(np.rad2deg(np.median(turn_error))), 2) if noticed else "",
     }
 
 
@@ -134,7 +137,7 @@ def main(config: Config) -> None:
                 advance(1)
             limit_px = float(np.quantile([trial.pixels for trial in trials[NONE]], 1 - FALSE_ALARMS))
             limits[f"limit_px_{domain}"] = round(limit_px, 3)
-            rows += [summarise(domain, name, some, limit_px) for name, some in trials.items()]
+            rows += [summarise(domain, name, some, limit_px, LIMIT * arm.view.height) for name, some in trials.items()]
     report(f"a moved camera, at {FALSE_ALARMS:.0%} false alarms, {IMAGES} images each", rows, config.out, limits)
 
 
