@@ -105,6 +105,7 @@ def make_periods(log: Log) -> list[Period]:
 def summarise(log: Log, rows: Sequence[Row], periods: Sequence[Period]) -> dict[str, Any]:
     """Return the summary's figures: shares of the recording's time and of its images, angles in degrees."""
     lasts_s = log.lasts_s
+    waits = [period for period in periods if period.state == State.WAITING.value]
     held = [period for period in periods if period.state in (State.HELD.value, State.FAULT.value)]
     compared = np.degrees([row.angle_rad for row in rows if not math.isnan(row.angle_rad)])
     ratios = [row.speed_ratio for row in rows if not math.isnan(row.speed_ratio)]
@@ -119,6 +120,7 @@ def summarise(log: Log, rows: Sequence[Row], periods: Sequence[Period]) -> dict[
         "commands": sum(row.is_sent for row in rows),
         "time_shares": _time_shares(periods, lasts_s),
         "held": {"times": len(held), "seconds": sum(period.lasts_s for period in held), "why": _why(held)},
+        "waited": _why(waits),
         "scored_images": sum(bool(row.scores) for row in rows),
         "flagged_share": _share(row.is_flagged for row in rows if row.scores),
         "angle_deg": _quantiles(compared),
@@ -146,6 +148,9 @@ def sentences(figures: dict[str, Any], tolerance: float) -> list[str]:
     ]
     shares = ", ".join(f"{name} {share:.0%}" for name, share in figures["time_shares"].items())
     lines.append(f"time: {shares}")
+    if figures["waited"]:
+        waited = ", ".join(f"{why} {entry['seconds']:.1f} s" for why, entry in figures["waited"].items())
+        lines.append(f"not started yet for want of: {waited}")
     held = figures["held"]
     lines.append(f"held or at fault {held['times']} times, {held['seconds']:.1f} s in all")
     for why, entry in held["why"].items():
@@ -155,7 +160,8 @@ def sentences(figures: dict[str, Any], tolerance: float) -> list[str]:
     if figures["camera_motions"]:
         certain = sum(motion["is_certain"] for motion in figures["camera_motions"])
         looks = f"camera: {len(figures['camera_motions'])} looks, {certain} of them certain"
-        lines.append(f"{looks}: {figures['camera'] or 'no sign that it has moved'}")
+        otherwise = "no sign that it has moved" if certain else "the arm is not found where the scene has it"
+        lines.append(f"{looks}: {figures['camera'] or otherwise}")
     return lines
 
 
