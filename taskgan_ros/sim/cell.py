@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 from types import TracebackType
 from typing import Protocol
 
@@ -11,14 +9,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from taskgan_ros.core.errors import InputError, no_opengl
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.robot.headless import mujoco
 from taskgan_ros.robot.models import Robot
 from taskgan_ros.sim import textures
 from taskgan_ros.sim.arm_model import ThickMesh, add_arm, add_material, add_object
+from taskgan_ros.sim.background import load_background, vary
 from taskgan_ros.sim.domain import Domain, check_calibration
 from taskgan_ros.sim.lens import make_lens
 from taskgan_ros.sim.look import Look, apply_sensor, sample_look
+from taskgan_ros.sim.renderer import drawn_pixels, open_renderer
 from taskgan_ros.tasks.state import CellState, Object
 from taskgan_ros.vision.camera import Camera
 
@@ -74,20 +74,22 @@ class Cell:
         """Compile the model and open the renderer.
 
         Raises:
-            InputError: an image size outside 16 to 2048 pixels, a domain for another arm, a photo or lens that is none,
-                or no headless OpenGL; the message names the packages.
+            InputError: an image size outside 16 to 2048 pixels, a domain for another arm, a photo, lens or background
+                that is none, or no headless OpenGL; the message names the packages.
         """
         self.scene, self.domain = scene, domain
         self.height, self.width = (image_size, image_size) if isinstance(image_size, int) else image_size
         check_image_size(self.height, self.width)
         check_calibration(domain.calibration, scene.robot.arm)
         self._lens = make_lens(domain.sensor.distortion, scene.camera.fov, self.height, self.width)
+        behind = domain.background
+        self._background = load_background(behind, scene, self.height, self.width) if behind else None
         self._textures = textures.of_table(domain.table, domain.texture_seed)
         self._model = self._compile()
         self._data = mujoco.MjData(self._model)
         self._find_parts()
         finer = domain.sensor.supersampling
-        self._renderer = _open_renderer(self._model, finer * self.height, finer * self.width)
+        self._renderer = open_renderer(self._model, finer * self.height, finer * self.width)
         flags = self._renderer.scene.flags
         flags[mujoco.mjtRndFlag.mjRND_SHADOW] = domain.light.shadows
         flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
@@ -124,9 +126,24 @@ class Cell:
         self._renderer.update_scene(self._data, camera="camera")
         noise = np.random.default_rng([*look.seed, 2, round(time_s * 1000)])
         image = self._renderer.render()
+        if look.background and self._background is not None:
+            return apply_sensor(self._before(vary(self._background, look.background), image), look.sensor, noise)
+        return apply_sensor(self._through_lens(image), look.sensor, noise)
+
+    def _before(self, background: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the background (H, W, 3) with what has just been drawn before it, its edges as smooth as the image's.
+
+        The background is a camera's picture already: neither resized nor bent.
+        """
+        drawn = drawn_pixels(self._renderer, *image.shape[:2])[..., None]
+        seen = self._through_lens(np.concatenate([image * drawn, drawn * np.uint8(255)], axis=-1)).astype(np.float32)
+        return (seen[..., :3] + (1 - seen[..., 3:] / 255) * background).round().astype(np.uint8)
+
+    def _through_lens(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return what was drawn (H', W', C) as the lens shows it: (H, W, C)."""
         if self.domain.sensor.supersampling > 1:
-            image = cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_AREA)
-        return apply_sensor(self._lens.bend(image) if self._lens else image, look.sensor, noise)
+            image = cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_AREA).astype(np.uint8)
+        return self._lens.bend(image) if self._lens else image
 
     def _compile(self) -> mujoco.MjModel:
         spec = mujoco.MjSpec()
@@ -198,7 +215,7 @@ class Cell:
         table = model.material("table" if look.texture is None else f"table{look.texture}").id
         model.geom_matid[self._table] = table
         model.mat_texrepeat[table] = 1 / look.texture_scale_m
-        model.mat_rgba[table, :3] = look.table_rgb
+        model.mat_rgba[table] = [*look.table_rgb, 0.0 if look.background else 1.0]  # at 0 it is not drawn at all
         half = look.table_rotation / 2
         model.geom_quat[self._table] = [np.cos(half), 0, 0, np.sin(half)]
         for surface, rgb in zip(_SURFACES, (look.cube_rgb, look.mark_rgb), strict=True):
@@ -247,14 +264,3 @@ def _turned(quaternion: Array, turn: Array) -> Array:
     mujoco.mju_axisAngle2Quat(own, turn / angle if angle else np.array([1.0, 0, 0]), angle)
     mujoco.mju_mulQuat(result, quaternion, own)
     return result
-
-
-def _open_renderer(model: mujoco.MjModel, height: int, width: int) -> mujoco.Renderer:
-    # Mesa draws with LLVM, and so does triton, which torch's CUDA builds import at the first training step: whichever
-    # LLVM is loaded second finds the first one's symbols. Triton does not survive that (3.7.1 crashes); Mesa does.
-    with contextlib.suppress(ImportError):
-        importlib.import_module("triton")
-    try:
-        return mujoco.Renderer(model, height, width)
-    except Exception as error:  # the GL bindings raise types of their own
-        raise no_opengl(error) from error

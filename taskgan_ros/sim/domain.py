@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -58,6 +58,30 @@ class Table(Surface):
     scale_m: Bounds[Annotated[Metres, pydantic.Field(gt=0)]] = _ONE
     rotation: Bounds[Angle] = _ZERO
     contrast: Range = _ONE
+
+
+@config_dataclass
+class Background:
+    """A picture behind arm and objects, in place of the table: of the real scene without them, from the same camera.
+
+    Attributes:
+        file: a dataset of recorded frames, of which the empty scene is made, or an image file of it.
+        share: of the episodes; the others have the domain's own table.
+        brightness: factor on all channels.
+        jitter: largest change of each channel's factor.
+        shift_px: how far it is moved at most, each way: what a camera's mount and a calibration leave.
+    """
+
+    file: str
+    share: Fraction = 1.0
+    brightness: Range = _ONE
+    jitter: Fraction = 0.0
+    shift_px: Annotated[float, pydantic.Field(ge=0)] = 0.0
+
+
+def _by_file(background: Any) -> Any:
+    """Let a path alone be a background."""
+    return {"file": background} if isinstance(background, str) else background
 
 
 @config_dataclass
@@ -165,6 +189,7 @@ class Domain:
         description: one line for people.
         cube: what the arm reaches for or pushes.
         mark: what lies flat on the table to say where something belongs.
+        background: what is behind arm and objects in place of the table, which then takes no shadows.
         texture_seed: seeds the patterns, so that a domain always has the same textures.
     """
 
@@ -172,6 +197,7 @@ class Domain:
     table: Table
     cube: Surface
     mark: Surface = Surface(rgb=(0.12, 0.30, 0.75))
+    background: Annotated[Background | None, pydantic.BeforeValidator(_by_file)] = None
     arm: ArmLook = ArmLook()
     light: Light
     deformation: Deformation = Deformation()
@@ -182,15 +208,18 @@ class Domain:
 
 
 def load_domain(name_or_path: str | Path) -> Domain:
-    """Return a shipped domain by name, or the domain in a user's file; photos are looked for beside the file.
+    """Return a shipped domain by name, or the domain in a user's file; pictures are looked for beside the file.
 
     Raises:
-        InputError: unknown name, a file that does not describe a domain, or a photo that is not there.
+        InputError: unknown name, a file that does not describe a domain, or a photo or background that is not there.
     """
     path = resolve("domains", name_or_path)
     domain = load(Domain, path)
     found = tuple(str(photos.find(name, path.parent)) for name in domain.table.photos)
-    return dataclasses.replace(domain, table=dataclasses.replace(domain.table, photos=found))
+    background = domain.background
+    if background:
+        background = dataclasses.replace(background, file=str(photos.find(background.file, path.parent)))
+    return dataclasses.replace(domain, table=dataclasses.replace(domain.table, photos=found), background=background)
 
 
 def check_calibration(calibration: Calibration, arm: Arm) -> None:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from taskgan_ros.sim.background import BackgroundLook, sample_background
 from taskgan_ros.sim.domain import Domain, Sensor, Surface
 
 Array = NDArray[np.float64]
@@ -52,6 +53,7 @@ class Look:
         thickness: (s,) factors on the arm's shapes.
         cube_size: factor.
         camera_offset: (3,) m; `camera_turn` (3,) rad about the camera's own axes.
+        background: how the domain's background looks; None where the table is behind the arm.
     """
 
     seed: tuple[int, int]
@@ -74,6 +76,7 @@ class Look:
     camera_offset: Array
     camera_turn: Array
     sensor: SensorLook
+    background: BackgroundLook | None = None
 
 
 def sample_look(
@@ -118,6 +121,9 @@ def sample_look(
         camera_offset=rng.normal(0, 1, 3) * domain.camera_error.position_m,
         camera_turn=rng.normal(0, 1, 3) * domain.camera_error.rotation_rad,
         sensor=_sample_sensor(sensor, rng, np.random.default_rng([seed, index, 3])),
+        background=sample_background(domain.background, np.random.default_rng([seed, index, 5]))
+        if domain.background
+        else None,
     )
 
 

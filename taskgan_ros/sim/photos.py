@@ -47,8 +47,12 @@ def _find_bundled(name: str) -> Path:
     return known[name]
 
 
-def _read(path: Path) -> NDArray[np.uint8]:
-    """Return a photo (H, W, 3) uint8 RGB; 16 bits are scaled to 8, and so are floats in [0, 1]."""
+def read_photo(path: Path) -> NDArray[np.uint8]:
+    """Return a photo (H, W, 3) uint8 RGB; 16 bits are scaled to 8, and so are floats in [0, 1].
+
+    Raises:
+        InputError: a file that is no image, or one whose numbers cannot be a brightness.
+    """
     try:
         with Image.open(path) as file:
             if file.mode == "I" and file.format == "TIFF":
@@ -81,7 +85,7 @@ def tile(name: str, size_px: int) -> NDArray[np.uint8]:
     Raises:
         InputError: as `find`, a file that is no image, or one whose numbers cannot be a brightness.
     """
-    image = _read(find(name, Path()))
+    image = read_photo(find(name, Path()))
     side = min(image.shape[:2])
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
     square = cv2.resize(image[top : top + side, left : left + side], (size_px, size_px), interpolation=cv2.INTER_AREA)

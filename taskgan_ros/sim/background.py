@@ -1,0 +1,161 @@
+"""A recording's own empty scene: made of its frames, and drawn behind the simulated arm and objects.
+
+A camera's background is what differs most from a simulation's, and what is cheapest to have: the arm is masked in each
+frame by its recorded pose, the median of what is left is the scene without it, and what it always hid is filled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.robot.angles import angle_difference
+from taskgan_ros.sim.domain import Background
+from taskgan_ros.sim.photos import read_photo
+from taskgan_ros.sim.silhouettes import Silhouettes
+
+if TYPE_CHECKING:
+    from taskgan_ros.sim.cell import Shown
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+DATASETS = (".h5", ".hdf5")
+_MOVED_RAD = 0.02  # of a joint, or m: less, and a frame shows what the one before it showed
+_MOST_FRAMES = 400  # evenly over the recording: more make the median no better
+_MARGIN = (
+    0.03  # of the image's height, about the silhouette: shadows at its edge, and a calibration that is a little off
+)
+_LEAST_SEEN = 3  # frames in which a pixel is free of the arm; of fewer, the median may be an outlier
+_MOST_FILLED = 0.5  # of the image: beyond, the scene is made up
+_INPAINT_PX = 3
+_OTHER_SHAPE = 0.02  # of width over height, which rounding to whole pixels may change
+
+
+@dataclass(frozen=True)
+class EmptyScene:
+    """A recording's scene without its arm.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        frames: how many it was made of.
+        filled: share of its pixels that the arm always hid, which were filled from around them.
+    """
+
+    image: Image
+    frames: int
+    filled: float
+
+
+@dataclass(frozen=True)
+class BackgroundLook:
+    """One episode's background: factors (3,) on its channels, and its shift (2,) to the right and down in pixels."""
+
+    gain: Array
+    shift_px: Array
+
+
+def sample_background(background: Background, rng: np.random.Generator) -> BackgroundLook | None:
+    """Draw how a domain's background looks in one episode; None where that has the domain's own table."""
+    if rng.random() >= background.share:
+        return None
+    tint = 1 + rng.uniform(-background.jitter, background.jitter, 3)
+    shift = rng.uniform(-background.shift_px, background.shift_px, 2)
+    return BackgroundLook(rng.uniform(*background.brightness) * tint, shift)
+
+
+def empty_scene(images: Image, joint_pos: Array, scene: Shown) -> EmptyScene:
+    """Return the scene behind the arm: per pixel the median of the frames in which the arm does not hide it.
+
+    Frames in which the arm has not moved since the last one taken are left out: where it rests, they would outvote all
+    others. What is hidden in nearly every frame is filled from around it (Telea 2004). Objects that never move stay.
+
+    Args:
+        images: (N, H, W, 3) uint8 RGB, of one fixed camera.
+        joint_pos: (N, n) rad, all of the arm's joints, in order.
+        scene: where arm and camera stand.
+
+    Raises:
+        InputError: an arm that hides more than half of the image in all frames, or no headless OpenGL.
+    """
+    rows = _moved(joint_pos, scene)
+    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _MOST_FRAMES)).round().astype(int)]
+    hidden = arm_masks(joint_pos[rows], scene, *images.shape[1:3])
+    holes = (~hidden).sum(axis=0) < min(_LEAST_SEEN, len(rows))
+    if holes.mean() > _MOST_FILLED:
+        expected = f"frames that show at least {_MOST_FILLED:.0%} of the scene behind the arm"
+        raise InputError(f"background: expected {expected}, got {1 - holes.mean():.0%} of {len(rows)} frames")
+    median = np.stack([_median(images[rows, y], hidden[:, y]) for y in range(images.shape[1])])
+    filled = cv2.inpaint(median, holes.astype(np.uint8), _INPAINT_PX, cv2.INPAINT_TELEA) if holes.any() else median
+    return EmptyScene(filled.astype(np.uint8), len(rows), float(holes.mean()))
+
+
+def arm_masks(joint_pos: Array, scene: Shown, height: int, width: int) -> NDArray[np.bool_]:
+    """Return where (N, height, width) the arm hides the scene at `joint_pos` (N, n) rad, with a margin."""
+    side = 2 * max(2, round(_MARGIN * height)) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    with Silhouettes(scene, height, width) as silhouettes:
+        drawn = [silhouettes.draw(q).astype(np.uint8) for q in np.asarray(joint_pos, np.float64)]
+    return np.stack([cv2.dilate(mask, kernel) for mask in drawn]).astype(bool)
+
+
+def load_background(background: Background, scene: Shown, height: int, width: int) -> Image:
+    """Return a domain's background (height, width, 3) uint8: an image file, or made of a dataset's frames.
+
+    Raises:
+        InputError: a file that is neither, frames of another arm, an image of another shape than the camera's.
+    """
+    path = Path(background.file)
+    image = _from_dataset(path, scene) if path.suffix in DATASETS else read_photo(path)
+    shape = image.shape[1] / image.shape[0]
+    if abs(shape * height / width - 1) > _OTHER_SHAPE:
+        expected = f"a background of the camera's shape, {width}:{height}"
+        raise InputError(f"{path}: expected {expected}, got {image.shape[1]}:{image.shape[0]}")
+    if image.shape[:2] == (height, width):
+        return image
+    smaller = image.shape[0] > height
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR).astype(
+        np.uint8
+    )
+
+
+def vary(image: Image, look: BackgroundLook) -> NDArray[np.float32]:
+    """Return a background (H, W, 3) as it looks in one episode, float32 of 0 to 255; edges are drawn out by a shift."""
+    height, width = image.shape[:2]
+    shown: NDArray[np.float32] = image.astype(np.float32)
+    if look.shift_px.any():
+        move = np.column_stack([np.eye(2), look.shift_px]).astype(np.float32)
+        shown = cv2.warpAffine(shown, move, (width, height), borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+    return np.clip(shown * look.gain.astype(np.float32), 0, 255)
+
+
+def _from_dataset(path: Path, scene: Shown) -> Image:
+    from taskgan_ros.data.dataset import load_dataset  # here: a simulated cell does without h5py
+
+    data = load_dataset(path)
+    if data.info.joint_names != scene.robot.arm.joint_names:
+        expected = f"a recording of {scene.robot.arm.name} with the joints {list(scene.robot.arm.joint_names)}"
+        raise InputError(f"{path}: expected {expected}, got {list(data.info.joint_names)}")
+    return empty_scene(data.images, data.joint_pos.astype(np.float64), scene).image
+
+
+def _moved(joint_pos: Array, scene: Shown) -> NDArray[np.int64]:
+    """Return the rows at which the arm has moved since the row before them."""
+    rows = [0]
+    for k in range(1, len(joint_pos)):
+        step = angle_difference(joint_pos[k], joint_pos[rows[-1]], scene.robot.arm.is_continuous)
+        if np.max(np.abs(step)) > _MOVED_RAD:
+            rows.append(k)
+    return np.array(rows)
+
+
+def _median(line: Image, hidden: NDArray[np.bool_]) -> Image:
+    """Return the median (W, 3) of one line of frames (N, W, 3) where not `hidden` (N, W); of all where all are."""
+    free = np.where((hidden & ~hidden.all(axis=0))[..., None], np.nan, line.astype(np.float32))
+    return np.nanmedian(free, axis=0).round().astype(np.uint8)

@@ -1,0 +1,39 @@
+"""MuJoCo's renderer: opened with a word of help where there is no OpenGL, and asked which pixels it has drawn on."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taskgan_ros.core.errors import no_opengl
+from taskgan_ros.robot.headless import mujoco
+
+
+def open_renderer(model: mujoco.MjModel, height: int, width: int) -> mujoco.Renderer:
+    """Return a renderer of images (height, width, 3).
+
+    Raises:
+        InputError: no headless OpenGL; the message names the packages.
+    """
+    # Mesa draws with LLVM, and so does triton, which torch's CUDA builds import at the first training step: whichever
+    # LLVM is loaded second finds the first one's symbols. Triton does not survive that (3.7.1 crashes); Mesa does.
+    with contextlib.suppress(ImportError):
+        importlib.import_module("triton")
+    try:
+        return mujoco.Renderer(model, height, width)
+    except Exception as error:  # the GL bindings raise types of their own
+        raise no_opengl(error) from error
+
+
+def drawn_pixels(renderer: mujoco.Renderer, height: int, width: int) -> NDArray[np.bool_]:
+    """Return on which pixels (height, width) something has been drawn by the last `renderer.render()`.
+
+    The depth that this pass has left says so, exactly; a second pass for a segmentation would cost as much again.
+    """
+    depth = np.empty((height, width), np.float32)
+    mujoco.mjr_readPixels(None, depth, mujoco.MjrRect(0, 0, width, height), renderer._mjr_context)
+    nothing = 0.0 if renderer._mjr_context.readDepthMap == mujoco.mjtDepthMap.mjDEPTH_ZEROFAR else 1.0
+    return np.flipud(depth != nothing)

@@ -1,0 +1,64 @@
+"""Where the arm is in the camera's images, by its joint angles alone."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taskgan_ros.robot.headless import mujoco
+from taskgan_ros.sim.arm_model import add_arm
+from taskgan_ros.sim.renderer import drawn_pixels, open_renderer
+
+if TYPE_CHECKING:
+    from taskgan_ros.sim.cell import Shown
+
+Array = NDArray[np.float64]
+_NEAREST_M, _FURTHEST_M = 0.02, 30.0
+
+
+class Silhouettes:
+    """Draws the arm alone and returns its outline, filled. A context manager: it holds a GL context."""
+
+    def __init__(self, scene: Shown, height: int, width: int) -> None:
+        """Compile the model and open the renderer for images (height, width).
+
+        Raises:
+            InputError: no headless OpenGL.
+        """
+        self._size = height, width
+        spec = mujoco.MjSpec()
+        spec.visual.quality.shadowsize = spec.visual.quality.offsamples = 0
+        spec.visual.map.znear, spec.visual.map.zfar = _NEAREST_M, _FURTHEST_M
+        spec.visual.global_.offheight, spec.visual.global_.offwidth = height, width
+        spec.stat.extent, spec.stat.center = 1.0, [0, 0, 0]
+        self._arm = add_arm(spec, scene.robot.arm, scene.robot.drawable, scene.held_joints)
+        pose, quaternion = scene.camera.pose(), np.zeros(4)
+        mujoco.mju_mat2Quat(quaternion, (pose[:3, :3] * [1.0, -1.0, -1.0]).flatten())  # MuJoCo's looks along -z, y up
+        fov = np.rad2deg(scene.camera.fov)
+        spec.worldbody.add_camera(name="camera", pos=pose[:3, 3].tolist(), fovy=fov, quat=quaternion.tolist())
+        self._model = spec.compile()
+        self._data = mujoco.MjData(self._model)
+        self._joints = [self._model.joint(name).qposadr[0] for name in self._arm.joints]
+        self._renderer = open_renderer(self._model, height, width)
+
+    def __enter__(self) -> Silhouettes:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Free the GL context."""
+        self._renderer.close()
+
+    def draw(self, joint_pos: Array) -> NDArray[np.bool_]:
+        """Return where (H, W) the arm is at `joint_pos` (n,) rad."""
+        self._data.qpos[self._joints] = self._arm.factors @ joint_pos + self._arm.offsets
+        mujoco.mj_kinematics(self._model, self._data)
+        mujoco.mj_camlight(self._model, self._data)
+        self._renderer.update_scene(self._data, camera="camera")
+        self._renderer.render()
+        return drawn_pixels(self._renderer, *self._size)
