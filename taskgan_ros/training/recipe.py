@@ -51,8 +51,9 @@ class Recipe:
     pixel_weight: Weight = 10.0
     """Weight of the L1 loss wherever the true image is known: pairs and identity."""
     paired_target: bool = False
-    """Whether the few target images also train by L1 on their true render, where the dataset holds it. The other
-    direction learns from the same pairs turned round, a batch of them beside each batch of source images."""
+    """Whether the few target images also train by L1 on their true render, where the dataset holds it; where it does
+    not, this is left out, unless the option was given by hand. The other direction learns from the same pairs turned
+    round, a batch of them beside each batch of source images."""
     augment: Weight = 0.0
     """Strength of photometric augmentation of the translator's input."""
     diff_augment: bool = False

@@ -15,7 +15,8 @@ import tyro
 
 from taskgan_ros.core.config import build, config_dataclass, short_name
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset
+from taskgan_ros.core.progress import print_line
+from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset, read_info
 from taskgan_ros.training import distributed
 from taskgan_ros.training.bank import Bank, make_bank
 from taskgan_ros.training.learned import Learned, load_task_model
@@ -28,6 +29,8 @@ from taskgan_ros.training.splits import first_rows
 from taskgan_ros.training.taskgan import WEIGHTS, Banks, TranslatorTrainer
 
 KIND = "translator"
+_PAIRED = "its images have their plain renders, on which the translator trains too (paired_target)"
+_UNPAIRED = "its images have no plain renders: the translator trains on them by their labels and their look alone"
 
 
 @config_dataclass
@@ -69,23 +72,30 @@ def parse_translator(arguments: Sequence[str]) -> TranslatorConfig:
     """Return the configuration that command-line `arguments` give, over the recipe that they name.
 
     Raises:
-        InputError: unknown recipe.
+        InputError: unknown recipe, or `--paired-target` for target images without pairs.
     """
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     finder.add_argument("--recipe", nargs="?", default="default", const="default")  # tyro refuses one without a name
-    named = load_recipe(finder.parse_known_args(arguments)[0].recipe)
+    finder.add_argument("--paired-target", action="store_true")
+    found = finder.parse_known_args([word.replace("_", "-") if word[:2] == "--" else word for word in arguments])[0]
+    named = load_recipe(found.recipe)
 
     @config_dataclass
     class Configured(TranslatorConfig):
         settings: Annotated[Recipe, tyro.conf.arg(name="")] = named
 
     Configured.__doc__ = TranslatorConfig.__doc__
-    return tyro.cli(Configured, prog="taskgan train translator", args=list(arguments))
+    config = tyro.cli(Configured, prog="taskgan train translator", args=list(arguments))
+    if found.paired_target and config.target is not None:  # a recipe's is taken where it fits, a person's word is not
+        _check_pairs("paired_target", read_info(config.target), read_info(config.source).domain)
+    return config
 
 
 @distributed.as_one
 def train_translator(config: TranslatorConfig) -> dict[str, float]:
     """Run step 2 and return the last validation's figures.
+
+    The recipe's `paired_target` holds for target images that have pairs; for others it is left out, and reported.
 
     Raises:
         InputError: datasets, runs or a recipe that do not fit.
@@ -98,6 +108,7 @@ def train_translator(config: TranslatorConfig) -> dict[str, float]:
         start = _load_start(config.start_from, config.settings.generator, learned.data.domain)
         config = dataclasses.replace(config, settings=dataclasses.replace(config.settings, pretrain_steps=0))
     _check_steps(config)
+    config = _fit_to_pairs(config)
     data = _load_data(config)
     for dataset in (data.outputs, data.inputs, data.target, data.pairs, data.validation):
         if dataset is not None:
@@ -176,16 +187,15 @@ class _Data:
 
 
 def _load_data(config: TranslatorConfig) -> _Data:
-    recipe, forward = config.settings, config.direction == "forward"
+    forward = config.direction == "forward"
     source = load_dataset(config.source)
     target = load_dataset(config.target) if config.target else None
     outputs = target if forward and target else source
-    pairs = _load_pairs(config, source, outputs)
+    pairs = None
+    if _wants_pairs(config.settings):
+        pairs = outputs if config.pretrain is None else load_dataset(config.pretrain)
     inputs = source if forward else target or pairs
     assert inputs is not None  # what pre-trains alone has pairs
-    for name in ("paired_target", "conditional"):
-        if target is not None and getattr(recipe, name):
-            _check_pairs(name, target.info, source.info.domain)
     validation = load_dataset(config.validation) if config.validation else None
     return _Data(inputs, outputs, target, pairs, validation)
 
@@ -222,19 +232,45 @@ def _swap_pairs(bank: Bank) -> Bank | None:
     return None if bank.paired is None else Bank(bank.paired, bank.rows, bank.labels, bank.images)
 
 
-def _load_pairs(config: TranslatorConfig, source: Dataset, outputs: Dataset) -> Dataset | None:
-    """Return the pairs that the recipe wants: in the forward direction the target's own where there are no others."""
-    recipe = config.settings
-    if not (recipe.pretrain_steps or recipe.pairs_batch_size):
-        return None
+def _wants_pairs(recipe: Recipe) -> bool:
+    """Return whether a recipe trains on pairs beside the target images' own."""
+    return bool(recipe.pretrain_steps or recipe.pairs_batch_size)
+
+
+def _fit_to_pairs(config: TranslatorConfig) -> TranslatorConfig:
+    """Check which datasets have the pairs that the recipe wants, by their attributes alone, before any is loaded.
+
+    Returns:
+        the configuration, without `paired_target` where the target images have no pairs.
+
+    Raises:
+        InputError: datasets without pairs that the recipe cannot do without.
+    """
+    recipe, source = config.settings, read_info(config.source)
+    target = read_info(config.target) if config.target else None
+    forward = config.direction == "forward" and target is not None
+    if _wants_pairs(recipe):
+        _check_pretrain(config, source, target if forward else None)
+    if target is None or not (recipe.conditional or recipe.paired_target):
+        return config
+    if recipe.conditional:
+        _check_pairs("conditional", target, source.domain)
+    if not recipe.paired_target:
+        return config
+    is_paired = short_name(target.paired_domain) == short_name(source.domain)
+    if distributed.is_first():
+        print_line(f"{config.target}: {_PAIRED if is_paired else _UNPAIRED}")
+    return dataclasses.replace(config, settings=dataclasses.replace(recipe, paired_target=is_paired))
+
+
+def _check_pretrain(config: TranslatorConfig, source: DatasetInfo, target: DatasetInfo | None) -> None:
+    """Refuse pairs that do not fit; in the forward direction, with `target`, its own serve in their place."""
     if config.pretrain is not None:
-        pairs = load_dataset(config.pretrain)
-        _check_pairs("pretrain", pairs.info, outputs.info.domain)
-        return pairs
-    if outputs is source:
+        _check_pairs("pretrain", read_info(config.pretrain), (target or source).domain)
+    elif target is None:
         raise InputError("this recipe pre-trains on pairs: expected --pretrain DATASET (collect --paired), got none")
-    _check_pairs("pretrain", outputs.info, source.info.domain)
-    return outputs
+    else:
+        _check_pairs("pretrain", target, source.domain)
 
 
 def _check_pairs(what: str, data: DatasetInfo, domain: str) -> None:

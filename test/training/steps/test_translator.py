@@ -508,11 +508,6 @@ def test_a_task_model_of_another_domain_is_refused(
             {"task": "joint_angles", "units": "rad"},
             "expected task 'joint_velocities' as in source, got 'joint_angles' in target_wood",
         ),
-        (
-            {"paired_domain": "target_a"},
-            "paired_target: expected a dataset of target_wood with pairs in source (collect --paired source), "
-            "got target_a",
-        ),
     ],
 )
 def test_a_dataset_that_does_not_fit_is_refused(
@@ -549,6 +544,27 @@ def test_pairs_that_are_missing_are_asked_for(train: Train, source: Path, capsys
     assert refused(capsys) == missing
     assert not train("run", "--direction", "forward", status=2).exists()
     assert refused(capsys).startswith("pretrain: expected a dataset of randomized with pairs in target_wood ")
+
+
+def test_target_images_without_pairs_train_by_what_they_have(
+    train: Train, collected: Collected, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train("run", "--target", collected("target_wood", seed=1))
+    assert "its images have no plain renders" in capsys.readouterr().out
+    assert yaml.safe_load((run / "config.yaml").read_text())["config"]["settings"]["paired_target"] is False
+    train("run", "--target", collected("target_wood", seed=1), "--resume")  # the same choice again
+    train("paired")
+    assert "its images have their plain renders" in capsys.readouterr().out
+
+
+def test_pairs_that_are_asked_for_by_hand_must_be_there(
+    train: Train, collected: Collected, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train("run", "--target", collected("target_wood", seed=1), "--paired-target", status=2)
+    assert refused(capsys) == (
+        "paired_target: expected a dataset of target_wood with pairs in source (collect --paired source), got none"
+    )
+    assert not run.exists()
 
 
 def test_a_run_of_another_kind_is_refused_as_a_task_model(
