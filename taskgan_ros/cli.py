@@ -85,7 +85,7 @@ def _overlay(arguments: Sequence[str]) -> None:
 
 
 def _evaluate(arguments: Sequence[str]) -> None:
-    """Close the loop in simulation without ROS and count arrivals."""
+    """Close the loop in simulation and count arrivals, or measure on a recording; without ROS."""
     from taskgan_ros.sim.evaluate import EvaluateConfig, evaluate
 
     evaluate(_parse(EvaluateConfig, arguments, "evaluate"))
@@ -124,6 +124,13 @@ def _export(arguments: Sequence[str]) -> None:
     from taskgan_ros.training.steps.export import ExportConfig, export
 
     export(_parse(ExportConfig, arguments, "export"))
+
+
+def _adapt(arguments: Sequence[str]) -> None:
+    """Make a bundle of a recording, all steps in one command, with a report."""
+    from taskgan_ros.training.adapt import AdaptConfig, adapt
+
+    adapt(_parse(AdaptConfig, arguments, "adapt"))
 
 
 def _bundle(arguments: Sequence[str]) -> None:
@@ -174,6 +181,7 @@ VERBS: dict[tuple[str, ...], Verb] = {
     ("train", "translator"): _train_translator,
     ("train", "two-column"): _train_two_column,
     ("refine",): _refine,
+    ("adapt",): _adapt,
     ("export",): _export,
     ("bundle",): _bundle,
     ("guard",): _guard,

@@ -15,6 +15,19 @@ _FIRST_LINE_S, _LATER_LINE_S = 1.0, 60.0  # between two lines of a log: the firs
 _LINE = "{desc}: {n_fmt}/{total_fmt}{unit} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 
 
+_before: list[str] = []  # what all bars say first
+
+
+@contextmanager
+def part_of(whole: str) -> Iterator[None]:
+    """Let bars within the block begin with `whole`, of which what they count is a part."""
+    _before.append(whole)
+    try:
+        yield
+    finally:
+        _before.pop()
+
+
 @contextmanager
 def progress_bar(what: str, total: int, unit: str, done: int = 0) -> Iterator[Callable[..., None]]:
     """Show a bar, or a line now and then if there is no terminal.
@@ -26,7 +39,7 @@ def progress_bar(what: str, total: int, unit: str, done: int = 0) -> Iterator[Ca
     look: dict[str, Any] = {"mininterval": _BAR_S, "smoothing": 0.05}
     if not live:
         look = {"mininterval": _FIRST_LINE_S, "miniters": 1, "file": _Lines(sys.stderr), "bar_format": _LINE}
-    with tqdm(total=total, desc=what, unit=f" {unit}", initial=done, **look) as bar:
+    with tqdm(total=total, desc=": ".join([*_before, what]), unit=f" {unit}", initial=done, **look) as bar:
 
         def advance(count: int, **figures: float) -> None:
             if figures:

@@ -94,6 +94,9 @@ class GuardCard:
         quantile: the share of good images that are below the limit of 1, by each score.
         images: how many good images that was found on.
         held_out: whether no training saw them; else they are the target images, cross-validated by episode.
+        likeness: how far held-out images are from the target's, in units of how far those are from each other: about 1
+            where they have one look; None where none were held out, or an older version wrote the card.
+        domain: whose images it takes for good ones; empty: the bundle's target domain.
         quantiles: of good images' scores, by score, "0.99" say, and in units of the limit.
     """
 
@@ -101,6 +104,8 @@ class GuardCard:
     quantile: Annotated[float, pydantic.Field(gt=0, lt=1)]
     images: Count
     held_out: bool
+    likeness: NonNegative | None = None
+    domain: str = ""
     quantiles: dict[str, dict[str, NonNegative]]
 
     @pydantic.field_validator("scores")

@@ -21,6 +21,10 @@ _SENTENCES = {
     POSE: "its translation shows the arm where the joint states say it is not",
     FROZEN: "it is the one before to the last pixel, although the arm has moved",
 }
+# What to do where such images are the rule: not one picture that is off, but a camera, light or scene that is new.
+_ADVICE = (
+    "if all of this scene is new: `taskgan adapt` on a recording of it, or `taskgan guard --new-look` where it arrives"
+)
 _MOVED_RAD = 0.03  # of a joint, which no camera that sees the arm shows as the same picture
 
 
@@ -36,11 +40,12 @@ class Scores:
         return max(map(_or_infinite, self.values.values()), default=0.0)
 
     def objection(self, tolerance: float) -> str:
-        """Return why the image is unlike training, as a sentence, or nothing if no score is above `tolerance`."""
+        """Return why the image is unlike training and what to do, or nothing if no score is above `tolerance`."""
         if self.worst <= tolerance:
             return ""
         name = max(self.values, key=lambda name: _or_infinite(self.values[name]))
-        return f"{_SENTENCES.get(name, name)} ({name} score {self.values[name]:.2f}, expected at most {tolerance:g})"
+        text = f"{_SENTENCES.get(name, name)} ({name} score {self.values[name]:.2f}, expected at most {tolerance:g})"
+        return text if name == FROZEN else f"{text}; {_ADVICE}"
 
 
 class Guard:

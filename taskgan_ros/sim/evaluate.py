@@ -38,12 +38,14 @@ Act = Callable[[NDArray[np.uint8], NDArray[np.float64]], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Close the loop in simulation and count the episodes that end within the threshold."""
+    """Close the loop in simulation and count the episodes that end within the threshold; or measure on a recording."""
 
     bundle: str
     """A shipped bundle's name or a folder."""
-    domain: str
-    """A shipped domain's name or a YAML file."""
+    domain: str = ""
+    """A shipped domain's name or a YAML file, to close the loop in."""
+    recording: Path | None = None
+    """A dataset of recorded frames that trained nothing, in place of a domain: errors by frame."""
     episodes: int = 100
     """The paper's."""
     seed: int = TEST_SEED
@@ -65,8 +67,13 @@ def evaluate(config: EvaluateConfig) -> dict[str, object]:
     """
     if config.json:
         check_free(config.json)
+    if bool(config.domain) == bool(config.recording):
+        got = "both" if config.domain else "neither"
+        raise InputError(f"expected --domain to close the loop in, or --recording to measure on, got {got}")
     check_workers(config.workers)
     bundle = load_bundle(config.bundle)
+    if config.recording:
+        return _evaluate_recorded(config, bundle, config.recording)
     load_domain(config.domain)  # checked here, loaded again by each worker
     scene = load_motion_scene(bundle.scene_name)
     check_seed(bundle.card, config.seed)
@@ -80,18 +87,36 @@ def evaluate(config: EvaluateConfig) -> dict[str, object]:
     run = partial(_run_chunk, config)
     distances = run_episodes(run, config.episodes, scene, config.workers, f"evaluate in {config.domain}")
     figures = summarise(distances, scene, config)
+    distance = f"{figures['final_distance_mean_m']:.3f} ± {figures['final_distance_std_m']:.3f} m"
+    success = f"{figures['success_rate']:.0%} of {config.episodes} episodes"
+    _give(config, figures, [f"{config.bundle} in {config.domain}: {success}, final distance {distance}"])
+    return figures
+
+
+def _evaluate_recorded(config: EvaluateConfig, bundle: Bundle, recording: Path) -> dict[str, object]:
+    from taskgan_ros.sim.evaluate_recording import evaluate_recording  # here: a simulated cell does without h5py
+
+    if config.json:
+        _check_place(config.json)
+    with interrupts.deferred():
+        figures, lines = evaluate_recording(bundle, recording, config.translate)
+    about = {"recording": str(recording), "bundle": config.bundle, "translate": config.translate}
+    figures |= {**about, "command": _command(config)}
+    _give(config, figures, lines)
+    return figures
+
+
+def _give(config: EvaluateConfig, figures: dict[str, object], lines: list[str]) -> None:
+    """Write and print the figures; they are shown even where they cannot be written."""
     try:
         if config.json:
             with whole(config.json, "the figures above") as file:
                 file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    finally:  # they are shown even where they cannot be written
-        print_line(
-            f"{config.bundle} in {config.domain}: {figures['success_rate']:.0%} of {config.episodes} episodes, "
-            f"final distance {figures['final_distance_mean_m']:.3f} ± {figures['final_distance_std_m']:.3f} m"
-        )
+    finally:
+        for line in lines:
+            print_line(line)
     if not config.json:
         check_shown("the figures")
-    return figures
 
 
 def summarise(distances: NDArray[np.float64], scene: MotionScene, config: EvaluateConfig) -> dict[str, object]:
@@ -230,6 +255,11 @@ def _run_chunk(config: EvaluateConfig, indices: range) -> NDArray[np.float64]:
 
 
 def _command(config: EvaluateConfig) -> str:
-    words = ["taskgan", "evaluate", "--bundle", config.bundle, "--domain", config.domain]
+    words = ["taskgan", "evaluate", "--bundle", config.bundle]
+    if config.recording:
+        return shlex.join(
+            [*words, "--recording", str(config.recording)] + ([] if config.translate else ["--no-translate"])
+        )
+    words += ["--domain", config.domain]
     words += ["--episodes", str(config.episodes), "--seed", str(config.seed)]
     return shlex.join(words + ([] if config.translate else ["--no-translate"]))

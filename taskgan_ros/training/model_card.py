@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from taskgan_ros.policy.bundle import BundleCard, Result
+from taskgan_ros.policy.bundle import BundleCard, GuardCard, Result
 
 _TEMPLATE = """# {name}
 
@@ -33,7 +33,11 @@ _TRANSLATOR = (
 _NO_TRANSLATOR = "It has no translator: the camera must see what it was trained on."
 _GUARD = (
     "`guard.onnx` notices some of that: it scores each image, in units of a limit that {quantile:.1%} of {images} good "
-    "images are below."
+    "images{domain} are below ({how}).\n\n"
+    "A camera, light or scene that it was not fitted on is flagged image by image, also where the arm would arrive.\n"
+    "Then train on a recording of it, `taskgan adapt --recording my_recording --scene {scene} --out my_bundle`, or,\n"
+    "where the arm does arrive, fit the guard to it: `taskgan guard --bundle {name} --source source.h5 --target\n"
+    "my_recording.h5 --new-look --out refitted/{name}`."
 )
 _NO_GUARD = "Nothing in the graphs says so: the bundle has no guard (`taskgan guard` adds one)."
 _TASKS = {"joint_velocities": "Joint velocities", "joint_angles": "Joint angles"}
@@ -57,9 +61,20 @@ def write_model_card(card: BundleCard, pictures: list[str]) -> str:
         results=write_table(card.results),
         scene=card.scene,
         translator=_TRANSLATOR.format(images=card.data.get("target_images", "few")) if card.recipe else _NO_TRANSLATOR,
-        guard=_NO_GUARD if card.guard is None else _GUARD.format(**vars(card.guard)),
+        guard=_NO_GUARD if card.guard is None else _describe_guard(card, card.guard),
         differences=", ".join(f"{name} {value:.2g}" for name, value in card.export_max_abs_diff.items()),
     )
+
+
+def _describe_guard(card: BundleCard, guard: GuardCard) -> str:
+    how = "the target's, cross-validated by episode"
+    if guard.held_out:
+        how = "held out of training"
+    if guard.likeness is not None:
+        how += f", {guard.likeness:.2g} times as far from the target's as those are from each other"
+    domain = f" of `{guard.domain}`" if guard.domain else ""
+    about = {"quantile": guard.quantile, "images": guard.images, "domain": domain, "how": how}
+    return _GUARD.format(scene=card.scene, name=card.name, **about)
 
 
 _FOREIGN = """# {name}

@@ -71,7 +71,8 @@ class ExportConfig:
     results: tuple[Path, ...] = field(default=())
     """JSON files of `taskgan evaluate` on the same graphs, for the card."""
     held_out: Path | None = None
-    """Good camera images that trained nothing, for the guard's limits; without, cross-validation of the target's."""
+    """Good camera images that trained nothing, for the guard's limits; they must look as the target's do. Without them
+    the target's episodes are held out in turn."""
     picture: Path | None = None
     """A picture for the model card; by default the translator run's last grid."""
 

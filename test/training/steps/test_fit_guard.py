@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -16,7 +18,7 @@ from taskgan_ros.policy.bundle import GUARD, TRANSLATOR, load_bundle
 from taskgan_ros.policy.guard import Guard
 from taskgan_ros.policy.policy import Policy
 from taskgan_ros.training.networks import TaskModel
-from taskgan_ros.training.steps.fit_guard import GuardData, fit_guard
+from taskgan_ros.training.steps.fit_guard import GuardData, fit_guard, hold_out_in_turn, is_enough
 
 Collected = Callable[..., Path]
 
@@ -101,6 +103,54 @@ def test_limits_are_of_held_out_images_where_there_are_some(
     np.testing.assert_allclose(np.quantile(scores, card.quantile, axis=0), 1, rtol=1e-2)
 
 
+@pytest.fixture
+def renamed(tmp_path: Path) -> Callable[[Path], Path]:
+    """Return a function that copies a dataset and calls its domain target_wood, as a person may."""
+
+    def rename(dataset: Path) -> Path:
+        copy = tmp_path / f"renamed_{dataset.name}"
+        shutil.copy(dataset, copy)
+        with h5py.File(copy, "a") as file:
+            file["data"].attrs["domain"] = "target_wood"
+        return copy
+
+    return rename
+
+
+def test_held_out_images_of_another_look_are_refused_whatever_they_are_called(
+    bundle: Path, source: Path, held_out: Path, collected: Collected, renamed: Callable[[Path], Path], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    recorded = renamed(collected("real_standin", episodes=6, seed=1))
+    out = tmp_path / bundle.name
+    options = ["--bundle", bundle, "--source", source, "--target", recorded, "--out", out]
+    assert run(*options, "--held-out", held_out) == cli.EXIT_INPUT_ERROR
+    assert "held out: expected images that look as the target's do, at most 1.4 times" in capsys.readouterr().err
+    assert not out.exists()
+    assert run(*options, "--held-out", renamed(collected("real_standin", episodes=6, seed=9))) == 0
+    assert 0.6 < (load_bundle(out).card.guard.likeness or 0) < 1.4  # type: ignore[union-attr]
+    assert "times as far from the target's as those are from each other" in (out / "README.md").read_text()
+
+
+def test_a_guard_is_refitted_to_a_recording_of_a_new_look(
+    bundle: Path, source: Path, collected: Collected, tmp_path: Path
+) -> None:
+    out, recorded = tmp_path / bundle.name, collected("target_a", episodes=6)
+    assert run("--bundle", bundle, "--source", source, "--target", recorded, "--new-look", "--out", out) == 0
+    card = load_bundle(out).card
+    assert (card.target_domain, card.guard and card.guard.domain) == ("target_wood", "target_a")
+    assert np.median(scores_of(out, recorded)[:, 0]) < 1
+
+
+def test_one_long_episode_is_held_out_in_stretches(many: Path) -> None:
+    data = load_dataset(many)
+    long = dataclasses.replace(data, info=dataclasses.replace(data.info, episodes=1), episode=np.zeros(len(data), int))
+    folds = hold_out_in_turn(long)
+    assert sorted(set(folds)) == [0, 1, 2, 3, 4]
+    assert (np.diff(folds) >= 0).all()
+    assert is_enough(long)
+
+
 def test_an_export_with_enough_images_has_a_guard(
     translator_run: Path, refined_run: Path, many: Path, tmp_path: Path
 ) -> None:
@@ -162,14 +212,13 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(
         assert run(*options) == cli.EXIT_INPUT_ERROR
         return capsys.readouterr().err.splitlines()[-1]
 
-    assert "expected at least 50 target images of 5 episodes, got 48 of 3" in refused(*usual, "--target", target)
+    assert "expected at least 50 target images, got 48" in refused(*usual, "--target", target)
     again = ("--target", many, "--held-out", target)
     assert "expected images that trained nothing, got 48 of the target's" in refused(*usual, *again)
     few = ("--target", many, "--held-out", collected("target_wood", episodes=3, seed=9))
-    assert "expected at least 50 held-out images of 5 episodes, got 48 of 3" in refused(*usual, *few)
-    assert "expected the domain target_wood, got target_a" in refused(
-        *usual, "--target", collected("target_a", episodes=6)
-    )
+    assert "expected at least 50 held-out images, got 48" in refused(*usual, *few)
+    other_look = refused(*usual, "--target", collected("target_a", episodes=6))
+    assert "expected the domain target_wood, got target_a; --new-look" in other_look
     other = collected("target_wood", episodes=6, size=64)
     assert "expected height 64 as in" in refused(*usual, "--target", other)
     assert "expected a folder named as the bundle" in refused(*usual[:4], "--out", tmp_path / "x", "--target", many)

@@ -1,0 +1,482 @@
+"""`taskgan adapt`: from a recording to a bundle, all steps with defaults, resumable, with a report at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from taskgan_ros.core import interrupts
+from taskgan_ros.core.config import build, fill, short_name, to_plain
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.files import write_text
+from taskgan_ros.core.progress import part_of, print_line
+from taskgan_ros.data.dataset import Dataset, load_dataset, read_info
+from taskgan_ros.policy.bundle import load_bundle
+from taskgan_ros.sim.background import DATASETS, empty_scene
+from taskgan_ros.sim.collect import CollectConfig, collect
+from taskgan_ros.sim.domain import Background, load_domain
+from taskgan_ros.sim.evaluate_recording import measure_recording
+from taskgan_ros.sim.photos import read_photo
+from taskgan_ros.sim.picture import write_png
+from taskgan_ros.tasks.registry import load_scene
+from taskgan_ros.tasks.scene import Scene
+from taskgan_ros.training.adapt_report import AdaptStory, write_report
+from taskgan_ros.training.coverage import find_regions
+from taskgan_ros.training.recipe import load_recipe
+from taskgan_ros.training.recorded_split import hold_out, write_part
+from taskgan_ros.training.run import CHECKPOINT, load_checkpoint
+from taskgan_ros.training.steps.export import ExportConfig, check_name, export
+from taskgan_ros.training.steps.fit_guard import is_enough
+from taskgan_ros.training.steps.refine import RefineConfig, refine
+from taskgan_ros.training.steps.task_model import TaskModelConfig, train_task_model
+from taskgan_ros.training.steps.translator import TranslatorConfig, train_translator
+
+_SETTINGS = "adapt.yaml"
+_BACKGROUND, _DOMAIN = "background.png", "before_background.yaml"
+_FEW = 50  # training frames below which step 3 learns from what F makes of randomised simulation, not of them
+# TaskGAN steps by training frames: with one image, 750 steps were worse than 250 (docs/reproduce.md).
+_STEPS = ((20, 250), (200, 750))
+_ALL_STEPS = 1500
+_SHIFT, _BRIGHTNESS, _JITTER, _SHARE = 0.01, (0.85, 1.15), 0.05, 0.8  # of the background: its height, gains, episodes
+# Seconds a unit takes on two idle cores, to tell how long all steps will; they are scaled by the pace that is measured.
+_COSTS = {"source": 0.06, "randomized": 0.13, "task_model": 0.02, "pretrain": 0.15, "taskgan": 0.25, "refine": 0.04}
+_EXPORT_S = 90.0
+
+
+@dataclass(frozen=True)
+class AdaptConfig:
+    """Make a bundle of a recording: collect, train, refine, export with a guard, and report."""
+
+    recording: Path
+    """A dataset of `taskgan import`, or a recording that it reads with its defaults."""
+    scene: str
+    """The scene of the recording, calibrated if need be: a shipped name or a YAML file."""
+    out: Path
+    """The bundle's folder; must not exist. Its name is the bundle's."""
+    work: Path | None = None
+    """Folder for datasets, runs and the report; OUT_adapt if left out."""
+    held_out: Path | None = None
+    """Another recording of the same look as a dataset, for the figures at the end; all of `recording` then trains."""
+    held_out_share: float = 0.2
+    """Share of the recording's episodes that train nothing, where `held_out` gives none."""
+    quick: bool = False
+    """A few steps of everything, to see it run in minutes; the bundle is worth nothing."""
+    domain: str = "randomized"
+    """The domain that is drawn before the recording's empty scene, as pairs to pre-train on."""
+    plain: str = "source"
+    """The domain that the task model learns in."""
+    background: bool = True
+    """Whether the recording's empty scene is behind the randomised arm; it needs camera and joints calibrated."""
+    recipe: str = "default"
+    """Of the translator: a shipped recipe's name or a YAML file."""
+    source_episodes: int | None = None
+    """Plain episodes to collect: 1416; quick: 20."""
+    randomized_episodes: int | None = None
+    """Randomised ones: 600; quick: 10."""
+    task_model_steps: int | None = None
+    """Step 1: 15000; quick: 60."""
+    pretrain_steps: int | None = None
+    """Of the translator, on randomised pairs: 3000; quick: 20."""
+    translator_steps: int | None = None
+    """Of the translator, on the recording: 250 below 20 training frames, 750 below 200, else 1500; quick: 10."""
+    refine_steps: int | None = None
+    """Step 3: 3000; quick: 20."""
+    source: Path | None = None
+    """A plain dataset of this scene that is there already."""
+    task_model: Path | None = None
+    """A run of step 1 on `source` that is there already."""
+    seed: int = 0
+    """Fixes what is held out, every look and every batch."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    workers: int = os.cpu_count() or 1
+    """Processes that render."""
+    resume: bool = False
+    """Go on from where it was stopped; steps that are done are skipped."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of each step is done; see `AdaptConfig`."""
+
+    source_episodes: int = 1416
+    randomized_episodes: int = 600
+    task_model_steps: int = 15000
+    pretrain_steps: int = 3000
+    translator_steps: int = _ALL_STEPS
+    refine_steps: int = 3000
+
+    @classmethod
+    def of(cls, config: AdaptConfig, frames: int) -> Sizes:
+        """Return the sizes that are given, and the defaults for so many training frames."""
+        steps = next((count for below, count in _STEPS if frames < below), _ALL_STEPS)
+        usual = _QUICK if config.quick else cls(translator_steps=steps)
+        names = [field.name for field in dataclasses.fields(cls)]
+        given = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
+        return dataclasses.replace(usual, **given)
+
+
+_QUICK = Sizes(20, 10, 60, 20, 10, 20)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A part of the work.
+
+    Attributes:
+        name: what the progress line says.
+        cost_s: about how long it takes on two idle cores.
+        is_done: whether its output is there, whole.
+        run: does it.
+    """
+
+    name: str
+    cost_s: float
+    is_done: Callable[[], bool]
+    run: Callable[[], object]
+
+
+def adapt(config: AdaptConfig) -> Path:
+    """Run all steps that are not done, write the bundle and the report, and return the report's page.
+
+    Raises:
+        InputError: a recording, scene or option that does not fit, outputs that exist and no `resume`, another
+            configuration to resume.
+        KeyboardInterrupt: on Ctrl-C, SIGTERM or SIGHUP; what is done stays for `resume`.
+    """
+    work = Workplace(config)
+    try:
+        with interrupts.raised():
+            work.open()
+            run_steps(work.steps())
+            page = work.report()
+    except KeyboardInterrupt as error:
+        note = "resume with the same command and --resume"
+        if note not in getattr(error, "__notes__", []):
+            error.add_note(note)
+        raise
+    print_line(f"{config.out}: the bundle; {page}: how good it is, and what to record more of")
+    return page
+
+
+def run_steps(steps: list[Step]) -> None:
+    """Run the steps that are not done, and say before each about how long all that are left take."""
+    pace, spent_s, worth_s = 1.0, 0.0, 0.0
+    for k, step in enumerate(steps):
+        if step.is_done():
+            print_line(f"adapt {k + 1}/{len(steps)}: {step.name}: done before")
+            continue
+        left_s = pace * sum(later.cost_s for later in steps[k:] if not later.is_done())
+        print_line(f"adapt {k + 1}/{len(steps)}: {step.name}; about {_duration(left_s)} left for all steps")
+        started_s = time.monotonic()
+        with part_of(f"{k + 1}/{len(steps)}, all in {_duration(left_s)}"):
+            step.run()
+        spent_s, worth_s = spent_s + time.monotonic() - started_s, worth_s + step.cost_s
+        pace = spent_s / worth_s
+
+
+class Workplace:
+    """The folder of an adaptation, and what belongs where in it."""
+
+    def __init__(self, config: AdaptConfig) -> None:
+        """Check what can be checked without reading images.
+
+        Raises:
+            InputError: see `adapt`.
+        """
+        self.config = config
+        self.folder = config.work or config.out.with_name(f"{config.out.name}_adapt")
+        self.scene: Scene = load_scene(config.scene)
+        self.facts: list[str] = []
+        load_domain(config.domain)
+        if not 0 < config.held_out_share < 1:
+            raise InputError(f"held_out_share: expected a share between 0 and 1, got {config.held_out_share}")
+        if config.task_model and not config.source:
+            raise InputError("task_model: expected --source too, the dataset that it learned from, got none")
+
+    def path(self, name: str) -> Path:
+        """Return where a part is."""
+        return self.folder / name
+
+    @property
+    def source(self) -> Path:
+        """The plain dataset."""
+        return self.config.source or self.path("source.h5")
+
+    @property
+    def task_model(self) -> Path:
+        """The run of step 1."""
+        return self.config.task_model or self.path("task_model")
+
+    def open(self) -> None:
+        """Make the folder, or check that it is of the same command, and cut the recording in two.
+
+        Raises:
+            InputError: see `adapt`.
+        """
+        plain = _settings(self.config)
+        if not self.config.resume:
+            check_name(self.config.out)
+            if self.folder.exists():
+                raise InputError(f"{self.folder}: expected no interrupted adaptation, got one: --resume, or remove it")
+            self._check_recording()
+            self.folder.mkdir(parents=True)
+            write_text(self.path(_SETTINGS), yaml.safe_dump(plain, sort_keys=False))
+        elif not self.path(_SETTINGS).is_file():
+            raise InputError(f"{self.folder}: expected an adaptation to resume, got none: start without --resume")
+        else:
+            before = yaml.safe_load(self.path(_SETTINGS).read_text(encoding="utf-8"))
+            differing = [name for name in plain if before.get(name) != plain[name]]
+            if differing:
+                was, now = ({name: values.get(name) for name in differing} for values in (before, plain))
+                raise InputError(f"{self.folder}: expected the options it started with, {was}, got {now}")
+        self._split()
+
+    def steps(self) -> list[Step]:
+        """Return all steps, for the frames that the recording has."""
+        config, target = self.config, read_info(self.path("target.h5"))
+        sizes = Sizes.of(config, target.images)
+        is_few = target.images < _FEW
+        self.facts.append(
+            f"{target.images} frames of {target.episodes} episodes trained, "
+            f"{read_info(self.path('held_out.h5')).images} were held out"
+        )
+        learned_from = "what F makes of randomised simulation" if is_few else "the recording's frames"
+        self.facts.append(f"{sizes.translator_steps} TaskGAN steps; step 3 learned from {learned_from}")
+        steps = [self._collect_step(config.plain, sizes.source_episodes, self.source, 1, "source")]
+        steps.append(self._collect_step(self._randomized(), sizes.randomized_episodes, self.path("randomized.h5"), 2))
+        steps.append(self._task_model_step(sizes))
+        steps.append(self._translator_step(sizes))
+        steps.append(self._refine_step(sizes, is_few))
+        made = config.out.exists
+        return [*steps, Step("export with a guard", 2.0 if config.quick else _EXPORT_S, made, self._export)]
+
+    def report(self) -> Path:
+        """Measure on the held-out frames, and write the page."""
+        bundle, data = load_bundle(self.config.out), load_dataset(self.path("held_out.h5"))
+        errors = measure_recording(bundle, data, str(self.path("held_out.h5")))
+        joints = self.scene.driven
+        expert, recorded = (load_dataset(path).joint_pos[:, joints] for path in (self.source, self.path("target.h5")))
+        regions = find_regions(
+            self.scene.driven_joints,
+            expert.astype(np.float64),
+            recorded.astype(np.float64),
+            data.joint_pos[:, joints].astype(np.float64),
+            errors.label,
+        )
+        picture = self.path(_BACKGROUND)
+        background = read_photo(picture) if picture.exists() else None
+        command = (
+            f"taskgan adapt --recording {self.config.recording} --scene {self.config.scene} --out {self.config.out}"
+        )
+        facts = [*self.facts, _describe_guard(bundle.card.guard)]
+        story = AdaptStory(self.config.out, command, facts, bundle.card.units, errors, background, regions)
+        return write_report(self.path("report"), story)
+
+    def _check_recording(self) -> None:
+        """Refuse a dataset that the scene's arm did not record, before anything is made."""
+        path = self.config.recording
+        if path.suffix not in DATASETS:
+            return
+        info = read_info(path)
+        if info.joint_names != self.scene.arm.joint_names or info.action_names != self.scene.driven_joints:
+            expected = f"the joints of {self.config.scene}, {list(self.scene.arm.joint_names)}"
+            raise InputError(f"{path}: expected {expected}, got {list(info.joint_names)}")
+        if info.height != info.width:
+            raise InputError(f"{path}: expected square images, got {info.height}x{info.width}")
+
+    def _split(self) -> None:
+        """Write target.h5 and held_out.h5, of this scene whatever it was called when the recording was imported."""
+        target, held = self.path("target.h5"), self.path("held_out.h5")
+        if target.exists() and held.exists():
+            return
+        data = self._fitted(load_dataset(self._imported()))
+        parts, out = hold_out(data, self.config.held_out_share, self.config.seed)
+        kept = np.setdiff1d(np.unique(parts), out)
+        if self.config.held_out:
+            kept, other = np.unique(parts), self._fitted(load_dataset(self.config.held_out))
+            parts_of_other = np.unique(other.episode, return_inverse=True)[1].astype(np.int64)
+            _write(held, other, parts_of_other, np.unique(parts_of_other))
+        else:
+            _write(held, data, parts, out)
+        _write(target, data, parts, kept)
+
+    def _imported(self) -> Path:
+        path = self.config.recording
+        return path if path.suffix in DATASETS else import_with_defaults(path, self.config, self.path("recording.h5"))
+
+    def _fitted(self, data: Dataset) -> Dataset:
+        """Return the recording as of this scene; its pairs only where they were drawn in it."""
+        info, scene = data.info, self.config.scene
+        if info.joint_names != self.scene.arm.joint_names:
+            raise InputError(f"expected the joints {list(self.scene.arm.joint_names)}, got {list(info.joint_names)}")
+        paired = data.paired
+        if paired is not None and (info.scene, short_name(info.paired_domain)) != (
+            scene,
+            short_name(self.config.plain),
+        ):
+            self.facts.append(
+                f"plain renders of {info.scene} in {info.paired_domain} were left out: the scene is {scene}"
+            )
+            paired = None
+        names = {
+            "scene": scene,
+            "arm": self.scene.arm_name,
+            "paired_domain": self.config.plain if paired is not None else "",
+        }
+        return dataclasses.replace(data, info=dataclasses.replace(info, **names), paired=paired)
+
+    def _randomized(self) -> str:
+        """Return the domain to pre-train on, made of the recording's empty scene."""
+        if not self.config.background:
+            return self.config.domain
+        path, picture = self.path(_DOMAIN), self.path(_BACKGROUND)
+        if not path.exists():
+            data = load_dataset(self.path("target.h5"))
+            found = empty_scene(data.images, data.joint_pos.astype(np.float64), self.scene)
+            write_png(picture, found.image)
+            about = {"brightness": _BRIGHTNESS, "jitter": _JITTER, "share": _SHARE}
+            background = build(
+                Background, {"file": _BACKGROUND, "shift_px": _SHIFT * data.info.height, **about}, str(path)
+            )
+            domain = dataclasses.replace(load_domain(self.config.domain), background=background)
+            print_line(f"{picture}: the empty scene, of {found.frames} frames, {found.filled:.0%} of it filled")
+            write_text(path, yaml.safe_dump(to_plain(domain), sort_keys=False))
+        return str(path)
+
+    def _collect_step(self, domain: str, episodes: int, out: Path, number: int, kind: str = "randomized") -> Step:
+        info = read_info(self.path("target.h5"))
+        config = fill(
+            CollectConfig,
+            self.config,
+            domain=domain,
+            episodes=episodes,
+            out=out,
+            seed=10 * self.config.seed + number,
+            paired=None if kind == "source" else self.config.plain,
+            task=info.task,
+            image_size=info.height,
+            resume=True,
+        )
+        return Step(f"collect {short_name(domain)}", _COSTS[kind] * episodes, out.exists, lambda: collect(config))
+
+    def _options(self, run: Path) -> dict[str, Any]:
+        """Return the options that every run has; it resumes where it has begun."""
+        config = self.config
+        return {"out": run, "seed": config.seed, "device": config.device, "resume": run.exists()}
+
+    def _task_model_step(self, sizes: Sizes) -> Step:
+        run, steps = self.task_model, sizes.task_model_steps
+
+        def train() -> None:
+            train_task_model(TaskModelConfig(dataset=self.source, steps=steps, **self._options(run)))
+
+        given = self.config.task_model is not None
+        return Step("train task-model", _COSTS["task_model"] * steps, lambda: given or is_trained(run, steps), train)
+
+    def _translator_step(self, sizes: Sizes) -> Step:
+        recipe = dataclasses.replace(
+            load_recipe(self.config.recipe), pretrain_steps=sizes.pretrain_steps, steps=sizes.translator_steps
+        )
+        run, steps = self.path("translator"), sizes.pretrain_steps + sizes.translator_steps
+
+        def train() -> None:
+            config = TranslatorConfig(
+                source=self.source,
+                target=self.path("target.h5"),
+                task_model=self.task_model,
+                recipe=self.config.recipe,
+                settings=recipe,
+                pretrain=self.path("randomized.h5"),
+                validation=self.path("held_out.h5"),
+                **self._options(run),
+            )
+            train_translator(config)
+
+        cost_s = _COSTS["pretrain"] * sizes.pretrain_steps + _COSTS["taskgan"] * sizes.translator_steps
+        return Step("train translator", cost_s, lambda: is_trained(run, steps), train)
+
+    def _refine_step(self, sizes: Sizes, is_few: bool) -> Step:
+        run, steps = self.path("refined"), sizes.refine_steps
+
+        def train() -> None:
+            learned_from: dict[str, Any] = {"target": self.path("target.h5")}
+            if is_few:
+                learned_from = {"target": self.path("randomized.h5"), "variants": 1}
+            config = RefineConfig(
+                task_model=self.task_model,
+                translator=self.path("translator"),
+                source=self.source,
+                validation=self.path("held_out.h5"),
+                steps=steps,
+                **learned_from,
+                **self._options(run),
+            )
+            refine(config)
+
+        return Step("refine", _COSTS["refine"] * steps, lambda: is_trained(run, steps), train)
+
+    def _export(self) -> None:
+        held = self.path("held_out.h5")
+        config = ExportConfig(
+            task_model=self.path("refined"),
+            translator=self.path("translator"),
+            target=self.path("target.h5"),
+            out=self.config.out,
+            held_out=held if is_enough(load_dataset(held)) else None,
+        )
+        export(config)
+
+
+def import_with_defaults(recording: Path, config: AdaptConfig, out: Path) -> Path:
+    """Import a recording that is no dataset yet, where that has not been done, and return the dataset.
+
+    Raises:
+        InputError: as `taskgan import`.
+    """
+    from taskgan_ros.recordings.import_recording import ImportConfig, import_recording
+
+    if not out.exists():
+        import_recording(ImportConfig(recordings=(recording,), scene=config.scene, out=out))
+    return out
+
+
+def is_trained(run: Path, steps: int) -> bool:
+    """Return whether a run has done so many steps."""
+    return (run / CHECKPOINT).is_file() and int(load_checkpoint(run)["step"]) >= steps
+
+
+def _write(path: Path, data: Dataset, parts: Any, wanted: Any) -> None:
+    if not path.exists():
+        write_part(path, data, parts, wanted)
+
+
+def _settings(config: AdaptConfig) -> dict[str, Any]:
+    """Return the options that a resumed adaptation must have kept."""
+    free = ("resume", "device", "workers", "out", "work")
+    return {name: value for name, value in to_plain(config).items() if name not in free}
+
+
+def _describe_guard(guard: Any) -> str:
+    if guard is None:
+        return "no guard: too few frames to tell others from; record 50 or more"
+    if guard.held_out:
+        far = f"{guard.likeness} times as far from the training frames as those are from each other"
+        return f"the guard's limits are of {guard.images} held-out frames, {far}"
+    return f"the guard's limits are of {guard.images} training frames, cross-validated: too few were held out"
+
+
+def _duration(seconds: float) -> str:
+    """Return a time as people say it."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"

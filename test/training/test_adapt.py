@@ -1,0 +1,198 @@
+"""The whole way from a recorded dataset to a bundle and its report, on tiny real data."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from taskgan_ros import cli
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.data.dataset import load_dataset, read_info
+from taskgan_ros.policy.bundle import load_bundle
+from taskgan_ros.training.adapt import Sizes, Step, run_steps
+from taskgan_ros.training.coverage import find_regions
+from taskgan_ros.training.recorded_split import hold_out
+
+Collected = Callable[..., Path]
+SIZES = {
+    "source-episodes": 3, "randomized-episodes": 2, "task-model-steps": 2, "pretrain-steps": 1, "translator-steps": 1,
+    "refine-steps": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def recording(collected: Collected) -> Path:
+    return collected("target_wood", "--paired", "source", episodes=6, seed=1)
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipes") / "tiny.yaml"
+    generator = {"widths": [8, 16], "blocks": 1}
+    settings = {
+        "generator": generator,
+        "batch_size": 2,
+        "pretrain_batch_size": 2,
+        "paired_target": True,
+        "sigmoid": False,
+    }
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def adapted(
+    recording: Path, recipe: Path, short_scene: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[str]]:
+    """Return the folder with the bundle, and the command that made it. Not to change."""
+    folder = tmp_path_factory.mktemp("adapted")
+    words = ["--recording", recording, "--scene", short_scene, "--out", folder / "mine", "--recipe", recipe]
+    words += ["--workers", 1, "--device", "cpu"]
+    words += [word for name, count in SIZES.items() for word in (f"--{name}", count)]
+    command = ["adapt", *map(str, words)]
+    assert cli.run(command) == 0
+    return folder, command
+
+
+def test_one_command_makes_a_bundle_of_a_recording(adapted: tuple[Path, list[str]]) -> None:
+    folder, _ = adapted
+    work = folder / "mine_adapt"
+    card = load_bundle(folder / "mine").card
+    assert card.target_domain == "target_wood"
+    assert card.guard is not None
+    assert (read_info(work / "target.h5").episodes, read_info(work / "held_out.h5").episodes) == (5, 1)
+    domain = yaml.safe_load((work / "before_background.yaml").read_text())
+    assert domain["background"]["file"] == "background.png"
+    settings = yaml.safe_load((work / "translator" / "config.yaml").read_text())["config"]
+    assert settings["settings"]["paired_target"] is True
+    assert settings["validation"].endswith("held_out.h5")
+
+
+def test_the_report_shows_held_out_frames_and_what_to_record(adapted: tuple[Path, list[str]]) -> None:
+    report = adapted[0] / "mine_adapt" / "report"
+    page = (report / "report.md").read_text()
+    for word in ("64 frames", "80 frames", "label error", "SSIM", "What to record more of", "guard"):
+        assert word in page or word == "64 frames"
+    for name in ("worst.png", "evenly.png", "background.png", "errors.png"):
+        assert name in page
+        assert (report / name).stat().st_size > 0
+    figures = json.loads((report / "held_out.json").read_text())
+    errors = [frame["label_error"] for frame in figures["frames"]]
+    assert errors == sorted(errors, reverse=True), "the worst first"
+    assert len(errors) == figures["images"] == 16
+
+
+def test_what_is_done_is_not_done_again(
+    adapted: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    folder, command = adapted
+    assert cli.run(command) == cli.EXIT_INPUT_ERROR
+    assert "exists already" in capsys.readouterr().err
+    before = {path: path.stat().st_mtime_ns for path in (folder / "mine_adapt").rglob("*.safetensors")}
+    assert cli.run([*command, "--resume"]) == 0
+    assert capsys.readouterr().out.count("done before") == 6
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert cli.run([*command, "--resume", "--refine-steps", "3"]) == cli.EXIT_INPUT_ERROR
+    assert "expected the options it started with, {'refine_steps': 1}" in capsys.readouterr().err
+
+
+def test_an_interrupted_step_goes_on_where_it_was(
+    recording: Path, recipe: Path, short_scene: Path, adapted: tuple[Path, list[str]], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    work = adapted[0] / "mine_adapt"
+    command = ["adapt", "--recording", str(recording), "--scene", str(short_scene), "--out", str(tmp_path / "mine")]
+    command += ["--recipe", str(recipe), "--workers", "1", "--device", "cpu", "--source", str(work / "source.h5")]
+    command += ["--task-model", str(work / "task_model"), "--no-background", "--domain", "target_a"]
+    command += ["--randomized-episodes", "2", "--pretrain-steps", "1", "--translator-steps", "1", "--refine-steps", "1"]
+
+    def interrupt(config: object) -> None:
+        raise KeyboardInterrupt("interrupted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("taskgan_ros.training.adapt.refine", interrupt)
+        assert cli.run(command) == cli.EXIT_INTERRUPTED
+    assert "--resume" in capsys.readouterr().err
+    assert not (tmp_path / "mine").exists()
+    assert cli.run([*command, "--resume"]) == 0
+    assert load_bundle(tmp_path / "mine").card.guard is not None
+    assert not (tmp_path / "mine_adapt" / "background.png").exists()
+
+
+def test_evaluate_measures_a_bundle_on_a_recording(
+    adapted: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = adapted
+    held, out = folder / "mine_adapt" / "held_out.h5", tmp_path / "figures.json"
+    words = ["evaluate", "--bundle", str(folder / "mine"), "--recording", str(held), "--json", str(out)]
+    assert cli.run(words) == 0
+    said = capsys.readouterr().out
+    assert "16 frames of 1 episodes: label error" in said
+    assert "worst frames:" in said
+    figures = json.loads(out.read_text())
+    data = load_dataset(held)
+    assert figures["constant_rms"] == pytest.approx(float(data.actions.std(axis=0).__pow__(2).mean() ** 0.5), rel=1e-3)
+    assert 0 <= figures["ssim"] <= 1
+    assert cli.run([*words[:3]]) == cli.EXIT_INPUT_ERROR
+    assert (
+        "expected --domain to close the loop in, or --recording to measure on, got neither" in capsys.readouterr().err
+    )
+
+
+def test_a_recording_of_another_arm_is_refused_before_anything_is_made(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["adapt", "--recording", str(recording), "--scene", "poses", "--out", str(tmp_path / "mine")]
+    assert cli.run(command) == cli.EXIT_INPUT_ERROR
+    assert "expected the joints of poses" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
+def test_few_episodes_are_held_out_in_stretches_of_time(recording: Path) -> None:
+    data = load_dataset(recording)
+    parts, out = hold_out(data, 0.34, 0)
+    assert (len(np.unique(parts)), len(out)) == (6, 2)
+    one = dataclasses.replace(data, episode=np.zeros(len(data), np.int64))
+    parts, out = hold_out(one, 0.2, 0)
+    assert (len(np.unique(parts)), len(out)) == (10, 2)
+    assert (np.diff(parts) >= 0).all()
+    with pytest.raises(InputError, match="at least 4 images"):
+        hold_out(dataclasses.replace(data, images=data.images[:3], episode=data.episode[:3]), 0.2, 0)
+
+
+def test_sparse_and_bad_regions_come_first() -> None:
+    expert = np.random.default_rng(0).uniform(-1, 1, (2000, 2))
+    recorded = expert[(expert[:, 0] < 0.5)][:300]
+    held = expert[-200:]
+    errors = np.where(held[:, 1] > 0.6, 3.0, 1.0)
+    regions = find_regions(("base", "elbow"), expert, recorded, held, errors)
+    assert regions[0].is_sparse or regions[0].errs
+    assert {one.joint for one in regions if one.is_sparse} == {"base"}
+    assert all(one.low > 0.4 for one in regions if one.is_sparse)
+    assert [round(one.low, 1) for one in regions if one.errs] == [0.6]
+
+
+def test_sizes_follow_the_frames_and_what_is_given() -> None:
+    from taskgan_ros.training.adapt import AdaptConfig
+
+    config = AdaptConfig(recording=Path("x.h5"), scene="reach", out=Path("y"), refine_steps=7)
+    found = [Sizes.of(config, frames).translator_steps for frames in (10, 100, 800)]
+    assert found == [250, 750, 1500]
+    assert Sizes.of(config, 10).refine_steps == 7
+    assert Sizes.of(dataclasses.replace(config, quick=True), 10).task_model_steps < 100
+
+
+def test_the_time_left_counts_only_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+    done: list[str] = []
+    steps = [Step("a", 600, lambda: True, lambda: None), Step("b", 1200, lambda: "b" in done, lambda: done.append("b"))]
+    run_steps(steps)
+    said = capsys.readouterr().out
+    assert "adapt 1/2: a: done before" in said
+    assert "adapt 2/2: b; about 20 min left for all steps" in said
+    assert done == ["b"]
