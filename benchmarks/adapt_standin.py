@@ -148,14 +148,14 @@ def measure(config: Config, calibrated: bool, scene: str, domain: str, recorded:
     name = f"{'calibrated' if calibrated else 'uncalibrated'}_{count}"
     bundle, work = config.out / name, config.out / f"{name}_work"
     shared = next(_finished(config.out, name), None)
-    given = {"source": shared / "source.h5", "task_model": shared / "task_model"} if shared else {}
     page = work / "report" / "report.md"
     if not page.exists():
         print_line(f"{name}: {work}")
         adapt(
             AdaptConfig(
                 recording=take(recorded, count), scene=scene, out=bundle, work=work, quick=config.quick,
-                workers=config.workers, resume=work.exists(), **given,
+                workers=config.workers, resume=work.exists(), source=shared / "source.h5" if shared else None,
+                task_model=shared / "task_model" if shared else None,
             )
         )  # fmt: skip
     figures = evaluate(

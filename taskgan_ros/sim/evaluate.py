@@ -44,8 +44,6 @@ class EvaluateConfig:
     """A shipped bundle's name or a folder."""
     domain: str = ""
     """A shipped domain's name or a YAML file, to close the loop in."""
-    recording: Path | None = None
-    """A dataset of recorded frames that trained nothing, in place of a domain: errors by frame."""
     episodes: int = 100
     """The paper's."""
     seed: int = TEST_SEED
@@ -56,6 +54,8 @@ class EvaluateConfig:
     """Where to write the figures; must not exist."""
     workers: int = os.cpu_count() or 1
     """Processes that render and predict."""
+    recording: Path | None = None
+    """A dataset of recorded frames that trained nothing, in place of a domain: errors by frame."""
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, object]:

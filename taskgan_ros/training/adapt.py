@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 import time
 from collections.abc import Callable
@@ -327,12 +328,9 @@ class Workplace:
                 f"plain renders of {info.scene} in {info.paired_domain} were left out: the scene is {scene}"
             )
             paired = None
-        names = {
-            "scene": scene,
-            "arm": self.scene.arm_name,
-            "paired_domain": self.config.plain if paired is not None else "",
-        }
-        return dataclasses.replace(data, info=dataclasses.replace(info, **names), paired=paired)
+        domain = self.config.plain if paired is not None else ""
+        info = dataclasses.replace(info, scene=scene, arm=self.scene.arm_name, paired_domain=domain)
+        return dataclasses.replace(data, info=info, paired=paired)
 
     def _randomized(self) -> str:
         """Return the domain to pre-train on, made of the recording's empty scene."""
@@ -442,10 +440,14 @@ def import_with_defaults(recording: Path, config: AdaptConfig, out: Path) -> Pat
     Raises:
         InputError: as `taskgan import`.
     """
-    from taskgan_ros.recordings.import_recording import ImportConfig, import_recording
-
+    try:
+        reader = importlib.import_module("taskgan_ros.recordings.import_recording")
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"{recording}: expected a dataset ({DATASETS[0]}) of recorded episodes, got another"
+        ) from error
     if not out.exists():
-        import_recording(ImportConfig(recordings=(recording,), scene=config.scene, out=out))
+        reader.import_recording(reader.ImportConfig(recordings=(recording,), scene=config.scene, out=out))
     return out
 
 

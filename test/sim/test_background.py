@@ -110,6 +110,7 @@ def test_it_varies_by_the_domains_ranges_and_goes_through_the_sensor(
     with Cell(scene, half, SIZE) as cell:
         kept = [cell.sample_look(0, k).background is not None for k in range(40)]
     assert 8 < sum(kept) < 32
+    assert half.background is not None
     smooth = dataclasses.replace(half.sensor, supersampling=2, gain=(0.5, 0.5))
     domain = dataclasses.replace(half, sensor=smooth, background=dataclasses.replace(half.background, share=1.0))
     assert draw(scene, domain)[0].mean() == pytest.approx(truth[0].mean() / 2, abs=1)
