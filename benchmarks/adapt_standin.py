@@ -153,7 +153,7 @@ def measure(config: Config, calibrated: bool, scene: str, domain: str, recorded:
         print_line(f"{name}: {work}")
         adapt(
             AdaptConfig(
-                recording=take(recorded, count), scene=scene, out=bundle, work=work, quick=config.quick,
+                recording=(take(recorded, count),), scene=scene, out=bundle, work=work, quick=config.quick,
                 workers=config.workers, resume=work.exists(), source=shared / "source.h5" if shared else None,
                 task_model=shared / "task_model" if shared else None,
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from taskgan_ros.core.config import build, fill, short_name, to_plain
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import write_text
 from taskgan_ros.core.progress import part_of, print_line
-from taskgan_ros.data.dataset import Dataset, load_dataset, read_info
+from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset, read_info
 from taskgan_ros.policy.bundle import load_bundle
 from taskgan_ros.sim.background import DATASETS, empty_scene
 from taskgan_ros.sim.collect import CollectConfig, collect
@@ -56,8 +57,8 @@ _EXPORT_S = 90.0
 class AdaptConfig:
     """Make a bundle of a recording: collect, train, refine, export with a guard, and report."""
 
-    recording: Path
-    """A dataset of `taskgan import`, or a recording that it reads with its defaults."""
+    recording: tuple[Path, ...]
+    """Datasets of `taskgan import`, or recordings that it reads with its defaults; of one camera that has not moved."""
     scene: str
     """The scene of the recording, calibrated if need be: a shipped name or a YAML file."""
     out: Path
@@ -251,6 +252,8 @@ class Workplace:
             f"{read_info(self.path('held_out.h5')).images} were held out"
         )
         learned_from = "what F makes of randomised simulation" if is_few else "the recording's frames"
+        is_paired = "with" if target.paired_domain else "without"
+        self.facts.append(f"step 2 trained {is_paired} plain renders of the recorded states, drawn in this scene")
         self.facts.append(f"{sizes.translator_steps} TaskGAN steps; step 3 learned from {learned_from}")
         steps = [self._collect_step(config.plain, sizes.source_episodes, self.source, 1, "source")]
         steps.append(self._collect_step(self._randomized(), sizes.randomized_episodes, self.path("randomized.h5"), 2))
@@ -275,31 +278,33 @@ class Workplace:
         )
         picture = self.path(_BACKGROUND)
         background = read_photo(picture) if picture.exists() else None
-        command = (
-            f"taskgan adapt --recording {self.config.recording} --scene {self.config.scene} --out {self.config.out}"
-        )
+        given = ["--recording", *map(str, self.config.recording), "--scene", self.config.scene]
+        command = shlex.join(["taskgan", "adapt", *given, "--out", str(self.config.out)])
         facts = [*self.facts, _describe_guard(bundle.card.guard)]
         story = AdaptStory(self.config.out, command, facts, bundle.card.units, errors, background, regions)
         return write_report(self.path("report"), story)
 
     def _check_recording(self) -> None:
-        """Refuse a dataset that the scene's arm did not record, before anything is made."""
-        path = self.config.recording
-        if path.suffix not in DATASETS:
-            return
-        info = read_info(path)
-        if info.joint_names != self.scene.arm.joint_names or info.action_names != self.scene.driven_joints:
-            expected = f"the joints of {self.config.scene}, {list(self.scene.arm.joint_names)}"
-            raise InputError(f"{path}: expected {expected}, got {list(info.joint_names)}")
-        if info.height != info.width:
-            raise InputError(f"{path}: expected square images, got {info.height}x{info.width}")
+        """Refuse datasets that the scene's arm did not record, before anything is made."""
+        if not self.config.recording:
+            raise InputError("recording: expected at least one, got none")
+        first: DatasetInfo | None = None
+        for path in filter(is_dataset, self.config.recording):
+            info = read_info(path)
+            if info.joint_names != self.scene.arm.joint_names or info.action_names != self.scene.driven_joints:
+                expected = f"the joints of {self.config.scene}, {list(self.scene.arm.joint_names)}"
+                raise InputError(f"{path}: expected {expected}, got {list(info.joint_names)}")
+            if info.height != info.width:
+                raise InputError(f"{path}: expected square images, got {info.height}x{info.width}")
+            first = first or info
+            check_compatible(first, info)
 
     def _split(self) -> None:
         """Write target.h5 and held_out.h5, of this scene whatever it was called when the recording was imported."""
         target, held = self.path("target.h5"), self.path("held_out.h5")
         if target.exists() and held.exists():
             return
-        data = self._fitted(load_dataset(self._imported()))
+        data = join([self._fitted(load_dataset(path)) for path in self._imported()])
         parts, out = hold_out(data, self.config.held_out_share, self.config.seed)
         kept = np.setdiff1d(np.unique(parts), out)
         if self.config.held_out:
@@ -310,27 +315,26 @@ class Workplace:
             _write(held, data, parts, out)
         _write(target, data, parts, kept)
 
-    def _imported(self) -> Path:
-        path = self.config.recording
-        return path if path.suffix in DATASETS else import_with_defaults(path, self.config, self.path("recording.h5"))
+    def _imported(self) -> list[Path]:
+        """Return the recordings as datasets; those that are none yet are imported into one."""
+        given = self.config.recording
+        raw = tuple(path for path in given if not is_dataset(path))
+        imported = [import_with_defaults(raw, self.config.scene, self.path("recording.h5"))] if raw else []
+        return [*filter(is_dataset, given), *imported]
 
     def _fitted(self, data: Dataset) -> Dataset:
         """Return the recording as of this scene; its pairs only where they were drawn in it."""
         info, scene = data.info, self.config.scene
         if info.joint_names != self.scene.arm.joint_names:
             raise InputError(f"expected the joints {list(self.scene.arm.joint_names)}, got {list(info.joint_names)}")
-        paired = data.paired
-        if paired is not None and (info.scene, short_name(info.paired_domain)) != (
-            scene,
-            short_name(self.config.plain),
-        ):
-            self.facts.append(
-                f"plain renders of {info.scene} in {info.paired_domain} were left out: the scene is {scene}"
-            )
-            paired = None
+        paired = data.paired if self._has_pairs(info) else None
         domain = self.config.plain if paired is not None else ""
         info = dataclasses.replace(info, scene=scene, arm=self.scene.arm_name, paired_domain=domain)
         return dataclasses.replace(data, info=info, paired=paired)
+
+    def _has_pairs(self, info: DatasetInfo) -> bool:
+        """Return whether a recording has the plain renders of this scene: those of another show another camera."""
+        return (info.scene, short_name(info.paired_domain)) == (self.config.scene, short_name(self.config.plain))
 
     def _randomized(self) -> str:
         """Return the domain to pre-train on, made of the recording's empty scene."""
@@ -434,8 +438,13 @@ class Workplace:
         export(config)
 
 
-def import_with_defaults(recording: Path, config: AdaptConfig, out: Path) -> Path:
-    """Import a recording that is no dataset yet, where that has not been done, and return the dataset.
+def is_dataset(path: Path) -> bool:
+    """Return whether a recording is a dataset already, by its ending."""
+    return path.suffix in DATASETS
+
+
+def import_with_defaults(recordings: tuple[Path, ...], scene: str, out: Path) -> Path:
+    """Import recordings that are no datasets yet, where that has not been done, and return the dataset.
 
     Raises:
         InputError: as `taskgan import`.
@@ -443,12 +452,38 @@ def import_with_defaults(recording: Path, config: AdaptConfig, out: Path) -> Pat
     try:
         reader = importlib.import_module("taskgan_ros.recordings.import_recording")
     except ModuleNotFoundError as error:
-        raise InputError(
-            f"{recording}: expected a dataset ({DATASETS[0]}) of recorded episodes, got another"
-        ) from error
+        raise InputError(f"{recordings[0]}: expected a dataset ({DATASETS[0]}) of episodes, got another") from error
     if not out.exists():
-        reader.import_recording(reader.ImportConfig(recordings=(recording,), scene=config.scene, out=out))
+        reader.import_recording(reader.ImportConfig(recordings=recordings, scene=scene, out=out))
     return out
+
+
+def join(datasets: list[Dataset]) -> Dataset:
+    """Return recordings as one, their episodes one after the other; with pairs only where all have them.
+
+    Raises:
+        InputError: they do not fit.
+    """
+    first = datasets[0]
+    for other in datasets[1:]:
+        check_compatible(first.info, other.info)
+    pairs = [data.paired for data in datasets if data.paired is not None]
+    is_paired = len(pairs) == len(datasets)
+    before = np.cumsum([0, *(int(data.episode[-1]) + 1 for data in datasets)])
+    info = dataclasses.replace(
+        first.info,
+        paired_domain=first.info.paired_domain if is_paired else "",
+        images=sum(map(len, datasets)),
+        episodes=sum(data.info.episodes for data in datasets),
+    )
+    return Dataset(
+        info=info,
+        images=np.concatenate([data.images for data in datasets]),
+        actions=np.concatenate([data.actions for data in datasets]),
+        joint_pos=np.concatenate([data.joint_pos for data in datasets]),
+        episode=np.concatenate([data.episode + start for data, start in zip(datasets, before, strict=False)]),
+        paired=np.concatenate(pairs) if is_paired else None,
+    )
 
 
 def is_trained(run: Path, steps: int) -> bool:

@@ -132,6 +132,21 @@ def test_held_out_images_of_another_look_are_refused_whatever_they_are_called(
     assert "times as far from the target's as those are from each other" in (out / "README.md").read_text()
 
 
+def test_a_recording_in_one_light_flags_half_of_it(
+    bundle: Path, source: Path, collected: Collected, yaml_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    steady = {"ambient": 0.38, "headlight": 0.07, "lamp": 0.67, "azimuth": -1.6, "elevation": 0.9, "distance_m": 3.3}
+    camera = {"gain": 1.15, "gamma": 0.83, "white_balance": 0.0, "blur_px": 0.5, "noise": 0.015}
+    changes = {**{f"light.{name}": value for name, value in {**steady, "tint": 0.0}.items()},
+               **{f"sensor.{name}": value for name, value in camera.items()}}  # fmt: skip
+    lab = yaml_file("domains", "real_standin", changes)
+    recorded, unseen = collected(str(lab), episodes=6, seed=1), collected(str(lab), episodes=3, seed=9)
+    out = tmp_path / bundle.name
+    assert run("--bundle", bundle, "--source", source, "--target", recorded, "--new-look", "--out", out) == 0
+    assert (scores_of(out, unseen, lambda image: image // 2)[:, 0] > 1).mean() >= 0.95
+    assert (scores_of(out, unseen)[:, 0] > 1).mean() < 0.1
+
+
 def test_a_guard_is_refitted_to_a_recording_of_a_new_look(
     bundle: Path, source: Path, collected: Collected, tmp_path: Path
 ) -> None:
