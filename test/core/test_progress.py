@@ -27,3 +27,13 @@ def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: 
     with progress.progress_bar("train", 3, "steps") as advance:
         advance(3)
     assert "\rtrain: 100%|" in capsys.readouterr().err
+
+
+def test_a_part_says_what_it_is_part_of(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.part_of("2/6, all in 9 min"), progress.progress_bar("train", 3, "steps") as advance:
+        advance(3)
+    with progress.progress_bar("alone", 3, "steps") as advance:
+        advance(3)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("2/6, all in 9 min: train: 0/3 steps")
+    assert said[-1].startswith("alone: 3/3 steps")
