@@ -1,11 +1,13 @@
 """A recording's own empty scene: made of its frames, and drawn behind the simulated arm and objects.
 
-A camera's background is what differs most from a simulation's, and what is cheapest to have: the arm is masked in each
-frame by its recorded pose, the median of what is left is the scene without it, and what it always hid is filled.
+A camera's background is what differs most from a simulation's, and what is cheapest to have: arm and objects are masked
+in each frame by their recorded places, the median of what is left is the scene without them, and what they always hid
+is filled.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +21,7 @@ from taskgan_ros.robot.angles import angle_difference
 from taskgan_ros.sim.domain import Background
 from taskgan_ros.sim.photos import read_photo
 from taskgan_ros.sim.silhouettes import Silhouettes
+from taskgan_ros.tasks.state import CellState
 
 if TYPE_CHECKING:
     from taskgan_ros.sim.cell import Shown
@@ -70,23 +73,24 @@ def sample_background(background: Background, rng: np.random.Generator) -> Backg
     return BackgroundLook(rng.uniform(*background.brightness) * tint, shift)
 
 
-def empty_scene(images: Image, joint_pos: Array, scene: Shown) -> EmptyScene:
-    """Return the scene behind the arm: per pixel the median of the frames in which the arm does not hide it.
+def empty_scene(images: Image, states: Sequence[CellState], scene: Shown) -> EmptyScene:
+    """Return the scene behind arm and objects: per pixel the median of the frames in which they do not hide it.
 
     Frames in which the arm has not moved since the last one taken are left out: where it rests, they would outvote all
-    others. What is hidden in nearly every frame is filled from around it (Telea 2004). Objects that never move stay.
+    others. What is hidden in nearly every frame is filled from around it (Telea 2004). Objects whose places the states
+    do not have stay, if they never move.
 
     Args:
         images: (N, H, W, 3) uint8 RGB, of one fixed camera.
-        joint_pos: (N, n) rad, all of the arm's joints, in order.
+        states: N of them, in order.
         scene: where arm and camera stand.
 
     Raises:
         InputError: an arm that hides more than half of the image in all frames, or no headless OpenGL.
     """
-    rows = _moved(joint_pos, scene)
+    rows = _moved(np.stack([state.joint_pos for state in states]), scene)
     rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _MOST_FRAMES)).round().astype(int)]
-    hidden = arm_masks(joint_pos[rows], scene, *images.shape[1:3])
+    hidden = masks([states[row] for row in rows], scene, *images.shape[1:3])
     holes = (~hidden).sum(axis=0) < min(_LEAST_SEEN, len(rows))
     if holes.mean() > _MOST_FILLED:
         expected = f"frames that show at least {_MOST_FILLED:.0%} of the scene behind the arm"
@@ -96,12 +100,12 @@ def empty_scene(images: Image, joint_pos: Array, scene: Shown) -> EmptyScene:
     return EmptyScene(filled.astype(np.uint8), len(rows), float(holes.mean()))
 
 
-def arm_masks(joint_pos: Array, scene: Shown, height: int, width: int) -> NDArray[np.bool_]:
-    """Return where (N, height, width) the arm hides the scene at `joint_pos` (N, n) rad, with a margin."""
+def masks(states: Sequence[CellState], scene: Shown, height: int, width: int) -> NDArray[np.bool_]:
+    """Return where (N, height, width) arm and objects hide the scene, with a margin."""
     side = 2 * max(2, round(_MARGIN * height)) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     with Silhouettes(scene, height, width) as silhouettes:
-        drawn = [silhouettes.draw(q).astype(np.uint8) for q in np.asarray(joint_pos, np.float64)]
+        drawn = [silhouettes.draw(state).astype(np.uint8) for state in states]
     return np.stack([cv2.dilate(mask, kernel) for mask in drawn]).astype(bool)
 
 
@@ -137,12 +141,13 @@ def vary(image: Image, look: BackgroundLook) -> NDArray[np.float32]:
 
 def _from_dataset(path: Path, scene: Shown) -> Image:
     from taskgan_ros.data.dataset import load_dataset  # here: a simulated cell does without h5py
+    from taskgan_ros.sim.recorded_states import recorded_states
 
     data = load_dataset(path)
     if data.info.joint_names != scene.robot.arm.joint_names:
         expected = f"a recording of {scene.robot.arm.name} with the joints {list(scene.robot.arm.joint_names)}"
         raise InputError(f"{path}: expected {expected}, got {list(data.info.joint_names)}")
-    return empty_scene(data.images, data.joint_pos.astype(np.float64), scene).image
+    return empty_scene(data.images, recorded_states(data, scene), scene).image
 
 
 def _moved(joint_pos: Array, scene: Shown) -> NDArray[np.int64]:

@@ -24,6 +24,7 @@ from taskgan_ros.tasks.state import CellState, Episode, Object
 Array = NDArray[np.float64]
 
 _MAX_TARGET_DRAWS = 200  # the shipped scene needs 1 a target; each that cannot be reached costs 20 ms
+_ARRIVED_M = 0.01  # from the goal, by the label: then the target is where the tip is
 _PASSIVE_RAD = 0.1  # how far a joint that is not driven may sag under the arm's own weight
 
 
@@ -215,6 +216,17 @@ class ReachScene(MotionScene):
     @cached_property
     def _solutions(self) -> dict[tuple[float, ...], Array]:
         return {}
+
+    def recorded_target(self, joint_pos: Array, velocities: Array) -> Array | None:
+        """Return where (2,) m the target of one recorded episode lies, by its labels; None where the tip never arrives.
+
+        Args:
+            joint_pos: (T, n) rad.
+            velocities: (T, J) rad/s, labels as `velocities` or `recorded_velocities` gives them.
+        """
+        left_m = np.abs(velocities).sum(axis=1) / self.approach_gain
+        nearest = int(np.argmin(left_m))
+        return tip_position(self.arm, joint_pos[nearest])[:2] if left_m[nearest] < _ARRIVED_M else None
 
     def _episode(
         self, seed: int, index: int, start: Array, target_xy: Array, solution: Array, rng: np.random.Generator

@@ -28,6 +28,7 @@ from taskgan_ros.sim.domain import Background, load_domain
 from taskgan_ros.sim.evaluate_recording import measure_recording
 from taskgan_ros.sim.photos import read_photo
 from taskgan_ros.sim.picture import write_png
+from taskgan_ros.sim.recorded_states import draw_plain, recorded_states
 from taskgan_ros.tasks.registry import load_scene
 from taskgan_ros.tasks.scene import Scene
 from taskgan_ros.training.adapt_report import AdaptStory, write_report
@@ -77,6 +78,9 @@ class AdaptConfig:
     """The domain that the task model learns in."""
     background: bool = True
     """Whether the recording's empty scene is behind the randomised arm; it needs camera and joints calibrated."""
+    pairs: bool = True
+    """Whether recorded frames get their plain render where the dataset has none: of the arm alone, or with a target
+    whose place velocity labels tell."""
     recipe: str = "default"
     """Of the translator: a shipped recipe's name or a YAML file."""
     source_episodes: int | None = None
@@ -330,6 +334,10 @@ class Workplace:
         paired = data.paired if self._has_pairs(info) else None
         domain = self.config.plain if paired is not None else ""
         info = dataclasses.replace(info, scene=scene, arm=self.scene.arm_name, paired_domain=domain)
+        data = dataclasses.replace(data, info=info, paired=paired)
+        if paired is None and self.config.pairs:
+            paired = draw_plain(data, self.scene, self.config.plain)
+            info = dataclasses.replace(info, paired_domain=self.config.plain if paired is not None else "")
         return dataclasses.replace(data, info=info, paired=paired)
 
     def _has_pairs(self, info: DatasetInfo) -> bool:
@@ -343,7 +351,7 @@ class Workplace:
         path, picture = self.path(_DOMAIN), self.path(_BACKGROUND)
         if not path.exists():
             data = load_dataset(self.path("target.h5"))
-            found = empty_scene(data.images, data.joint_pos.astype(np.float64), self.scene)
+            found = empty_scene(data.images, recorded_states(data, self.scene), self.scene)
             write_png(picture, found.image)
             about = {"brightness": _BRIGHTNESS, "jitter": _JITTER, "share": _SHARE}
             background = build(

@@ -11,13 +11,14 @@ import pytest
 from PIL import Image
 
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.sim.background import arm_masks, empty_scene
+from taskgan_ros.sim.background import empty_scene, masks
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import Domain, load_domain
 from taskgan_ros.sim.picture import Exhibit
 from taskgan_ros.sim.silhouettes import Silhouettes
 from taskgan_ros.tasks.reach import ReachScene
 from taskgan_ros.tasks.registry import load_scene_of
+from taskgan_ros.tasks.state import CellState
 
 SIZE = 64
 
@@ -32,6 +33,10 @@ def poses(scene: ReachScene) -> np.ndarray:
     return np.stack([scene.sample_start(0, k).state.joint_pos for k in range(24)])
 
 
+def states(poses: np.ndarray) -> list[CellState]:
+    return [CellState(q) for q in poses]
+
+
 @pytest.fixture(scope="module")
 def truth() -> np.ndarray:
     """Return a smooth scene (H, W, 3), in which a hole can be filled."""
@@ -43,17 +48,17 @@ def truth() -> np.ndarray:
 def frames(scene: ReachScene, poses: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return the arm, of another colour each time, before that scene."""
     with Silhouettes(scene, SIZE, SIZE) as silhouettes:
-        masks = [silhouettes.draw(q) for q in poses]
+        masks = [silhouettes.draw(CellState(q)) for q in poses]
     return np.stack([np.where(mask[..., None], 7 * k, truth) for k, mask in enumerate(masks)]).astype(np.uint8)
 
 
 def test_the_arm_is_gone_and_what_it_always_hid_is_filled(
     scene: ReachScene, poses: np.ndarray, frames: np.ndarray, truth: np.ndarray
 ) -> None:
-    found = empty_scene(frames, poses, scene)
+    found = empty_scene(frames, states(poses), scene)
     assert 0 < found.filled < 0.2
     assert found.frames == len(poses)
-    seen = (~arm_masks(poses, scene, SIZE, SIZE)).sum(axis=0) >= 3
+    seen = (~masks(states(poses), scene, SIZE, SIZE)).sum(axis=0) >= 3
     np.testing.assert_array_equal(found.image[seen], truth[seen])
     assert np.abs(found.image.astype(int) - truth).mean(axis=-1)[~seen].mean() < 12
 
@@ -61,17 +66,32 @@ def test_the_arm_is_gone_and_what_it_always_hid_is_filled(
 def test_an_arm_that_rests_for_long_leaves_no_ghost(
     scene: ReachScene, poses: np.ndarray, frames: np.ndarray
 ) -> None:  # fmt: skip
-    expected = empty_scene(frames, poses, scene)
+    expected = empty_scene(frames, states(poses), scene)
     rows = np.concatenate([np.zeros(200, int), np.arange(len(poses))])
-    found = empty_scene(frames[rows], poses[rows], scene)
+    found = empty_scene(frames[rows], states(poses[rows]), scene)
     assert found.frames == expected.frames
     np.testing.assert_array_equal(found.image, expected.image)
+
+
+def test_an_object_that_never_moves_is_gone_where_its_place_is_known(
+    scene: ReachScene, poses: np.ndarray, truth: np.ndarray
+) -> None:
+    cube = np.array([[0.0, -0.35, 0.0]])
+    with Silhouettes(scene, SIZE, SIZE) as silhouettes:
+        drawn = [silhouettes.draw(CellState(q, cube)) for q in poses]
+        arms = [silhouettes.draw(CellState(q)) for q in poses]
+    frames = np.where(np.stack(drawn)[..., None], np.array([200, 20, 20], np.uint8), truth)
+    only_cube = np.stack(drawn).any(axis=0) & ~np.stack(arms).any(axis=0)
+    assert only_cube.sum() > 4
+    known = empty_scene(frames, [CellState(q, cube) for q in poses], scene).image.astype(int)
+    unknown = empty_scene(frames, states(poses), scene).image.astype(int)
+    assert np.abs(known - truth)[only_cube].mean() < 15 < np.abs(unknown - truth)[only_cube].mean()
 
 
 def test_an_arm_that_never_moves_out_of_the_way_is_refused(scene: ReachScene, poses: np.ndarray) -> None:
     near = Exhibit(scene.robot, dataclasses.replace(scene.camera, fov=0.08), 0.0)
     with pytest.raises(InputError, match="expected frames that show at least 50% of the scene"):
-        empty_scene(np.zeros((1, SIZE, SIZE, 3), np.uint8), poses[:1], near)
+        empty_scene(np.zeros((1, SIZE, SIZE, 3), np.uint8), states(poses[:1]), near)
 
 
 @pytest.fixture
@@ -92,7 +112,7 @@ def test_arm_and_object_stand_before_the_background(
     plain, shown = draw(scene, load_domain("source")), draw(scene, write_domain(picture))
     own = (shown == truth).all(axis=-1)
     with Silhouettes(scene, SIZE, SIZE) as silhouettes:
-        arm = silhouettes.draw(scene.sample_start(0, 0).state.joint_pos)
+        arm = silhouettes.draw(CellState(scene.sample_start(0, 0).state.joint_pos))
     assert (shown[arm] == plain[arm]).all(axis=-1).mean() > 0.99
     assert own[~arm].mean() > 0.97
     red = (shown[..., 0].astype(int) - shown[..., 1] > 60) & ~own

@@ -103,11 +103,11 @@ def test_what_is_done_is_not_done_again(
 
 
 def test_an_interrupted_step_goes_on_where_it_was(
-    recording: Path, recipe: Path, short_scene: Path, adapted: tuple[Path, list[str]], tmp_path: Path,
+    collected: Collected, recipe: Path, short_scene: Path, adapted: tuple[Path, list[str]], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    work = adapted[0] / "mine_adapt"
-    command = ["adapt", "--recording", str(recording), "--scene", str(short_scene), "--out", str(tmp_path / "mine")]
+    work, bare = adapted[0] / "mine_adapt", collected("target_wood", episodes=6, seed=1)
+    command = ["adapt", "--recording", str(bare), "--scene", str(short_scene), "--out", str(tmp_path / "mine")]
     command += ["--recipe", str(recipe), "--workers", "1", "--device", "cpu", "--source", str(work / "source.h5")]
     command += ["--task-model", str(work / "task_model"), "--no-background", "--domain", "target_a"]
     command += ["--randomized-episodes", "2", "--pretrain-steps", "1", "--translator-steps", "1", "--refine-steps", "1"]
@@ -123,6 +123,8 @@ def test_an_interrupted_step_goes_on_where_it_was(
     assert cli.run([*command, "--resume"]) == 0
     assert load_bundle(tmp_path / "mine").card.guard is not None
     assert not (tmp_path / "mine_adapt" / "background.png").exists()
+    assert read_info(bare).paired_domain == ""
+    assert read_info(tmp_path / "mine_adapt" / "target.h5").paired_domain == "source", "drawn by the labels"
 
 
 def test_evaluate_measures_a_bundle_on_a_recording(

@@ -1,0 +1,61 @@
+"""What stood where in recorded frames: the arm by its joint angles, a reached target by where the arm arrived."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taskgan_ros.core import interrupts
+from taskgan_ros.core.progress import progress_bar
+from taskgan_ros.data.dataset import Dataset
+from taskgan_ros.sim.cell import Cell
+from taskgan_ros.sim.domain import load_domain
+from taskgan_ros.tasks.reach import ReachScene
+from taskgan_ros.tasks.scene import Scene
+from taskgan_ros.tasks.state import CellState
+
+if TYPE_CHECKING:
+    from taskgan_ros.sim.cell import Shown
+
+
+def recorded_states(data: Dataset, scene: Shown) -> list[CellState]:
+    """Return each frame's state; without objects where no label tells their places.
+
+    Velocity labels do, in a scene of the task reach: they are zero where the tip has arrived, and the target is there.
+    """
+    states = [CellState(q) for q in data.joint_pos.astype(np.float64)]
+    if not isinstance(scene, ReachScene) or data.info.task != "joint_velocities":
+        return states
+    for episode in np.unique(data.episode):
+        rows = np.flatnonzero(data.episode == episode)
+        place = scene.recorded_target(data.joint_pos[rows].astype(np.float64), data.actions[rows].astype(np.float64))
+        if place is not None:
+            for row in rows:
+                states[row] = CellState(states[row].joint_pos, np.array([[*place, 0.0]]))
+    return states
+
+
+def draw_plain(data: Dataset, scene: Scene, domain: str) -> NDArray[np.uint8] | None:
+    """Return the plain render (N, H, W, 3) of each recorded frame; None where the place of an object is not known.
+
+    A target is drawn square to the base: no label tells how it is turned.
+
+    Raises:
+        InputError: an unknown domain, or no headless OpenGL.
+    """
+    states = recorded_states(data, scene)
+    if any(len(state.objects) < len(scene.objects) for state in states):
+        return None
+    drawn = []
+    with (
+        Cell(scene, load_domain(domain), (data.info.height, data.info.width)) as cell,
+        progress_bar("plain renders", len(states), "frames") as advance,
+    ):
+        look = cell.sample_look(0, 0)
+        for state in states:
+            interrupts.check()
+            drawn.append(cell.render(state, look))
+            advance(1)
+    return np.stack(drawn)
