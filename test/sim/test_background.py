@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.robot.models import load_robot
 from taskgan_ros.sim.background import empty_scene, masks
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import Domain, load_domain
@@ -19,6 +22,7 @@ from taskgan_ros.sim.silhouettes import Silhouettes
 from taskgan_ros.tasks.reach import ReachScene
 from taskgan_ros.tasks.registry import load_scene_of
 from taskgan_ros.tasks.state import CellState
+from taskgan_ros.vision.camera import camera_at
 
 SIZE = 64
 
@@ -92,6 +96,30 @@ def test_an_arm_that_never_moves_out_of_the_way_is_refused(scene: ReachScene, po
     near = Exhibit(scene.robot, dataclasses.replace(scene.camera, fov=0.08), 0.0)
     with pytest.raises(InputError, match="expected frames that show at least 50% of the scene"):
         empty_scene(np.zeros((1, SIZE, SIZE, 3), np.uint8), states(poses[:1]), near)
+
+
+REAL = Path(__file__).resolve().parents[3] / "shared" / "real" / "panda"
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="needs ../shared/real/panda")
+def test_a_real_arm_that_the_median_keeps_is_gone() -> None:
+    camera, labels = (json.loads((REAL / name).read_text()) for name in ("camera.json", "labels.json"))
+    base = np.array(camera["extrinsic_cTr_axis_angle_then_translation"])  # the base in the camera's frame
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = cv2.Rodrigues(base[:3])[0], base[3:]
+    fov = 2 * np.arctan(camera["height"] / 2 / camera["K"][1][1])
+    try:
+        panda = load_robot("panda")
+    except InputError as error:
+        pytest.skip(str(error))
+    bench = Exhibit(panda, camera_at(np.linalg.inv(pose), fov), -1.0)
+    images = np.stack([np.array(Image.open(REAL / label["image"]).convert("RGB")) for label in labels])
+    recorded = states(np.array([label["positions_rad"] for label in labels]))
+    found = empty_scene(images, recorded, bench)
+    assert 0.03 < found.filled < 0.15
+    (first,) = masks(recorded[:1], bench, *images.shape[1:3])
+    ghost = np.abs(np.median(images, axis=0) - found.image)[first].mean()
+    assert ghost > 20, "the arm hardly moved at first"
 
 
 @pytest.fixture
