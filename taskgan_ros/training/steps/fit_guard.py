@@ -199,11 +199,9 @@ def fit_guard(task_model: TaskModel, translator: bytes, data: GuardData) -> tupl
         InputError: too few target images, images that are all the same, or held-out images of another look.
     """
     target, held_out = data.target, data.held_out
-    for what, dataset in (("target", target), ("held-out", held_out)):
-        if dataset is not None and not is_enough(dataset):
-            raise InputError(f"guard: expected at least {_LEAST} {what} images, got {len(dataset)}")
-        if dataset is not None and np.array_equal(dataset.images[1:], dataset.images[:-1]):
-            raise InputError(f"guard: expected {what} images that differ, got {len(dataset)} that are all the same")
+    _check_images(target, "target")
+    if held_out is not None:
+        _check_images(held_out, "held-out")
     folds, colours, likeness = hold_out_in_turn(target), coarse(target.images), None
     if held_out is not None:
         likeness = check_same_look(colours, coarse(held_out.images), folds, "held out")
@@ -240,6 +238,13 @@ def fit_guard(task_model: TaskModel, translator: bytes, data: GuardData) -> tupl
     )
     example = tuple(torch.from_numpy(array[:2]) for array in (target.images, translated, target.joint_pos[:, joints]))
     return to_onnx(graph, example, [IMAGE, TRANSLATED, JOINT_POS], [SCORES]), card
+
+
+def _check_images(dataset: Dataset, what: str) -> None:
+    if not is_enough(dataset):
+        raise InputError(f"guard: expected at least {_LEAST} {what} images, got {len(dataset)}")
+    if np.array_equal(dataset.images[1:], dataset.images[:-1]):
+        raise InputError(f"guard: expected {what} images that differ, got {len(dataset)} that are all the same")
 
 
 def read_task_model(graph: bytes, bundle: Bundle) -> TaskModel:
