@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import os
 import shlex
 import time
@@ -457,12 +456,10 @@ def import_with_defaults(recordings: tuple[Path, ...], scene: str, out: Path) ->
     Raises:
         InputError: as `taskgan import`.
     """
-    try:
-        reader = importlib.import_module("taskgan_ros.recordings.import_recording")
-    except ModuleNotFoundError as error:
-        raise InputError(f"{recordings[0]}: expected a dataset ({DATASETS[0]}) of episodes, got another") from error
+    from taskgan_ros.recordings.import_recording import ImportConfig, import_recording  # here: it needs more packages
+
     if not out.exists():
-        reader.import_recording(reader.ImportConfig(recordings=recordings, scene=scene, out=out))
+        import_recording(ImportConfig(recordings=recordings, scene=scene, out=out))
     return out
 
 
@@ -483,6 +480,7 @@ def join(datasets: list[Dataset]) -> Dataset:
         paired_domain=first.info.paired_domain if is_paired else "",
         images=sum(map(len, datasets)),
         episodes=sum(data.info.episodes for data in datasets),
+        recording="+".join(dict.fromkeys(data.info.recording for data in datasets)),
     )
     return Dataset(
         info=info,

@@ -104,7 +104,7 @@ REAL = Path(__file__).resolve().parents[3] / "shared" / "real" / "panda"
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs ../shared/real/panda")
 def test_a_real_arm_that_the_median_keeps_is_gone() -> None:
     camera, labels = (json.loads((REAL / name).read_text()) for name in ("camera.json", "labels.json"))
-    base = np.array(camera["extrinsic_cTr_axis_angle_then_translation"])  # the base in the camera's frame
+    base = np.array(camera["extrinsic_cTr_axis_angle_then_translation"], np.float64)  # the base in the camera's frame
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = cv2.Rodrigues(base[:3])[0], base[3:]
     fov = 2 * np.arctan(camera["height"] / 2 / camera["K"][1][1])
@@ -112,7 +112,7 @@ def test_a_real_arm_that_the_median_keeps_is_gone() -> None:
         panda = load_robot("panda")
     except InputError as error:
         pytest.skip(str(error))
-    bench = Exhibit(panda, camera_at(np.linalg.inv(pose), fov), -1.0)
+    bench = Exhibit(panda, camera_at(np.linalg.inv(pose).astype(np.float64), fov), -1.0)
     images = np.stack([np.array(Image.open(REAL / label["image"]).convert("RGB")) for label in labels])
     recorded = states(np.array([label["positions_rad"] for label in labels]))
     found = empty_scene(images, recorded, bench)
