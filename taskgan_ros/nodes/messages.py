@@ -45,6 +45,17 @@ def camera_info(message: CameraInfo) -> CameraModel:
     return camera_model({name: getattr(message, name) for name in names})
 
 
+def camera_info_message(camera: CameraModel, header: Header) -> CameraInfo:
+    """Return the message that describes a camera whose images are not rectified."""
+    (fx, skew, cx), (_, fy, cy), _ = camera.matrix
+    message = CameraInfo(header=header, height=camera.height, width=camera.width, distortion_model=camera.model)
+    message.d = array("d", camera.distortion)
+    message.k = [fx, skew, cx, 0.0, fy, cy, 0.0, 0.0, 1.0]
+    message.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    message.p = [fx, skew, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return message
+
+
 def image_message(rgb: NDArray[np.uint8], header: Header) -> Image:
     """Return (H, W, 3) uint8 RGB as an rgb8 image."""
     height, width = rgb.shape[:2]

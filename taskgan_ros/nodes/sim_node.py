@@ -19,7 +19,7 @@ from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Float64, Header
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -29,6 +29,7 @@ from taskgan_ros.core.parameters import parameter
 from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.messages import (
     both_clocks,
+    camera_info_message,
     diagnostics_message,
     duration_message,
     image_message,
@@ -45,6 +46,7 @@ from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.sim.robot import Drive, SimulatedRobot, Snapshot
 from taskgan_ros.tasks.registry import load_motion_scene
 from taskgan_ros.tasks.state import Episode
+from taskgan_ros.vision.camera_model import CameraModel
 
 if TYPE_CHECKING:  # so that a lack of OpenGL is reported in one line
     from taskgan_ros.sim.cell import Cell
@@ -140,6 +142,7 @@ class SimNode(Node):
         steady, period_s = Clock(clock_type=ClockType.STEADY_TIME), 1 / self._settings.joint_state_rate_hz
         newest = QoSProfile(depth=1)  # reliable, so that it suits either kind of subscriber
         self._images = self.create_publisher(Image, topics.IMAGE, newest)
+        self._camera_infos = self.create_publisher(CameraInfo, topics.CAMERA_INFO, newest)
         self._joint_states = self.create_publisher(JointState, topics.JOINT_STATES, 10)
         self._distances = self.create_publisher(Float64, "~/distance", 10)
         self._commanded = self.create_publisher(JointTrajectory, "~/commanded", 100)
@@ -262,8 +265,15 @@ class SimNode(Node):
         except Exception as error:  # without a camera the node is of no use
             self._stop_process(f"the camera failed: {error}")
 
+    def _camera_model(self) -> CameraModel:
+        """Return the camera as the scene says it is, with the domain's lens."""
+        height, width = self._settings.image_height, self._settings.image_width
+        matrix = self._scene.camera.matrix(height, width).tolist()
+        lens = (*self._domain.sensor.distortion, 0.0, 0.0, 0.0)
+        return CameraModel(tuple(map(tuple, matrix)), lens, "plumb_bob", height, width)
+
     def _film_with(self, cell: Cell) -> None:
-        period_s = 1 / self._settings.camera_rate_hz
+        period_s, camera = 1 / self._settings.camera_rate_hz, self._camera_model()
         due_s, filmed, look = time.monotonic(), None, None
         while not self._is_stopped.wait(max(0.0, due_s - time.monotonic())):
             now, stamp = self._observe()
@@ -271,7 +281,9 @@ class SimNode(Node):
                 filmed = now.episode.index
                 look = cell.sample_look(now.episode.seed, filmed)
             image = cell.render(now.state, look, now.time_s)
-            self._images.publish(image_message(image, Header(stamp=stamp, frame_id="camera")))
+            header = Header(stamp=stamp, frame_id="camera")
+            self._images.publish(image_message(image, header))
+            self._camera_infos.publish(camera_info_message(camera, header))
             self._distances.publish(Float64(data=now.distance_m))
             self._frame_rate.tick(time.monotonic())
             due_s = max(due_s + period_s, time.monotonic())  # a late frame is left out, not caught up with

@@ -9,6 +9,7 @@ from typing import Final
 
 IMAGE: Final = "image_raw"
 COMPRESSED_IMAGE: Final = f"{IMAGE}/compressed"  # beside the image's topic, as image_transport has it
+CAMERA_INFO: Final = "camera_info"
 JOINT_STATES: Final = "joint_states"
 TRAJECTORY: Final = "joint_trajectory"
 DIAGNOSTICS: Final = "/diagnostics"  # absolute: tools look for it there

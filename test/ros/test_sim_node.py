@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Duration
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Float64, Header
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from taskgan_ros.nodes import topics
+from taskgan_ros.nodes.messages import camera_info
+from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.tasks.registry import load_motion_scene
 
 if TYPE_CHECKING:
@@ -88,6 +90,18 @@ def test_episodes_are_those_of_their_seed_and_number(lab: Lab, wait_until: Wait)
     for stamp in (image.header.stamp, state.header.stamp):
         assert abs(now_s - stamp.sec - stamp.nanosec * 1e-9) < 5
     wait_until(lambda: robot.distances and np.isclose(robot.distances[-1], answer["distance_m"]), "the true distance")
+
+
+def test_its_camera_is_described_beside_its_images(lab: Lab, wait_until: Wait) -> None:
+    pytest.importorskip("skimage", reason="real_standin's photos, its lens is bent")
+    described: list[CameraInfo] = []
+    lab.listen(CameraInfo, topics.CAMERA_INFO, described.append)
+    Robot(lab, wait_until, domain="real_standin")
+    wait_until(lambda: described, "camera_info")
+    model = camera_info(described[-1])
+    np.testing.assert_allclose(model.matrix, SCENE.camera.matrix(32, 48))
+    assert model.fov == pytest.approx(SCENE.camera.fov)
+    assert list(model.distortion[:2]) == list(load_domain("real_standin").sensor.distortion)
 
 
 def test_executes_trajectories_and_rejects_what_the_real_controller_rejects(lab: Lab, wait_until: Wait) -> None:
