@@ -11,6 +11,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
+from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
@@ -31,6 +32,8 @@ CAMERA_INFO: Final = "sensor_msgs/msg/CameraInfo"
 _LIBREALSENSE: Final = "realsense_msgs/"
 _DEPTH: Final = ("depth", "compressedDepth")  # in a topic's name, no picture
 _NS: Final = 1e-9
+_MOST_OVER: Final = 64  # bytes behind a message; rosbags itself allows 3
+_OVER_STEP: Final = 4
 
 
 class Bag:
@@ -92,7 +95,7 @@ class Bag:
     def _read(self, packet: Packet) -> Any:
         try:
             if packet.encoding == "cdr":
-                return _types(Stores.ROS2_JAZZY).deserialize_cdr(packet.data, packet.type)
+                return _read_cdr(packet)
             if packet.encoding == "ros1":
                 return _types(Stores.ROS1_NOETIC).deserialize_ros1(packet.data, packet.type)
         except Exception as error:  # rosbags raises SerdeError, struct.error, IndexError and others
@@ -103,6 +106,20 @@ class Bag:
         raise InputError(
             f"{self.path}: {packet.topic}: expected messages in cdr or ros1, got {packet.encoding or 'no encoding'!r}"
         )
+
+
+def _read_cdr(packet: Packet) -> Any:
+    """Deserialize a message, and what is over at its end: rclpy's serialize_message only estimates how long it gets."""
+    first: SerdeError | None = None
+    for over in range(0, _MOST_OVER + 1, _OVER_STEP):
+        try:
+            return _types(Stores.ROS2_JAZZY).deserialize_cdr(packet.data[: len(packet.data) - over], packet.type)
+        except SerdeError as error:
+            first = first or error
+            if "size mismatch" not in str(error):
+                break
+    assert first is not None
+    raise first
 
 
 @cache

@@ -123,8 +123,10 @@ def motion(count: int = 10, ros: int = 2, period_s: float = 0.1) -> list[Message
     return sorted(messages, key=lambda message: message.received_s)
 
 
-def write_bag_2(path: Path, messages: Sequence[Message], storage: str = "mcap", compression: str = "") -> Path:
-    """Write a rosbag2's folder; `compression` is message, file (zstd), or storage (within MCAP)."""
+def write_bag_2(
+    path: Path, messages: Sequence[Message], storage: str = "mcap", compression: str = "", over: bytes = b""
+) -> Path:
+    """Write a rosbag2's folder; `compression` is message, file (zstd), or storage (within MCAP), `over` ends each."""
     plugin = StoragePlugin.MCAP if storage == "mcap" else StoragePlugin.SQLITE3
     writer = Writer(path, version=9, storage_plugin=plugin)
     if compression:
@@ -134,7 +136,7 @@ def write_bag_2(path: Path, messages: Sequence[Message], storage: str = "mcap", 
         for one in messages:
             if one.topic not in connections:
                 connections[one.topic] = bag.add_connection(one.topic, one.type, typestore=ROS_2)
-            data = ROS_2.serialize_cdr(one.value, one.type)
+            data = bytes(ROS_2.serialize_cdr(one.value, one.type)) + over
             bag.write(connections[one.topic], round(one.received_s * 1e9), data)
     return path
 
