@@ -14,7 +14,7 @@ from taskgan_ros.vision.camera import Camera
 CAMERA = Camera(position=(1.0, -0.5, 0.8), rotation=(-1.2, -1.1, 1.3), fov=0.7)
 
 
-@pytest.mark.parametrize("name", ["reach", "poses", "push", "panda_reach", "so101_reach"])
+@pytest.mark.parametrize("name", ["reach", "poses", "push", "ur5e_reach"])
 def test_the_camera_is_replaced_and_nothing_else(name: str, tmp_path: Path) -> None:
     out = tmp_path / "own.yaml"
     write_scene(name, out, CAMERA, note="measured")

@@ -52,7 +52,7 @@ def shared(one: np.ndarray, other: np.ndarray) -> float:
     return np.count_nonzero(one & other) / np.count_nonzero(one | other)
 
 
-@pytest.mark.parametrize("name", ["panda", "mico", "ur5e"])
+@pytest.mark.parametrize("name", ["mico", "ur5e"])
 @pytest.mark.parametrize("eye", [(1.3, -0.7, 1.0), (0.2, 0.1, 1.4), (0.45, 0.3, 0.5)])  # the last: amid the arm
 def test_silhouette_is_what_mujoco_draws(name: str, eye: tuple[float, float, float]) -> None:
     robot, view = load_robot(name), looking(eye, (0.1, 0.0, 0.3))
