@@ -60,7 +60,7 @@ class SceneConfig:
     """A shipped arm's name, an arm file, or a model: URDF, xacro or MJCF; with --look, a scene."""
     out: Path | None = None
     """The scene file to write, ARM_reach.yaml by default; must not exist. A picture is written beside it, and for a
-    model an arm file."""
+    model an arm file. With --look, the picture to write, which takes the place of the one before."""
     tip: str | None = None
     """The link, body or site that the arm ends at."""
     look: bool = False
@@ -148,6 +148,8 @@ def _arm_as_yaml(model: str, robot: Robot) -> str:
 def _look(config: SceneConfig) -> Path:
     """Draw a scene, in place of the last picture of it."""
     scene, picture = load_motion_scene(config.arm), config.out or Path(f"{short_name(config.arm)}.png")
+    if picture.suffix != ".png":  # or it could take the scene's own place
+        raise InputError(f"--out with --look: expected a picture, .png, got {picture}")
     write_scene_picture(picture, scene, config.domain)
     print_line(f"{picture}: {config.arm} in {config.domain}: starts, and below where the arm arrives")
     return picture

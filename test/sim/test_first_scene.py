@@ -32,6 +32,9 @@ def test_an_arm_gets_a_scene_that_it_can_carry_out(arm: str, tmp_path: Path) -> 
     assert cli.run(["scene", arm, "--out", str(out)]) == 2  # it is there
     assert cli.run(["scene", str(out), "--look", "--out", str(tmp_path / "look.png")]) == 0
     assert np.asarray(Image.open(tmp_path / "look.png")).std() > 10
+    text = out.read_text()
+    assert cli.run(["scene", str(out), "--look", "--out", str(out)]) == 2  # a slip of the fingers
+    assert out.read_text() == text
 
 
 GANTRY = """<robot name="gantry"><link name="base"/><link name="x"/><link name="y"/><link name="z"/>
