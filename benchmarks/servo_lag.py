@@ -132,13 +132,15 @@ def cruise(message: JointTrajectory) -> Array:
 
 def way_done(driven: list[int], arm: Array, sent: list[tuple[float, JointTrajectory]], last_s: float) -> float:
     """Return how far the driven joints travelled, as a share of what the messages requested, each until the next."""
+    if not sent:
+        return np.nan
     starts_s = [seconds(message.header.stamp) or heard_s for heard_s, message in sent]
     asked = sum(
         requested_travel(driven, message, until_s - start_s)
         for (_, message), start_s, until_s in zip(sent, starts_s, [*starts_s[1:], last_s], strict=True)
     )
     done = float(np.abs(np.diff(arm[:, driven], axis=0)).sum())
-    return done / asked if asked else np.nan
+    return done / asked
 
 
 def requested_travel(driven: list[int], message: JointTrajectory, until_s: float) -> float:
