@@ -39,6 +39,8 @@ ANGLES, DEMONSTRATION, GOAL = "joint_angles", "demonstration", "goal"
 _PASSIVE_RAD: Final = 0.1  # how far a joint that is not driven may sag, as in `tasks.reach`
 _TASKS: Final = {ANGLES: "joint_angles", DEMONSTRATION: "joint_velocities", GOAL: "joint_velocities"}
 
+_MOST_CUT = 0.9  # of the picture's side that is kept: with less, it is said how much
+
 
 @dataclass(frozen=True)
 class ImportConfig:
@@ -113,7 +115,7 @@ def import_recording(config: ImportConfig) -> dict[str, Any]:
         _write(config, scene, info, taken, episodes, labels, places)
         write_contact_sheet(sheet, taken.spool, episodes)
         write_joint_plot(plot, taken.stamps, taken.joint_pos, scene.arm.joint_names, episodes)
-    lines = [*recording.notes.sentences(), *_remarks(scene, taken, info)]
+    lines = [*recording.notes.sentences(), *_cut_away(recording, scene), *_remarks(scene, taken, info)]
     return _report(config, recording, info, lines, [sheet, plot])
 
 
@@ -230,6 +232,20 @@ def _write(
             actions = np.asarray(labels[k], np.float32)
             images = taken.spool.rows(rows, advance)
             writer.add(k, EpisodeRecord(images, actions, joint_pos.astype(np.float32), shown))
+
+
+def _cut_away(recording: Recording, scene: Scene) -> list[str]:
+    """Return a sentence where much of what the camera saw is beyond the scene's field of view."""
+    seen = recording.camera.ideal_fov(1.0) if recording.camera else recording.options.camera_fov
+    if not seen:
+        return []
+    kept = float(np.tan(scene.camera.fov / 2) / np.tan(seen / 2))
+    if kept > _MOST_CUT:
+        return []
+    return [
+        f"the middle {kept:.0%} of the largest square is kept: the scene's fov is {scene.camera.fov:.3g} rad, the "
+        f"camera sees {seen:.3g}; a larger fov in the scene shows more"
+    ]
 
 
 def _remarks(scene: Scene, taken: _Taken, info: DatasetInfo) -> list[str]:

@@ -282,9 +282,19 @@ class Workplace:
         picture = self.path(_BACKGROUND)
         background = read_photo(picture) if picture.exists() else None
         given = ["--recording", *map(str, self.config.recording), "--scene", self.config.scene]
-        command = shlex.join(["taskgan", "adapt", *given, "--out", str(self.config.out)])
+        given += ["--out", str(self.config.out), *(["--quick"] if self.config.quick else [])]
         facts = [*self.facts, _describe_guard(bundle.card.guard)]
-        story = AdaptStory(self.config.out, command, facts, bundle.card.units, errors, background, regions)
+        if self.config.quick:
+            facts.insert(0, "a smoke test (--quick): neither the bundle nor these figures are worth anything")
+        story = AdaptStory(
+            self.config.out,
+            shlex.join(["taskgan", "adapt", *given]),
+            facts,
+            bundle.card.units,
+            errors,
+            background,
+            regions,
+        )
         return write_report(self.path("report"), story)
 
     def _check_recording(self) -> None:

@@ -71,7 +71,7 @@ def table(filmed: Any, scene: ReachScene, tmp_path_factory: pytest.TempPathFacto
 
 def make(table: Path, out: Path, **options: Any) -> dict[str, Any]:
     camera_fov = load_scene(SCENE).camera.fov
-    reading = ReadOptions(units="radians", camera_fov=camera_fov, **options.pop("reading", {}))
+    reading = ReadOptions(**{"units": "radians", "camera_fov": camera_fov, **options.pop("reading", {})})
     given = {"scene": SCENE, "image_size": SIZE, **options}
     return import_recording(ImportConfig(recordings=(table,), out=out, recording=reading, **given))
 
@@ -95,6 +95,14 @@ def test_demonstrations_are_split_at_rests_and_labelled_with_the_step_taken(
     # The expert goes straight in joint space, so that each step has the direction of the way to the end.
     steps = (q[MOVES - 1] - q[0])[scene.driven]
     np.testing.assert_allclose(data.actions[rows][0] / sizes[0], steps / np.abs(steps).sum(), atol=1e-5)
+
+
+def test_a_narrow_scene_is_said_to_cut_the_picture(table: Path, tmp_path: Path) -> None:
+    said = make(table, tmp_path / "whole.h5")
+    assert not any("is kept" in line for line in said["lines"])
+    wide = 2 * np.arctan(2 * np.tan(load_scene(SCENE).camera.fov / 2))
+    said = make(table, tmp_path / "cut.h5", reading={"camera_fov": wide})
+    assert any(line.startswith("the middle 50% of the largest square is kept") for line in said["lines"])
 
 
 def test_labels_towards_a_goal_are_the_simulations(table: Path, filmed: Any, scene: ReachScene, tmp_path: Path) -> None:
