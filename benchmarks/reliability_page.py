@@ -14,8 +14,8 @@ HEAD = """# How reliable the node is
 
 Every table here is what its command measured; `benchmarks/reliability_page.py` makes this page from the JSON in
 `docs/reliability/`. Run the commands from the repository's root with `.venv/bin/python`, which `make setup-test` makes.
-All but the first, and the Panda in the second, are of the shipped bundle `reach_target_wood` in a real `reach_node` process, over real DDS on one
-machine."""
+All but the first, and the Panda in the second, are of the shipped bundle `reach_target_wood` in a real `reach_node`
+process, over real DDS on one machine."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ reach their top speed, because `max_step_rad` is 0.5 rad.""",
         "servo_lag",
         "A servo that lags",
         """\
-The policy drives the simulated cell's arm, a Mico and last a Panda, at 20 Hz, over DDS. The arm's controller is a model of ros2_control's
-JointTrajectoryController, and its joints are first-order servos. The controller's command at every update shows whether
+The policy drives the simulated cell's arm, a Mico and last a Panda, at 20 Hz, over DDS. The arm's controller is a model
+of ros2_control's JointTrajectoryController, and its joints are first-order servos. The controller's command at every update shows whether
 a message sets back a joint that should keep moving forward, and the largest speed and acceleration; joint states show
 how far the arm goes, as a share of what was requested. In the rows "on arrival" trajectories have no stamp, as happens
 where clocks differ: the controller starts each one at its next update, which makes the speed uneven.""",
