@@ -50,11 +50,12 @@ reach their top speed, because `max_step_rad` is 0.5 rad.""",
         "servo_lag",
         "A servo that lags",
         """\
-The policy drives the simulated cell's arm, a Mico and last a Panda, at 20 Hz, over DDS. The arm's controller is a model
-of ros2_control's JointTrajectoryController, and its joints are first-order servos. The controller's command at every update shows whether
-a message sets back a joint that should keep moving forward, and the largest speed and acceleration; joint states show
-how far the arm goes, as a share of what was requested. In the rows "on arrival" trajectories have no stamp, as happens
-where clocks differ: the controller starts each one at its next update, which makes the speed uneven.""",
+The policy drives the simulated cell's arm, a Mico and last a Panda, at 20 Hz, over DDS. The arm's controller is a
+model of ros2_control's JointTrajectoryController, and its joints are first-order servos. The controller's command at
+every update shows whether a message sets back a joint that should keep moving forward, and the largest speed and
+acceleration; joint states show how far the arm goes, as a share of what was requested. In the rows "on arrival"
+trajectories have no stamp, as happens where clocks differ: the controller starts each one at its next update, which
+makes the speed uneven.""",
     ),
     Section(
         "malformed_images",
