@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,6 +23,7 @@ from taskgan_ros.vision.images import Image, RawImage
 _IMAGE, _STAMP, _NAMES = "image", "stamp", "joint_names"
 _POSITIONS: Final = {"positions": None, "positions_rad": RADIANS, "positions_deg": DEGREES}
 _OTHER: Final = ("episode", "mask", "camera", "set_index")  # columns that are no joints
+_SHOWN: Final = 40  # characters of what is no number
 _CAMERA_FILES: Final = ("camera_info.yaml", "camera.yaml", "camera.json", "camera/camera_info.yaml")
 
 
@@ -28,16 +31,16 @@ def read_folder(path: Path, options: ReadOptions) -> Source:
     """Return a folder of images as a recording; `path` is the folder, or its CSV or JSON.
 
     Raises:
-        InputError: no table, one without images or joints, or an image that is missing.
+        InputError: no table, one without images or joints, with mixed units or numbers that are none, or an image that
+            is missing.
     """
     table = _table(path)
     rows = _read_csv(table) if table.suffix == ".csv" else _read_json(table)
     if not rows:
         raise InputError(f"{table}: expected a row for each image, got none")
-    joints, units, stamps = JointTracks(), None, _stamps(rows, table)
+    joints, units, stamps = JointTracks(), _units(rows, table), _stamps(rows, table)
     for k, row in enumerate(rows):
-        names, positions, units = _positions(row, f"{table}: row {k + 1}")
-        joints.add(stamps[k], names, positions)
+        joints.add(stamps[k], *_positions(row, f"{table}: row {k + 1}"))
     images = [table.parent / str(_get(row, _IMAGE, f"{table}: row {k + 1}")) for k, row in enumerate(rows)]
     if missing := [str(image) for image in images if not image.is_file()]:
         raise InputError(f"{table}: expected {len(images)} images, got none of {missing[:3]} ({len(missing)} missing)")
@@ -68,9 +71,13 @@ def _table(path: Path) -> Path:
 def _read_csv(table: Path) -> list[dict[str, Any]]:
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
-            return list(csv.DictReader(file, skipinitialspace=True))
+            reader = csv.DictReader(file, skipinitialspace=True)
+            rows, counts = list(reader), Counter(reader.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{table}: expected a CSV file, got: {error}") from error
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise InputError(f"{table}: expected each column once, got {twice} more often")
+    return rows
 
 
 def _read_json(table: Path) -> list[dict[str, Any]]:
@@ -84,21 +91,36 @@ def _read_json(table: Path) -> list[dict[str, Any]]:
 
 
 def _stamps(rows: Sequence[dict[str, Any]], table: Path) -> list[float]:
-    if _STAMP not in rows[0]:
+    if not any(_STAMP in row for row in rows):
         return [float(k) for k in range(len(rows))]
-    return [_number(_get(row, _STAMP, f"{table}: row {k + 1}"), f"{table}: row {k + 1}") for k, row in enumerate(rows)]
+    origins = [f"{table}: row {k + 1}" for k in range(len(rows))]
+    return [_number(_get(row, _STAMP, at), f"{at}: {_STAMP}") for row, at in zip(rows, origins, strict=True)]
 
 
-def _positions(row: dict[str, Any], origin: str) -> tuple[list[str], list[float], str | None]:
-    """Return the joints' names, their positions, and the units where a key names them."""
-    key = next((key for key in _POSITIONS if key in row), None)
+def _units(rows: Sequence[dict[str, Any]], table: Path) -> str | None:
+    """Return the units that all rows' key of positions names, None where none does."""
+    key = _key(rows[0])
+    for k, row in enumerate(rows):
+        if (other := _key(row)) != key:
+            names = [name or "a key for each joint" for name in (key, other)]
+            raise InputError(f"{table}: row {k + 1}: expected {names[0]} as in row 1, got {names[1]}")
+    return _POSITIONS[key] if key else None
+
+
+def _key(row: dict[str, Any]) -> str | None:
+    return next((key for key in _POSITIONS if key in row), None)
+
+
+def _positions(row: dict[str, Any], origin: str) -> tuple[list[str], list[float]]:
+    """Return the joints' names and their positions."""
+    key = _key(row)
     if key is None:
         names = [name for name in row if name is not None and name not in (_IMAGE, _STAMP, *_OTHER)]
-        return names, [_number(row[name], f"{origin}: {name}") for name in names], None
+        return names, [_number(row[name], f"{origin}: {name}") for name in names]
     names, positions = _get(row, _NAMES, origin), row[key]
     if not isinstance(names, list) or not isinstance(positions, list) or len(names) != len(positions):
         raise InputError(f"{origin}: expected {_NAMES} and as many {key}, got {names!r} and {positions!r}")
-    return [str(name) for name in names], [_number(value, f"{origin}: {key}") for value in positions], _POSITIONS[key]
+    return [str(name) for name in names], [_number(value, f"{origin}: {key}") for value in positions]
 
 
 def _get(row: dict[str, Any], key: str, origin: str) -> Any:
@@ -109,9 +131,12 @@ def _get(row: dict[str, Any], key: str, origin: str) -> Any:
 
 def _number(value: Any, origin: str) -> float:
     try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise InputError(f"{origin}: expected a number, got {value!r}") from None
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):  # JSON has integers of any length
+        raise InputError(f"{origin}: expected a number, got {str(value)[:_SHOWN]!r}") from None
+    if not math.isfinite(number):
+        raise InputError(f"{origin}: expected a finite number, got {number}")
+    return number
 
 
 def _camera(folder: Path) -> CameraModel | None:

@@ -247,11 +247,37 @@ def test_a_json_without_stamps(bags: ModuleType, tmp_path: Path) -> None:
         ("image,a,b\n9.png,1,2\n", r"expected 1 images, got none of \[.*9.png'\] \(1 missing\)"),
         ("image,a,b\n0.png,1,x\n", "row 1: b: expected a number, got 'x'"),
         ("image,a\n0.png,1\n", r"missing \['b'\]"),
+        ("image,stamp,a,b\n0.png,0,1,2\n1.png,nan,1,2\n", "row 2: stamp: expected a finite number, got nan"),
+        ("image,stamp,a,b\n0.png,inf,1,2\n", "row 1: stamp: expected a finite number, got inf"),
+        ("image,a,b\n0.png,1,-inf\n", "row 1: b: expected a finite number, got -inf"),
+        ("image,a,b,a\n0.png,1,2,3\n", r"expected each column once, got \['a'\] more often"),
     ],
 )
 def test_a_table_that_does_not_fit(bags: ModuleType, tmp_path: Path, table: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         opened(bags, folder(bags, tmp_path / "images", table), units="radians")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"positions_rad": None, "positions_deg": [1, 1]},
+            "row 2: expected positions_rad as in row 1, got positions_deg",
+        ),
+        (
+            {"positions_rad": None, "a": 1, "b": 1},
+            "row 2: expected positions_rad as in row 1, got a key for each joint",
+        ),
+        ({"stamp": None}, "row 2: expected 'stamp', got"),
+        ({"positions_rad": [10**400, 0]}, "row 2: positions_rad: expected a number, got '1000"),
+    ],
+)
+def test_rows_that_differ_in_kind(bags: ModuleType, tmp_path: Path, change: dict[str, object], message: str) -> None:
+    rows = [{"image": "0.png", "stamp": k, "joint_names": ["a", "b"], "positions_rad": [0, 0]} for k in range(2)]
+    rows[1] = {key: value for key, value in (rows[1] | change).items() if value is not None}
+    with pytest.raises(InputError, match=message):
+        opened(bags, folder(bags, tmp_path / "images", json.dumps(rows), "labels.json"))
 
 
 def test_what_is_no_recording(bags: ModuleType, tmp_path: Path) -> None:
