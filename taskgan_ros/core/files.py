@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +23,34 @@ def check_free(path: Path) -> None:
         raise InputError("expected a path to write to, got -, which stands for standard output: for a file, write ./-")
     if os.path.lexists(path):
         raise OutputExistsError(path)
+
+
+def check_outputs(paths: Sequence[Path]) -> None:
+    """Refuse paths at which not all of a command's files can be made; missing folders above them are no fault.
+
+    Raises:
+        InputError: as `check_free`, two of them are the same, or a file is where a folder is needed.
+    """
+    for path in paths:
+        check_free(path)
+        above = next(one for one in path.absolute().parents if os.path.lexists(one))
+        if not above.is_dir():
+            raise InputError(f"{path}: expected a folder at {above}, got a file")
+    resolved = [path.resolve() for path in paths]
+    if same := [path for k, path in enumerate(paths) if path.resolve() in resolved[:k]]:
+        raise InputError(f"expected outputs that differ, got {same[0]} twice")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it where they are missing.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: expected to make a folder there, got: {error}") from error
 
 
 @contextlib.contextmanager

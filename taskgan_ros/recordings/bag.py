@@ -141,7 +141,7 @@ def read_bag(path: Path, options: ReadOptions) -> Source:
         raise InputError(
             f"{path}: expected --joint-topics of {bag.topics(JOINT_STATE)}, of {JOINT_STATE}, got {unknown}"
         )
-    stamp = partial(_stamp_s, path=path, received=options.stamps == "received")
+    stamp = partial(stamp_s, path=path, received=options.stamps == "received")
     return Source(
         name=str(path),
         shots=partial(_shots, bag, image_topic, stamp),
@@ -185,7 +185,12 @@ def _decode_compressed(message: Any) -> Image:
     return read_compressed(message.format, message.data.tobytes()).to_rgb()
 
 
-def _stamp_s(packet: Packet, message: Any, path: Path, received: bool) -> float:
+def stamp_s(packet: Packet, message: Any, path: Path, received: bool) -> float:
+    """Return when a message was made, by its header, or when it was `received`, in s.
+
+    Raises:
+        InputError: the header has no stamp.
+    """
     if received:
         return packet.received_ns * _NS
     stamp = message.header.stamp

@@ -23,6 +23,7 @@ from taskgan_ros.vision.images import Image, RawImage
 _IMAGE, _STAMP, _NAMES = "image", "stamp", "joint_names"
 _POSITIONS: Final = {"positions": None, "positions_rad": RADIANS, "positions_deg": DEGREES}
 _OTHER: Final = ("episode", "mask", "camera", "set_index")  # columns that are no joints
+_LATEST_S: Final = 1e11  # since 1970 that is the year 5138
 _SHOWN: Final = 40  # characters of what is no number
 _CAMERA_FILES: Final = ("camera_info.yaml", "camera.yaml", "camera.json", "camera/camera_info.yaml")
 
@@ -51,7 +52,7 @@ def read_folder(path: Path, options: ReadOptions) -> Source:
         joints=joints,
         camera=None if options.camera_info else _camera(table.parent),
         default_units=units,
-        remarks=[] if _STAMP in rows[0] else [f"{table.name} has no stamps: its images count as 1 s apart"],
+        remarks=_remarks(rows, stamps, table),
     )
 
 
@@ -95,6 +96,14 @@ def _stamps(rows: Sequence[dict[str, Any]], table: Path) -> list[float]:
         return [float(k) for k in range(len(rows))]
     origins = [f"{table}: row {k + 1}" for k in range(len(rows))]
     return [_number(_get(row, _STAMP, at), f"{at}: {_STAMP}") for row, at in zip(rows, origins, strict=True)]
+
+
+def _remarks(rows: Sequence[dict[str, Any]], stamps: Sequence[float], table: Path) -> list[str]:
+    if _STAMP not in rows[0]:
+        return [f"{table.name} has no stamps: its images count as 1 s apart"]
+    if max(stamps) > _LATEST_S:
+        return [f"stamps are taken for s, but one of {max(stamps):.4g} looks like ns, µs or ms"]
+    return []
 
 
 def _units(rows: Sequence[dict[str, Any]], table: Path) -> str | None:

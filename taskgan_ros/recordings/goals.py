@@ -33,11 +33,20 @@ class GoalOptions:
     goal_file: Path | None = None
     """CSV with the columns episode, x, y: from 0, and in m in the frame of the arm's base."""
     goal_topic: str | None = None
-    """Topic of geometry_msgs/PoseStamped in the bag, in the frame of the arm's base."""
+    """Topic of geometry_msgs/PoseStamped in the bag, in base_frame or a frame without a name."""
     goal_frame: str | None = None
     """TF frame of the target in the bag."""
     base_frame: str = "base_link"
-    """TF frame of the arm's base, which goal_frame is looked up in."""
+    """Frame of the arm's base: goal_topic's poses are in it, and goal_frame is looked up in it."""
+
+    def __post_init__(self) -> None:
+        """Check the place.
+
+        Raises:
+            InputError: it is none.
+        """
+        if self.goal and not np.isfinite(self.goal).all():
+            raise InputError(f"--goal: expected finite numbers, got {list(self.goal)}")
 
     @property
     def is_given(self) -> bool:
@@ -53,7 +62,9 @@ class GoalOptions:
         return bool(given)
 
 
-def target_places(options: GoalOptions, paths: Sequence[Path], stamps: Array, episode: NDArray[np.intp]) -> Array:
+def target_places(
+    options: GoalOptions, paths: Sequence[Path], stamps: Array, episode: NDArray[np.intp], received: bool = False
+) -> Array:
     """Return where the target was at each image (T, 2) in m in the arm's base frame.
 
     Args:
@@ -61,6 +72,7 @@ def target_places(options: GoalOptions, paths: Sequence[Path], stamps: Array, ep
         paths: the recordings.
         stamps: (T,) s of the images.
         episode: (T,) of which episode each is.
+        received: the stamps are of when messages were recorded, as `ReadOptions.stamps` chooses.
 
     Raises:
         InputError: a file or topic without what is needed.
@@ -72,7 +84,7 @@ def target_places(options: GoalOptions, paths: Sequence[Path], stamps: Array, ep
         if missing := sorted(set(episode.tolist()) - set(places)):
             raise InputError(f"{options.goal_file}: expected a row for each episode, got none for {missing}")
         return np.array([places[one] for one in episode.tolist()])
-    times, positions = _recorded(options, paths)
+    times, positions = _recorded(options, paths, received)
     after = np.clip(np.searchsorted(times, stamps, side="right") - 1, 0, len(times) - 1)
     return positions[after]  # the newest at that time; the first where none was yet
 
@@ -81,12 +93,15 @@ def _read_file(path: Path) -> dict[int, tuple[float, float]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file, skipinitialspace=True))
-        return {int(row["episode"]): (float(row["x"]), float(row["y"])) for row in rows}
+        places = {int(row["episode"]): (float(row["x"]), float(row["y"])) for row in rows}
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: expected a CSV file with numbers in {list(_COLUMNS)}, got {error!r}") from error
+    if wrong := {one: place for one, place in places.items() if not np.isfinite(place).all()}:
+        raise InputError(f"{path}: expected finite x and y, got by episode {wrong}")
+    return places
 
 
-def _recorded(options: GoalOptions, paths: Sequence[Path]) -> tuple[Array, Array]:
+def _recorded(options: GoalOptions, paths: Sequence[Path], received: bool) -> tuple[Array, Array]:
     """Return times (P,) s in order and places (P, 2) m of the target, as the bags say."""
     from taskgan_ros.recordings.bag import Bag
 
@@ -95,7 +110,7 @@ def _recorded(options: GoalOptions, paths: Sequence[Path]) -> tuple[Array, Array
         if not (path.suffix in BAG_SUFFIXES or is_bag_folder(path)):
             raise InputError(f"{path}: expected a bag for --goal-topic or --goal-frame, got another recording")
         bag = Bag(path)
-        found.extend(_poses(bag, options.goal_topic) if options.goal_topic else _transforms(bag, options))
+        found.extend((_poses if options.goal_topic else _transforms)(bag, options, received))
     if not found:
         wanted = options.goal_topic or f"{options.goal_frame} in {options.base_frame}"
         raise InputError(f"expected places of the target by {wanted}, got none")
@@ -103,26 +118,39 @@ def _recorded(options: GoalOptions, paths: Sequence[Path]) -> tuple[Array, Array
     return rows[:, 0], rows[:, 1:]
 
 
-def _poses(bag: Any, topic: str) -> list[tuple[float, float, float]]:
+def _poses(bag: Any, options: GoalOptions, received: bool) -> list[tuple[float, float, float]]:
+    from taskgan_ros.recordings.bag import stamp_s
+
+    topic = options.goal_topic
     if topic not in bag.topics(POSE):
         raise InputError(f"{bag.path}: expected --goal-topic of {bag.topics(POSE)}, of {POSE}, got {topic!r}")
-    messages = [message for _, message in bag.messages([topic])]
-    return [(_seconds(one.header), one.pose.position.x, one.pose.position.y) for one in messages]
+    found = []
+    for packet, message in bag.messages([topic]):
+        frame, base = (name.lstrip("/") for name in (message.header.frame_id, options.base_frame))
+        if frame not in ("", base):
+            raise InputError(
+                f"{bag.path}: {topic}: expected poses in --base-frame {options.base_frame!r}, got some in {frame!r}: "
+                "name the frame of the arm's base, or the target's own by --goal-frame"
+            )
+        place = message.pose.position
+        found.append((stamp_s(packet, message, bag.path, received), place.x, place.y))
+    return found
 
 
-def _transforms(bag: Any, options: GoalOptions) -> list[tuple[float, float, float]]:
+def _transforms(bag: Any, options: GoalOptions, received: bool) -> list[tuple[float, float, float]]:
     """Return where the goal's frame is in the base's, each time that a transform on the way changes."""
     topics = bag.topics(TF, _TF_1)
     newest: dict[str, tuple[str, Array]] = {}
     found: list[tuple[float, float, float]] = []
-    for _, message in bag.messages(topics) if topics else ():
+    for packet, message in bag.messages(topics) if topics else ():
         for one in message.transforms:
             newest[one.child_frame_id.lstrip("/")] = (one.header.frame_id.lstrip("/"), _matrix(one.transform))
             goal, base = (_in_root(name.lstrip("/"), newest) for name in (str(options.goal_frame), options.base_frame))
             if goal[0] == base[0] and options.goal_frame in newest:
                 place = (np.linalg.inv(base[1]) @ goal[1])[:2, 3].tolist()
                 if not found or tuple(place) != found[-1][1:]:
-                    found.append((_seconds(one.header), place[0], place[1]))
+                    time_s = 1e-9 * packet.received_ns if received else _seconds(one.header)
+                    found.append((time_s, place[0], place[1]))
     return found
 
 

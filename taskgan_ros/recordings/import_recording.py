@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from taskgan_ros.core import interrupts
 from taskgan_ros.core.config import expand_home
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.core.files import check_free, write_text
+from taskgan_ros.core.files import check_free, check_outputs, make_folder, write_text
 from taskgan_ros.core.progress import print_line, progress_bar
 from taskgan_ros.data.dataset import LEAST_PX, SIDE_PX, DatasetInfo, EpisodeRecord, open_writer
 from taskgan_ros.recordings.episodes import cut, split_at_rests, split_by_file
 from taskgan_ros.recordings.goals import GoalOptions, target_places
 from taskgan_ros.recordings.labels import angle_labels, demonstration_labels, goal_labels
+from taskgan_ros.recordings.notes import Notes
 from taskgan_ros.recordings.pairs import PairRenderer
 from taskgan_ros.recordings.pictures import write_contact_sheet, write_joint_plot
 from taskgan_ros.recordings.read_options import ReadOptions, SharedOptions
@@ -71,7 +72,7 @@ class ImportConfig:
     image_size: int = 128
     """Pixels a side, 24 or more and a multiple of 8; 128 is the paper's."""
     json: Path | None = None
-    """Where to write what is printed; must not exist."""
+    """Where to write what is printed; must not exist, nor be another of the outputs."""
 
 
 @dataclass(frozen=True)
@@ -95,20 +96,25 @@ def import_recording(config: ImportConfig) -> dict[str, Any]:
     """Write the dataset and its pictures, and return what is printed.
 
     Raises:
-        InputError: recordings that cannot be read or give no image, options that do not fit, or an output that exists.
+        InputError: recordings that cannot be read or give no image, options that do not fit, or outputs that exist or
+            collide.
         KeyboardInterrupt: on Ctrl-C, SIGTERM or SIGHUP; nothing is left.
     """
     out, scene = expand_home(config.out), load_scene(config.scene)
+    check_free(out)  # a folder without a name, such as /, too
     sheet, plot = (out.with_name(f"{out.stem}_{what}.png") for what in ("images", "joints"))
-    _check(config, scene, [out, sheet, plot, *([config.json] if config.json else [])])
+    said = [expand_home(config.json)] if config.json else []
+    check_outputs([out, sheet, plot, *said])
+    _check(config, scene)
     paths = [expand_home(path) for path in config.recordings]
     with ExitStack() as stack:
         stack.enter_context(interrupts.deferred())
         recording = open_recording(paths, scene, config.recording)
-        out.parent.mkdir(parents=True, exist_ok=True)
+        for path in (out, *said):
+            make_folder(path.parent)
         size = (config.image_size, config.image_size)
         taken = _take(recording, scene, stack.enter_context(Spool(out.parent, size)))
-        episodes = _episodes(config, scene, taken)
+        episodes = _episodes(config, scene, taken, recording.notes)
         places = _places(config, paths, taken, episodes)
         labels = [_label(config, scene, taken, rows, places) for rows in episodes]
         info = _info(config, scene, episodes, recording_hash(paths))
@@ -119,9 +125,7 @@ def import_recording(config: ImportConfig) -> dict[str, Any]:
     return _report(config, recording, info, lines, [sheet, plot])
 
 
-def _check(config: ImportConfig, scene: Scene, outputs: list[Path]) -> None:
-    for path in outputs:
-        check_free(path)
+def _check(config: ImportConfig, scene: Scene) -> None:
     if config.image_size < LEAST_PX or config.image_size % SIDE_PX:
         raise InputError(
             f"expected an image_size of {LEAST_PX} pixels or more that is a multiple of {SIDE_PX}, "
@@ -129,6 +133,8 @@ def _check(config: ImportConfig, scene: Scene, outputs: list[Path]) -> None:
         )
     if config.longest_episode is not None and config.longest_episode < 1:
         raise InputError(f"--longest-episode: expected 1 image or more, got {config.longest_episode}")
+    if not config.rest >= 0:
+        raise InputError(f"--rest: expected 0 s or more, got {config.rest}")
     if _kind(config, scene) == GOAL and not config.goal.is_given:
         raise InputError("--labels goal: expected --goal, --goal-file, --goal-topic or --goal-frame, got none of them")
     if config.paired and scene.objects and not config.goal.is_given:
@@ -157,7 +163,7 @@ def _take(recording: Recording, scene: Scene, spool: Spool) -> _Taken:
     return _Taken(spool, np.array(stamps), np.array(joint_pos), np.array(source, np.intp))
 
 
-def _episodes(config: ImportConfig, scene: Scene, taken: _Taken) -> list[Rows]:
+def _episodes(config: ImportConfig, scene: Scene, taken: _Taken, notes: Notes) -> list[Rows]:
     split = config.split or ("rests" if _kind(config, scene) == DEMONSTRATION else "file")
     if split == "none":
         episodes = [np.arange(len(taken.stamps))]
@@ -166,7 +172,10 @@ def _episodes(config: ImportConfig, scene: Scene, taken: _Taken) -> list[Rows]:
     else:
         episodes = split_at_rests(taken.stamps, taken.joint_pos, taken.source, config.rest)
     if not episodes:
-        raise InputError(f"expected an arm that moves, got none in {len(taken.stamps)} images: --split file takes all")
+        raise InputError(
+            f"expected an arm that moves, got none in {len(taken.stamps)} images ({notes.in_short()}): --split file "
+            "takes all"
+        )
     return cut(episodes, config.longest_episode) if config.longest_episode else episodes
 
 
@@ -177,7 +186,7 @@ def _places(config: ImportConfig, paths: list[Path], taken: _Taken, episodes: li
     episode = np.zeros(len(taken.stamps), np.intp)
     for number, rows in enumerate(episodes):
         episode[rows] = number
-    return target_places(config.goal, paths, taken.stamps, episode)
+    return target_places(config.goal, paths, taken.stamps, episode, config.recording.stamps == "received")
 
 
 def _label(config: ImportConfig, scene: Scene, taken: _Taken, rows: Rows, places: Array | None) -> Array:
@@ -273,5 +282,5 @@ def _report(
     figures = {"out": str(config.out), "images": info.images, "episodes": info.episodes, "task": info.task}
     figures |= {"recording": info.recording, "notes": vars(recording.notes), "lines": lines}
     if config.json:
-        write_text(config.json, json.dumps(figures, indent=2) + "\n")
+        write_text(expand_home(config.json), json.dumps(figures, indent=2) + "\n")
     return figures

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -86,6 +86,10 @@ class Notes:
         if self.still > _MUCH_STILL * self.taken:
             lines.append(f"the arm stands still in {self.still} of {self.taken} images")
         return lines + self.remarks
+
+    def in_short(self) -> str:
+        """Return what explains an import without images or motion, in one line."""
+        return "; ".join(replace(self, still=0).sentences())
 
 
 class MotionCount:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -15,6 +17,8 @@ BAG_SUFFIXES: Final = (".bag", ".mcap", ".db3", ".zstd")
 RADIANS: Final = "radians"
 DEGREES: Final = "degrees"
 LEROBOT: Final = "lerobot"
+
+_WIDEST: Final = 3.0  # rad; as wide as a scene's camera may be
 
 
 @dataclass(frozen=True)
@@ -64,15 +68,19 @@ class ReadOptions:
         Raises:
             InputError: one is out of its range.
         """
-        for name in ("largest_gap", "rate", "camera_fov"):
+        for name, most in (("largest_gap", math.inf), ("rate", sys.float_info.max), ("camera_fov", _WIDEST)):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InputError(f"--{name.replace('_', '-')}: expected a number above 0, got {value}")
-        if self.skip_start < 0 or self.skip_end < 0 or any(a >= b for a, b in self.skip):
-            raise InputError(
-                "--skip: expected seconds of 0 or more and intervals from an earlier to a later time, got "
-                f"{self.skip_start}, {self.skip_end} and {list(self.skip)}"
-            )
+            if value is not None and not 0 < value <= most:
+                upper = f" and at most {most:g}" if name == "camera_fov" else ""
+                raise InputError(f"--{name.replace('_', '-')}: expected a number above 0{upper}, got {value}")
+        for name in ("skip_start", "skip_end"):
+            if not 0 <= getattr(self, name) < math.inf:
+                given = getattr(self, name)
+                raise InputError(f"--{name.replace('_', '-')}: expected seconds of 0 or more, got {given}")
+        if wrong := [(start, end) for start, end in self.skip if not 0 <= start < end]:
+            raise InputError(f"--skip: expected intervals from 0 s or later to a later time, got {wrong}")
+        if self.delay != "estimate" and not math.isfinite(self.delay):
+            raise InputError(f"--delay: expected a finite number of seconds or estimate, got {self.delay}")
 
     def leaves_out(self, stamp_s: float, first_s: float, last_s: float) -> bool:
         """Return whether what is of `stamp_s` is to be left out of a recording from `first_s` to `last_s`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -129,11 +129,15 @@ def open_recording(paths: Sequence[Path], scene: Scene, options: ReadOptions | N
     """Open recordings of the scene's arm by one camera: bags, LeRobot's datasets, folders; images are not read yet.
 
     Raises:
-        InputError: none that can be read, topics that are ambiguous, joints missing, or cameras that differ.
+        InputError: none that can be read, one given twice, topics that are ambiguous, joints missing, or cameras that
+            differ.
     """
     options = options or ReadOptions()
     if not paths:
         raise InputError("expected at least one recording, got none")
+    resolved = [expand_home(path).resolve() for path in paths]
+    if twice := [str(path) for k, path in enumerate(paths) if resolved[k] in resolved[:k]]:
+        raise InputError(f"expected recordings that differ, got {twice} more than once")
     sources = [source for path in paths for source in read_sources(expand_home(path), options)]
     given = read_camera_model(expand_home(options.camera_info)) if options.camera_info else None
     cameras = {given} if given else {source.camera for source in sources}
@@ -232,4 +236,4 @@ class _Choice:
 
 
 def _why(notes: Notes) -> str:
-    return "; ".join(replace(notes, still=0).sentences()[:2]) if notes.images else "there is no image"
+    return notes.in_short() if notes.images else "there is no image"

@@ -171,12 +171,51 @@ def test_a_dataset_says_which_recording_it_is_of(table: Path, tmp_path: Path) ->
         ({"image_size": 30}, "expected an image_size of 24 pixels or more that is a multiple of 8"),
         ({"rest": 1.0, "reading": {"skip_start": 1.5, "skip": ((3.0, 9.0),)}}, "expected an arm that moves, got none"),
         ({"scene": "poses", "labels": "demonstration"}, "expected a scene with an approach_gain"),
+        ({"rest": -1.0}, "--rest: expected 0 s or more, got -1.0"),
+        ({"rest": float("nan")}, "--rest: expected 0 s or more, got nan"),
     ],
 )
 def test_what_does_not_fit_leaves_nothing(table: Path, tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         make(table, tmp_path / "x.h5", **options)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["x.h5", "../{folder}/x.h5", "x_images.png", "x_joints.png"])
+def test_outputs_that_collide_are_refused_first(tmp_path: Path, name: str) -> None:
+    json_path = tmp_path / name.format(folder=tmp_path.name)
+    with pytest.raises(InputError, match=r"expected outputs that differ, got .* twice"):
+        make(tmp_path / "not read", tmp_path / "x.h5", json=json_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_in_a_folders_place_is_refused_first(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out, json_path in (("file/x.h5", "x.json"), ("x.h5", "file/more/x.json")):
+        with pytest.raises(InputError, match=r"expected a folder at .*/file, got a file"):
+            make(tmp_path / "not read", tmp_path / out, json=tmp_path / json_path)
+
+
+def test_what_is_printed_goes_to_a_home(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    make(table, tmp_path / "x.h5", split="file", json=Path("~/new/x.json"))
+    assert json.loads((tmp_path / "new" / "x.json").read_text())["images"] == 64
+
+
+def test_an_arm_that_seems_still_is_explained(table: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "nanoseconds"
+    folder.mkdir()
+    rows = list(csv.DictReader((table / "labels.csv").open()))[:20]
+    with (folder / "labels.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(
+            {**row, "image": table / row["image"], "stamp": 1.7e18 + 1e8 * k} for k, row in enumerate(rows)
+        )
+    with pytest.raises(
+        InputError, match=r"got none in .* of 20 images taken; .*looks like ns.*: --split file takes all"
+    ):
+        make(folder, tmp_path / "x.h5")
 
 
 def test_a_camera_that_nobody_described_is_refused(table: Path, tmp_path: Path) -> None:
@@ -225,6 +264,29 @@ def test_goals_from_topics_and_tf(bags: ModuleType, scene: ReachScene, tmp_path:
         target_places(GoalOptions(goal_topic="/x"), [path], stamps, episode)
     with pytest.raises(InputError, match="expected places of the target by cup in base_link, got none"):
         target_places(GoalOptions(goal_frame="cup"), [path], stamps, episode)
+
+
+def test_goals_are_of_the_clock_and_the_frame_that_the_options_name(bags: ModuleType, tmp_path: Path) -> None:
+    from taskgan_ros.recordings.goals import GoalOptions, target_places
+
+    types: Any = bags.ROS_2.types
+    messages: list[Any] = bags.motion()
+    for k in range(2):  # the header's clock is far from the recorder's
+        head = bags.header(5.0 + k)
+        head.frame_id = "stand"
+        point = types["geometry_msgs/msg/Point"](x=0.1 * k, y=0.0, z=0.0)
+        turn = types["geometry_msgs/msg/Quaternion"](x=0.0, y=0.0, z=0.0, w=1.0)
+        pose = types["geometry_msgs/msg/Pose"](position=point, orientation=turn)
+        value = types["geometry_msgs/msg/PoseStamped"](header=head, pose=pose)
+        messages.append(bags.Message("/goal", "geometry_msgs/msg/PoseStamped", 1000.0 + 0.5 * k, value))
+    path = bags.write_bag_2(tmp_path / "bag", sorted(messages, key=lambda one: one.received_s))
+    stamps, episode = np.array([1000.1, 1000.9]), np.zeros(2, np.intp)
+    options = GoalOptions(goal_topic="/goal", base_frame="/stand")
+    found = target_places(options, [path], stamps, episode, received=True)
+    assert found.tolist() == [[0, 0], [0.1, 0]]
+    assert target_places(options, [path], stamps - 995, episode).tolist() == [[0, 0], [0, 0]]
+    with pytest.raises(InputError, match="/goal: expected poses in --base-frame 'base_link', got some in 'stand'"):
+        target_places(GoalOptions(goal_topic="/goal"), [path], stamps, episode)
 
 
 def test_joints_that_stand_elsewhere_than_the_scene_says_are_named(table: Path, tmp_path: Path) -> None:

@@ -280,6 +280,26 @@ def test_rows_that_differ_in_kind(bags: ModuleType, tmp_path: Path, change: dict
         opened(bags, folder(bags, tmp_path / "images", json.dumps(rows), "labels.json"))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rate": float("nan")}, {"rate": 0.0}, {"rate": float("inf")}, {"camera_fov": -1.0}, {"camera_fov": 60.0},
+        {"largest_gap": float("nan")}, {"skip_start": -1.0}, {"skip_end": float("nan")}, {"delay": float("nan")},
+        {"skip": ((float("nan"), 1.0),)}, {"skip": ((2.0, 1.0),)}, {"skip": ((-2.0, 1.0),)},
+    ],
+)  # fmt: skip
+def test_numbers_that_make_no_sense_are_named(options: dict[str, float]) -> None:
+    (name,) = options
+    with pytest.raises(InputError, match=f"--{name.replace('_', '-')}: expected .*, got "):
+        ReadOptions(**options)  # type: ignore[arg-type]
+
+
+def test_a_recording_given_twice_is_refused(bags: ModuleType, path: Path) -> None:
+    again = path.parent / "x" / ".." / path.name
+    with pytest.raises(InputError, match=r"expected recordings that differ, got .* more than once"):
+        open_recording([path, again], bags.Scene(bags.arm("a", "b")), ReadOptions())
+
+
 def test_what_is_no_recording(bags: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected a bag .*, got nothing there"):
         opened(bags, tmp_path / "nowhere")
