@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from taskgan_ros.core import interrupts
 from taskgan_ros.core.config import expand_home
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.core.files import check_free
+from taskgan_ros.core.files import check_outputs, make_folder
 from taskgan_ros.core.progress import print_line, progress_bar
 from taskgan_ros.data.dataset import Dataset, load_dataset
 from taskgan_ros.recordings.lerobot import STATE
@@ -31,6 +31,7 @@ _DATA: Final = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 _VIDEO: Final = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 _FIRST: Final = {"chunk_index": 0, "file_index": 0}  # everything goes into one file of each kind
 _VERSION: Final = "v3.0"
+_SLOWEST, _FASTEST = 0.001, 1000.0  # images a second; the video's rate is a fraction of thousandths at most
 _QUALITY: Final = "18"  # x264's crf: an arm's edges survive; 23 is its default
 _KEY_FRAMES: Final = 2  # as LeRobot writes: any image is decoded from at most one before it
 _STATISTICS_IMAGES: Final = 500  # of which the images' statistics are made
@@ -58,9 +59,8 @@ def export_dataset(config: ExportDatasetConfig) -> None:
         KeyboardInterrupt: on Ctrl-C, SIGTERM or SIGHUP; nothing is left.
     """
     out = expand_home(config.out)
-    check_free(out)
-    if not config.fps > 0:
-        raise InputError(f"--fps: expected a rate above 0, got {config.fps}")
+    check_outputs([out])
+    _check(config)
     dataset = load_dataset(expand_home(config.dataset))
     with interrupts.deferred(), _whole_folder(out) as folder:
         _write_video(folder / _VIDEO.format(video_key=IMAGE_KEY, **_FIRST), dataset, config.fps)
@@ -69,19 +69,27 @@ def export_dataset(config: ExportDatasetConfig) -> None:
     print_line(f"{out}: LeRobotDataset {_VERSION}, {len(dataset)} images in {dataset.info.episodes} episodes")
 
 
+def _check(config: ExportDatasetConfig) -> None:
+    if not _SLOWEST <= config.fps <= _FASTEST:
+        raise InputError(f"--fps: expected a rate of {_SLOWEST:g} to {_FASTEST:g}, got {config.fps}")
+    try:
+        config.instruction.encode()
+    except UnicodeEncodeError as error:  # the command line's bytes may be of no text
+        raise InputError(f"--instruction: expected text in UTF-8, got {config.instruction!r}") from error
+
+
 @contextmanager
 def _whole_folder(out: Path) -> Iterator[Path]:
     """Yield a folder beside `out` that takes its place once the block is done."""
-    partial = out.with_name(f".{out.name}.partial")
+    make_folder(out.parent)
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        yield partial
-        partial.rename(out)
+        with tempfile.TemporaryDirectory(prefix=".taskgan-", dir=out.parent, ignore_cleanup_errors=True) as fresh:
+            partial = Path(fresh) / "whole"
+            partial.mkdir()  # with the user's own permissions, which `fresh` lacks
+            yield partial
+            partial.rename(out)
     except (OSError, av.error.FFmpegError, pa.ArrowException) as error:
         raise InputError(f"{out}: expected to write a LeRobotDataset there, got: {error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write_video(path: Path, dataset: Dataset, fps: float) -> None:

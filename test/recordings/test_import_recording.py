@@ -338,6 +338,37 @@ def test_an_exported_dataset_comes_back(table: Path, filmed: Any, tmp_path: Path
     np.testing.assert_array_equal(load_dataset(one).images, after.images[after.episode == 1])
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *(({"fps": fps}, f"--fps: expected a rate of 0.001 to 1000, got {fps}") for fps in (0, -1.0, 1e-9, 1001.0)),
+        *(({"fps": float(fps)}, f"--fps: expected a rate of 0.001 to 1000, got {fps}") for fps in ("nan", "inf")),
+        ({"instruction": "to the \udcff cup"}, "--instruction: expected text in UTF-8"),
+        ({"out": Path("file/out")}, "expected a folder at .*file, got a file"),
+    ],
+)
+def test_an_export_that_cannot_be_is_refused_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    with pytest.raises(InputError, match=message):
+        export_dataset(ExportDatasetConfig(**{"dataset": Path("not read"), "out": Path("out"), **options}))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_export_touches_nothing_beside_it(table: Path, tmp_path: Path) -> None:
+    make(table, tmp_path / "mine.h5")
+    mine = tmp_path / ".set.partial" / "mine"
+    mine.parent.mkdir()
+    mine.touch()
+    before = {*tmp_path.iterdir()}
+    export_dataset(ExportDatasetConfig(dataset=tmp_path / "mine.h5", out=tmp_path / "set"))
+    assert mine.exists()
+    assert {*tmp_path.iterdir()} - before == {tmp_path / "set"}
+    assert (tmp_path / "set").stat().st_mode == mine.parent.stat().st_mode
+
+
 def test_an_incomplete_download_offers_what_is_there(table: Path, tmp_path: Path) -> None:
     make(table, tmp_path / "mine.h5")
     out = tmp_path / "lerobot"
