@@ -227,8 +227,8 @@ def _image_topic(bag: Bag, options: ReadOptions) -> str:
 def _camera(bag: Bag, image_topic: str, options: ReadOptions) -> CameraModel | None:
     """Return the calibration beside the images, None where there is none or it says nothing."""
     found = bag.topics(CAMERA_INFO)
-    folder, own = image_topic.removesuffix("/compressed").rsplit("/", 1)
-    topic = options.info_topic or f"{folder}/camera_info"
+    folder, slash, own = image_topic.removesuffix("/compressed").rpartition("/")
+    topic = options.info_topic or f"{folder}{slash}camera_info"
     if topic not in found:
         if options.info_topic or len(found) > 1:
             expected = f"one {CAMERA_INFO} for {image_topic}, named by --info-topic"
@@ -242,15 +242,18 @@ def _camera(bag: Bag, image_topic: str, options: ReadOptions) -> CameraModel | N
     if not float(values["p" if is_rectified else "k"][0]):
         bag.remarks.append(f"{topic} says nothing: the camera was not calibrated")
         return None
-    return _checked(camera_model(values, is_rectified), message, f"{bag.path}: {topic}")
+    try:
+        return _checked(camera_model(values, is_rectified), message)
+    except InputError as error:
+        raise InputError(f"{bag.path}: {topic}: {error}") from error
 
 
 _INFO_FIELDS: Final = ("height", "width", "distortion_model", "d", "k", "p")
 
 
-def _checked(model: CameraModel, message: Any, origin: str) -> CameraModel:
+def _checked(model: CameraModel, message: Any) -> CameraModel:
     """Refuse a camera_info of a part of the sensor, or of a binned one: K is the whole one's."""
     roi = message.roi
     if message.binning_x > 1 or message.binning_y > 1 or roi.x_offset or roi.y_offset:
-        raise InputError(f"{origin}: expected the camera_info of whole images, got binning or a region of interest")
+        raise InputError("camera: expected the camera_info of whole images, got binning or a region of interest")
     return model

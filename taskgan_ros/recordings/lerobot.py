@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -54,14 +56,28 @@ def read_lerobot(path: Path, options: ReadOptions) -> list[Source]:
     """Return the episodes of a dataset, or those that the options choose; images are read later.
 
     Raises:
-        InputError: not a dataset of `VERSIONS`, several cameras and none chosen, or an incomplete download.
+        InputError: not a dataset of `VERSIONS`, several cameras and none chosen, an incomplete download, or a damaged
+            one.
     """
     info = _info(path)
     key = _camera_key(path, info, options)
-    has_video = info["features"][key]["dtype"] == "video"
-    find = _episodes_v3 if info["codebase_version"].startswith("v3") else _episodes_v2
-    episodes = _chosen(path, find(path, info, key if has_video else None), options)
-    return [_read_episode(path, episode, info, key) for episode in episodes]
+    with _readable(path / "meta", f"what describes a LeRobotDataset {info['codebase_version']}"):
+        has_video = info["features"][key]["dtype"] == "video"
+        find = _episodes_v3 if info["codebase_version"].startswith("v3") else _episodes_v2
+        found = find(path, info, key if has_video else None)
+    return [_read_episode(path, episode, info, key) for episode in _chosen(path, found, options)]
+
+
+@contextmanager
+def _readable(path: Path, what: str) -> Iterator[None]:
+    """Say in one line what a damaged file lacks: where a number, a key or a list is missing, Python's errors differ."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"{path}: expected {what}, got one that does not fit ({cause})") from error
 
 
 def _info(path: Path) -> dict[str, Any]:
@@ -69,11 +85,16 @@ def _info(path: Path) -> dict[str, Any]:
     try:
         info = json.loads(file.read_text(encoding="utf-8"))
         version = info["codebase_version"]
-        _ = info["features"][STATE], float(info["fps"]), info["data_path"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        rate, features = float(info["fps"]), {STATE: info["features"][STATE], **info["features"]}
+        _ = info["data_path"]
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise InputError(f"{file}: expected the description of a LeRobotDataset with {STATE}, got {error!r}") from error
     if version not in VERSIONS:
         raise InputError(f"{file}: expected a LeRobotDataset of {list(VERSIONS)}, got {version!r}")
+    if not 0 < rate < math.inf:
+        raise InputError(f"{file}: expected an fps above 0, got {rate}")
+    if wrong := [name for name, feature in features.items() if not isinstance(feature, dict)]:
+        raise InputError(f"{file}: expected a description of each feature, got none of {wrong}")
     return dict(info)
 
 
@@ -139,17 +160,30 @@ def _chosen(path: Path, episodes: list[_Episode], options: ReadOptions) -> list[
 
 
 def _read_episode(path: Path, episode: _Episode, info: dict[str, Any], key: str) -> Source:
-    name = f"{path}, episode {episode.index}"
-    rows = _rows(episode, ["timestamp", STATE])
-    stamps = np.array(rows["timestamp"].to_pylist(), np.float64).ravel()
-    positions = np.array(rows[STATE].to_pylist(), np.float64).reshape(len(stamps), -1)
-    names, joints = _names(info, positions.shape[1]), JointTracks()
+    name, joints = f"{path}, episode {episode.index}", JointTracks()
+    stamps, positions = _tracks(episode)
+    with _readable(path / "meta" / "info.json", f"names of {STATE}"):
+        names = _names(info, positions.shape[1])
     for stamp_s, row in zip(stamps, positions, strict=True):
         joints.add(float(stamp_s), names, row)
     shots: Callable[[], Iterator[Shot]] = partial(_shots_of_rows, episode, key)
     if episode.video:
         shots = partial(_shots_of_video, episode.video, stamps, episode.start_s, float(info["fps"]))
     return Source(name, shots, len(stamps), joints, remarks=_remarks(stamps, float(info["fps"])))
+
+
+def _tracks(episode: _Episode) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return an episode's stamps (T,) s and positions (T, n) as recorded."""
+    rows = _rows(episode, ["timestamp", STATE])
+    if not len(rows):
+        raise InputError(f"{episode.data}: expected rows of episode {episode.index}, got none")
+    with _readable(episode.data, f"a number in each timestamp, and as many in each {STATE}"):
+        stamps = np.array(rows["timestamp"].to_pylist(), np.float64).ravel()
+        positions = np.array(rows[STATE].to_pylist(), np.float64).reshape(len(stamps), -1)
+    if len(wrong := np.flatnonzero(~np.isfinite(stamps))):
+        at = f"row {wrong[0] + 1} of episode {episode.index}"
+        raise InputError(f"{episode.data}: {at}: timestamp: expected a finite number, got {stamps[wrong[0]]}")
+    return stamps, positions
 
 
 def _remarks(stamps: NDArray[np.float64], fps: float) -> list[str]:
@@ -189,7 +223,8 @@ def _shots_of_rows(episode: _Episode, key: str) -> Iterator[Shot]:
     """Yield images that lie in the parquet file itself, as PNG or JPEG."""
     rows = _rows(episode, ["timestamp", key])
     for stamp_s, value in zip(rows["timestamp"].to_pylist(), rows[key], strict=True):
-        data = value.as_py()["bytes"]
+        with _readable(episode.data, f"images in {key}"):
+            data = bytes(value.as_py()["bytes"])
         yield Shot(float(np.ravel(stamp_s)[0]), data, partial(_decode, data))
 
 
@@ -216,6 +251,8 @@ def _shots_of_video(video: Path, stamps: NDArray[np.float64], start_s: float, fp
 
 def _frames(video: Path, from_s: float) -> Iterator[av.VideoFrame]:
     with av.open(str(video)) as container:
+        if not container.streams.video:
+            raise InputError(f"{video}: expected a video, got a file without images")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         if from_s > 0 and stream.time_base:

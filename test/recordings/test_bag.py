@@ -177,6 +177,23 @@ def test_a_camera_that_nobody_calibrated_is_none(bags: ModuleType, tmp_path: Pat
     assert "/camera/camera_info says nothing: the camera was not calibrated" in recording.notes.sentences()
 
 
+def test_a_topic_without_a_slash(bags: ModuleType, tmp_path: Path) -> None:
+    names = {"/camera/image_raw": "image_raw", "/camera/camera_info": "camera_info"}
+    messages = bags.motion()
+    for message in messages:
+        message.topic = names.get(message.topic, message.topic)
+    recording = opened(bags, bags.write_bag_2(tmp_path / "bag", messages))
+    assert recording.camera is not None
+    check_motion(bags, list(recording.frames()))
+
+
+def test_a_camera_info_that_makes_no_camera_is_named(bags: ModuleType, tmp_path: Path) -> None:
+    messages = [bags.info(bags.START_S, focal=-60.0), *bags.motion()[1:]]
+    path = bags.write_bag_2(tmp_path / "bag", messages)
+    with pytest.raises(InputError, match="bag: /camera/camera_info: camera: expected focal lengths above 0"):
+        opened(bags, path)
+
+
 def test_messages_longer_than_they_need_be_are_read(bags: ModuleType, tmp_path: Path) -> None:
     # rclpy's serialize_message leaves four bytes behind a joint state without efforts.
     check_motion(bags, read(bags, bags.write_bag_2(tmp_path / "bag", bags.motion(), over=b"\xab\x01\x00\x02")))

@@ -130,3 +130,57 @@ def test_another_version_is_refused(bags: ModuleType, tmp_path: Path) -> None:
     info.write_text(info.read_text().replace("v2.1", "v9.0"))
     with pytest.raises(InputError, match=r"a LeRobotDataset of \['v2.0', 'v2.1', 'v3.0'\], got 'v9.0'"):
         read(bags, path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fps": 0}, "info.json: expected an fps above 0, got 0.0"),
+        ({"fps": float("nan")}, "info.json: expected an fps above 0, got nan"),
+        ({"video_path": None}, "meta: expected what describes a LeRobotDataset v2.1, got one that does not fit"),
+        ({"data_path": "data/{chunk_index}.parquet"}, r"does not fit \(KeyError: 'chunk_index'\)"),
+        ({"total_episodes": "many"}, r"does not fit \(ValueError: "),
+        (
+            {"features": {"observation.state": {}, KEY: "video"}},
+            rf"a description of each feature, got none of \['{KEY}'\]",
+        ),
+        ({"features": []}, "info.json: expected the description of a LeRobotDataset"),
+        ({"features": {"observation.state": {"names": {"motors": 2}}, KEY: {"dtype": "video"}}}, "expected names of"),
+    ],
+)
+def test_a_damaged_description_is_refused_in_one_line(
+    bags: ModuleType, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    file = write(tmp_path / "set") / "meta" / "info.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(InputError, match=message) as caught:
+        read(bags, tmp_path / "set")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_list_of_episodes_without_its_columns_is_refused(bags: ModuleType, tmp_path: Path) -> None:
+    meta = write(tmp_path / "set") / "meta"
+    (meta / "info.json").write_text((meta / "info.json").read_text().replace("v2.1", "v3.0"))
+    (meta / "episodes" / "chunk-000").mkdir(parents=True)
+    pq.write_table(pa.table({"episode_index": [0, 1]}), meta / "episodes" / "chunk-000" / "file-000.parquet")
+    with pytest.raises(InputError, match=r"a LeRobotDataset v3.0, got one that does not fit \(KeyError: 'videos/"):
+        read(bags, tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("timestamp", [0, 0.1, float("nan"), 0.3], "row 3 of episode 0: timestamp: expected a finite number, got nan"),
+        ("timestamp", [0, 0.1, None, 0.3], "row 3 of episode 0: timestamp: expected a finite number, got nan"),
+        ("observation.state", [[1.0, 2.0], [1.0], [1.0, 2.0], [1.0, 2.0]], "as many in each observation.state"),
+        ("episode_index", [7] * 4, "expected rows of episode 0, got none"),
+    ],
+)
+def test_rows_without_numbers_are_refused(
+    bags: ModuleType, tmp_path: Path, column: str, values: list[Any], message: str
+) -> None:
+    file = write(tmp_path / "set") / "data/chunk-000/episode_000000.parquet"
+    rows = pq.read_table(file)
+    pq.write_table(rows.set_column(rows.schema.get_field_index(column), column, pa.array(values)), file)
+    with pytest.raises(InputError, match=message):
+        read(bags, tmp_path / "set")
