@@ -24,6 +24,7 @@ _IMAGE, _STAMP, _NAMES = "image", "stamp", "joint_names"
 _POSITIONS: Final = {"positions": None, "positions_rad": RADIANS, "positions_deg": DEGREES}
 _OTHER: Final = ("episode", "mask", "camera", "set_index")  # columns that are no joints
 _LATEST_S: Final = 1e11  # since 1970 that is the year 5138
+_LONGEST_PATH: Final = 200  # characters in an error
 _SHOWN: Final = 40  # characters of what is no number
 _CAMERA_FILES: Final = ("camera_info.yaml", "camera.yaml", "camera.json", "camera/camera_info.yaml")
 
@@ -43,7 +44,7 @@ def read_folder(path: Path, options: ReadOptions) -> Source:
     for k, row in enumerate(rows):
         joints.add(stamps[k], *_positions(row, f"{table}: row {k + 1}"))
     images = [table.parent / str(_get(row, _IMAGE, f"{table}: row {k + 1}")) for k, row in enumerate(rows)]
-    if missing := [str(image) for image in images if not image.is_file()]:
+    if missing := [str(image)[:_LONGEST_PATH] for image in images if not _is_file(image)]:
         raise InputError(f"{table}: expected {len(images)} images, got none of {missing[:3]} ({len(missing)} missing)")
     return Source(
         name=str(path),
@@ -54,6 +55,13 @@ def read_folder(path: Path, options: ReadOptions) -> Source:
         default_units=units,
         remarks=_remarks(rows, stamps, table),
     )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # too long a name, or a folder that nobody may read
+        return False
 
 
 def _table(path: Path) -> Path:
@@ -142,7 +150,7 @@ def _number(value: Any, origin: str) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):  # JSON has integers of any length
-        raise InputError(f"{origin}: expected a number, got {str(value)[:_SHOWN]!r}") from None
+        raise InputError(f"{origin}: expected a number, got {repr(value)[:_SHOWN]}") from None
     if not math.isfinite(number):
         raise InputError(f"{origin}: expected a finite number, got {number}")
     return number

@@ -115,6 +115,9 @@ def _recorded(options: GoalOptions, paths: Sequence[Path], received: bool) -> tu
         wanted = options.goal_topic or f"{options.goal_frame} in {options.base_frame}"
         raise InputError(f"expected places of the target by {wanted}, got none")
     rows = np.array(sorted(found))
+    if len(wrong := rows[~np.isfinite(rows).all(axis=1)]):
+        time_s, x, y = wrong[0]
+        raise InputError(f"expected finite places of the target, got ({x:g}, {y:g}) m at {time_s:.3f} s")
     return rows[:, 0], rows[:, 1:]
 
 

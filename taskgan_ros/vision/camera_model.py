@@ -56,7 +56,8 @@ class CameraModel:
             counts = " or ".join(map(str, MODELS[self.model]))
             raise InputError(f"camera: expected {counts} coefficients of {self.model}, got {len(self.distortion)}")
         if np.shape(self.matrix) != (3, 3) or not np.isfinite([*np.ravel(self.matrix), *self.distortion]).all():
-            raise InputError(f"camera: expected a finite matrix of 3x3 numbers, got {self.matrix}")
+            got = f"{self.matrix} and {self.distortion}"
+            raise InputError(f"camera: expected a finite matrix of 3x3 numbers and finite coefficients, got {got}")
         (fx, _, cx), (_, fy, cy), _ = self.matrix
         if fx <= 0 or fy <= 0:
             raise InputError(f"camera: expected focal lengths above 0, got {fx:g} and {fy:g}: is it calibrated?")

@@ -287,6 +287,10 @@ def test_goals_are_of_the_clock_and_the_frame_that_the_options_name(bags: Module
     assert target_places(options, [path], stamps - 995, episode).tolist() == [[0, 0], [0, 0]]
     with pytest.raises(InputError, match="/goal: expected poses in --base-frame 'base_link', got some in 'stand'"):
         target_places(GoalOptions(goal_topic="/goal"), [path], stamps, episode)
+    messages[-1].value.pose.position.x = np.nan
+    path = bags.write_bag_2(tmp_path / "nan", sorted(messages, key=lambda one: one.received_s))
+    with pytest.raises(InputError, match=r"expected finite places of the target, got \(nan, 0\) m at 6.000 s"):
+        target_places(options, [path], stamps, episode)
 
 
 def test_joints_that_stand_elsewhere_than_the_scene_says_are_named(table: Path, tmp_path: Path) -> None:

@@ -270,7 +270,8 @@ def test_a_table_that_does_not_fit(bags: ModuleType, tmp_path: Path, table: str,
             "row 2: expected positions_rad as in row 1, got a key for each joint",
         ),
         ({"stamp": None}, "row 2: expected 'stamp', got"),
-        ({"positions_rad": [10**400, 0]}, "row 2: positions_rad: expected a number, got '1000"),
+        ({"positions_rad": [10**400, 0]}, "row 2: positions_rad: expected a number, got 1000"),
+        ({"image": "x" * 300}, "expected 2 images, got none of"),
     ],
 )
 def test_rows_that_differ_in_kind(bags: ModuleType, tmp_path: Path, change: dict[str, object], message: str) -> None:
