@@ -172,10 +172,7 @@ def _episodes(config: ImportConfig, scene: Scene, taken: _Taken, notes: Notes) -
     else:
         episodes = split_at_rests(taken.stamps, taken.joint_pos, taken.source, config.rest)
     if not episodes:
-        raise InputError(
-            f"expected an arm that moves, got none in {len(taken.stamps)} images ({notes.in_short()}): --split file "
-            "takes all"
-        )
+        raise InputError(f"expected an arm that moves, got none that does ({notes.in_short()}): --split file takes all")
     return cut(episodes, config.longest_episode) if config.longest_episode else episodes
 
 

@@ -213,7 +213,7 @@ def test_an_arm_that_seems_still_is_explained(table: Path, tmp_path: Path) -> No
             {**row, "image": table / row["image"], "stamp": 1.7e18 + 1e8 * k} for k, row in enumerate(rows)
         )
     with pytest.raises(
-        InputError, match=r"got none in .* of 20 images taken; .*looks like ns.*: --split file takes all"
+        InputError, match=r"got none that does .* of 20 images taken; .*looks like ns.*: --split file takes all"
     ):
         make(folder, tmp_path / "x.h5")
 
