@@ -39,6 +39,8 @@ Image = NDArray[np.uint8]
 _COARSE_FACES = 2500  # of the arm, for the search
 _MOST_BOARDS = 60  # frames with a board that are used
 _SHOWN = 16  # pictures
+_WRITTEN_RAD = 5e-6  # zeros are written to 1e-5
+_SURE_SIGMAS = 2.0  # a zero that is nearer to none says nothing
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class Found:
     """A camera: optical frame (4, 4) in the base's, zeros (n,) to add, covariance (6, 6), and how it was found.
 
     `fov` is that of the whole pictures where it was fitted, `lens` the camera's where a board gave it.
+    `zeros_sigma` (n,) are the zeros' standard deviations.
     """
 
     pose: Array
@@ -92,6 +95,7 @@ class Found:
     fov: float | None
     lens: CameraModel | None
     how: str
+    zeros_sigma: Array | None = None
 
 
 def calibrate(config: CalibrateConfig) -> None:
@@ -182,7 +186,7 @@ def _by_board(config: CalibrateConfig, scene: Scene, recording: Recording) -> Fo
     how = f"a {board.kind} in {int(fit.is_inlier.sum())} of {len(rows)} frames, {fit.residual_px:.2g} px"
     if not board.is_measured:
         how += f", squares of {1000 * fit.size:.2f} mm"
-    return Found(fit.pose, fit.zeros, fit.covariance, None, own_lens, how)
+    return Found(fit.pose, fit.zeros, fit.covariance, None, own_lens, how, fit.zeros_sigma)
 
 
 def _some(seen: Sequence[Sighting]) -> list[Sighting]:
@@ -213,7 +217,8 @@ def _by_outline(config: CalibrateConfig, scene: Scene, recording: Recording) -> 
         fit = calibrate_by_outline(surface, coarse, view, pictures, options, advance)
     what = "masks" if config.masks is not None else "motion"
     how = f"the arm's outline by {what}, {100 * fit.score:.0f} % on edges, {fit.residual_px:.2g} px at {fit.height_px}"
-    return Found(fit.view.pose, fit.zeros, fit.covariance, fov_of(fit.view) if config.solve_lens else None, None, how)
+    fov = fov_of(fit.view) if config.solve_lens else None
+    return Found(fit.view.pose, fit.zeros, fit.covariance, fov, None, how, fit.zeros_sigma)
 
 
 def _read_masks(folder: Path, count: int, recording: Recording, view: View) -> list[NDArray[np.bool_]]:
@@ -260,5 +265,16 @@ def _print_found(scene: Scene, found: Found) -> None:
         metres, radians = 100 * float(np.linalg.norm(sigma[:3])), float(np.rad2deg(np.linalg.norm(sigma[3:])))
         print_line(f"uncertainty (standard deviation): {metres:.2g} cm, {radians:.2g}°")
     if found.zeros.any():
-        zeros = ", ".join(f"{np.rad2deg(zero):.2f}" for zero in found.zeros)
-        print_line(f"joints' zeros, in °: {zeros}")
+        print_line(f"joints' zeros: {_zeros_in_words(scene.arm.joint_names, found)}")
+
+
+def _zeros_in_words(names: Sequence[str], found: Found) -> str:
+    """Return each zero with its standard deviation, and whether it may as well be none."""
+    sigmas = np.full(len(names), np.nan) if found.zeros_sigma is None else found.zeros_sigma
+    words = []
+    for name, zero, sigma in zip(names, found.zeros, sigmas, strict=True):
+        if abs(zero) < _WRITTEN_RAD:
+            continue
+        doubt = " (no more than its uncertainty)" if abs(zero) < _SURE_SIGMAS * sigma else ""
+        words.append(f"{name} {np.rad2deg(zero):+.2f} ± {np.rad2deg(sigma):.2f}°{doubt}")
+    return ", ".join(words)

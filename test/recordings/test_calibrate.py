@@ -99,6 +99,16 @@ def test_the_focal_length_is_found_where_nobody_knows_the_lens(recorded: Path, t
     assert error(tmp_path / "own.yaml")[0] < 0.05
 
 
+def test_joints_zeros_come_with_their_uncertainty(
+    recorded: Path, guess: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calibrate(config(recorded, guess, masks=recorded / "masks", joint_zeros=True, starts=1))
+    printed = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("joints' zeros: "))
+    assert " ± " in printed
+    assert SCENE.arm.joint_names[0] not in printed, "the base's frame takes it up"
+    assert "no more than its uncertainty" in printed, "the arm has none"
+
+
 def test_a_transform_is_taken_as_it_is(recorded: Path, guess: Path) -> None:
     calibrate(config(recorded, guess, transform="1.0,-0.5,0.8,0.5,-0.5,0.5,-0.5"))
     np.testing.assert_allclose(load_scene(guess.with_name("own.yaml")).camera.position, [1.0, -0.5, 0.8])
