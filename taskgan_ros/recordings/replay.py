@@ -106,10 +106,19 @@ def _check(config: ReplayConfig) -> None:
     out, file = config.out, config.json
     if out:
         check_free(out)
+        check_place(_first_made(out))
     if out and file and file.absolute() in (out.absolute(), *((out / name).absolute() for name in (PLOT, TABLE))):
         raise InputError(f"--json: expected another file than {PLOT} and {TABLE} in --out, got {file}")
     if file and not (out and file.parent.absolute() == out.absolute()):  # that folder comes before the file
         check_place(file)
+
+
+def _first_made(folder: Path) -> Path:
+    """Return which folder is made first for this one to be there: the topmost that does not exist."""
+    path = folder.absolute()
+    while not path.parent.exists():
+        path = path.parent
+    return path
 
 
 def run_recording(recording: Recording, pipeline: Pipeline, inference_s: float) -> Log:

@@ -182,8 +182,11 @@ def test_overlay_draws_the_scenes_arm(
 @pytest.mark.parametrize(
     ("name", "pictures", "expected"), [("no/a.png", 4, "a folder that exists"), ("a.png", 0, "--pictures: expected 1")]
 )
-def test_an_overlay_that_cannot_be_is_refused(name: str, pictures: int, expected: str, tmp_path: Path) -> None:
-    wrong = OverlayConfig((tmp_path,), "poses", ReadOptions(), tmp_path / name, pictures)
+def test_an_overlay_that_cannot_be_is_refused(
+    name: str, pictures: int, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    wrong = OverlayConfig((tmp_path,), "poses", ReadOptions(), Path("~") / name, pictures)
     with pytest.raises(InputError, match=expected):
         overlay(wrong)
 

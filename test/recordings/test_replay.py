@@ -117,6 +117,16 @@ def test_what_cannot_be_is_refused_before_the_run(fields: dict[str, object], exp
     assert not list(tmp_path.iterdir())
 
 
+def test_a_home_is_found_and_a_file_in_the_way_of_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "file").write_text("mine")
+    for name in ("~/file/out", "~/file"):
+        with pytest.raises(InputError, match=f"{tmp_path}/file"):
+            replay(config(tmp_path / "nothing", out=Path(name)))
+        with pytest.raises(InputError, match=f"{tmp_path}/file"):
+            replay(config(tmp_path / "nothing", json=Path(name)))
+
+
 @pytest.mark.parametrize(
     "options",
     [
