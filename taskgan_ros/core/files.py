@@ -53,6 +53,20 @@ def make_folder(path: Path) -> None:
         raise InputError(f"{path}: expected to make a folder there, got: {error}") from error
 
 
+def check_place(path: Path) -> None:
+    """Refuse a path at which no new file can be written: before hours of work, and not after them.
+
+    Raises:
+        InputError: as `check_free`, or its folder does not exist or is not to be written in.
+    """
+    check_free(path)
+    folder = path.parent
+    if not folder.is_dir():
+        raise InputError(f"{path}: expected a folder that exists to write it in, got {str(folder)!r}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: expected a folder to write it in, got {str(folder)!r}, which is read-only here")
+
+
 @contextlib.contextmanager
 def whole(path: Path, what: str = "it") -> Iterator[Path]:
     """Yield a file beside `path` to write to, with the same suffix; it replaces `path` once the block is done.

@@ -72,7 +72,12 @@ def parse_board(text: str) -> Board:
         raise InputError(f"--board: expected {FORMS}, got {text!r}") from None
     wanted = {"chessboard": (0, 1), "charuco": (2,), "apriltag": (2,)}.get(kind, ())
     dictionary = rest[3] if len(rest) > 3 else _DICTIONARIES.get(kind, "")
-    if len(sizes) not in wanted or min(columns, rows) < 2 or any(size <= 0 for size in sizes) or len(rest) > 4:
+    if (
+        len(sizes) not in wanted
+        or min(columns, rows) < 2
+        or not all(0 < size < np.inf for size in sizes)
+        or len(rest) > 4
+    ):
         raise InputError(f"--board: expected {FORMS}, got {text!r}")
     if dictionary and not hasattr(cv2.aruco, dictionary):
         raise InputError(f"--board: expected a dictionary of cv2.aruco, such as DICT_5X5_250, got {dictionary!r}")

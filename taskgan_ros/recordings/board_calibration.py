@@ -42,6 +42,7 @@ class BoardFit:
         residual_px: root of the mean square over the corners of the frames that count.
         size: how large a square is in units of what the board says; 1 where it was measured.
         is_inlier: (N,) which frames count.
+        zeros_sigma: (n,) standard deviations of the zeros; None where they are not fitted.
     """
 
     pose: Array
@@ -51,6 +52,7 @@ class BoardFit:
     residual_px: float
     size: float
     is_inlier: NDArray[np.bool_]
+    zeros_sigma: Array | None = None
 
 
 def solve_lens(sightings: Sequence[Sighting], height: int, width: int) -> CameraModel:
@@ -121,7 +123,7 @@ def place_by_board(board_pose: Array, sightings: Sequence[Sighting], camera: Cam
         return np.concatenate([_project(camera, back, one.points) - one.pixels for one in sightings]).ravel()
 
     found = least_squares(residuals, np.zeros(6), loss="soft_l1", f_scale=_PX)
-    return moved(first, found.x), _covariance(found)
+    return moved(first, found.x), _covariance(found)[:6, :6]
 
 
 def check_turns(hands: Array) -> None:
@@ -273,7 +275,9 @@ def _bundle(world: _World, start: _Start, is_inlier: NDArray[np.bool_]) -> Board
     first = np.zeros(12 + world.zeros + world.fits_size)
     found = least_squares(residuals, first, loss="soft_l1", f_scale=_PX, x_scale="jac")
     pose, board, zeros, size = unpack(found.x)
-    covariance = _covariance(found)
+    every = _covariance(found)
+    covariance = every[:6, :6]
+    zeros_sigma = np.sqrt(np.diag(every)[12 : 12 + joints]) if world.zeros else None
     shift, turn = (float(np.sqrt(np.linalg.eigvalsh(part)[-1])) for part in (covariance[:3, :3], covariance[3:, 3:]))
     if shift > _LARGEST_M or turn > _LARGEST_RAD:
         raise InputError(
@@ -282,14 +286,14 @@ def _bundle(world: _World, start: _Start, is_inlier: NDArray[np.bool_]) -> Board
         )
     corners = np.concatenate(world.residuals(pose, board, zeros, size, rows))
     residual_px = float(np.sqrt((corners**2).sum(axis=1).mean()))
-    return BoardFit(pose, board, zeros, covariance, residual_px, size, is_inlier)
+    return BoardFit(pose, board, zeros, covariance, residual_px, size, is_inlier, zeros_sigma)
 
 
 def _covariance(found: object) -> Array:
-    """Return the covariance (6, 6) of a fit's first six numbers, by its residuals' own spread."""
+    """Return the covariance (p, p) of a fit's numbers, by its residuals' own spread."""
     jacobian, cost = found.jac, found.cost  # type: ignore[attr-defined]
     freedom = max(len(jacobian) - jacobian.shape[1], 1)
-    covariance: Array = np.linalg.pinv(jacobian.T @ jacobian)[:6, :6] * max(2 * cost / freedom, 1e-6)
+    covariance: Array = np.linalg.pinv(jacobian.T @ jacobian) * max(2 * cost / freedom, 1e-6)
     return covariance
 
 

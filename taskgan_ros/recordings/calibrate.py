@@ -12,8 +12,9 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
+from taskgan_ros.core.config import expand_home
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.core.files import check_free
+from taskgan_ros.core.files import check_place
 from taskgan_ros.core.progress import print_line, progress_bar
 from taskgan_ros.recordings.board import Sighting, find_board, parse_board
 from taskgan_ros.recordings.board_calibration import calibrate_by_board, place_by_board, solve_lens
@@ -22,7 +23,7 @@ from taskgan_ros.recordings.outline_calibration import OutlineOptions, calibrate
 from taskgan_ros.recordings.overlay import fov_of, read_pictures, rectify, write_overlay
 from taskgan_ros.recordings.read_options import SharedOptions
 from taskgan_ros.recordings.recording import Recording, open_recording
-from taskgan_ros.recordings.scene_camera import write_scene
+from taskgan_ros.recordings.scene_camera import check_rewritable, write_scene
 from taskgan_ros.robot.meshes import read_meshes
 from taskgan_ros.robot.silhouette import View
 from taskgan_ros.robot.surface import ArmSurface
@@ -38,6 +39,8 @@ Image = NDArray[np.uint8]
 _COARSE_FACES = 2500  # of the arm, for the search
 _MOST_BOARDS = 60  # frames with a board that are used
 _SHOWN = 16  # pictures
+_WRITTEN_RAD = 5e-6  # zeros are written to 1e-5
+_SURE_SIGMAS = 2.0  # a zero that is nearer to none says nothing
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class Found:
     """A camera: optical frame (4, 4) in the base's, zeros (n,) to add, covariance (6, 6), and how it was found.
 
     `fov` is that of the whole pictures where it was fitted, `lens` the camera's where a board gave it.
+    `zeros_sigma` (n,) are the zeros' standard deviations.
     """
 
     pose: Array
@@ -91,6 +95,7 @@ class Found:
     fov: float | None
     lens: CameraModel | None
     how: str
+    zeros_sigma: Array | None = None
 
 
 def calibrate(config: CalibrateConfig) -> None:
@@ -99,27 +104,32 @@ def calibrate(config: CalibrateConfig) -> None:
     Raises:
         InputError: options that contradict, files that exist, or a recording that does not determine the camera.
     """
-    picture = config.out.with_suffix(".png")
-    check_free(config.out)
-    check_free(picture)
+    out = expand_home(config.out)
+    picture = out.with_suffix(".png")
     _check_options(config)
+    check_rewritable(config.scene, out)  # and not after the fit, which may take an hour
+    check_place(picture)
     scene = load_scene(config.scene)
     recording = open_recording(config.recordings, scene, config.recording)
     if config.solve_lens and recording.camera is None and recording.options.camera_fov is None:
         recording.options = replace(recording.options, camera_fov=scene.camera.fov)  # where the search starts
     found = _find(config, scene, recording)
+    _print_found(scene, found)  # before anything is written: nothing is lost then
     names = scene.arm.joint_names
     zeros = {name: float(zero) for name, zero in zip(names, found.zeros, strict=True) if abs(zero) > 1e-9}
     view, pictures = read_pictures(recording, scene, found.lens)
     camera = camera_at(found.pose, _scene_fov(scene, found, recording, view.height, view.width), found.covariance)
-    write_scene(config.scene, config.out, camera, zeros, f"by taskgan calibrate: {found.how}")
+    write_scene(config.scene, out, camera, zeros, f"by taskgan calibrate: {found.how}")
     shown = pictures.at(spread_out(pictures.joint_pos, _SHOWN))
     here = replace(view, pose=found.pose)
     if found.fov is not None:
         here = replace(here, matrix=_with_fov(view.height, view.width, found.fov))
     surface = ArmSurface(scene.robot.arm, scene.robot.drawable, scene.held_joints)
     scores = write_overlay(picture, surface, here, shown, found.zeros)
-    _print(scene, found, scores, config.out, picture)
+    print_line(
+        f"{out} and {picture}: {len(scores)} pictures, worst first; {100 * float(np.median(scores)):.0f} % of the "
+        "outline on an edge in the median"
+    )
 
 
 def _check_options(config: CalibrateConfig) -> None:
@@ -134,11 +144,16 @@ def _check_options(config: CalibrateConfig) -> None:
             "--board-on table: expected --board-pose x,y,z,qx,qy,qz,qw with it, and with it alone: a fixed camera and "
             "a fixed board say nothing of where the arm's base is"
         )
+    if config.starts < 1:
+        raise InputError(f"--starts: expected 1 or more, got {config.starts}")
+    for name, value in (("--guess-off-m", config.guess_off_m), ("--guess-off-deg", config.guess_off_deg)):
+        if not 0 < value < np.inf:
+            raise InputError(f"{name}: expected a finite number above 0, got {value}")
 
 
 def _find(config: CalibrateConfig, scene: Scene, recording: Recording) -> Found:
     if config.transform is not None:
-        pose = read_transform(config.transform, config.recordings)
+        pose = read_transform(config.transform, [expand_home(path) for path in config.recordings])
         return Found(pose, np.zeros(len(scene.arm.joint_names)), None, None, None, "a transform that was given")
     if config.board is not None:
         return _by_board(config, scene, recording)
@@ -171,7 +186,7 @@ def _by_board(config: CalibrateConfig, scene: Scene, recording: Recording) -> Fo
     how = f"a {board.kind} in {int(fit.is_inlier.sum())} of {len(rows)} frames, {fit.residual_px:.2g} px"
     if not board.is_measured:
         how += f", squares of {1000 * fit.size:.2f} mm"
-    return Found(fit.pose, fit.zeros, fit.covariance, None, own_lens, how)
+    return Found(fit.pose, fit.zeros, fit.covariance, None, own_lens, how, fit.zeros_sigma)
 
 
 def _some(seen: Sequence[Sighting]) -> list[Sighting]:
@@ -186,7 +201,8 @@ def _by_outline(config: CalibrateConfig, scene: Scene, recording: Recording) -> 
         raise InputError(f"--ignore-links: expected links of {list(surface.link_names)}, got {strangers}")
     view, pictures = read_pictures(recording, scene)
     if config.masks is not None:
-        pictures = replace(pictures, masks=_read_masks(config.masks, len(pictures.images), recording, view))
+        masks = _read_masks(expand_home(config.masks), len(pictures.images), recording, view)
+        pictures = replace(pictures, masks=masks)
     options = OutlineOptions(
         prior=Prior(config.guess_off_m, np.deg2rad(config.guess_off_deg)),
         starts=config.starts,
@@ -201,7 +217,8 @@ def _by_outline(config: CalibrateConfig, scene: Scene, recording: Recording) -> 
         fit = calibrate_by_outline(surface, coarse, view, pictures, options, advance)
     what = "masks" if config.masks is not None else "motion"
     how = f"the arm's outline by {what}, {100 * fit.score:.0f} % on edges, {fit.residual_px:.2g} px at {fit.height_px}"
-    return Found(fit.view.pose, fit.zeros, fit.covariance, fov_of(fit.view) if config.solve_lens else None, None, how)
+    fov = fov_of(fit.view) if config.solve_lens else None
+    return Found(fit.view.pose, fit.zeros, fit.covariance, fov, None, how, fit.zeros_sigma)
 
 
 def _read_masks(folder: Path, count: int, recording: Recording, view: View) -> list[NDArray[np.bool_]]:
@@ -209,11 +226,14 @@ def _read_masks(folder: Path, count: int, recording: Recording, view: View) -> l
     paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in (".png", ".jpg", ".bmp"))
     if len(paths) != count:
         raise InputError(f"{folder}: expected a mask for each of {count} frames, got {len(paths)}")
-    masks = []
+    masks, size = [], next(iter(recording.frames())).rgb.shape[:2]
     for path in paths:
         mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         if mask is None:
             raise InputError(f"{path}: expected a picture")
+        if mask.shape != size:
+            wanted, got = (f"{width}x{height}" for height, width in (size, mask.shape[:2]))
+            raise InputError(f"{path}: expected a mask of the pictures' size, {wanted}, got {got}")
         whole = np.asarray(cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB), np.uint8)
         masks.append(rectify(recording, None, whole, view)[..., 0] > 127)
     return masks
@@ -236,18 +256,25 @@ def _scene_fov(scene: Scene, found: Found, recording: Recording, height: int, wi
     return min(scene.camera.fov, largest)
 
 
-def _print(scene: Scene, found: Found, scores: Sequence[float], out: Path, picture: Path) -> None:
+def _print_found(scene: Scene, found: Found) -> None:
     change = change_between(scene.camera.pose(), found.pose)
     shift, turn = 100 * float(np.linalg.norm(change[:3])), float(np.rad2deg(np.linalg.norm(change[3:])))
-    print_line(f"{out}: camera by {found.how}; {shift:.1f} cm and {turn:.1f}° from the scene's")
+    print_line(f"camera by {found.how}; {shift:.1f} cm and {turn:.1f}° from the scene's")
     if found.covariance is not None:
         sigma = np.sqrt(np.diag(found.covariance))
         metres, radians = 100 * float(np.linalg.norm(sigma[:3])), float(np.rad2deg(np.linalg.norm(sigma[3:])))
         print_line(f"uncertainty (standard deviation): {metres:.2g} cm, {radians:.2g}°")
     if found.zeros.any():
-        zeros = ", ".join(f"{np.rad2deg(zero):.2f}" for zero in found.zeros)
-        print_line(f"joints' zeros, in °: {zeros}")
-    median = 100 * float(np.median(scores))
-    print_line(
-        f"{picture}: {len(scores)} pictures, worst first; {median:.0f} % of the outline on an edge in the median"
-    )
+        print_line(f"joints' zeros: {_zeros_in_words(scene.arm.joint_names, found)}")
+
+
+def _zeros_in_words(names: Sequence[str], found: Found) -> str:
+    """Return each zero with its standard deviation, and whether it may as well be none."""
+    sigmas = np.full(len(names), np.nan) if found.zeros_sigma is None else found.zeros_sigma
+    words = []
+    for name, zero, sigma in zip(names, found.zeros, sigmas, strict=True):
+        if abs(zero) < _WRITTEN_RAD:
+            continue
+        doubt = " (no more than its uncertainty)" if abs(zero) < _SURE_SIGMAS * sigma else ""
+        words.append(f"{name} {np.rad2deg(zero):+.2f} ± {np.rad2deg(sigma):.2f}°{doubt}")
+    return ", ".join(words)

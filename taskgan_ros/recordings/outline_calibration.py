@@ -114,6 +114,7 @@ class OutlineFit:
         residual_px: of the outline at the fitted size, in the median.
         height_px: of that size.
         rivals: ends as good as the best one, itself included.
+        zeros_sigma: (n,) standard deviations of the zeros; None where they are not fitted.
     """
 
     view: View
@@ -123,6 +124,7 @@ class OutlineFit:
     residual_px: float
     height_px: int
     rivals: int
+    zeros_sigma: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -325,6 +327,7 @@ def _judge(view: View, fine: View, options: OutlineOptions, ends: list[End]) -> 
         best.residual_px,
         fine.height,
         len(rivals),
+        best.zeros_sigma,
     )
 
 

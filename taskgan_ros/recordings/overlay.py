@@ -13,9 +13,9 @@ import tyro
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 
-from taskgan_ros.core.config import short_name
+from taskgan_ros.core.config import expand_home, short_name
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.core.files import check_free, whole
+from taskgan_ros.core.files import check_place, whole
 from taskgan_ros.core.progress import print_line
 from taskgan_ros.recordings.outline_calibration import Pictures, spread_out
 from taskgan_ros.recordings.read_options import SharedOptions
@@ -63,10 +63,12 @@ def overlay(config: OverlayConfig) -> None:
     Raises:
         InputError: what `open_recording` refuses, no camera, or a file that exists.
     """
-    out = config.out or Path(f"{short_name(config.scene)}_overlay.png")
-    check_free(out)
+    out = expand_home(config.out or f"{short_name(config.scene)}_overlay.png")
+    check_place(out)
     if out.suffix not in (".png", ".gif"):
         raise InputError(f"--out: expected a .png or .gif, got {out.name}")
+    if config.pictures < 1:
+        raise InputError(f"--pictures: expected 1 or more, got {config.pictures}")
     scene = load_scene(config.scene)
     recording = open_recording(config.recordings, scene, config.recording)
     view, pictures = read_pictures(recording, scene)

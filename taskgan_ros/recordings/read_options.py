@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -19,6 +19,7 @@ DEGREES: Final = "degrees"
 LEROBOT: Final = "lerobot"
 
 _WIDEST: Final = 3.0  # rad; as wide as a scene's camera may be
+_RATE_TOLERANCE: Final = 0.1  # of a period, by which stamps tremble
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,36 @@ class ReadOptions:
             raise InputError(f"--delay: expected a finite number of seconds or estimate, got {self.delay}")
 
     def leaves_out(self, stamp_s: float, first_s: float, last_s: float) -> bool:
-        """Return whether what is of `stamp_s` is to be left out of a recording from `first_s` to `last_s`."""
+        """Return whether what is of `stamp_s` is to be left out of a recording.
+
+        Args:
+            stamp_s: s, of an image, or of a joint state plus the images' delay.
+            first_s: s, the first image's stamp.
+            last_s: s, when the recording ends.
+        """
         since_s = stamp_s - first_s
+        is_start = self.skip_start > 0 and since_s < self.skip_start
         is_end = self.skip_end > 0 and stamp_s > last_s - self.skip_end
-        return since_s < self.skip_start or is_end or any(start <= since_s < end for start, end in self.skip)
+        return is_start or is_end or any(start <= since_s < end for start, end in self.skip)
+
+    def is_early(self, stamp_s: float, last_s: float) -> bool:
+        """Return whether an image comes too soon for `rate` after the last one that was taken, at `last_s`."""
+        return self.rate is not None and stamp_s - last_s < (1 - _RATE_TOLERANCE) / self.rate
+
+    def arguments(self) -> list[str]:
+        """Return the options that differ from their defaults as a command line has them."""
+        words: list[str] = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                words += [f"--{field.name.replace('_', '-')}", *_words(value)]
+        return words
+
+
+def _words(value: object) -> list[str]:
+    if isinstance(value, tuple):
+        return [word for item in value for word in _words(item)]
+    return [] if value is True else [str(value)]
 
 
 # As a command's field `recording`: its options without a prefix, --units and not --recording.units.

@@ -31,7 +31,6 @@ __all__ = ["Frame", "ReadOptions", "Recording", "open_recording"]
 Array = NDArray[np.float64]
 
 _CLOCK_SET_S: Final = 1.0  # an image so much before the last is of a clock that was set back
-_RATE_TOLERANCE: Final = 0.1  # of a period, by which stamps tremble
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,7 @@ def _read(
 ) -> Iterator[Frame]:
     """Yield one source's frames."""
     readings = JointReadings(source, arm, options)
-    delay_s = _delay(source, readings, options, notes)
+    delay_s = find_delay(source, readings, options, notes)
     notes.remarks.extend(remark for remark in (*source.remarks, *readings.remarks) if remark not in notes.remarks)
     notes.not_finite += source.joints.not_finite
     motion, choice = MotionCount(notes, arm), _Choice(options, readings.span_s[1])
@@ -180,7 +179,7 @@ def _read(
     notes.remarks.extend(remark for remark in source.remarks if remark not in notes.remarks)  # a file may end early
 
 
-def _delay(source: Source, readings: JointReadings, options: ReadOptions, notes: Notes) -> float:
+def find_delay(source: Source, readings: JointReadings, options: ReadOptions, notes: Notes) -> float:
     """Return by how much images are late, in s."""
     if options.delay != "estimate":
         notes.delay_s = options.delay
@@ -210,9 +209,9 @@ class _Choice:
         elif shot.stamp_s <= self._last_s:
             self._refuse_set_clock(shot.stamp_s)
             notes.backwards += 1
-        elif self._is_skipped(shot.stamp_s):
+        elif self._options.leaves_out(shot.stamp_s, self._first_s, self._end_s):
             notes.skipped += 1
-        elif self._is_early(shot.stamp_s):
+        elif self._options.is_early(shot.stamp_s, self._last_taken_s):
             notes.thinned += 1
         else:
             self._last_taken_s = self._last_s = shot.stamp_s
@@ -226,13 +225,6 @@ class _Choice:
                 f"expected images whose stamps increase, got one {self._last_s - stamp_s:.3g} s before the last: was "
                 "the clock set? --stamps received takes the recorder's clock"
             )
-
-    def _is_skipped(self, stamp_s: float) -> bool:
-        return self._options.leaves_out(stamp_s, self._first_s, self._end_s)
-
-    def _is_early(self, stamp_s: float) -> bool:
-        rate = self._options.rate
-        return rate is not None and stamp_s - self._last_taken_s < (1 - _RATE_TOLERANCE) / rate
 
 
 def _why(notes: Notes) -> str:

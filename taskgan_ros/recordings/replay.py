@@ -10,13 +10,15 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import tyro
 
 from taskgan_ros.core import interrupts
+from taskgan_ros.core.config import expand_home
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.core.files import check_free, whole, write_text
+from taskgan_ros.core.files import check_free, check_place, whole, write_text
 from taskgan_ros.core.parameter_files import read_parameter_file
 from taskgan_ros.core.parameters import from_values
 from taskgan_ros.core.progress import print_line, progress_bar
@@ -26,7 +28,7 @@ from taskgan_ros.reach.parameters import ReachParameters
 from taskgan_ros.reach.pipeline import Pipeline, load_pipeline
 from taskgan_ros.recordings.joint_readings import JointReadings
 from taskgan_ros.recordings.read_options import ReadOptions, SharedOptions
-from taskgan_ros.recordings.recording import Recording, open_recording
+from taskgan_ros.recordings.recording import Recording, find_delay, open_recording
 from taskgan_ros.recordings.replay_figures import Period, Row, as_json, make_periods, make_rows, sentences, summarise
 from taskgan_ros.recordings.replay_run import ImageMessage, JointStateMessage, Log, Message, Replay
 from taskgan_ros.recordings.source import Shot, Source
@@ -34,6 +36,7 @@ from taskgan_ros.tasks.registry import load_scene
 from taskgan_ros.vision.images import RawImage
 
 _NODE = "/reach_node"
+_MOST_INFERENCE_S = 10.0  # slower than any that follows an arm
 _FREE_RAD = 100.0  # the recorded arm followed somebody else: that is no fault here
 PLOT, TABLE = "replay.png", "replay.csv"
 
@@ -53,7 +56,7 @@ class ReplayConfig:
     reach_params: Path | None = None
     """The node's parameter file, as for reach.launch.py; its defaults where left out."""
     inference: float = 0.02
-    """s, that the robot's computer takes from an image to its command."""
+    """s, that the robot's computer takes from an image to its command; 10 at most."""
     recording: SharedOptions = field(default_factory=ReadOptions)
     """How to read the recordings."""
 
@@ -64,10 +67,8 @@ def replay(config: ReplayConfig) -> dict[str, object]:
     Raises:
         InputError: a recording, bundle or parameter file that cannot be used, or an output that exists.
     """
-    for path in filter(None, (config.out, config.json)):
-        check_free(path)
-    if not config.inference > 0:
-        raise InputError(f"--inference: expected seconds above 0, got {config.inference}")
+    config = replace(config, out=_expanded(config.out), json=_expanded(config.json))
+    _check(config)
     bundle, parameters = load_bundle(config.bundle), _parameters(config)
     recording = open_recording(config.recordings, load_scene(bundle.scene_name), config.recording)
     if recording.camera is None and config.recording.camera_fov:
@@ -94,27 +95,65 @@ def replay(config: ReplayConfig) -> dict[str, object]:
     return everything
 
 
+def _expanded(path: Path | None) -> Path | None:
+    return path and expand_home(path)
+
+
+def _check(config: ReplayConfig) -> None:
+    """Refuse what cannot be written, or takes forever, before anything is read."""
+    if not 0 <= config.inference <= _MOST_INFERENCE_S:
+        raise InputError(f"--inference: expected 0 to {_MOST_INFERENCE_S:g} s, got {config.inference}")
+    out, file = config.out, config.json
+    if out:
+        check_free(out)
+        check_place(_first_made(out))
+    if out and file and file.absolute() in (out.absolute(), *((out / name).absolute() for name in (PLOT, TABLE))):
+        raise InputError(f"--json: expected another file than {PLOT} and {TABLE} in --out, got {file}")
+    if file and not (out and file.parent.absolute() == out.absolute()):  # that folder comes before the file
+        check_place(file)
+
+
+def _first_made(folder: Path) -> Path:
+    """Return which folder is made first for this one to be there: the topmost that does not exist."""
+    path = folder.absolute()
+    while not path.parent.exists():
+        path = path.parent
+    return path
+
+
 def run_recording(recording: Recording, pipeline: Pipeline, inference_s: float) -> Log:
     """Replay all of a recording, with a progress bar; every image that the node would get, repeated ones too."""
     replayed = Replay(pipeline, inference_s)
     with progress_bar("replay", recording.count, "images") as advance:
         for source in recording.sources:
             readings = JointReadings(source, recording.arm, recording.options)
-            replayed.run(_watched(messages(source, readings, recording.options), advance))
+            delay_s = find_delay(source, readings, recording.options, recording.notes)
+            if recording.options.delay == "estimate":
+                print_line(f"{source.name}: images are {delay_s:.3f} s late")
+            replayed.run(_watched(messages(source, readings, recording.options, delay_s), advance))
     return replayed.log
 
 
-def messages(source: Source, readings: JointReadings, options: ReadOptions) -> Iterator[Message]:
-    """Yield joint states and images of one recording in order of their stamps; images stream."""
-    span_s = readings.span_s
-    states = (state for state in readings.states() if not options.leaves_out(state[0], *span_s))
-    state = next(states, None)
-    for shot in source.shots():
-        while state and state[0] <= shot.stamp_s:
+def messages(source: Source, readings: JointReadings, options: ReadOptions, delay_s: float = 0.0) -> Iterator[Message]:
+    """Yield joint states and images of one recording in order of their stamps; images stream.
+
+    Images that `taskgan import` leaves out are left out here too, but for repeated ones, which the node gets as well.
+    Their stamps are `delay_s` earlier than recorded: of what they show, as a node with calibrated stamps has them.
+    """
+    shots = source.shots()
+    first = next(shots, None)
+    if first is None:
+        return
+    span_s = first.stamp_s, readings.span_s[1]
+    states = (state for state in readings.states() if not options.leaves_out(state[0] + delay_s, *span_s))
+    state, last_s = next(states, None), -math.inf
+    for shot in chain([first], shots):
+        while state and state[0] <= shot.stamp_s - delay_s:
             yield JointStateMessage(*state)
             state = next(states, None)
-        if not options.leaves_out(shot.stamp_s, *span_s):
-            yield ImageMessage(shot.stamp_s, partial(_read, shot))
+        if not (options.leaves_out(shot.stamp_s, *span_s) or options.is_early(shot.stamp_s, last_s)):
+            last_s = shot.stamp_s
+            yield ImageMessage(shot.stamp_s - delay_s, partial(_read, shot))
     while state:
         yield JointStateMessage(*state)
         state = next(states, None)
@@ -133,7 +172,7 @@ def _read(shot: Shot) -> RawImage:
 
 def _parameters(config: ReplayConfig) -> ReachParameters:
     """Return the node's parameters, but for what a recording cannot show."""
-    values = read_parameter_file(config.reach_params, _NODE) if config.reach_params else {}
+    values = read_parameter_file(expand_home(config.reach_params), _NODE) if config.reach_params else {}
     values = {**values, "bundle": config.bundle, "follow_tolerance_rad": _FREE_RAD}
     return from_values(ReachParameters, values, str(config.reach_params))
 
@@ -173,4 +212,4 @@ def _cell(value: object) -> object:
 def _command(config: ReplayConfig) -> str:
     words = ["taskgan", "replay", *map(str, config.recordings), "--bundle", config.bundle]
     words += ["--reach-params", str(config.reach_params)] if config.reach_params else []
-    return shlex.join([*words, "--inference", f"{config.inference:g}"])
+    return shlex.join([*words, "--inference", f"{config.inference:g}", *config.recording.arguments()])

@@ -80,7 +80,7 @@ class Replayed:
     """What would have become of an image.
 
     Attributes:
-        stamp_s: s, the image's, as recorded.
+        stamp_s: s, the image's, as its message has it.
         time_s: s since the replay began, by its stamp.
         decided_s: s, likewise, when its command was made.
         measured: (n,) rad, where the arm was then; None where nobody knew.

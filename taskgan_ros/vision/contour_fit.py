@@ -93,6 +93,7 @@ class Estimate:
         view: the camera.
         zeros: (n,) what is added to the joints' readings.
         covariance: (6, 6) of the place in m and the turn in rad about the base's axes, as the residuals have it.
+        zeros_sigma: (n,) likewise, the zeros' standard deviations; None where they are not fitted.
         residual_px: in the median over the outline's points that found an end of the arm.
         share: of the outline's points that did.
     """
@@ -102,6 +103,7 @@ class Estimate:
     covariance: Array
     residual_px: float
     share: float
+    zeros_sigma: Array | None = None
 
 
 def moved(pose: Array, change: ArrayLike) -> Array:
@@ -168,13 +170,14 @@ def _step(problem: Problem, now: Estimate, reach_px: float) -> Estimate:
     certainty, behind = _certainty(problem, now)
     information = (matrix * weight[:, None]).T @ matrix + certainty
     change = np.asarray(np.linalg.solve(information, matrix.T @ (weight * offset) + certainty @ behind), np.float64)
-    covariance = np.asarray(_ALIKE * np.linalg.inv(information)[:6, :6], np.float64)
+    covariance, count = np.asarray(_ALIKE * np.linalg.inv(information), np.float64), len(now.zeros)
     return Estimate(
         replace(now.view, pose=moved(now.view.pose, change[:6]), matrix=_zoomed(problem, now.view.matrix, change)),
-        now.zeros + change[6 : 6 + len(now.zeros)] if problem.fits_zeros else now.zeros,
-        covariance,
+        now.zeros + change[6 : 6 + count] if problem.fits_zeros else now.zeros,
+        covariance[:6, :6],
         float(np.median(np.abs(offset))),
         len(offset) / max(seen, 1),
+        np.sqrt(np.diag(covariance)[6 : 6 + count]) if problem.fits_zeros else None,
     )
 
 

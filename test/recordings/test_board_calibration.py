@@ -81,6 +81,9 @@ def test_joints_zeros_are_found() -> None:
     joint_pos, seen = simulate(40, zeros=0.015)
     found = calibrate_by_board(ARM, joint_pos, seen, LENS, BOARD, fits_zeros=True)
     np.testing.assert_allclose(found.zeros[1:3], [0.015, -0.015], atol=0.004)
+    assert found.zeros_sigma is not None
+    assert (np.abs(found.zeros[1:3] - [0.015, -0.015]) < 4 * found.zeros_sigma[1:3]).all()
+    assert (found.zeros_sigma[1:3] < 0.004).all()
     assert error(found.pose)[0] < 0.005
 
 

@@ -99,6 +99,16 @@ def test_the_focal_length_is_found_where_nobody_knows_the_lens(recorded: Path, t
     assert error(tmp_path / "own.yaml")[0] < 0.05
 
 
+def test_joints_zeros_come_with_their_uncertainty(
+    recorded: Path, guess: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calibrate(config(recorded, guess, masks=recorded / "masks", joint_zeros=True, starts=1))
+    printed = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("joints' zeros: "))
+    assert " ± " in printed
+    assert SCENE.arm.joint_names[0] not in printed, "the base's frame takes it up"
+    assert "no more than its uncertainty" in printed, "the arm has none"
+
+
 def test_a_transform_is_taken_as_it_is(recorded: Path, guess: Path) -> None:
     calibrate(config(recorded, guess, transform="1.0,-0.5,0.8,0.5,-0.5,0.5,-0.5"))
     np.testing.assert_allclose(load_scene(guess.with_name("own.yaml")).camera.position, [1.0, -0.5, 0.8])
@@ -112,6 +122,12 @@ def test_a_transform_is_taken_as_it_is(recorded: Path, guess: Path) -> None:
         ({"board_pose": "0,0,0,0,0,0,1"}, "expected a --board with them"),
         ({"board": "chessboard:7x6", "transform": "1,2,3,0,0,0,1"}, "expected one of"),
         ({"ignore_links": ("nose",)}, "expected links of"),
+        ({"starts": 0}, "--starts: expected 1"),
+        ({"guess_off_m": float("inf")}, "--guess-off-m: expected a finite"),
+        ({"guess_off_deg": 0.0}, "--guess-off-deg: expected"),
+        ({"board": "chessboard:7x6:inf"}, "--board: expected"),
+        ({"out": Path("x1.png")}, "expected a .yaml"),
+        ({"out": Path("/nowhere/own.yaml")}, "expected a folder that exists"),
         ({"masks": Path("/nowhere")}, "expected a mask for each of 14 frames, got 0"),
     ],
 )
@@ -121,6 +137,22 @@ def test_what_cannot_be_is_refused_and_nothing_written(
     with pytest.raises(InputError, match=expected):
         calibrate(config(recorded, guess, **options))
     assert [path.name for path in guess.parent.iterdir()] == [guess.name]
+
+
+def test_masks_of_another_size_are_refused(recorded: Path, guess: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    for k in range(FRAMES):
+        cv2.imwrite(str(folder / f"{k:02}.png"), np.zeros((84, 112), np.uint8))
+    with pytest.raises(InputError, match="size, 224x168, got 112x84"):
+        calibrate(config(recorded, guess, masks=folder))
+
+
+def test_a_picture_in_the_way_is_found_first(recorded: Path, guess: Path) -> None:
+    guess.with_name("own.png").write_text("mine")
+    with pytest.raises(InputError, match=r"own\.png"):
+        calibrate(config(recorded, guess, board="chessboard:7x6:0.02"))
+    assert not guess.with_name("own.yaml").exists()
 
 
 def test_pictures_of_another_arm_are_refused(recorded: Path, guess: Path, tmp_path: Path) -> None:
@@ -145,6 +177,18 @@ def test_overlay_draws_the_scenes_arm(
     printed = capsys.readouterr().out
     assert "4 pictures" in printed
     assert " from where the scene has it" in printed
+
+
+@pytest.mark.parametrize(
+    ("name", "pictures", "expected"), [("no/a.png", 4, "a folder that exists"), ("a.png", 0, "--pictures: expected 1")]
+)
+def test_an_overlay_that_cannot_be_is_refused(
+    name: str, pictures: int, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    wrong = OverlayConfig((tmp_path,), "poses", ReadOptions(), Path("~") / name, pictures)
+    with pytest.raises(InputError, match=expected):
+        overlay(wrong)
 
 
 def test_the_empty_scene_has_no_ghost_of_an_arm_that_stood_still() -> None:
