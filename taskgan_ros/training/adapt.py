@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import shlex
 import time
@@ -20,7 +21,7 @@ from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import write_text
 from taskgan_ros.core.progress import part_of, print_line
 from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset, read_info
-from taskgan_ros.policy.bundle import load_bundle
+from taskgan_ros.policy.bundle import CARD, load_bundle
 from taskgan_ros.sim.background import DATASETS, empty_scene
 from taskgan_ros.sim.collect import CollectConfig, collect
 from taskgan_ros.sim.domain import Background, load_domain
@@ -42,6 +43,7 @@ from taskgan_ros.training.steps.task_model import TaskModelConfig, train_task_mo
 from taskgan_ros.training.steps.translator import TranslatorConfig, train_translator
 
 _SETTINGS = "adapt.yaml"
+_MADE = "bundle.sha256"  # of the card of the bundle that came of it: another's is never taken for it
 _BACKGROUND, _DOMAIN = "background.png", "before_background.yaml"
 _FEW = 50  # training frames below which step 3 learns from what F makes of randomised simulation, not of them
 # TaskGAN steps by training frames: with one image, 750 steps were worse than 250 (docs/reproduce.md).
@@ -243,6 +245,8 @@ class Workplace:
             if differing:
                 was, now = ({name: values.get(name) for name in differing} for values in (before, plain))
                 raise InputError(f"{self.folder}: expected the options it started with, {was}, got {now}")
+            if not self._is_exported():
+                check_name(self.config.out)
         self._split()
 
     def steps(self) -> list[Step]:
@@ -263,8 +267,8 @@ class Workplace:
         steps.append(self._task_model_step(sizes))
         steps.append(self._translator_step(sizes))
         steps.append(self._refine_step(sizes, is_few))
-        made = config.out.exists
-        return [*steps, Step("export with a guard", 2.0 if config.quick else _EXPORT_S, made, self._export)]
+        cost_s = 2.0 if config.quick else _EXPORT_S
+        return [*steps, Step("export with a guard", cost_s, self._is_exported, self._export)]
 
     def report(self) -> Path:
         """Measure on the held-out frames, and write the page."""
@@ -453,6 +457,12 @@ class Workplace:
             held_out=held if is_enough(load_dataset(held)) else None,
         )
         export(config)
+        write_text(self.path(_MADE), _hash(config.out / CARD))
+
+    def _is_exported(self) -> bool:
+        """Return whether the bundle is there and this adaptation made it."""
+        made, card = self.path(_MADE), self.config.out / CARD
+        return made.is_file() and card.is_file() and made.read_text(encoding="utf-8") == _hash(card)
 
 
 def is_dataset(path: Path) -> bool:
@@ -507,6 +517,10 @@ def is_trained(run: Path, steps: int) -> bool:
     return (run / CHECKPOINT).is_file() and int(load_checkpoint(run)["step"]) >= steps
 
 
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _write(path: Path, data: Dataset, parts: Any, wanted: Any) -> None:
     if not path.exists():
         write_part(path, data, parts, wanted)
@@ -514,7 +528,7 @@ def _write(path: Path, data: Dataset, parts: Any, wanted: Any) -> None:
 
 def _settings(config: AdaptConfig) -> dict[str, Any]:
     """Return the options that a resumed adaptation must have kept."""
-    free = ("resume", "device", "workers", "out", "work")
+    free = ("resume", "device", "workers", "work")
     return {name: value for name, value in to_plain(config).items() if name not in free}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,6 +101,24 @@ def test_what_is_done_is_not_done_again(
     assert before == {path: path.stat().st_mtime_ns for path in before}
     assert cli.run([*command, "--resume", "--refine-steps", "3"]) == cli.EXIT_INPUT_ERROR
     assert "expected the options it started with, {'refine_steps': 1}" in capsys.readouterr().err
+
+
+def test_another_bundle_is_not_taken_for_the_result(
+    adapted: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, command = adapted
+    other, work = (
+        shutil.copytree(folder / "mine", tmp_path / "other"),
+        shutil.copytree(folder / "mine_adapt", tmp_path / "work"),
+    )
+    report = (work / "report" / "report.md").read_bytes()
+    words = [*command, "--resume", "--work", str(work)]
+    assert cli.run([*words, "--out", str(other)]) == cli.EXIT_INPUT_ERROR
+    assert "expected the options it started with, {'out':" in capsys.readouterr().err
+    (work / "bundle.sha256").write_text("of another")
+    assert cli.run(words) == cli.EXIT_INPUT_ERROR
+    assert "exists already" in capsys.readouterr().err
+    assert (work / "report" / "report.md").read_bytes() == report
 
 
 def test_an_interrupted_step_goes_on_where_it_was(
