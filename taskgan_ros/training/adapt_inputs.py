@@ -194,7 +194,7 @@ def _check_sources(given: list[Path]) -> None:
         return
     from taskgan_ros.recordings.source_hash import recording_hash  # here: it needs more packages
 
-    print_line(f"reading {len(raw)} recordings, to see that none is given twice")
+    print_line("reading the recordings, to see that none is given twice")
     imported = {read_info(path).recording.split(" ")[-1]: path for path in given if is_dataset(path)}
     for path in raw:
         content = recording_hash([path]).split(" ")[-1]

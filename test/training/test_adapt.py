@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -232,6 +233,24 @@ def test_the_same_recording_twice_is_refused(
         assert cli.run([*command, *words]) == cli.EXIT_INPUT_ERROR
         assert f"expected other images than those of {recording}, got 96 identical ones" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["copy.h5"]
+
+
+def test_a_copy_of_a_recording_that_is_no_dataset_yet_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("first", "copy"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "frames.csv").write_text("the same")
+    opened = SimpleNamespace(count=20)
+    monkeypatch.setattr("taskgan_ros.recordings.recording.open_recording", lambda paths, scene: opened)
+    first, copy = str(tmp_path / "first"), str(tmp_path / "copy")
+    command = ["adapt", "--scene", "reach", "--out", str(tmp_path / "mine"), "--recording", first]
+    assert cli.run([*command, copy]) == cli.EXIT_INPUT_ERROR
+    assert f"{copy}: expected each recording once, but it is the same as {first}" in capsys.readouterr().err
+    opened.count = 3
+    assert cli.run(command) == cli.EXIT_INPUT_ERROR
+    assert "expected at least 4 images, got 3" in capsys.readouterr().err
+    assert not list(tmp_path.glob("mine*"))
 
 
 def test_a_corrected_command_resumes_where_nothing_was_trained(
