@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import shlex
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +21,9 @@ from taskgan_ros.core.config import build, fill, short_name, to_plain
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import write_text
 from taskgan_ros.core.progress import part_of, print_line
-from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset, read_info
-from taskgan_ros.policy.bundle import load_bundle
-from taskgan_ros.sim.background import DATASETS, empty_scene
+from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset, partial_path, read_info
+from taskgan_ros.policy.bundle import CARD, load_bundle
+from taskgan_ros.sim.background import empty_scene
 from taskgan_ros.sim.collect import CollectConfig, collect
 from taskgan_ros.sim.domain import Background, load_domain
 from taskgan_ros.sim.evaluate_recording import measure_recording
@@ -30,6 +32,14 @@ from taskgan_ros.sim.picture import write_png
 from taskgan_ros.sim.recorded_states import draw_plain, recorded_states
 from taskgan_ros.tasks.registry import load_scene
 from taskgan_ros.tasks.scene import Scene
+from taskgan_ros.training.adapt_inputs import (
+    check_distinct,
+    check_inputs,
+    check_options,
+    check_place,
+    is_dataset,
+    with_homes,
+)
 from taskgan_ros.training.adapt_report import AdaptStory, write_report
 from taskgan_ros.training.coverage import find_regions
 from taskgan_ros.training.recipe import load_recipe
@@ -42,7 +52,13 @@ from taskgan_ros.training.steps.task_model import TaskModelConfig, train_task_mo
 from taskgan_ros.training.steps.translator import TranslatorConfig, train_translator
 
 _SETTINGS = "adapt.yaml"
-_BACKGROUND, _DOMAIN = "background.png", "before_background.yaml"
+_MADE = "bundle.sha256"  # of the card of the bundle that came of it: another's is never taken for it
+_BACKGROUND, _DOMAIN, _IMPORTED = "background.png", "before_background.yaml", "recording.h5"
+_RUNS = ("task_model", "translator", "refined")
+_PARTS = (
+    *(f"{name}.h5" for name in ("source", "randomized", "target", "held_out", "recording")),
+    *("recording_images.png", "recording_joints.png", _BACKGROUND, _DOMAIN),
+)
 _FEW = 50  # training frames below which step 3 learns from what F makes of randomised simulation, not of them
 # TaskGAN steps by training frames: with one image, 750 steps were worse than 250 (docs/reproduce.md).
 _STEPS = ((20, 250), (200, 750))
@@ -168,7 +184,7 @@ def adapt(config: AdaptConfig) -> Path:
         if note not in getattr(error, "__notes__", []):
             error.add_note(note)
         raise
-    print_line(f"{config.out}: the bundle; {page}: how good it is, and what to record more of")
+    print_line(f"{work.config.out}: the bundle; {page}: how good it is, and what to record more of")
     return page
 
 
@@ -197,15 +213,11 @@ class Workplace:
         Raises:
             InputError: see `adapt`.
         """
-        self.config = config
+        self.config = config = with_homes(config)
         self.folder = config.work or config.out.with_name(f"{config.out.name}_adapt")
         self.scene: Scene = load_scene(config.scene)
         self.facts: list[str] = []
-        load_domain(config.domain)
-        if not 0 < config.held_out_share < 1:
-            raise InputError(f"held_out_share: expected a share between 0 and 1, got {config.held_out_share}")
-        if config.task_model and not config.source:
-            raise InputError("task_model: expected --source too, the dataset that it learned from, got none")
+        check_options(config, self.scene)
 
     def path(self, name: str) -> Path:
         """Return where a part is."""
@@ -227,23 +239,55 @@ class Workplace:
         Raises:
             InputError: see `adapt`.
         """
-        plain = _settings(self.config)
-        if not self.config.resume:
+        if self.config.resume:
+            self._reopen()
+            self._split()
+            return
+        if os.path.lexists(self.folder) and not (self.folder.is_dir() and not any(self.folder.iterdir())):
             check_name(self.config.out)
-            if self.folder.exists():
-                raise InputError(f"{self.folder}: expected no interrupted adaptation, got one: --resume, or remove it")
-            self._check_recording()
-            self.folder.mkdir(parents=True)
-            write_text(self.path(_SETTINGS), yaml.safe_dump(plain, sort_keys=False))
-        elif not self.path(_SETTINGS).is_file():
+            raise InputError(f"{self.folder}: expected no interrupted adaptation, got one: --resume, or remove it")
+        self._check()
+        self._begin()
+        try:
+            self._split()
+        except InputError:
+            shutil.rmtree(self.folder)  # so that the corrected command finds it free
+            raise
+
+    def _check(self) -> None:
+        for path in (self.config.out, self.folder):
+            check_place(path)
+        check_name(self.config.out)
+        check_inputs(self.config, self.scene)
+
+    def _begin(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_text(self.path(_SETTINGS), yaml.safe_dump(_settings(self.config), sort_keys=False))
+
+    def _reopen(self) -> None:
+        """Refuse other options than those it started with, unless nothing has been trained with those."""
+        if not self.path(_SETTINGS).is_file():
             raise InputError(f"{self.folder}: expected an adaptation to resume, got none: start without --resume")
-        else:
-            before = yaml.safe_load(self.path(_SETTINGS).read_text(encoding="utf-8"))
-            differing = [name for name in plain if before.get(name) != plain[name]]
-            if differing:
-                was, now = ({name: values.get(name) for name in differing} for values in (before, plain))
-                raise InputError(f"{self.folder}: expected the options it started with, {was}, got {now}")
-        self._split()
+        plain = _settings(self.config)
+        before = yaml.safe_load(self.path(_SETTINGS).read_text(encoding="utf-8"))
+        differing = [name for name in plain if before.get(name) != plain[name]]
+        if differing and any(self.path(name).exists() for name in _RUNS):
+            was, now = ({name: values.get(name) for name in differing} for values in (before, plain))
+            raise InputError(f"{self.folder}: expected the options it started with, {was}, got {now}")
+        if differing:
+            self._check()
+            self._clear()
+            self._begin()
+        if not self._is_exported():
+            check_name(self.config.out)
+
+    def _clear(self) -> None:
+        """Remove what was made with other options, but for what the new ones name."""
+        named = {path.resolve() for path in (*self.config.recording, self.config.held_out, self.config.source) if path}
+        for path in (self.path(name) for name in _PARTS):
+            if path.resolve() not in named:
+                path.unlink(missing_ok=True)
+                partial_path(path).unlink(missing_ok=True)
 
     def steps(self) -> list[Step]:
         """Return all steps, for the frames that the recording has."""
@@ -263,8 +307,8 @@ class Workplace:
         steps.append(self._task_model_step(sizes))
         steps.append(self._translator_step(sizes))
         steps.append(self._refine_step(sizes, is_few))
-        made = config.out.exists
-        return [*steps, Step("export with a guard", 2.0 if config.quick else _EXPORT_S, made, self._export)]
+        cost_s = 2.0 if config.quick else _EXPORT_S
+        return [*steps, Step("export with a guard", cost_s, self._is_exported, self._export)]
 
     def report(self) -> Path:
         """Measure on the held-out frames, and write the page."""
@@ -297,27 +341,16 @@ class Workplace:
         )
         return write_report(self.path("report"), story)
 
-    def _check_recording(self) -> None:
-        """Refuse datasets that the scene's arm did not record, before anything is made."""
-        if not self.config.recording:
-            raise InputError("recording: expected at least one, got none")
-        first: DatasetInfo | None = None
-        for path in filter(is_dataset, self.config.recording):
-            info = read_info(path)
-            if info.joint_names != self.scene.arm.joint_names or info.action_names != self.scene.driven_joints:
-                expected = f"the joints of {self.config.scene}, {list(self.scene.arm.joint_names)}"
-                raise InputError(f"{path}: expected {expected}, got {list(info.joint_names)}")
-            if info.height != info.width:
-                raise InputError(f"{path}: expected square images, got {info.height}x{info.width}")
-            first = first or info
-            check_compatible(first, info)
-
     def _split(self) -> None:
         """Write target.h5 and held_out.h5, of this scene whatever it was called when the recording was imported."""
         target, held = self.path("target.h5"), self.path("held_out.h5")
         if target.exists() and held.exists():
             return
-        data = join([self._fitted(load_dataset(path)) for path in self._imported()])
+        recordings = {str(path): load_dataset(path) for path in self._imported()}
+        if self.path(_IMPORTED).exists():  # the others have been compared
+            held_out = {str(path): load_dataset(path) for path in (self.config.held_out,) if path}
+            check_distinct([*recordings.items(), *held_out.items()])
+        data = join([self._fitted(one) for one in recordings.values()])
         parts, out = hold_out(data, self.config.held_out_share, self.config.seed)
         kept = np.setdiff1d(np.unique(parts), out)
         if self.config.held_out:
@@ -332,14 +365,12 @@ class Workplace:
         """Return the recordings as datasets; those that are none yet are imported into one."""
         given = self.config.recording
         raw = tuple(path for path in given if not is_dataset(path))
-        imported = [import_with_defaults(raw, self.config.scene, self.path("recording.h5"))] if raw else []
+        imported = [import_with_defaults(raw, self.config.scene, self.path(_IMPORTED))] if raw else []
         return [*filter(is_dataset, given), *imported]
 
     def _fitted(self, data: Dataset) -> Dataset:
         """Return the recording as of this scene; its pairs only where they were drawn in it."""
         info, scene = data.info, self.config.scene
-        if info.joint_names != self.scene.arm.joint_names:
-            raise InputError(f"expected the joints {list(self.scene.arm.joint_names)}, got {list(info.joint_names)}")
         paired = data.paired if self._has_pairs(info) else None
         domain = self.config.plain if paired is not None else ""
         info = dataclasses.replace(info, scene=scene, arm=self.scene.arm_name, paired_domain=domain)
@@ -453,11 +484,12 @@ class Workplace:
             held_out=held if is_enough(load_dataset(held)) else None,
         )
         export(config)
+        write_text(self.path(_MADE), _hash(config.out / CARD))
 
-
-def is_dataset(path: Path) -> bool:
-    """Return whether a recording is a dataset already, by its ending."""
-    return path.suffix in DATASETS
+    def _is_exported(self) -> bool:
+        """Return whether the bundle is there and this adaptation made it."""
+        made, card = self.path(_MADE), self.config.out / CARD
+        return made.is_file() and card.is_file() and made.read_text(encoding="utf-8") == _hash(card)
 
 
 def import_with_defaults(recordings: tuple[Path, ...], scene: str, out: Path) -> Path:
@@ -507,6 +539,10 @@ def is_trained(run: Path, steps: int) -> bool:
     return (run / CHECKPOINT).is_file() and int(load_checkpoint(run)["step"]) >= steps
 
 
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _write(path: Path, data: Dataset, parts: Any, wanted: Any) -> None:
     if not path.exists():
         write_part(path, data, parts, wanted)
@@ -514,7 +550,7 @@ def _write(path: Path, data: Dataset, parts: Any, wanted: Any) -> None:
 
 def _settings(config: AdaptConfig) -> dict[str, Any]:
     """Return the options that a resumed adaptation must have kept."""
-    free = ("resume", "device", "workers", "out", "work")
+    free = ("resume", "device", "workers", "work")
     return {name: value for name, value in to_plain(config).items() if name not in free}
 
 

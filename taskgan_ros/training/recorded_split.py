@@ -13,7 +13,7 @@ from taskgan_ros.data.dataset import Dataset, DatasetInfo, EpisodeRecord, open_w
 
 _FEWEST_EPISODES = 5  # with fewer, a share of them says little: stretches of time are held out
 _STRETCHES = 10
-_LEAST_IMAGES = 4
+LEAST_IMAGES = 4
 
 
 def hold_out(data: Dataset, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -25,8 +25,8 @@ def hold_out(data: Dataset, share: float, seed: int) -> tuple[NDArray[np.int64],
     Raises:
         InputError: fewer than 4 images.
     """
-    if len(data) < _LEAST_IMAGES:
-        raise InputError(f"expected a recording of at least {_LEAST_IMAGES} images, got {len(data)}")
+    if len(data) < LEAST_IMAGES:
+        raise InputError(f"expected a recording of at least {LEAST_IMAGES} images, got {len(data)}")
     parts = np.unique(data.episode, return_inverse=True)[1].astype(np.int64)
     if parts[-1] + 1 < _FEWEST_EPISODES:
         parts = np.arange(len(data)) * min(_STRETCHES, len(data)) // len(data)

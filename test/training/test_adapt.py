@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +18,8 @@ from taskgan_ros import cli
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.data.dataset import load_dataset, read_info
 from taskgan_ros.policy.bundle import load_bundle
-from taskgan_ros.training.adapt import Sizes, Step, join, run_steps
+from taskgan_ros.training.adapt import AdaptConfig, Sizes, Step, join, run_steps
+from taskgan_ros.training.adapt_inputs import with_homes
 from taskgan_ros.training.coverage import find_regions
 from taskgan_ros.training.recorded_split import hold_out
 
@@ -102,6 +106,24 @@ def test_what_is_done_is_not_done_again(
     assert "expected the options it started with, {'refine_steps': 1}" in capsys.readouterr().err
 
 
+def test_another_bundle_is_not_taken_for_the_result(
+    adapted: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, command = adapted
+    other, work = (
+        shutil.copytree(folder / "mine", tmp_path / "other"),
+        shutil.copytree(folder / "mine_adapt", tmp_path / "work"),
+    )
+    report = (work / "report" / "report.md").read_bytes()
+    words = [*command, "--resume", "--work", str(work)]
+    assert cli.run([*words, "--out", str(other)]) == cli.EXIT_INPUT_ERROR
+    assert "expected the options it started with, {'out':" in capsys.readouterr().err
+    (work / "bundle.sha256").write_text("of another")
+    assert cli.run(words) == cli.EXIT_INPUT_ERROR
+    assert "exists already" in capsys.readouterr().err
+    assert (work / "report" / "report.md").read_bytes() == report
+
+
 def test_an_interrupted_step_goes_on_where_it_was(
     collected: Collected, recipe: Path, short_scene: Path, adapted: tuple[Path, list[str]], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
@@ -152,8 +174,124 @@ def test_a_recording_of_another_arm_is_refused_before_anything_is_made(
 ) -> None:
     command = ["adapt", "--recording", str(recording), "--scene", "poses", "--out", str(tmp_path / "mine")]
     assert cli.run(command) == cli.EXIT_INPUT_ERROR
-    assert "expected the joints of poses" in capsys.readouterr().err
+    assert "expected the driven joints of poses" in capsys.readouterr().err
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--seed", "-1", "expected a seed of 0"),
+        ("--refine-steps", "0", "refine_steps: expected 1 or more, got 0"),
+        ("--source-episodes", "1", "source_episodes: expected 2 or more, got 1"),
+        ("--workers", "0", "workers: expected 1 or more, got 0"),
+        ("--held-out-share", "1", "held_out_share: expected a share"),
+        ("--device", "tpu", "expected auto, cpu or cuda"),
+        ("--recipe", "nope", "recipes: expected a file or one of"),
+        ("--plain", "nope", "domains: expected a file or one of"),
+        ("--source", "nope.h5", "source: nope.h5: expected a dataset file, got none"),
+        ("--held-out", "nope.h5", "nope.h5: expected a recording, got nothing there"),
+        ("--recording", "nope", "nope: expected a recording, got nothing there"),
+        ("--out", f"{__file__}/mine", "expected folders on the way to it, but"),
+    ],
+)
+def test_a_wrong_option_is_found_before_anything_is_made(
+    recording: Path, short_scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    option: str, value: str, message: str,
+) -> None:  # fmt: skip
+    command = ["adapt", "--recording", str(recording), "--scene", str(short_scene), "--out", str(tmp_path / "mine")]
+    assert cli.run([*command, option, value]) == cli.EXIT_INPUT_ERROR
+    assert message in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
+def test_datasets_and_runs_that_do_not_fit_are_found_before_anything_is_made(
+    recording: Path, collected: Collected, short_scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["adapt", "--recording", str(recording), "--scene", str(short_scene), "--out", str(tmp_path / "mine")]
+
+    def refusal(*words: object) -> str:
+        assert cli.run([*command, *map(str, words)]) == cli.EXIT_INPUT_ERROR
+        assert not any(tmp_path.iterdir())
+        return capsys.readouterr().err
+
+    other_size = collected("target_wood", size=40)
+    assert "expected height" in refusal("--held-out", other_size)
+    assert "expected height" in refusal("--source", collected(size=40))
+    assert "expected the domain source, got target_wood" in refusal("--source", recording)
+    assert "task_model: nope: expected a training run" in refusal("--source", collected(), "--task-model", "nope")
+
+
+def test_the_same_recording_twice_is_refused(
+    recording: Path, short_scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copy(recording, tmp_path / "copy.h5")
+    command = ["adapt", "--scene", str(short_scene), "--out", str(tmp_path / "mine"), "--recording", str(recording)]
+    assert cli.run([*command, str(recording.parent / "." / recording.name)]) == cli.EXIT_INPUT_ERROR
+    assert "expected each recording once, got it twice" in capsys.readouterr().err
+    for words in ([str(copy)], ["--held-out", str(copy)]):
+        assert cli.run([*command, *words]) == cli.EXIT_INPUT_ERROR
+        assert f"expected other images than those of {recording}, got 96 identical ones" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["copy.h5"]
+
+
+def test_a_copy_of_a_recording_that_is_no_dataset_yet_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("first", "copy"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "frames.csv").write_text("the same")
+    opened = SimpleNamespace(count=20)
+    monkeypatch.setattr("taskgan_ros.recordings.recording.open_recording", lambda paths, scene: opened)
+    first, copy = str(tmp_path / "first"), str(tmp_path / "copy")
+    command = ["adapt", "--scene", "reach", "--out", str(tmp_path / "mine"), "--recording", first]
+    assert cli.run([*command, copy]) == cli.EXIT_INPUT_ERROR
+    assert f"{copy}: expected each recording once, but it is the same as {first}" in capsys.readouterr().err
+    opened.count = 3
+    assert cli.run(command) == cli.EXIT_INPUT_ERROR
+    assert "expected at least 4 images, got 3" in capsys.readouterr().err
+    assert not list(tmp_path.glob("mine*"))
+
+
+def test_a_corrected_command_resumes_where_nothing_was_trained(
+    recording: Path, recipe: Path, short_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def interrupt(config: object) -> None:
+        raise KeyboardInterrupt("interrupted")
+
+    monkeypatch.setattr("taskgan_ros.training.adapt.train_task_model", interrupt)
+    work = tmp_path / "mine_adapt"
+    command = ["adapt", "--recording", str(recording), "--scene", str(short_scene), "--out", str(tmp_path / "mine")]
+    command += ["--recipe", str(recipe), "--workers", "1", "--source-episodes", "2", "--randomized-episodes", "1"]
+    assert cli.run(command) == cli.EXIT_INTERRUPTED
+    assert cli.run([*command, "--resume", "--held-out-share", "2"]) == cli.EXIT_INPUT_ERROR
+    assert cli.run([*command, "--resume", "--held-out-share", "0.5"]) == cli.EXIT_INTERRUPTED
+    assert yaml.safe_load((work / "adapt.yaml").read_text())["held_out_share"] == 0.5
+    assert read_info(work / "held_out.h5").episodes == 3
+    (work / "task_model").mkdir()
+    assert cli.run([*command, "--resume"]) == cli.EXIT_INPUT_ERROR
+    assert "expected the options it started with, {'held_out_share': 0.5}" in capsys.readouterr().err
+
+
+def test_a_recording_that_cannot_be_cut_leaves_nothing(
+    recording: Path, short_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise InputError("expected an arm that moves, got none")
+
+    monkeypatch.setattr("taskgan_ros.training.adapt.hold_out", refuse)
+    command = ["adapt", "--recording", str(recording), "--scene", str(short_scene), "--out", str(tmp_path / "mine")]
+    assert cli.run(command) == cli.EXIT_INPUT_ERROR
+    assert not any(tmp_path.iterdir())
+
+
+def test_homes_are_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    paths: dict[str, Any] = {name: Path(f"~/{name}") for name in ("out", "work", "held_out", "source", "task_model")}
+    found = with_homes(AdaptConfig(recording=(Path("~/a.h5"),), scene="reach", **paths))
+    assert found.recording == (Path("/home/me/a.h5"),)
+    assert [getattr(found, name) for name in paths] == [Path("/home/me") / name for name in paths]
 
 
 def test_several_recordings_are_one(recording: Path, collected: Collected) -> None:
@@ -192,8 +330,6 @@ def test_sparse_and_bad_regions_come_first() -> None:
 
 
 def test_sizes_follow_the_frames_and_what_is_given() -> None:
-    from taskgan_ros.training.adapt import AdaptConfig
-
     config = AdaptConfig(recording=(Path("x.h5"),), scene="reach", out=Path("y"), refine_steps=7)
     found = [Sizes.of(config, frames).translator_steps for frames in (10, 100, 800)]
     assert found == [250, 750, 1500]
