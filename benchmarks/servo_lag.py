@@ -205,7 +205,6 @@ def _start(bench: Bench, bundle: Bundle, kind: Kind) -> None:
         accept_jumps=True,
         stamp_trajectories=kind.stamped,
         image_reliability="reliable",
-        follow_tolerance_rad=1.0,  # after a start the cell ignores commands for 0.3 s, in which a fast arm goes 0.5 rad
     )
     bench.change("activate")
 

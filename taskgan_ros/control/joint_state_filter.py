@@ -66,6 +66,7 @@ class JointStateFilter:
         initial: (n,) rad, the first accepted ones since `reset`: where passive joints are held.
         accepted_s: s, when the arm was at `positions`; −inf before the first.
         is_in_doubt: whether the newest joint state was an outlier, so that the arm may not be at `positions`.
+        was_set: whether the newest joint state is a jump that `accept_jumps` allows: the arm was set elsewhere.
         rejection: why the newest joint state was rejected; empty if it was not.
         arm_rejection: the same since the last accepted one, another arm's messages left out.
     """
@@ -82,7 +83,7 @@ class JointStateFilter:
         self.positions: Array | None = None
         self.initial: Array | None = None
         self.accepted_s = -math.inf
-        self.is_in_doubt = False
+        self.is_in_doubt = self.was_set = False
         self.rejection = self.arm_rejection = ""
         self._reset_s = self._readable_s = now_s
         self._stamp_s = 0.0  # of the last joint state that was no outlier
@@ -106,7 +107,7 @@ class JointStateFilter:
             stamp_s: s, its stamp; 0 is none.
             watch: what a joint state that contradicts those before may do.
         """
-        self.rejection, measured_s = "", now_s - age_s
+        self.rejection, self.was_set, measured_s = "", False, now_s - age_s
         try:
             self._check_age(measured_s)
             measured = configuration(self._config.joint_names, names, positions)
@@ -125,6 +126,7 @@ class JointStateFilter:
         if outliers:
             self._detector.accept(measured_s, measured)
             self._steady_since_s = math.inf
+            self.was_set = self._config.accept_jumps and self.positions is not None
         if self._settles(measured_s):
             self._accept(measured_s, measured)
         return None

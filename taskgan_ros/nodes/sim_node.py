@@ -69,7 +69,9 @@ class SimParameters:
     joint_state_rate_hz: float = parameter(50.0, "joint states a second", minimum=1.0, maximum=1000.0)
     auto_start: bool = parameter(False, "start the next episode when one has run for episode_s")
     episode_s: float = parameter(10.0, "length of an episode with auto_start, s", minimum=0.1, maximum=1e5)
-    settle_s: float = parameter(0.3, "how long after a start trajectories are ignored, s", minimum=0.0, maximum=60.0)
+    settle_s: float = parameter(
+        0.3, "how long after a start trajectories from elsewhere are ignored, s", minimum=0.0, maximum=60.0
+    )
     servo_lag_s: float = parameter(0.03, "lag of the arm's servos behind commands, s", minimum=0.0, maximum=1.0)
     controller_rate_hz: float = parameter(100.0, "update rate of the controller, Hz", minimum=10.0, maximum=1000.0)
     allow_partial_joints_goal: bool = parameter(False, "accept trajectories for some of the joints")

@@ -182,7 +182,10 @@ class Reacher:
         age_s = max(self._stamp_age_s(stamp_s, ros_s) or 0.0, 0.0)
         with self.lock:
             supervisor = pipeline.supervisor
-            self._act(supervisor.receive_joint_state(now_s, names, positions, age_s, stamp_s))
+            action = supervisor.receive_joint_state(now_s, names, positions, age_s, stamp_s)
+            if supervisor.joint_states.was_set:  # and its controller with it: there is nothing to return from
+                pipeline.commander.reset()
+            self._act(action)
             if not supervisor.joint_states.rejection:
                 pipeline.arm_clock.receive(now_s, ros_s, stamp_s if pipeline.parameters.image_age_s else 0.0)
             elif supervisor.lacks_joint_states(now_s):

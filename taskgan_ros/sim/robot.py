@@ -17,6 +17,7 @@ from taskgan_ros.tasks.state import CellState, Episode
 Array = NDArray[np.float64]
 
 _KEPT = 10_000  # commands at most, until they are taken
+_HERE_RAD = 0.05  # what a trajectory may begin off: a joint state is late and noisy, an episode's start is far
 _ROUNDING = 1e-6  # of the time, which may come out just below a whole number of update periods
 
 
@@ -70,7 +71,7 @@ class SimulatedRobot:
     def __init__(
         self, scene: MotionScene, episode: Episode, now_s: float, settle_s: float = 0.3, drive: Drive | None = None
     ) -> None:
-        """Stand at the start of `episode`; `settle_s` after every start, trajectories are ignored."""
+        """Stand at the start of `episode`; until `settle_s` after a start, trajectories from elsewhere are ignored."""
         self._scene, self._settle_s, self._drive = scene, settle_s, drive or Drive()
         arm = scene.arm
         self._controller = JointTrajectoryController(
@@ -86,7 +87,7 @@ class SimulatedRobot:
         """Put arm and objects where `episode` starts.
 
         That is a jump which no arm can make, so nothing made for the pose before it may be executed: the running
-        trajectory is dropped, and what arrives within `settle_s` too.
+        trajectory is dropped, and so is what arrives within `settle_s` and does not begin where the arm stands.
         """
         self._episode, self._started_s, self._updated_s = episode, now_s, now_s
         self._state = episode.state
@@ -96,16 +97,24 @@ class SimulatedRobot:
         self._commanded: deque[Point] = deque(maxlen=_KEPT)
 
     def command(self, trajectory: Trajectory, now_s: float) -> bool:
-        """Hand a trajectory to the controller; return False where it is ignored because an episode just started.
+        """Hand a trajectory to the controller; return False where it is ignored as of before the episode's start.
 
         Raises:
             InputError: the controller rejects it.
         """
-        if now_s < self._started_s + self._settle_s:
+        if now_s < self._started_s + self._settle_s and not self._begins_here(trajectory):
             return False
         self.step(now_s)  # until now, it moved without this trajectory
         self._controller.accept(trajectory, now_s)
         return True
+
+    def _begins_here(self, trajectory: Trajectory) -> bool:
+        names = self._scene.arm.joint_names
+        if not trajectory.points or not set(trajectory.joint_names) <= set(names):
+            return False
+        here = self._positions[[names.index(name) for name in trajectory.joint_names]]
+        first = trajectory.points[0].positions
+        return first.shape == here.shape and bool(np.all(np.abs(first - here) < _HERE_RAD))
 
     def step(self, now_s: float) -> Snapshot:
         """Move on to now, with all updates of the controller until then."""

@@ -78,6 +78,9 @@ def test_outliers_that_continue_each_other_are_a_fault_or_where_the_arm_is(
     assert earlier == [None] * 4
     assert (last is not None and last.source is Source.ARM) is is_fault
     np.testing.assert_array_equal(joint_states.positions, FAR if is_accepted else GOOD)
+    assert joint_states.was_set is (accept_jumps and is_accepted)
+    receive(joint_states, 0.22, FAR if is_accepted else GOOD, watch)
+    assert not joint_states.was_set
 
 
 @pytest.mark.parametrize(("watch", "is_fault"), [(Watch.MOVING, True), (Watch.STANDING, True), (Watch.OFF, False)])

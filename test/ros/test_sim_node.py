@@ -19,6 +19,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.messages import camera_info
+from taskgan_ros.policy.bundle import load_bundle
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.tasks.registry import load_motion_scene
 
@@ -165,6 +166,22 @@ def test_an_arm_that_is_set_to_the_next_episode_is_not_called_out_of_distributio
     assert lab.change("deactivate")
     wait_until(lambda: lab.diagnostics().get("state") == "inactive", "the counts")
     assert int(lab.diagnostics()["out_of_distribution_images"]) <= 1  # one that was under way
+
+
+def test_a_fast_arm_that_is_set_to_the_next_episode_is_not_called_blocked(lab: Lab, wait_until: Wait) -> None:
+    bundle = load_bundle("reach_panda")
+    lab.start("sim_node", scene=str(bundle.scene_name), domain="target_wood")
+    heard: list[float] = []
+    lab.listen(Float64, "sim_node/distance", lambda message: heard.append(message.data))
+    wait_until(lambda: heard, "the cell")
+    reach = lab.start("reach_node", bundle="reach_panda", accept_jumps="true")
+    assert lab.change("configure"), reach.text
+    assert lab.change("activate"), reach.text
+    lab.until_commanded()
+    for _ in range(2):
+        assert lab.call(Trigger, "sim_node/start_episode", Trigger.Request()).success
+        wait_until(lambda: heard[-1] < 0.05, "the arm above the cube")
+    assert "fault" not in reach.text
 
 
 def test_the_loop_closes_and_the_arm_stands_when_reach_node_is_killed(

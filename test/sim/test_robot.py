@@ -78,6 +78,17 @@ def test_start_drops_the_running_trajectory_and_ignores_late_ones(
     assert robot.command(go_to(scene, episode.state.joint_pos, 1.0), NOW_S + 1.51)
 
 
+def test_what_begins_where_an_episode_starts_is_executed_at_once(scene: MotionScene, robot: SimulatedRobot) -> None:
+    # Else a fast arm is sent half a radian while it stands still, and looks blocked.
+    here = scene.sample_start(seed=7, index=1)
+    robot.start(here, NOW_S + 1.2)
+    way = (Point(0.001, here.state.joint_pos), Point(1.0, here.state.joint_pos + 0.3))
+    assert robot.command(Trajectory(scene.arm.joint_names, way), NOW_S + 1.25)
+    assert not robot.command(Trajectory(("elbow",), (Point(0.001, np.zeros(1)),)), NOW_S + 1.25)
+    now = run(robot, NOW_S + 1.25, 0.5)
+    np.testing.assert_allclose(now.state.joint_pos, here.state.joint_pos + 0.15, atol=0.01)
+
+
 def test_motors_neither_jump_nor_leave_their_range_nor_follow_nan(scene: MotionScene, episode: Episode) -> None:
     arm, start = scene.arm, episode.state.joint_pos
     jump = follow(arm, start, start + np.pi / 2, dt_s=0.02)
