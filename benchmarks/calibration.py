@@ -1,6 +1,6 @@
 """How well a camera's place is found: real recordings without a board, and simulated ones with one; the table of docs.
 
-python benchmarks/calibration.py ../shared/real --out docs/results/calibration.json
+python benchmarks/calibration.py ../shared/real --out docs/calibration.json
 """
 
 from __future__ import annotations
