@@ -15,12 +15,11 @@ from taskgan_ros.core.config import expand_home
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.recordings.read_options import BAG_SUFFIXES
 from taskgan_ros.recordings.readers import is_bag_folder
+from taskgan_ros.recordings.transforms import TF, TransformTree
 
 Array = NDArray[np.float64]
 
 POSE: Final = "geometry_msgs/msg/PoseStamped"
-TF: Final = "tf2_msgs/msg/TFMessage"
-_TF_1: Final = "tf/msg/tfMessage"  # of old ROS 1 bags
 _COLUMNS: Final = ("episode", "x", "y")
 
 
@@ -142,42 +141,19 @@ def _poses(bag: Any, options: GoalOptions, received: bool) -> list[tuple[float, 
 
 def _transforms(bag: Any, options: GoalOptions, received: bool) -> list[tuple[float, float, float]]:
     """Return where the goal's frame is in the base's, each time that a transform on the way changes."""
-    topics = bag.topics(TF, _TF_1)
-    newest: dict[str, tuple[str, Array]] = {}
+    topics, tree, goal = bag.topics(*TF), TransformTree(), str(options.goal_frame)
     found: list[tuple[float, float, float]] = []
     for packet, message in bag.messages(topics) if topics else ():
         for one in message.transforms:
-            newest[one.child_frame_id.lstrip("/")] = (one.header.frame_id.lstrip("/"), _matrix(one.transform))
-            goal, base = (_in_root(name.lstrip("/"), newest) for name in (str(options.goal_frame), options.base_frame))
-            if goal[0] == base[0] and options.goal_frame in newest:
-                place = (np.linalg.inv(base[1]) @ goal[1])[:2, 3].tolist()
-                if not found or tuple(place) != found[-1][1:]:
-                    time_s = 1e-9 * packet.received_ns if received else _seconds(one.header)
-                    found.append((time_s, place[0], place[1]))
+            tree.add(one, str(bag.path))
+            pose = tree.pose(goal, options.base_frame) if goal.lstrip("/") in tree.parents else None
+            if pose is None:
+                continue
+            place = pose[:2, 3].tolist()
+            if not found or tuple(place) != found[-1][1:]:
+                time_s = 1e-9 * packet.received_ns if received else _seconds(one.header)
+                found.append((time_s, place[0], place[1]))
     return found
-
-
-def _in_root(name: str, newest: dict[str, tuple[str, Array]]) -> tuple[str, Array]:
-    """Return the root of a frame's tree, and the frame's pose (4, 4) in it."""
-    pose = np.eye(4)
-    for _ in range(len(newest)):  # no longer way without going round
-        if name not in newest:
-            break
-        name, step = newest[name]
-        pose = step @ pose
-    return name, pose
-
-
-def _matrix(transform: Any) -> Array:
-    x, y, z, w = (getattr(transform.rotation, axis) for axis in "xyzw")
-    pose = np.eye(4)
-    pose[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    pose[:3, 3] = [getattr(transform.translation, axis) for axis in "xyz"]
-    return pose
 
 
 def _seconds(header: Any) -> float:
