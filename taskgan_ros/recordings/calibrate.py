@@ -29,7 +29,7 @@ from taskgan_ros.robot.silhouette import View
 from taskgan_ros.robot.surface import ArmSurface
 from taskgan_ros.tasks.registry import load_scene
 from taskgan_ros.tasks.scene import Scene
-from taskgan_ros.vision.camera import camera_at
+from taskgan_ros.vision.camera import camera_at, pinhole_matrix
 from taskgan_ros.vision.camera_model import CameraModel
 from taskgan_ros.vision.contour_fit import Prior, change_between
 
@@ -123,7 +123,7 @@ def calibrate(config: CalibrateConfig) -> None:
     shown = pictures.at(spread_out(pictures.joint_pos, _SHOWN))
     here = replace(view, pose=found.pose)
     if found.fov is not None:
-        here = replace(here, matrix=_with_fov(view.height, view.width, found.fov))
+        here = replace(here, matrix=pinhole_matrix(found.fov, view.height, view.width))
     surface = ArmSurface(scene.robot.arm, scene.robot.drawable, scene.held_joints)
     scores = write_overlay(picture, surface, here, shown, found.zeros)
     print_line(
@@ -237,11 +237,6 @@ def _read_masks(folder: Path, count: int, recording: Recording, view: View) -> l
         whole = np.asarray(cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB), np.uint8)
         masks.append(rectify(recording, None, whole, view)[..., 0] > 127)
     return masks
-
-
-def _with_fov(height: int, width: int, fov: float) -> Array:
-    focal_px = height / 2 / np.tan(fov / 2)
-    return np.array([[focal_px, 0, (width - 1) / 2], [0, focal_px, (height - 1) / 2], [0, 0, 1.0]])
 
 
 def _scene_fov(scene: Scene, found: Found, recording: Recording, height: int, width: int) -> float:

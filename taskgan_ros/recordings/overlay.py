@@ -25,6 +25,7 @@ from taskgan_ros.robot.surface import ArmSurface
 from taskgan_ros.sim.picture import write_png
 from taskgan_ros.tasks.registry import load_scene
 from taskgan_ros.tasks.scene import Scene
+from taskgan_ros.vision.camera import pinhole_matrix
 from taskgan_ros.vision.camera_model import CameraModel
 from taskgan_ros.vision.contour_fit import Estimate, Problem, Shot, support
 from taskgan_ros.vision.moved_camera import camera_motion
@@ -145,9 +146,7 @@ def ideal_view(
             f"{recording.name}: expected a camera_info with the images, got none that tells what it sees: "
             "--camera-info FILE names one, or --camera-fov RAD for an undistorted camera"
         )
-    focal_px = height / 2 / np.tan(fov / 2)
-    matrix = np.array([[focal_px, 0, (width - 1) / 2], [0, focal_px, (height - 1) / 2], [0, 0, 1.0]])
-    return View(scene.camera.pose(), matrix, height, width)
+    return View(scene.camera.pose(), pinhole_matrix(fov, height, width), height, width)
 
 
 def rectify(recording: Recording, camera: CameraModel | None, rgb: Image, view: View) -> Image:

@@ -18,7 +18,7 @@ from taskgan_ros.sim.background import load_background, vary
 from taskgan_ros.sim.domain import Domain, check_calibration
 from taskgan_ros.sim.lens import make_lens
 from taskgan_ros.sim.look import Look, apply_sensor, sample_look
-from taskgan_ros.sim.renderer import drawn_pixels, open_renderer
+from taskgan_ros.sim.renderer import FURTHEST_M, NEAREST_M, camera_quaternion, drawn_pixels, open_renderer
 from taskgan_ros.tasks.state import CellState, Object
 from taskgan_ros.vision.camera import Camera
 
@@ -150,7 +150,7 @@ class Cell:
         spec.visual.quality.shadowsize = _SHADOW_MAP_PX if self.domain.light.shadows else 0
         spec.visual.quality.offsamples = 0  # multisampling costs more than all else in software
         spec.visual.quality.numslices = spec.visual.quality.numstacks = _SLICES
-        spec.visual.map.znear, spec.visual.map.zfar = 0.02, 30.0
+        spec.visual.map.znear, spec.visual.map.zfar = NEAREST_M, FURTHEST_M
         finer = self.domain.sensor.supersampling
         spec.visual.global_.offwidth, spec.visual.global_.offheight = finer * self.width, finer * self.height
         spec.stat.extent, spec.stat.center = 1.0, [0, 0, 0]
@@ -198,7 +198,7 @@ class Cell:
         ]
         self._materials = [model.material(name).id for name in self._arm.materials]
         camera, error = self.scene.camera, self.domain.calibration
-        straight = _quaternion(camera.pose())
+        straight = camera_quaternion(camera.pose())
         self._camera_rotation = _turned(straight, np.array(error.camera_rotation_rad))
         self._camera_position = np.array(camera.position) + error.camera_position_m
 
@@ -249,13 +249,6 @@ class Cell:
         model.geom_size[self._shapes] = sizes
         for mesh, thickness in zip(self._meshes, look.thickness[self._is_mesh], strict=True):
             mesh.scale(model, self._renderer, thickness)
-
-
-def _quaternion(pose: Array) -> Array:
-    """Return the quaternion (w, x, y, z) of a camera that looks along -z, y up, whose optical frame is `pose`."""
-    quaternion = np.zeros(4)
-    mujoco.mju_mat2Quat(quaternion, (pose[:3, :3] * [1.0, -1.0, -1.0]).flatten())
-    return quaternion
 
 
 def _turned(quaternion: Array, turn: Array) -> Array:

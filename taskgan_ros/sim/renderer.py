@@ -11,6 +11,15 @@ from numpy.typing import NDArray
 from taskgan_ros.core.errors import no_opengl
 from taskgan_ros.robot.headless import mujoco
 
+NEAREST_M, FURTHEST_M = 0.02, 30.0  # what is drawn
+
+
+def camera_quaternion(pose: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return MuJoCo's quaternion (w, x, y, z) of a camera, which looks along -z, y up, by its optical frame (4, 4)."""
+    quaternion = np.zeros(4)
+    mujoco.mju_mat2Quat(quaternion, (pose[:3, :3] * [1.0, -1.0, -1.0]).flatten())
+    return quaternion
+
 
 def open_renderer(model: mujoco.MjModel, height: int, width: int) -> mujoco.Renderer:
     """Return a renderer of images (height, width, 3).

@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 from taskgan_ros.robot.headless import mujoco
 from taskgan_ros.sim.arm_model import add_arm, add_material, add_object
-from taskgan_ros.sim.renderer import drawn_pixels, open_renderer
+from taskgan_ros.sim.renderer import FURTHEST_M, NEAREST_M, camera_quaternion, drawn_pixels, open_renderer
 from taskgan_ros.tasks.state import CellState
 
 if TYPE_CHECKING:
     from taskgan_ros.sim.cell import Shown
 
 Array = NDArray[np.float64]
-_NEAREST_M, _FURTHEST_M = 0.02, 30.0
 _AWAY_M = -1e3  # below everything: where an object is whose place is not known
 
 
@@ -33,7 +32,7 @@ class Silhouettes:
         self._size, self._objects, self._table = (height, width), scene.objects, scene.table_height
         spec = mujoco.MjSpec()
         spec.visual.quality.shadowsize = spec.visual.quality.offsamples = 0
-        spec.visual.map.znear, spec.visual.map.zfar = _NEAREST_M, _FURTHEST_M
+        spec.visual.map.znear, spec.visual.map.zfar = NEAREST_M, FURTHEST_M
         spec.visual.global_.offheight, spec.visual.global_.offwidth = height, width
         spec.stat.extent, spec.stat.center = 1.0, [0, 0, 0]
         self._arm = add_arm(spec, scene.robot.arm, scene.robot.drawable, scene.held_joints)
@@ -41,10 +40,9 @@ class Silhouettes:
             add_material(spec, surface, (1, 1, 1))
         for thing in scene.objects:
             add_object(spec, thing)
-        pose, quaternion = scene.camera.pose(), np.zeros(4)
-        mujoco.mju_mat2Quat(quaternion, (pose[:3, :3] * [1.0, -1.0, -1.0]).flatten())  # MuJoCo's looks along -z, y up
-        fov = np.rad2deg(scene.camera.fov)
-        spec.worldbody.add_camera(name="camera", pos=pose[:3, 3].tolist(), fovy=fov, quat=quaternion.tolist())
+        pose, fov = scene.camera.pose(), np.rad2deg(scene.camera.fov)
+        turn = camera_quaternion(pose).tolist()
+        spec.worldbody.add_camera(name="camera", pos=pose[:3, 3].tolist(), fovy=fov, quat=turn)
         self._model = spec.compile()
         self._data = mujoco.MjData(self._model)
         self._joints = [self._model.joint(name).qposadr[0] for name in self._arm.joints]

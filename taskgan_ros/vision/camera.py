@@ -85,8 +85,7 @@ class Camera:
 
     def matrix(self, height: int, width: int) -> Array:
         """Return K (3, 3) of its images in pixels, as OpenCV counts them: the first pixel's centre is at (0, 0)."""
-        focal_px = height / 2 / math.tan(self.fov / 2)
-        return np.array([[focal_px, 0, (width - 1) / 2], [0, focal_px, (height - 1) / 2], [0, 0, 1.0]])
+        return pinhole_matrix(self.fov, height, width)
 
 
 def camera_at(pose: Array, fov: float, covariance: Array | None = None) -> Camera:
@@ -95,6 +94,12 @@ def camera_at(pose: Array, fov: float, covariance: Array | None = None) -> Camer
     a, b, c = (round(float(value), 6) for value in cv2.Rodrigues(np.asarray(pose[:3, :3], np.float64))[0].ravel())
     rows = None if covariance is None else tuple(tuple(float(value) for value in row) for row in covariance)
     return Camera(position=(x, y, z), rotation=(a, b, c), fov=float(fov), covariance=rows)  # type: ignore[arg-type]
+
+
+def pinhole_matrix(fov: float, height: int, width: int) -> Array:
+    """Return K (3, 3) in pixels of an ideal camera, `fov` rad vertically; the first pixel's centre is at (0, 0)."""
+    focal_px = height / 2 / math.tan(fov / 2)
+    return np.array([[focal_px, 0, (width - 1) / 2], [0, focal_px, (height - 1) / 2], [0, 0, 1.0]])
 
 
 def _looking_at(position: Array, target: Array) -> Array:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from taskgan_ros.core.config import read_yaml
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.vision.camera import pinhole_matrix
 from taskgan_ros.vision.images import FOV_TOLERANCE, Image, RawImage, zoom_for
 
 Array = NDArray[np.float64]
@@ -247,8 +248,8 @@ def _maps(
         )
     focal = height / 2 / math.tan(camera_fov / 2)
     finer = max(1, math.ceil(max(model.matrix[0][0], model.matrix[1][1]) / focal - 0.01))
-    fine, (rows, columns) = focal * finer, (height * finer, width * finer)
-    ideal = np.array([[fine, 0, (columns - 1) / 2], [0, fine, (rows - 1) / 2], [0, 0, 1]])
+    rows, columns = height * finer, width * finer
+    ideal = pinhole_matrix(camera_fov, rows, columns)
     undistort = cv2.fisheye.initUndistortRectifyMap if model.model == "equidistant" else cv2.initUndistortRectifyMap
     x, y = undistort(model._matrix, model._lens, np.eye(3), ideal, (columns, rows), cv2.CV_32FC1)
     return y, x, finer  # type: ignore[return-value]
