@@ -33,8 +33,7 @@ def check_outputs(paths: Sequence[Path]) -> None:
     """
     for path in paths:
         check_free(path)
-        above = next(one for one in path.absolute().parents if os.path.lexists(one))
-        if not above.is_dir():
+        if not (above := _nearest_above(path)).is_dir():
             raise InputError(f"{path}: expected a folder at {above}, got a file")
     resolved = [path.resolve() for path in paths]
     if same := [path for k, path in enumerate(paths) if path.resolve() in resolved[:k]]:
@@ -53,6 +52,19 @@ def make_folder(path: Path) -> None:
         raise InputError(f"{path}: expected to make a folder there, got: {error}") from error
 
 
+def check_reachable(path: Path) -> None:
+    """Refuse a path below something that is no folder, or below one that cannot be written; missing ones are no fault.
+
+    Raises:
+        InputError: with the place.
+    """
+    above = _nearest_above(path)
+    if not above.is_dir():
+        raise InputError(f"{path}: expected folders on the way to it, but {above} is none")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: expected a folder that can be written to, but {above} cannot")
+
+
 def check_place(path: Path) -> None:
     """Refuse a path at which no new file can be written: before hours of work, and not after them.
 
@@ -65,6 +77,11 @@ def check_place(path: Path) -> None:
         raise InputError(f"{path}: expected a folder that exists to write it in, got {str(folder)!r}")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"{path}: expected a folder to write it in, got {str(folder)!r}, which is read-only here")
+
+
+def _nearest_above(path: Path) -> Path:
+    """Return what is nearest above a path of all that is there: folders between the two are still to be made."""
+    return next(one for one in path.absolute().parents if os.path.lexists(one))
 
 
 @contextlib.contextmanager

@@ -300,6 +300,20 @@ def load_dataset(path: Path) -> Dataset:
         return _read_all(file, info, names, path)
 
 
+def read_joint_pos(path: Path) -> NDArray[np.float32]:
+    """Return a dataset's joint positions (N, n) rad without its images, in the order of `load_dataset`.
+
+    Raises:
+        InputError: missing, truncated, or not what its attributes say.
+    """
+    with _reading(path) as file:
+        info = _read_info(file, path)
+        demos = [file[f"data/demo_{index}"] for index in _episodes(file, path)]
+        for demo in demos:
+            _check_episode(demo, info, f"{path}: {demo.name}")
+        return np.concatenate([demo["obs/joint_pos"][:] for demo in demos])
+
+
 def _read_all(file: h5py.File, info: DatasetInfo, names: list[str], path: Path) -> Dataset:
     """Fill arrays of the whole size episode by episode: the images are in memory once, never twice."""
     lengths = [_check_episode(file["data"][name], info, f"{path}: {name}") for name in names]

@@ -18,7 +18,7 @@ import tyro
 from taskgan_ros.core import interrupts
 from taskgan_ros.core.config import expand_home
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.core.files import check_free, check_place, whole, write_text
+from taskgan_ros.core.files import check_free, check_place, check_reachable, whole, write_text
 from taskgan_ros.core.parameter_files import read_parameter_file
 from taskgan_ros.core.parameters import from_values
 from taskgan_ros.core.progress import print_line, progress_bar
@@ -106,19 +106,11 @@ def _check(config: ReplayConfig) -> None:
     out, file = config.out, config.json
     if out:
         check_free(out)
-        check_place(_first_made(out))
+        check_reachable(out)
     if out and file and file.absolute() in (out.absolute(), *((out / name).absolute() for name in (PLOT, TABLE))):
         raise InputError(f"--json: expected another file than {PLOT} and {TABLE} in --out, got {file}")
     if file and not (out and file.parent.absolute() == out.absolute()):  # that folder comes before the file
         check_place(file)
-
-
-def _first_made(folder: Path) -> Path:
-    """Return which folder is made first for this one to be there: the topmost that does not exist."""
-    path = folder.absolute()
-    while not path.parent.exists():
-        path = path.parent
-    return path
 
 
 def run_recording(recording: Recording, pipeline: Pipeline, inference_s: float) -> Log:

@@ -19,9 +19,17 @@ import yaml
 from taskgan_ros.core import interrupts
 from taskgan_ros.core.config import build, fill, short_name, to_plain
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.core.files import write_text
+from taskgan_ros.core.files import check_reachable, write_text
 from taskgan_ros.core.progress import part_of, print_line
-from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset, partial_path, read_info
+from taskgan_ros.data.dataset import (
+    Dataset,
+    DatasetInfo,
+    check_compatible,
+    load_dataset,
+    partial_path,
+    read_info,
+    read_joint_pos,
+)
 from taskgan_ros.policy.bundle import CARD, load_bundle
 from taskgan_ros.sim.background import empty_scene
 from taskgan_ros.sim.collect import CollectConfig, collect
@@ -36,7 +44,6 @@ from taskgan_ros.training.adapt_inputs import (
     check_distinct,
     check_inputs,
     check_options,
-    check_place,
     is_dataset,
     with_homes,
 )
@@ -256,7 +263,7 @@ class Workplace:
 
     def _check(self) -> None:
         for path in (self.config.out, self.folder):
-            check_place(path)
+            check_reachable(path)
         check_name(self.config.out)
         check_inputs(self.config, self.scene)
 
@@ -315,7 +322,7 @@ class Workplace:
         bundle, data = load_bundle(self.config.out), load_dataset(self.path("held_out.h5"))
         errors = measure_recording(bundle, data, str(self.path("held_out.h5")))
         joints = self.scene.driven
-        expert, recorded = (load_dataset(path).joint_pos[:, joints] for path in (self.source, self.path("target.h5")))
+        expert, recorded = (read_joint_pos(path)[:, joints] for path in (self.source, self.path("target.h5")))
         regions = find_regions(
             self.scene.driven_joints,
             expert.astype(np.float64),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -92,19 +91,6 @@ def check_inputs(config: AdaptConfig, scene: Scene) -> None:
     if len(datasets) > 1:
         check_distinct((str(path), load_dataset(path)) for path in datasets)
     _check_learned(config, expected)
-
-
-def check_place(path: Path) -> None:
-    """Refuse a path below something that is no folder, or below a folder that cannot be written.
-
-    Raises:
-        InputError: with the place.
-    """
-    above = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
-    if not above.is_dir():
-        raise InputError(f"{path}: expected folders on the way to it, but {above} is none")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise InputError(f"{path}: expected a folder that can be written to, but {above} cannot")
 
 
 def check_distinct(recordings: Iterable[tuple[str, Dataset]]) -> None:

@@ -28,6 +28,7 @@ from taskgan_ros.data.dataset import (
     open_writer,
     partial_path,
     read_info,
+    read_joint_pos,
 )
 
 LENGTH, SIZE, EPISODES = 4, 16, 12
@@ -556,3 +557,7 @@ def test_datasets_that_cannot_train_one_model_are_refused(field: str, value: Any
 
 def test_datasets_of_other_domains_counts_and_seeds_fit() -> None:
     check_compatible(INFO, dataclasses.replace(INFO, domain="source", paired_domain="", seed=9, images=8, episodes=2))
+
+
+def test_joint_angles_are_read_without_the_images(path: Path) -> None:
+    np.testing.assert_array_equal(read_joint_pos(path), load_dataset(path).joint_pos)
