@@ -37,12 +37,6 @@ class EmptyScene:
     is_known: Mask
 
 
-def grown(mask: Mask, by_px: float) -> Mask:
-    """Return a mask (H, W) larger by so many px on every side."""
-    size = 2 * max(round(by_px), 0) + 1
-    return cv2.dilate(mask.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))) > 0
-
-
 def find_empty_scene(images: Sequence[Image], covered: Sequence[Mask]) -> EmptyScene:
     """Return the median of the pictures (H, W, 3) uint8 where they are not `covered` (H, W) by the arm.
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from taskgan_ros.core import interrupts
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.recordings.empty_scene import find_empty_scene, grown, mask_evidence, motion_evidence
-from taskgan_ros.robot.silhouette import Mask, View, silhouette
+from taskgan_ros.recordings.empty_scene import find_empty_scene, mask_evidence, motion_evidence
+from taskgan_ros.robot.silhouette import Mask, View, grown, silhouette
 from taskgan_ros.robot.surface import ArmSurface
 from taskgan_ros.vision.contour_fit import (
     Estimate,

@@ -151,6 +151,12 @@ def _on_border(points: Array, links: NDArray[np.int32], view: View, mask: Mask) 
     return Contour(points[rows], pixels[rows], normals, links[rows])
 
 
+def grown(mask: Mask, by_px: float) -> Mask:
+    """Return a mask (H, W) larger by so many px on every side."""
+    size = 2 * max(round(by_px), 0) + 1
+    return cv2.dilate(mask.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))) > 0
+
+
 def _fill(corners: Array, view: View) -> Mask:
     """Return which pixels' centres triangles (f, 3, 3) m cover: a span a row and triangle, then a running sum."""
     local = (corners - view.pose[:3, 3]) @ view.pose[:3, :3]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.robot.angles import angle_difference
+from taskgan_ros.robot.silhouette import grown
 from taskgan_ros.sim.domain import Background
 from taskgan_ros.sim.photos import read_photo
 from taskgan_ros.sim.silhouettes import Silhouettes
@@ -32,9 +33,8 @@ Image = NDArray[np.uint8]
 DATASETS = (".h5", ".hdf5")
 _MOVED_RAD = 0.02  # of a joint, or m: less, and a frame shows what the one before it showed
 _MOST_FRAMES = 400  # evenly over the recording: more make the median no better
-_MARGIN = (
-    0.03  # of the image's height, about the silhouette: shadows at its edge, and a calibration that is a little off
-)
+# About the silhouette, as a share of the image's height: shadows at its edge, and a calibration that is a little off.
+_MARGIN, _LEAST_MARGIN_PX = 0.03, 2
 _LEAST_SEEN = 3  # frames in which a pixel is free of the arm; of fewer, the median may be an outlier
 _MOST_FILLED = 0.5  # of the image: beyond, the scene is made up
 _INPAINT_PX = 3
@@ -102,11 +102,9 @@ def empty_scene(images: Image, states: Sequence[CellState], scene: Shown) -> Emp
 
 def masks(states: Sequence[CellState], scene: Shown, height: int, width: int) -> NDArray[np.bool_]:
     """Return where (N, height, width) arm and objects hide the scene, with a margin."""
-    side = 2 * max(2, round(_MARGIN * height)) + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    margin_px = max(_LEAST_MARGIN_PX, _MARGIN * height)
     with Silhouettes(scene, height, width) as silhouettes:
-        drawn = [silhouettes.draw(state).astype(np.uint8) for state in states]
-    return np.stack([cv2.dilate(mask, kernel) for mask in drawn]).astype(bool)
+        return np.stack([grown(silhouettes.draw(state), margin_px) for state in states])
 
 
 def load_background(background: Background, scene: Shown, height: int, width: int) -> Image:

@@ -10,11 +10,11 @@ import yaml
 
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.recordings.calibrate import CalibrateConfig, calibrate
-from taskgan_ros.recordings.empty_scene import filled, find_empty_scene, grown, motion_evidence
+from taskgan_ros.recordings.empty_scene import filled, find_empty_scene, motion_evidence
 from taskgan_ros.recordings.overlay import OverlayConfig, overlay
 from taskgan_ros.recordings.read_options import ReadOptions
 from taskgan_ros.recordings.scene_camera import write_scene
-from taskgan_ros.robot.silhouette import View, silhouette
+from taskgan_ros.robot.silhouette import View, grown, silhouette
 from taskgan_ros.robot.surface import ArmSurface
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
