@@ -151,6 +151,12 @@ def to_plain(config: Any) -> dict[str, Any]:
     return plain
 
 
+def to_flow(value: Any) -> str:
+    """Return a plain value as YAML on one line."""
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=1000)
+    return text.removesuffix("...\n").strip()
+
+
 def _describe(fault: Any) -> str:
     field = ".".join(str(part) for part in fault["loc"])
     if not field:  # a rule over several fields, whose message says what came

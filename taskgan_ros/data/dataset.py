@@ -69,7 +69,7 @@ class DatasetInfo:
     recording: str = ""
 
 
-class Pictures(Protocol):
+class ImageRows(Protocol):
     """Images (T, H, W, 3) uint8: an array, or what reads them from a disk one by one."""
 
     @property
@@ -95,10 +95,10 @@ class EpisodeRecord:
         paired: (T, H, W, 3) uint8, the same states in the paired domain, or None.
     """
 
-    images: NDArray[np.uint8] | Pictures
+    images: NDArray[np.uint8] | ImageRows
     actions: NDArray[np.float32]
     joint_pos: NDArray[np.float32]
-    paired: NDArray[np.uint8] | Pictures | None = None
+    paired: NDArray[np.uint8] | ImageRows | None = None
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class CameraImage:
 
 
 @dataclass(frozen=True)
-class View:
+class Framing:
     """How a camera's image becomes one that shows what the bundle was trained on.
 
     Attributes:
@@ -83,7 +83,7 @@ class View:
         own = f"{camera.width}x{camera.height}, {camera.model}, seen {seen:.4g} rad vertically in {width}:{height}"
         return f"images are rectified by the camera's calibration ({own}) to the bundle's {self.bundle_fov:.4g} rad"
 
-    def seen_by(self, camera: CameraModel) -> View:
+    def seen_by(self, camera: CameraModel) -> Framing:
         """Return the view of a camera whose calibration has come.
 
         Raises:
@@ -96,7 +96,7 @@ class View:
 
 def make_view(
     bundle: Bundle, camera_fov: float = 0.0, camera: CameraModel | None = None, expects_camera: bool = False
-) -> View:
+) -> Framing:
     """Return how a bundle sees the images of a camera.
 
     Args:
@@ -111,9 +111,9 @@ def make_view(
     """
     card = bundle.card
     if camera_fov:
-        return View(card.image.shape, card.crop == "none", bundle.camera_fov, camera_fov)
+        return Framing(card.image.shape, card.crop == "none", bundle.camera_fov, camera_fov)
     if not (camera or expects_camera):
-        return View(card.image.shape, card.crop == "none")
+        return Framing(card.image.shape, card.crop == "none")
     if card.crop == "none":
         raise InputError(f"bundle {card.name}: expected crop: centre, to rectify images for it, got crop: none")
-    return View(card.image.shape, False, bundle.camera_fov, camera=camera, expects_camera=expects_camera)
+    return Framing(card.image.shape, False, bundle.camera_fov, camera=camera, expects_camera=expects_camera)

@@ -19,7 +19,7 @@ from taskgan_ros.core.config import fill
 from taskgan_ros.policy.bundle import Bundle, load_bundle
 from taskgan_ros.policy.guard import Guard, Scores
 from taskgan_ros.policy.policy import Policy, Prediction
-from taskgan_ros.reach.camera_image import View, make_view
+from taskgan_ros.reach.camera_image import Framing, make_view
 from taskgan_ros.reach.counters import Counters
 from taskgan_ros.reach.drawn_arm import DrawnArm, load_drawn_arm
 from taskgan_ros.reach.parameters import OFF, ReachParameters
@@ -48,7 +48,7 @@ class Pipeline:
     guard: Guard | None
     commander: JointCommander
     supervisor: Supervisor
-    view: View
+    view: Framing
     drawn: DrawnArm | None = None
     arm_clock: ArmClock = field(default_factory=ArmClock)
     counters: Counters = field(default_factory=lambda: Counters(0.0))

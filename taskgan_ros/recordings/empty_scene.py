@@ -23,7 +23,7 @@ _SHADE = 0.55  # of the scene's brightness: as dark may the arm's shadow make it
 
 
 @dataclass(frozen=True)
-class EmptyScene:
+class BackgroundModel:
     """What a camera sees without the arm.
 
     Attributes:
@@ -37,7 +37,7 @@ class EmptyScene:
     is_known: Mask
 
 
-def find_empty_scene(images: Sequence[Image], covered: Sequence[Mask]) -> EmptyScene:
+def find_empty_scene(images: Sequence[Image], covered: Sequence[Mask]) -> BackgroundModel:
     """Return the median of the pictures (H, W, 3) uint8 where they are not `covered` (H, W) by the arm.
 
     A plain median keeps a ghost where the arm stood still; without the arm's own pixels there is none, but holes are
@@ -49,16 +49,16 @@ def find_empty_scene(images: Sequence[Image], covered: Sequence[Mask]) -> EmptyS
     off = np.stack([np.asarray(cv2.absdiff(image, median), np.uint8) for image in images])
     noise = 1.4826 * _median(off, free, count).astype(np.float32)
     is_known = count >= min(_LEAST_SEEN, len(images))
-    return EmptyScene(np.where(is_known[..., None], median, 0).astype(np.uint8), noise, is_known)
+    return BackgroundModel(np.where(is_known[..., None], median, 0).astype(np.uint8), noise, is_known)
 
 
-def filled(scene: EmptyScene) -> Image:
+def filled(scene: BackgroundModel) -> Image:
     """Return the empty scene with its holes filled from what is around them."""
     holes = (~scene.is_known).astype(np.uint8)
     return np.asarray(cv2.inpaint(np.ascontiguousarray(scene.image), holes, 5, cv2.INPAINT_TELEA), np.uint8)
 
 
-def motion_evidence(image: Image, scene: EmptyScene, within: Mask) -> Evidence:
+def motion_evidence(image: Image, scene: BackgroundModel, within: Mask) -> Evidence:
     """Return the log odds (H, W) that each pixel is the arm; 0 where the scene is unknown or outside `within` (H, W).
 
     What is the scene only darker counts as its shadow.

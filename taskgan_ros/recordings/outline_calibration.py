@@ -18,9 +18,9 @@ from taskgan_ros.robot.surface import ArmSurface
 from taskgan_ros.vision.contour_fit import (
     Estimate,
     Evidence,
+    Observation,
     Prior,
     Problem,
-    Shot,
     change_between,
     moved,
     refine,
@@ -190,7 +190,7 @@ def score(surface: ArmSurface, view: View, pictures: Pictures, options: OutlineO
     """
     none = np.zeros(pictures.images[0].shape[:2], np.float32)
     shots = [
-        Shot(q, none, image) if pictures.masks is None else Shot(q, mask_evidence(pictures.masks[k]))
+        Observation(q, none, image) if pictures.masks is None else Observation(q, mask_evidence(pictures.masks[k]))
         for k, (q, image) in enumerate(zip(pictures.joint_pos, pictures.images, strict=True))
     ]
     return float(np.median(support(Problem(surface, shots, view, ignored=options.ignored), at)))
@@ -283,16 +283,16 @@ def _shots(
     growth_px: float,
     with_colors: bool = False,
     everywhere: bool = False,
-) -> list[Shot]:
+) -> list[Observation]:
     """Return each picture's evidence, with what the camera is thought to be: near the arm, or everywhere."""
     if pictures.masks is not None:
-        return [Shot(q, mask_evidence(mask)) for q, mask in zip(pictures.joint_pos, pictures.masks, strict=True)]
+        return [Observation(q, mask_evidence(mask)) for q, mask in zip(pictures.joint_pos, pictures.masks, strict=True)]
     within = [grown(silhouette(surface, q + now.zeros, now.view), growth_px) for q in pictures.joint_pos]
     scene = find_empty_scene(pictures.images, within)
     if everywhere:
         within = [np.ones_like(near) for near in within]
     return [
-        Shot(q, motion_evidence(image, scene, near), image if with_colors else None)
+        Observation(q, motion_evidence(image, scene, near), image if with_colors else None)
         for q, image, near in zip(pictures.joint_pos, pictures.images, within, strict=True)
     ]
 

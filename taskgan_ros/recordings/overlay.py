@@ -27,7 +27,7 @@ from taskgan_ros.tasks.registry import load_scene
 from taskgan_ros.tasks.scene import Scene
 from taskgan_ros.vision.camera import pinhole_matrix
 from taskgan_ros.vision.camera_model import CameraModel
-from taskgan_ros.vision.contour_fit import Estimate, Problem, Shot, support
+from taskgan_ros.vision.contour_fit import Estimate, Observation, Problem, support
 from taskgan_ros.vision.moved_camera import camera_motion
 
 Array = NDArray[np.float64]
@@ -178,7 +178,7 @@ def write_overlay(
     """
     joint_pos = pictures.joint_pos + (0 if zeros is None else zeros)
     none = np.zeros(pictures.images[0].shape[:2], np.float32)
-    shots = [Shot(q, none, image) for q, image in zip(joint_pos, pictures.images, strict=True)]
+    shots = [Observation(q, none, image) for q, image in zip(joint_pos, pictures.images, strict=True)]
     here = Estimate(view, np.zeros(joint_pos.shape[1]), np.zeros((6, 6)), 0.0, 0.0)
     scores = support(Problem(surface, shots, view), here)
     drawn = [

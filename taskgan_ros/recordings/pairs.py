@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from taskgan_ros.core import interrupts
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.data.dataset import Pictures
+from taskgan_ros.data.dataset import ImageRows
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.tasks.reach import ReachScene
@@ -32,7 +32,7 @@ class PairRenderer:
         self._cell = Cell(scene, load_domain(domain), image_size)
         self._look = self._cell.sample_look(0, 0)
 
-    def show(self, joint_pos: Array, places: Array | None) -> Pictures:
+    def show(self, joint_pos: Array, places: Array | None) -> ImageRows:
         """Return pictures of the arm at `joint_pos` (T, n) rad, the target at `places` (T, 2) m, drawn when read."""
         return _Renders(self, joint_pos, places)
 
@@ -48,7 +48,7 @@ class PairRenderer:
 
 
 class _Renders:
-    """Pictures as `data.dataset.Pictures`."""
+    """Renders as `data.dataset.ImageRows`."""
 
     def __init__(self, renderer: PairRenderer, joint_pos: Array, places: Array | None) -> None:
         self._renderer, self._joint_pos, self._places = renderer, joint_pos, places

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import yaml
 
-from taskgan_ros.core.config import expand_home, is_path, read_yaml, resolve
+from taskgan_ros.core.config import expand_home, read_yaml, resolve, to_flow
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import check_free, check_place, whole
-from taskgan_ros.robot.locate import is_reference
-from taskgan_ros.robot.models import MODEL_SUFFIXES
+from taskgan_ros.robot.models import is_file_name
 from taskgan_ros.tasks.registry import load_scene
 from taskgan_ros.tasks.scene import Scene
 from taskgan_ros.vision.camera import Camera
@@ -75,7 +74,7 @@ def _rewritten(
     text = _with_block(text, "camera", _camera_block(camera, note))
     if added:
         zeros = {name: round(own.get(name, 0.0) + zero, 5) for name, zero in added.items()}
-        text = _with_block(text, "joint_zeros", f"joint_zeros: {_flow({**own, **zeros})}  # rad, calibrated\n")
+        text = _with_block(text, "joint_zeros", f"joint_zeros: {to_flow({**own, **zeros})}  # rad, calibrated\n")
     return text
 
 
@@ -97,20 +96,16 @@ def _check_written(path: Path, copy: Path, camera: Camera, before: Scene) -> Non
 
 
 def _camera_block(camera: Camera, note: str) -> str:
-    lines = [f"camera:{'  # ' + note if note else ''}", f"  position: {_flow(list(camera.position))}"]
+    lines = [f"camera:{'  # ' + note if note else ''}", f"  position: {to_flow(list(camera.position))}"]
     if camera.target is not None:
-        lines.append(f"  target: {_flow(list(camera.target))}")
+        lines.append(f"  target: {to_flow(list(camera.target))}")
     if camera.rotation is not None:
-        lines.append(f"  rotation: {_flow(list(camera.rotation))}  # vector, of x right, y down, z forward")
+        lines.append(f"  rotation: {to_flow(list(camera.rotation))}  # vector, of x right, y down, z forward")
     lines.append(f"  fov: {round(camera.fov, 5)}")
     if camera.covariance is not None:
-        rows = [_flow([float(f"{value:.7g}") for value in row]) for row in camera.covariance]
+        rows = [to_flow([float(f"{value:.7g}") for value in row]) for row in camera.covariance]
         lines += ["  covariance:  # x, y, z in m, turns about them in rad", *(f"    - {row}" for row in rows)]
     return "\n".join(lines) + "\n"
-
-
-def _flow(value: object) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()
 
 
 def _quoted(text: str) -> str:
@@ -147,7 +142,7 @@ def _with_absolute_paths(text: str, folder: Path) -> str:
     entries = _entries(yaml.compose(text, yaml.SafeLoader))
     arm = entries["arm"][1].value if "arm" in entries else None
     paths = []
-    if isinstance(arm, str) and (is_path(arm) or arm.endswith(MODEL_SUFFIXES)) and not is_reference(arm):
+    if isinstance(arm, str) and is_file_name(arm):
         paths.append(entries["arm"][1])
     if "target" in entries and (file := _entries(entries["target"][1]).get("file")):
         paths.append(file[1])

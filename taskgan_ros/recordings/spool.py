@@ -71,7 +71,7 @@ class Spool:
 
 
 class SpooledRows:
-    """Images of a spool by their indices, as `data.dataset.Pictures`."""
+    """Images of a spool by their indices, as `data.dataset.ImageRows`."""
 
     def __init__(self, spool: Spool, indices: NDArray[np.intp], on_read: Callable[[int], None]) -> None:
         """Read from `spool` when asked."""

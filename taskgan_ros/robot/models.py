@@ -18,7 +18,7 @@ import numpy as np
 import pydantic
 from numpy.typing import NDArray
 
-from taskgan_ros.core.config import config_dataclass, read_yaml, resolve, share_dir
+from taskgan_ros.core.config import config_dataclass, is_path, read_yaml, resolve, share_dir
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.robot.arm import Argument, Arm, Joint, Mimic, Model, build_line, load_arm
 from taskgan_ros.robot.description import DescribedJoint, Description, Link, describe_shapes
@@ -119,6 +119,11 @@ class Robot:
 def is_model(name_or_path: str | Path) -> bool:
     """Return whether this names a model itself, and not a shipped arm or an arm file."""
     return is_reference(str(name_or_path)) or str(name_or_path).endswith(MODEL_SUFFIXES)
+
+
+def is_file_name(arm: str) -> bool:
+    """Return whether a scene's `arm` is a path, which starts at the scene's folder, and no name and no reference."""
+    return (is_path(arm) or arm.endswith(MODEL_SUFFIXES)) and not is_reference(arm)
 
 
 def load_robot(name_or_path: str | Path, tip: str | None = None) -> Robot:

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import tyro
-import yaml
 from numpy.typing import NDArray
 
-from taskgan_ros.core.config import is_path, short_name
+from taskgan_ros.core.config import is_path, short_name, to_flow
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import check_free, whole, write_text
 from taskgan_ros.core.progress import print_line, progress_bar
@@ -398,11 +397,6 @@ def _commented(values: dict[str, Any]) -> str:
     for key, value in values.items():
         comment = f"  # {_COMMENTS[key]}" if key in _COMMENTS else ""
         inside = value if isinstance(value, dict) else {}
-        lines.append(f"{key}:{comment}" if inside else f"{key}: {_flow(value)}{comment}")
-        lines += [f"  {name}: {_flow(part)}" for name, part in inside.items()]
+        lines.append(f"{key}:{comment}" if inside else f"{key}: {to_flow(value)}{comment}")
+        lines += [f"  {name}: {to_flow(part)}" for name, part in inside.items()]
     return "\n".join(lines) + "\n"
-
-
-def _flow(value: Any) -> str:
-    """Return a value as YAML on one line."""
-    return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeVar
 
-from taskgan_ros.core.config import build, expand_home, is_path, read_yaml, resolve
+from taskgan_ros.core.config import build, expand_home, read_yaml, resolve
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.robot.locate import is_reference
-from taskgan_ros.robot.models import MODEL_SUFFIXES
+from taskgan_ros.robot.models import is_file_name
 from taskgan_ros.tasks.poses import PoseScene
 from taskgan_ros.tasks.push import PushScene
 from taskgan_ros.tasks.reach import ReachScene
@@ -36,7 +35,7 @@ def load_scene(name_or_path: str | Path) -> Scene:
     if task not in TASKS:
         raise InputError(f"{path}: task: expected one of {list(TASKS)}, got {task!r}")
     arm, target = values.get("arm"), values.get("target")
-    if isinstance(arm, str) and (is_path(arm) or arm.endswith(MODEL_SUFFIXES)) and not is_reference(arm):
+    if isinstance(arm, str) and is_file_name(arm):
         values["arm"] = str(path.parent / expand_home(arm))
     if isinstance(target, dict) and isinstance(target.get("file"), str):
         values["target"] = {**target, "file": str(path.parent / expand_home(target["file"]))}

@@ -24,7 +24,6 @@ _CAUCHY = 2.385  # times the residuals' spread: efficient to 95 % for normal one
 _MAD = 1.4826  # from a median of magnitudes to a standard deviation
 _LEAST_SPREAD_PX = 0.5
 _LEAST_POINTS = 30
-_FLAT = 1e-12
 _FIXED_RAD = 1e-6
 _NEAR_SHARE, _LEAST_NEAR_PX = 1.5 / 240, 1.0
 _ALIKE = 16.0  # times the variance: neighbours along an outline err alike, over four points or so and over pictures
@@ -33,7 +32,7 @@ _TEXTURE = 25.0  # grey levels: standard deviation of what is neither the arm's 
 
 
 @dataclass(frozen=True)
-class Shot:
+class Observation:
     """One picture's evidence, and where the arm's joints stood.
 
     Attributes:
@@ -76,7 +75,7 @@ class Problem:
     """
 
     surface: ArmSurface
-    shots: Sequence[Shot]
+    shots: Sequence[Observation]
     view: View
     prior: Prior = field(default_factory=Prior)
     ignored: frozenset[int] = frozenset()
@@ -262,7 +261,7 @@ def _steps(image: NDArray[np.uint8], line: Contour, place: Array, step: float) -
     return odds
 
 
-def _jacobian(problem: Problem, now: Estimate, shot: Shot, line: Contour) -> Array:
+def _jacobian(problem: Problem, now: Estimate, shot: Observation, line: Contour) -> Array:
     """Return how far (k, 6 and more) points move along their normals with the camera, the zeros, the focal length."""
     view = now.view
     from_camera = line.points - view.pose[:3, 3]

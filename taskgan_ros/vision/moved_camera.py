@@ -11,7 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from taskgan_ros.robot.silhouette import Mask, View, contour, silhouette
 from taskgan_ros.robot.surface import ArmSurface
-from taskgan_ros.vision.contour_fit import Estimate, Evidence, Prior, Problem, Shot, change_between, refine, support
+from taskgan_ros.vision.contour_fit import (
+    Estimate,
+    Evidence,
+    Observation,
+    Prior,
+    Problem,
+    change_between,
+    refine,
+    support,
+)
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -85,7 +94,7 @@ def camera_motion(
     for here in (reach, reach, reach / 2, max(reach / 4, _LEAST_REACH_PX), max(reach / 4, _LEAST_REACH_PX)):
         at = now.view if now else view
         evidence = color_evidence(images, [silhouette(surface, q, at) for q in poses], here)
-        shots = [Shot(*seen) for seen in zip(poses, evidence, images, strict=True)]
+        shots = [Observation(*seen) for seen in zip(poses, evidence, images, strict=True)]
         problem = Problem(surface, shots, view, prior or Prior(), ignored)
         now = refine(problem, now, (here,))
     assert now is not None

@@ -7,7 +7,7 @@ from taskgan_ros.robot.models import load_robot
 from taskgan_ros.robot.silhouette import View, silhouette
 from taskgan_ros.robot.surface import ArmSurface
 from taskgan_ros.vision.camera import Camera
-from taskgan_ros.vision.contour_fit import Problem, Shot, change_between, moved, refine
+from taskgan_ros.vision.contour_fit import Observation, Problem, change_between, moved, refine
 from taskgan_ros.vision.moved_camera import camera_motion
 
 SIZE = (120, 160)
@@ -70,7 +70,7 @@ def test_zeros_and_focal_length_are_found_with_the_camera() -> None:
     zeros, focal = np.array([0, 0.02, -0.02, 0, 0, 0]), 1.04
     matrix = VIEW.matrix * [[focal, 1, 1], [1, focal, 1], [1, 1, 1]]
     here = View(moved(VIEW.pose, [0.01, 0, 0, 0, 0.01, 0]), matrix, *SIZE)
-    shots = [Shot(q, np.where(silhouette(SURFACE, q + zeros, here), 3, -3).astype(np.float32)) for q in POSES]
+    shots = [Observation(q, np.where(silhouette(SURFACE, q + zeros, here), 3, -3).astype(np.float32)) for q in POSES]
     problem = Problem(SURFACE, shots, VIEW, fits_zeros=True, fits_focal=True)
     found = refine(problem, reach_px=(8, 8, 4, 4, 3, 3, 3, 3))
     assert found.residual_px < 0.4
