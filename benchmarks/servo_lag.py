@@ -170,7 +170,8 @@ def measure(folder: Path, kind: Kind, episodes: int) -> Row:
             sent = [(t, m) for t, m in record.sent if first_s <= t <= last_s]
             found = evenness(arm, times_s, commanded, kind.rate_hz)
             worst = {name: max(value, found[name]) for name, value in worst.items()}
-            ways.append(way_done(driven, between(record.arm, first_s, last_s)[1], sent, last_s))
+            began_s = sent[0][0] if sent else first_s  # what moved the arm before that is not among the messages
+            ways.append(way_done(driven, between(record.arm, began_s, last_s)[1], sent, last_s))
             backs.append(setbacks(driven, times_s, commanded, sent))
             arrived.append(record.distance_m)
         state = bench.status.get("state", "")
