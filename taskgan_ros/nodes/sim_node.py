@@ -125,7 +125,8 @@ class SimNode(Node):
             wanted.interpolate_from_desired_state,
         )
         first = self._episode(wanted.first_episode)
-        self._robot = SimulatedRobot(self._scene, first, time.monotonic(), wanted.settle_s, drive)
+        calibration = self._domain.calibration
+        self._robot = SimulatedRobot(self._scene, first, time.monotonic(), wanted.settle_s, drive, calibration)
         self._next_episode = wanted.first_episode + int(wanted.auto_start)
         self._accepted = self._rejected = self._ignored = 0
         self._last_rejection = ""

@@ -118,7 +118,7 @@ class Cell:
     def render(self, state: CellState, look: Look, time_s: float = 0.0) -> NDArray[np.uint8]:
         """Return the camera's image (H, W, 3) uint8 RGB of `state`, `time_s` into an episode of this look."""
         self._apply(look, time_s)
-        joint_pos = state.joint_pos + np.asarray(self.domain.calibration.joint_rad or 0.0)
+        joint_pos = self.domain.calibration.true_state(state).joint_pos
         self._data.qpos[self._joints] = self._arm.factors @ joint_pos + self._arm.offsets
         self._place(state.objects)
         mujoco.mj_kinematics(self._model, self._data)

@@ -6,14 +6,17 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import pydantic
+from numpy.typing import NDArray
 
 from taskgan_ros.core.config import config_dataclass, load, resolve
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.robot.arm import Arm, Color
 from taskgan_ros.robot.units import Angle, Metres, at_most
 from taskgan_ros.sim import photos
-from taskgan_ros.tasks.scene import Bounds, Range
+from taskgan_ros.tasks.scene import Bounds, MotionScene, Range
+from taskgan_ros.tasks.state import CellState
 
 Pattern = Literal["plain", "wood", "checker", "stripes", "blotches", "gradient"]
 Fraction = Annotated[float, pydantic.Field(ge=0, le=1)]
@@ -179,6 +182,15 @@ class Calibration:
     camera_position_m: tuple[PositionError, PositionError, PositionError] = (0.0, 0.0, 0.0)
     camera_rotation_rad: tuple[AngleError, AngleError, AngleError] = (0.0, 0.0, 0.0)
     joint_rad: tuple[AngleError, ...] = ()
+
+    def true_state(self, state: CellState) -> CellState:
+        """Return the cell as it really is where the joints read as `state` says."""
+        return state.moved_to(state.joint_pos + np.array(self.joint_rad)) if self.joint_rad else state
+
+    def move(self, scene: MotionScene, state: CellState, joint_pos: NDArray[np.float64]) -> CellState:
+        """Return the cell once the joints read `joint_pos` (n,) rad; the arm pushes objects where it really is."""
+        reached = self.true_state(state.moved_to(joint_pos)).joint_pos
+        return scene.move(self.true_state(state), reached).moved_to(joint_pos)
 
 
 @config_dataclass

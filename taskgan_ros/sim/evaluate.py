@@ -33,7 +33,8 @@ from taskgan_ros.tasks.state import check_seed_range
 TEST_SEED = 1000  # training data is collected with small seeds
 _LOCKSTEP = 10  # episodes that step together, one batch a step; enough to fill a core
 
-Act = Callable[[NDArray[np.uint8], NDArray[np.float64]], NDArray[np.float64]]
+Array = NDArray[np.float64]
+Act = Callable[[NDArray[np.uint8], Array], Array]
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class EvaluateConfig:
     """Where to write the figures; must not exist."""
     workers: int = os.cpu_count() or 1
     """Processes that render and predict."""
+    scene: str = ""
+    """The cell as it really is, where the bundle's scene was calibrated in one that was not: its name or YAML file."""
     recording: Path | None = None
     """A dataset of recorded frames that trained nothing, in place of a domain: errors by frame."""
 
@@ -75,10 +78,15 @@ def evaluate(config: EvaluateConfig) -> dict[str, object]:
     if config.recording:
         return _evaluate_recorded(config, bundle, config.recording)
     load_domain(config.domain)  # checked here, loaded again by each worker
-    scene = load_motion_scene(bundle.scene_name)
+    scene = load_motion_scene(config.scene or bundle.scene_name)
     check_seed(bundle.card, config.seed)
+    if config.scene and scene.arm_name != bundle.card.arm:
+        raise InputError(
+            f"{config.scene}: expected a scene of {bundle.card.arm}, the bundle's arm, got {scene.arm_name}"
+        )
     check_scene(bundle.card, scene)
-    check_arm(bundle, scene)
+    if not config.scene:
+        check_arm(bundle, scene)
     if config.episodes < 1:
         raise InputError(f"expected at least 1 episode, got {config.episodes}")
     scene.sample_start(config.seed, 0)
@@ -119,7 +127,7 @@ def _give(config: EvaluateConfig, figures: dict[str, object], lines: list[str]) 
         check_shown("the figures")
 
 
-def summarise(distances: NDArray[np.float64], scene: MotionScene, config: EvaluateConfig) -> dict[str, object]:
+def summarise(distances: Array, scene: MotionScene, config: EvaluateConfig) -> dict[str, object]:
     """Return the figures of episodes whose distances (E, steps + 1) in m are given."""
     return {
         **arrivals(distances, scene),
@@ -131,7 +139,7 @@ def summarise(distances: NDArray[np.float64], scene: MotionScene, config: Evalua
     }
 
 
-def arrivals(distances: NDArray[np.float64], scene: MotionScene) -> dict[str, float]:
+def arrivals(distances: Array, scene: MotionScene) -> dict[str, float]:
     """Return how many of the episodes whose distances (E, steps + 1) in m are given end within the threshold."""
     final = distances[:, -1]
     return {
@@ -145,8 +153,8 @@ def arrivals(distances: NDArray[np.float64], scene: MotionScene) -> dict[str, fl
 
 
 def run_episodes(
-    run_chunk: Callable[[range], NDArray[np.float64]], episodes: int, scene: MotionScene, workers: int, title: str
-) -> NDArray[np.float64]:
+    run_chunk: Callable[[range], Array], episodes: int, scene: MotionScene, workers: int, title: str
+) -> Array:
     """Run episodes in chunks with a progress bar, and return their distances (E, steps + 1) in m, in order.
 
     Args:
@@ -162,7 +170,7 @@ def run_episodes(
     """
     chunks = [range(k, min(k + _LOCKSTEP, episodes)) for k in range(0, episodes, _LOCKSTEP)]
     here = ((chunk, run_chunk(chunk)) for chunk in chunks)
-    ended: dict[range, NDArray[np.float64]] = {}
+    ended: dict[range, Array] = {}
     with (
         interrupts.deferred(),
         progress_bar(title, episodes, "episodes") as advance,
@@ -175,7 +183,7 @@ def run_episodes(
     return np.concatenate([ended[chunk] for chunk in chunks])
 
 
-def rollout(scene: MotionScene, cell: Cell, act: Act, seed: int, indices: range) -> NDArray[np.float64]:
+def rollout(scene: MotionScene, cell: Cell, act: Act, seed: int, indices: range) -> Array:
     """Close the loop over episodes `indices`, one batch of images a step, and return distances (E, steps + 1) in m.
 
     Args:
@@ -185,12 +193,15 @@ def rollout(scene: MotionScene, cell: Cell, act: Act, seed: int, indices: range)
             rad/s; speed and joint limits are applied here.
         seed: of the episodes.
         indices: which.
+
+    Distances are the real ones: the domain's calibration says how far the arm is from what its joints read.
     """
     arm, driven = scene.arm, scene.driven
     limits = arm.lower[driven], arm.upper[driven], arm.max_velocity[driven]
     states = [scene.sample_start(seed, index).state for index in indices]
     looks = [cell.sample_look(seed, index) for index in indices]
-    distances = [[scene.distance(state) for state in states]]
+    calibration = cell.domain.calibration
+    distances = [[scene.distance(calibration.true_state(state)) for state in states]]
     for step in range(scene.steps):
         interrupts.check()
         time_s = step * scene.step_s
@@ -199,8 +210,8 @@ def rollout(scene: MotionScene, cell: Cell, act: Act, seed: int, indices: range)
         for k, velocity in enumerate(act(images, measured)):
             joint_pos = states[k].joint_pos.copy()
             joint_pos[driven] = integrate(joint_pos[driven], velocity, scene.step_s, *limits)
-            states[k] = scene.move(states[k], joint_pos)
-        distances.append([scene.distance(state) for state in states])
+            states[k] = calibration.move(scene, states[k], joint_pos)
+        distances.append([scene.distance(calibration.true_state(state)) for state in states])
     return np.array(distances).T
 
 
@@ -246,9 +257,9 @@ def _check_place(path: Path) -> None:
         raise InputError(f"{path}: expected a place to write the figures to, got: {error}") from error
 
 
-def _run_chunk(config: EvaluateConfig, indices: range) -> NDArray[np.float64]:
+def _run_chunk(config: EvaluateConfig, indices: range) -> Array:
     bundle = load_bundle(config.bundle)
-    scene = load_motion_scene(bundle.scene_name)
+    scene = load_motion_scene(config.scene or bundle.scene_name)
     policy = Policy(bundle, threads=1, translate=config.translate)
     with Cell(scene, load_domain(config.domain), bundle.card.image.shape) as cell:
         return rollout(scene, cell, lambda *seen: policy.act(*seen).commands[:, 0], config.seed, indices)
@@ -261,5 +272,6 @@ def _command(config: EvaluateConfig) -> str:
             [*words, "--recording", str(config.recording)] + ([] if config.translate else ["--no-translate"])
         )
     words += ["--domain", config.domain]
+    words += ["--scene", config.scene] if config.scene else []
     words += ["--episodes", str(config.episodes), "--seed", str(config.seed)]
     return shlex.join(words + ([] if config.translate else ["--no-translate"]))

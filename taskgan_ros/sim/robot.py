@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from taskgan_ros.robot.angles import angle_difference
 from taskgan_ros.robot.arm import Arm
 from taskgan_ros.sim.controller import JointTrajectoryController, Point, Trajectory
+from taskgan_ros.sim.domain import Calibration
 from taskgan_ros.tasks.scene import MotionScene
 from taskgan_ros.tasks.state import CellState, Episode
 
@@ -30,7 +31,7 @@ class Snapshot:
         time_s: s since it started.
         state: the cell now.
         velocities: (n,) rad/s.
-        distance_m: m from the tip to its goal.
+        distance_m: m from the tip to its goal, as it really is: the joints' readings may be off.
     """
 
     episode: Episode
@@ -69,10 +70,20 @@ class SimulatedRobot:
     """
 
     def __init__(
-        self, scene: MotionScene, episode: Episode, now_s: float, settle_s: float = 0.3, drive: Drive | None = None
+        self,
+        scene: MotionScene,
+        episode: Episode,
+        now_s: float,
+        settle_s: float = 0.3,
+        drive: Drive | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
-        """Stand at the start of `episode`; until `settle_s` after a start, trajectories from elsewhere are ignored."""
+        """Stand at the start of `episode`; until `settle_s` after a start, trajectories from elsewhere are ignored.
+
+        The arm really is at its joints' readings and what `calibration` adds.
+        """
         self._scene, self._settle_s, self._drive = scene, settle_s, drive or Drive()
+        self._calibration = calibration or Calibration()
         arm = scene.arm
         self._controller = JointTrajectoryController(
             arm.joint_names,
@@ -125,8 +136,9 @@ class SimulatedRobot:
             self._controller.update(self._updated_s, period_s, self._positions, self._velocities)
             self._commanded.append(self._controller.commanded)
         positions, velocities = self._moved(now_s - self._updated_s)
-        self._state = state = self._scene.move(self._state, positions)
-        return Snapshot(self._episode, now_s - self._started_s, state, velocities, self._scene.distance(state))
+        self._state = state = self._calibration.move(self._scene, self._state, positions)
+        distance_m = self._scene.distance(self._calibration.true_state(state))
+        return Snapshot(self._episode, now_s - self._started_s, state, velocities, distance_m)
 
     def take_commanded(self) -> list[Point]:
         """Return the controller's commands at each update since the last call: when, and where to be by the next."""

@@ -5,10 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.sim.domain import load_domain
+from taskgan_ros.robot.inverse import solve_position
+from taskgan_ros.robot.kinematics import tip_position
+from taskgan_ros.sim.domain import Calibration, load_domain
+from taskgan_ros.tasks.push import PushScene
+from taskgan_ros.tasks.registry import load_scene_of
 
 GUIDE = Path(__file__).parents[2] / "docs" / "domains.md"
 
@@ -94,3 +99,16 @@ def test_the_guides_examples_are_domains(tmp_path: Path) -> None:
         (tmp_path / "my_lab.yaml").write_text(example.replace("../datasets/", ""))
         assert load_domain(tmp_path / "my_lab.yaml").description in example
     assert len(examples) == 2
+
+
+def test_the_arm_pushes_where_it_really_is() -> None:
+    scene = load_scene_of(PushScene, "push")
+    state = scene.sample_start(1000, 0).state
+    puck = [*state.objects[0, :2], scene.table_height + scene.puck.half_height]
+    really = solve_position(scene.arm, np.array(puck), state.joint_pos, scene.driven)
+    assert really is not None
+    error = np.full(len(really), 0.02)
+    after = Calibration(joint_rad=tuple(error.tolist())).move(scene, state, really - error)
+    np.testing.assert_allclose(after.joint_pos, really - error)
+    tip = tip_position(scene.arm, really)
+    assert np.linalg.norm(after.objects[0, :2] - tip[:2]) == pytest.approx(scene.contact_m, abs=1e-3)

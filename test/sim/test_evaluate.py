@@ -106,6 +106,15 @@ def test_a_policy_sees_every_episode_at_every_step_and_moves_no_faster_than_the_
                 np.testing.assert_array_equal(seen[k][index], cell.render(moved, cell.sample_look(1000, index)))
 
 
+def test_distances_are_where_the_arm_really_is(scene: MotionScene, yaml_file: Callable[..., Path]) -> None:
+    off = yaml_file("domains", "source", {"calibration.joint_rad": [0.1, 0, 0, 0, 0, 0]})
+    with Cell(scene, load_domain(off), 16) as cell:
+        distances = rollout(scene, cell, lambda images, _: np.zeros((len(images), 3)), 1000, range(1))
+    state = scene.sample_start(1000, 0).state
+    really = state.moved_to(state.joint_pos + np.array([0.1, 0, 0, 0, 0, 0]))
+    np.testing.assert_allclose(distances, scene.distance(really))
+
+
 def test_a_bundle_is_evaluated_from_the_command_line(
     bundle: Path,
     tmp_path: Path,
@@ -137,6 +146,7 @@ def test_a_bundle_is_evaluated_from_the_command_line(
     [
         (["--domain", "marble"], "domains: expected a file or one of [randomized, real_standin, source, "),
         (["--bundle", "marble"], "bundle: expected a folder or one of ["),
+        (["--scene", "panda_reach"], "panda_reach: expected a scene of mico, the bundle's arm, got panda"),
         (["--episodes", "0"], "expected at least 1 episode, got 0"),
         (["--seed", "-5"], f"expected a seed of 0 to {2**63 - 1}, got -5"),
         (["--seed", "1"], "expected a seed that no training data was drawn with ({'source_data': 0, 'target_data': 1"),

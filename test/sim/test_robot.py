@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from taskgan_ros.sim.controller import Point, Trajectory
+from taskgan_ros.sim.domain import Calibration
 from taskgan_ros.sim.robot import Drive, SimulatedRobot, Snapshot, follow
 from taskgan_ros.tasks.registry import load_motion_scene
 from taskgan_ros.tasks.scene import MotionScene
@@ -108,3 +109,12 @@ def test_a_trajectory_that_is_not_finite_leaves_the_arm_where_it_is(
     robot.command(go_to(scene, np.full(6, np.nan), 0.1), NOW_S + 1)
     now = run(robot, NOW_S + 1, 0.5)
     np.testing.assert_array_equal(now.state.joint_pos, episode.state.joint_pos)
+
+
+def test_the_distance_is_where_the_arm_really_is(scene: MotionScene, episode: Episode) -> None:
+    error = np.array([0.1, 0, 0, 0, 0, 0])
+    robot = SimulatedRobot(scene, episode, NOW_S, calibration=Calibration(joint_rad=tuple(error)))
+    seen = robot.step(NOW_S + 0.1)
+    np.testing.assert_allclose(seen.state.joint_pos, episode.state.joint_pos)
+    really = episode.state.moved_to(episode.state.joint_pos + error)
+    assert seen.distance_m == pytest.approx(scene.distance(really))
