@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +25,9 @@ _TAIL_LINES = 20
 # DDS derives its UDP ports from the domain: these of each, the rest is for more participants than we look for.
 _LAST_DOMAIN_ID = 101  # the ports of higher ones are also handed out to outgoing connections
 _PORT_BASE, _PORTS_PER_DOMAIN, _PORT_OFFSETS = 7400, 250, (0, 1, *range(10, 30))
+
+_SHARED_MEMORY = Path("/dev/shm")
+_MANY_SEGMENTS = 40  # files; a session of two nodes has about twelve
 
 
 class SessionError(RuntimeError):
@@ -143,7 +148,10 @@ def own_domain() -> Iterator[int]:
             except OSError:
                 continue
             if _is_quiet(domain_id):
-                yield domain_id
+                try:
+                    yield domain_id
+                finally:
+                    _clean_shared_memory()
                 return
     raise SessionError(f"expected a free ROS domain, but 1 to {_LAST_DOMAIN_ID} are all in use")
 
@@ -171,6 +179,13 @@ def _prepare(parent: int) -> None:
     """Run in the child before it becomes the program, which keeps the settings."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a script's `&` leaves it ignored, and we end the program with it
     interrupts.die_with(parent)
+
+
+def _clean_shared_memory() -> None:
+    """Remove what killed processes have left, up to 34 MB each, with Fast DDS's own tool where it is installed."""
+    tool = shutil.which("fastdds", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+    if tool and sum(1 for _ in _SHARED_MEMORY.glob("fastrtps_*")) > _MANY_SEGMENTS:
+        subprocess.run([tool, "shm", "clean"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 
 def _is_quiet(domain_id: int) -> bool:

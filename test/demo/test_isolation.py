@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -12,13 +13,24 @@ import pytest
 
 from taskgan_ros.core import interrupts
 from taskgan_ros.demo import isolation
-from taskgan_ros.demo.isolation import ChildProcesses, ProcessEnded, SessionError
+from taskgan_ros.demo.isolation import ChildProcesses, ProcessEnded, SessionError, own_domain
 
 STUBBORN = """
 import signal, subprocess, sys, time
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 print(grandchild.pid, flush=True)
+time.sleep(60)
+"""
+HEARING = """
+import time
+import rclpy
+from sensor_msgs.msg import Image
+rclpy.init()
+node = rclpy.create_node("killed")
+heard = node.create_subscription(Image, "image", print, 1)
+time.sleep(1)
+print("ready", flush=True)
 time.sleep(60)
 """
 SLOW = """
@@ -132,3 +144,22 @@ def test_the_environment_is_as_before_afterwards(monkeypatch: pytest.MonkeyPatch
     with isolation.environment({"TASKGAN_A": "x", "TASKGAN_B": None, "TASKGAN_C": "x"}):
         assert (os.environ["TASKGAN_A"], "TASKGAN_B" in os.environ, os.environ["TASKGAN_C"]) == ("x", False, "x")
     assert (os.environ["TASKGAN_A"], os.environ["TASKGAN_B"], "TASKGAN_C" in os.environ) == ("mine", "mine", False)
+
+
+def test_what_a_killed_node_leaves_in_memory_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rclpy", reason="ROS 2 is needed")
+    monkeypatch.setattr(isolation, "_MANY_SEGMENTS", 0)
+    before = shared_files()
+    with own_domain() as domain_id:
+        env = {**os.environ, "ROS_DOMAIN_ID": str(domain_id)}
+        with subprocess.Popen([sys.executable, "-c", HEARING], env=env, stdout=subprocess.PIPE) as node:
+            assert node.stdout
+            node.stdout.readline()
+            node.kill()
+        left = shared_files() - before
+        assert left
+    assert not left & shared_files()
+
+
+def shared_files() -> set[Path]:
+    return set(Path("/dev/shm").glob("fastrtps_*"))
