@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from taskgan_ros.core.config import config_dataclass
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.robot.kinematics import tip_position
 from taskgan_ros.robot.units import Metres
 from taskgan_ros.tasks.scene import MAX_DRAWS, Scene, Spread
 from taskgan_ros.tasks.state import CellState
@@ -28,11 +29,14 @@ class Poses:
             labels are of one picture and none jumps by a turn.
         free: the same of joints that vary without being labelled, by name.
         clearance: m; no joint and not the tip is ever below it.
+        nearest_m: m, where given: the tip is at least so far before the lens, and in a square picture. Without it, it
+            may be out of sight, and nobody could tell the last joints' angles.
     """
 
     spread: tuple[Annotated[float, pydantic.Field(gt=0, lt=math.pi)], ...]
     free: dict[str, Spread] = pydantic.Field(default_factory=dict)
     clearance: Metres
+    nearest_m: Annotated[Metres, pydantic.Field(gt=0)] | None = None
 
 
 @config_dataclass
@@ -72,6 +76,12 @@ class PoseScene(Scene):
     def _draw(self, rng: np.random.Generator) -> Array:
         for _ in range(MAX_DRAWS):
             q = np.array(self.ready) + rng.uniform(-self.spread, self.spread)
-            if self.is_free(q, self.poses.clearance):
+            if self.is_free(q, self.poses.clearance) and self._is_seen(q):
                 return q
         raise InputError(f"scene: expected a free pose within {self.poses}, got none in {MAX_DRAWS} draws")
+
+    def _is_seen(self, q: Array) -> bool:
+        if self.poses.nearest_m is None:
+            return True
+        x, y, ahead = (np.linalg.inv(self.camera.pose()) @ [*tip_position(self.arm, q), 1.0])[:3]
+        return bool(ahead >= self.poses.nearest_m and max(abs(x), abs(y)) <= ahead * math.tan(self.camera.fov / 2))

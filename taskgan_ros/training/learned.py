@@ -13,8 +13,8 @@ from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import write_text
 from taskgan_ros.data.dataset import DatasetInfo
 from taskgan_ros.training import distributed
-from taskgan_ros.training.networks import TaskModel
-from taskgan_ros.training.run import load_weights, read_description
+from taskgan_ros.training.networks import TaskModel, shape_of
+from taskgan_ros.training.run import load_weights, read_description, weight_shapes
 
 WEIGHTS = "task_model"
 _LEARNED = "learned.yaml"
@@ -55,8 +55,9 @@ def load_task_model(run: Path) -> tuple[TaskModel, Learned]:
     if kind not in ("task_model", "refine", "two_column"):
         raise InputError(f"{run}: expected a run of a task model, got one of {kind}")
     learned = load(Learned, run / _LEARNED)
-    network = TaskModel(len(learned.label_scale), learned.image_size)
-    load_weights(run / f"{WEIGHTS}.safetensors", network)
+    path = run / f"{WEIGHTS}.safetensors"
+    network = TaskModel(len(learned.label_scale), learned.image_size, shape_of(weight_shapes(path)))
+    load_weights(path, network)
     return network, learned
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Annotated, Any
 
@@ -12,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from taskgan_ros.core.config import config_dataclass
+from taskgan_ros.core.config import config_dataclass, load, resolve
 
 _INIT_STD = 0.02  # CycleGAN's, which the paper adapts
 _LEAK = 0.2  # the paper's
+_CONVOLUTION = 4  # dimensions of its weights
 _BATCH = 64  # images a pass; more are no faster on a CPU
 
 
@@ -137,24 +139,94 @@ class Discriminator(nn.Module):
         return score
 
 
+@config_dataclass
+class TaskModelShape:
+    """The shape of a task model; `TaskModelShape()` is the paper's.
+
+    Attributes:
+        widths: filters at each resolution, finest first; each halves the resolution.
+        blocks: residual blocks at each resolution but the finest.
+        coordinates: whether the network also sees each pixel's column and row (Liu et al. 2018).
+    """
+
+    widths: Annotated[tuple[int, ...], pydantic.Field(min_length=1)] = (16, 32, 64, 128, 128)
+    blocks: Annotated[int, pydantic.Field(ge=0)] = 0
+    coordinates: bool = False
+
+
+def load_shape(name_or_path: str) -> TaskModelShape:
+    """Return a shipped shape by name, or the one in a user's file.
+
+    Raises:
+        InputError: unknown name, or a file that does not describe a shape.
+    """
+    return load(TaskModelShape, resolve("networks", name_or_path))
+
+
+def shape_of(weights: Mapping[str, tuple[int, ...]]) -> TaskModelShape:
+    """Return the shape of the task model that has these weights, each with its own shape, by name."""
+    convolutions = sorted(
+        (int(match[1]), size)
+        for name, size in weights.items()
+        if (match := re.fullmatch(r"extractor\.(\d+)\.weight", name)) and len(size) == _CONVOLUTION
+    )
+    blocks = sum(bool(re.fullmatch(r"extractor\.\d+\.body\.0\.weight", name)) for name in weights)
+    widths = tuple(size[0] for _, size in convolutions) or TaskModelShape().widths
+    seen = convolutions[0][1][1] if convolutions else 3
+    return TaskModelShape(widths=widths, blocks=blocks // max(1, len(widths) - 1), coordinates=seen > 3)
+
+
+class PlainBlock(nn.Module):
+    """Two 3x3 convolutions without a norm, and a skip connection; it starts as the identity (Zhang et al. 2019)."""
+
+    def __init__(self, filters: int) -> None:
+        """Build a block of `filters` in and out."""
+        super().__init__()
+        last = nn.Conv2d(filters, filters, 3, padding=1)
+        for values in last.parameters():
+            nn.init.zeros_(values)
+        self.body = nn.Sequential(nn.Conv2d(filters, filters, 3, padding=1), nn.ReLU(inplace=True), last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x (N, C, H, W) plus the block's output."""
+        return functional.relu(x + self.body(x))
+
+
+class Coordinates(nn.Module):
+    """Adds two channels to an image: each pixel's column and row, from -1 to 1."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return `image` (N, C, H, W) as (N, C + 2, H, W)."""
+        height, width = image.shape[2:]
+        row = torch.linspace(-1, 1, height, device=image.device).view(1, 1, -1, 1)
+        column = torch.linspace(-1, 1, width, device=image.device).view(1, 1, 1, -1)
+        return torch.cat([image, *(line.expand(len(image), 1, height, width) for line in (column, row))], dim=1)
+
+
 class TaskModel(nn.Module):
     """f: an image (N, 3, H, W) in [-1, 1] to standardised labels (N, J)."""
 
     FEATURES = 256
 
-    def __init__(self, outputs: int, image_size: tuple[int, int] = (128, 128)) -> None:
-        """Build `c-16, c-32, c-64, c-128, c-128, fc` and the output layer for images of (height, width)."""
+    def __init__(
+        self, outputs: int, image_size: tuple[int, int] = (128, 128), shape: TaskModelShape | None = None
+    ) -> None:
+        """Build the convolutions, `fc` and the output layer for images of (height, width).
+
+        By default they are the paper's: `c-16, c-32, c-64, c-128, c-128`.
+        """
         super().__init__()
-        widths = (3, 16, 32, 64, 128, 128)
-        layers: list[nn.Module] = []
+        shape = shape or TaskModelShape()
+        layers: list[nn.Module] = [Coordinates()] if shape.coordinates else []
         height, width = image_size
-        for fine, coarse in pairwise(widths):
+        for k, (fine, coarse) in enumerate(pairwise((5 if shape.coordinates else 3, *shape.widths))):
             layers += [nn.Conv2d(fine, coarse, 3, 2, 1), nn.ReLU(inplace=True)]
+            layers += [PlainBlock(coarse) for _ in range(shape.blocks if k else 0)]
             height, width = (height + 1) // 2, (width + 1) // 2
         self.extractor = nn.Sequential(
             *layers,
             nn.Flatten(),
-            nn.Linear(widths[-1] * height * width, self.FEATURES),
+            nn.Linear(shape.widths[-1] * height * width, self.FEATURES),
             nn.ReLU(inplace=True),
         )
         self.output = nn.Linear(self.FEATURES, outputs)

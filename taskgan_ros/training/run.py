@@ -16,6 +16,7 @@ from typing import Annotated, Any, BinaryIO
 import pydantic
 import torch
 import yaml
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
@@ -290,6 +291,17 @@ def load_weights(path: Path, network: nn.Module) -> None:
         network.load_state_dict(load_file(path))
     except Exception as error:  # safetensors and torch raise types of their own
         raise InputError(f"{path}: expected weights of {type(network).__name__}, got others: {error}") from error
+
+
+def weight_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each of a network's weights, by name; errors as `load_weights`."""
+    if not path.is_file():
+        raise InputError(f"{path}: expected weights, got no file: has that run saved yet?")
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:  # safetensors raises types of its own
+        raise InputError(f"{path}: expected weights, got another file: {error}") from error
 
 
 def pick_device(name: str) -> torch.device:

@@ -151,6 +151,15 @@ def poses(scene: PoseScene, count: int, seed: int = 0) -> np.ndarray:
     return np.array([state.joint_pos for index in range(count) for state, _ in scene.demonstrate(seed, index)])
 
 
+def test_poses_may_have_to_be_in_the_picture(yaml_file: Callable[..., Path]) -> None:
+    scene = pose_scene(yaml_file("scenes", "poses", {"poses.nearest_m": 1.2, "camera.fov": 0.4}))
+    tips = np.array([tip_position(scene.arm, q) for q in poses(scene, 40)])
+    seen = np.column_stack([tips, np.ones(len(tips))]) @ np.linalg.inv(scene.camera.pose()).T
+    assert seen[:, 2].min() >= 1.2
+    assert np.abs(seen[:, :2] / seen[:, 2:3]).max() <= np.tan(0.2)
+    assert len(np.unique(seen[:, 0])) > 30
+
+
 def test_poses_fill_their_spread_and_keep_off_the_table_and_within_the_limits() -> None:
     scene = pose_scene()
     drawn = poses(scene, 40)

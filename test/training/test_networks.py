@@ -4,7 +4,18 @@ import pytest
 import torch
 from torch import nn
 
-from taskgan_ros.training.networks import Discriminator, Generator, GeneratorConfig, TaskModel, to_network, to_uint8
+from taskgan_ros.training.networks import (
+    Coordinates,
+    Discriminator,
+    Generator,
+    GeneratorConfig,
+    TaskModel,
+    TaskModelShape,
+    load_shape,
+    shape_of,
+    to_network,
+    to_uint8,
+)
 from taskgan_ros.training.recipe import load_recipe
 
 
@@ -92,3 +103,20 @@ def test_bytes_survive_the_way_into_the_network_and_back() -> None:
 def test_values_out_of_range_become_black_or_white_and_others_the_nearest_byte() -> None:
     values = torch.tensor([-1.2, 1.2, (100.4 / 127.5) - 1, (100.6 / 127.5) - 1]).view(1, 1, 4, 1).repeat(1, 3, 1, 1)
     assert to_uint8(values)[0, :, 0, 0].tolist() == [0, 255, 100, 101]
+
+
+@pytest.mark.parametrize("shape", [load_shape("paper"), load_shape("deep"), TaskModelShape(widths=(8, 4), blocks=2)])
+def test_a_task_models_shape_is_read_off_its_weights(shape: TaskModelShape) -> None:
+    weights = {name: tuple(value.shape) for name, value in TaskModel(3, (32, 32), shape).state_dict().items()}
+    assert shape_of(weights) == shape
+
+
+def test_the_paper_is_the_default_task_model() -> None:
+    assert load_shape("paper") == TaskModelShape()
+
+
+def test_coordinates_tell_where_a_thing_is() -> None:
+    seen = Coordinates()(torch.zeros(1, 3, 5, 9))
+    assert seen.shape == (1, 5, 5, 9)
+    assert seen[0, 3, 2].tolist() == pytest.approx([-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1])
+    assert seen[0, 4, :, 0].tolist() == pytest.approx([-1, -0.5, 0, 0.5, 1])

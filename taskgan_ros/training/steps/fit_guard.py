@@ -43,7 +43,7 @@ from taskgan_ros.policy.guard import CAMERA, POSE, TRANSLATION
 from taskgan_ros.training.appearance import Appearance, cells, coarse, cross_validated, fit_appearance
 from taskgan_ros.training.lineage import check_domain
 from taskgan_ros.training.model_card import write_model_card
-from taskgan_ros.training.networks import TaskModel, run_batches, to_network
+from taskgan_ros.training.networks import TaskModel, run_batches, shape_of, to_network
 from taskgan_ros.training.onnx_graph import to_onnx
 from taskgan_ros.training.pose_probe import SPREAD_RANGE, PoseProbe, Views, fit_pose_probe, parabola
 
@@ -259,7 +259,8 @@ def read_task_model(graph: bytes, bundle: Bundle) -> TaskModel:
         for name, value in weights.items()
         if name.startswith("task_model.")
     }
-    task_model = TaskModel(len(bundle.card.joint_names), bundle.card.image.shape)
+    shape = shape_of({name: tuple(value.shape) for name, value in own.items()})
+    task_model = TaskModel(len(bundle.card.joint_names), bundle.card.image.shape, shape)
     try:
         task_model.load_state_dict(own)
     except RuntimeError as error:

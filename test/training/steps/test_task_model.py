@@ -25,7 +25,7 @@ import taskgan_ros
 from taskgan_ros import cli
 from taskgan_ros.data.dataset import load_dataset
 from taskgan_ros.training.learned import load_task_model
-from taskgan_ros.training.networks import to_network
+from taskgan_ros.training.networks import shape_of, to_network
 from taskgan_ros.training.objectives import mmd_loss
 from taskgan_ros.training.run import load_checkpoint
 from taskgan_ros.training.task_trainer import TaskModelTrainer
@@ -605,3 +605,12 @@ def test_weights_of_another_network_are_refused(task_model_run: Path, translator
     (mixed / "task_model.safetensors").unlink()
     with pytest.raises(ValueError, match=r"task_model\.safetensors: expected weights, got no file"):
         load_task_model(mixed)
+
+
+def test_another_network_is_learned_exported_and_refined_like_the_papers(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text("widths: [8, 8]\nblocks: 1\ncoordinates: true\n")
+    assert train(source, tmp_path / "run", "--network", tmp_path / "small.yaml") == 0
+    network, _ = load_task_model(tmp_path / "run")
+    assert shape_of({name: tuple(value.shape) for name, value in network.state_dict().items()}).widths == (8, 8)
+    assert train(source, tmp_path / "on", "--task-model", tmp_path / "run", "--steps", 2) == 0
+    assert train(source, tmp_path / "none", "--network", "huge") == 2
