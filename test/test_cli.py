@@ -109,7 +109,7 @@ def test_the_process_ends_with_the_commands_status(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "taskgan_ros.cli", *words], text=True, capture_output=True)
     assert done.returncode == 2
     assert done.stderr == (
-        "taskgan: domains: expected a file or one of [randomized, real_standin, source, target_a, "
+        "taskgan: domains: expected a file or one of [colored, randomized, real_standin, source, target_a, "
         "target_b, target_wood], "
         "got 'marble'\n"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import colorsys
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -26,6 +28,7 @@ _KINDS = {
 _LEAST_INERTIA = 1e-6  # kg and kg m²: MuJoCo refuses moving bodies without any, and a link may have no shapes
 _FLATTEST = 1e-5  # a mesh thinner than this, as a share of its extent, has no convex hull for the compiler
 _THINNEST_M = 1e-6
+_TURN = (5**0.5 - 1) / 2  # of the hue from one link to the next: no two of a few dozen come near (golden ratio)
 _SPECK, _SMALLEST_SPECK_M = 1e-3, 1e-4  # what it gets instead, as a share of its extent: less than a pixel
 
 
@@ -88,6 +91,21 @@ def add_arm(
         tuple(map(own_name, materials)),
         np.reshape(rgb, (-1, 3)),
     )
+
+
+def colored_by_link(description: Description) -> Description:
+    """Return the robot with a colour for each link in place of its materials; neighbours differ in brightness too."""
+    links = [
+        dataclasses.replace(link, visuals=tuple(
+            dataclasses.replace(visual, material=f"link {k}", rgb=_link_rgb(k)) for visual in link.visuals
+        ))
+        for k, link in enumerate(description.links)
+    ]  # fmt: skip
+    return dataclasses.replace(description, links=tuple(links))
+
+
+def _link_rgb(k: int) -> tuple[float, float, float]:
+    return colorsys.hsv_to_rgb(k * _TURN % 1, 0.9, (1.0, 0.7)[k % 2])
 
 
 def add_material(spec: mujoco.MjSpec, name: str, rgb: tuple[float, float, float]) -> mujoco.MjsMaterial:

@@ -13,7 +13,7 @@ from taskgan_ros.core.errors import InputError
 from taskgan_ros.robot.headless import mujoco
 from taskgan_ros.robot.models import Robot
 from taskgan_ros.sim import textures
-from taskgan_ros.sim.arm_model import ThickMesh, add_arm, add_material, add_object
+from taskgan_ros.sim.arm_model import ThickMesh, add_arm, add_material, add_object, colored_by_link
 from taskgan_ros.sim.background import load_background, vary
 from taskgan_ros.sim.domain import Domain, check_calibration
 from taskgan_ros.sim.lens import make_lens
@@ -163,7 +163,10 @@ class Cell:
             material.texuniform = True
         for name in ("table", *_SURFACES):
             add_material(spec, name, (1, 1, 1))
-        self._arm = add_arm(spec, self.scene.robot.arm, self.scene.robot.drawable, self.scene.held_joints)
+        shown = self.scene.robot.drawable
+        if self.domain.arm.by_link:
+            shown = colored_by_link(shown)
+        self._arm = add_arm(spec, self.scene.robot.arm, shown, self.scene.held_joints)
         world = spec.worldbody
         world.add_geom(
             name="table",

@@ -89,8 +89,17 @@ def _by_file(background: Any) -> Any:
 
 @config_dataclass
 class ArmLook:
-    """The arm's colours: each material's colour times `brightness`, changed by `jitter`; `gloss` is its highlight."""
+    """The arm's colours: each material's colour times `brightness`, changed by `jitter`.
 
+    Attributes:
+        by_link: every link has a colour of its own in place of its materials', so that the picture tells
+            links apart.
+        brightness: factor on each colour.
+        jitter: largest change of each channel.
+        gloss: strength of the highlight.
+    """
+
+    by_link: bool = False
     brightness: Range = _ONE
     jitter: Fraction = 0.0
     gloss: Range = _ZERO

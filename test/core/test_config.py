@@ -163,7 +163,7 @@ def test_the_home_of_nobody_is_refused() -> None:
     ("kind", "names"),
     [
         ("arms", "[mico, panda, so101, ur5e]"),
-        ("domains", "[randomized, real_standin, source, target_a, target_b, target_wood]"),
+        ("domains", "[colored, randomized, real_standin, source, target_a, target_b, target_wood]"),
         ("recipes", "[cyclegan, default, forward, paper, paper_small, pix2pix, rcan, simgan]"),
         ("scenes", "[panda_reach, poses, push, reach, so101_reach, ur5e_reach]"),
         ("scales", "[cpu, full, smoke]"),

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -70,6 +71,7 @@ OTHER: dict[str, Any] = {  # another value for each field: the picture must show
     "mark.rgb": [0.1, 0.1, 0.1],
     "mark.jitter": 0.2,
     "mark.brightness": [0.5, 0.5],
+    "arm.by_link": True,
     "arm.brightness": [2.0, 2.0],
     "arm.jitter": 0.2,
     "arm.gloss": [1.0, 1.0],
@@ -133,6 +135,11 @@ def red(image: NDArray[Any]) -> NDArray[np.bool_]:
     return (r > 60) & (r > 2 * g) & (r > 2 * b)
 
 
+def white(image: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which pixels a white cube covers."""
+    return (image.min(axis=-1) > 100) & (np.ptp(image.astype(int), axis=-1) < 20)
+
+
 @pytest.fixture(scope="module")
 def shipped() -> Iterator[Callable[[str], Cell]]:
     """Return a function that gives a shipped domain's cell, each opened once."""
@@ -153,17 +160,25 @@ def test_a_shipped_domain_shows_arm_and_cube_and_the_same_seed_gives_the_same_pi
     first = picture(shipped(name), seed=3, index=7)
     assert first.shape == (64, 64, 3)
     assert first.std() > 10
-    assert red(first).sum() >= 4
+    is_cube = white if name == "colored" else red
+    assert is_cube(first).sum() >= 4
     with Cell(SCENE, load_domain(name), 64) as another:
         np.testing.assert_array_equal(picture(another, seed=3, index=7), first)
 
 
-@pytest.mark.parametrize("name", [name for name in SHIPPED if name.values != ("source",)])
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name.values not in (("source",), ("colored",))])
 def test_another_seed_and_another_episode_give_other_pixels(name: str, shipped: Callable[[str], Cell]) -> None:
     cell = shipped(name)
     first = picture(cell)
     assert abs(picture(cell, seed=1) - first).mean() > 2
     assert abs(picture(cell, index=1) - first).mean() > 2
+
+
+def test_a_colour_a_link_tells_links_apart(shipped: Callable[[str], Cell]) -> None:
+    hue = cv2.cvtColor(picture(shipped("colored")).astype(np.uint8), cv2.COLOR_RGB2HSV)
+    arm = (hue[..., 1] > 150) & (hue[..., 2] > 60)
+    found = np.histogram(hue[..., 0][arm], bins=18, range=(0, 180))[0]
+    assert (found > 10).sum() >= 5
 
 
 def test_the_source_looks_the_same_in_every_episode_and_frame(plain: Cell) -> None:
