@@ -17,7 +17,7 @@ from launch import (  # type: ignore[attr-defined]  # mypy takes this folder for
     LaunchDescription,
 )
 from taskgan_ros.nodes import topics
-from taskgan_ros.nodes.launching import attempt, give_up, is_required, on_exit
+from taskgan_ros.nodes.launching import attempt, give_up, is_required, log_arguments, on_exit, time_parameters
 
 Proceed = Callable[[LaunchContext], list[Action] | None]
 
@@ -37,9 +37,9 @@ def start(context: LaunchContext) -> list[Action]:
         namespace=LaunchConfiguration("namespace"),
         parameters=[
             LaunchConfiguration("reach_params"),
+            *time_parameters(context),
             {
                 "bundle": ParameterValue(LaunchConfiguration("bundle"), value_type=str),
-                "image_reliability": ParameterValue(LaunchConfiguration("image_reliability"), value_type=str),
                 # The simulated arm is set to the next episode's start, which looks like a jump.
                 "accept_jumps": ParameterValue(LaunchConfiguration("sim"), value_type=bool),
             },
@@ -49,7 +49,8 @@ def start(context: LaunchContext) -> list[Action]:
             (topics.JOINT_STATES, LaunchConfiguration("joint_states_topic")),
             (topics.TRAJECTORY, LaunchConfiguration("trajectory_topic")),
         ],
-        ros_arguments=["--enclave", "/taskgan_ros/reach_node"],  # config/sros2/; means nothing without security
+        # The enclave is of config/sros2/, and means nothing without security.
+        ros_arguments=[*log_arguments(context), "--enclave", "/taskgan_ros/reach_node"],
         output="screen",
         on_exit=on_exit("reach_node", required),
     )

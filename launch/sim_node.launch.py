@@ -6,7 +6,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import Action, LaunchContext, LaunchDescription  # type: ignore[attr-defined]  # mypy takes this folder for it
 from taskgan_ros.nodes import topics
-from taskgan_ros.nodes.launching import attempt, is_required, on_exit
+from taskgan_ros.nodes.launching import attempt, is_required, log_arguments, on_exit, time_parameters
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -24,10 +24,10 @@ def start(context: LaunchContext) -> list[Action]:
             namespace=LaunchConfiguration("namespace"),
             parameters=[
                 LaunchConfiguration("sim_params"),
+                *time_parameters(context),
                 {
                     # Typed, or YAML's rules would make a number of a domain that is called 7.
                     "domain": ParameterValue(LaunchConfiguration("domain"), value_type=str),
-                    "auto_start": ParameterValue(LaunchConfiguration("auto_start"), value_type=bool),
                 },
             ],
             remappings=[
@@ -35,7 +35,8 @@ def start(context: LaunchContext) -> list[Action]:
                 (topics.JOINT_STATES, LaunchConfiguration("joint_states_topic")),
                 (topics.TRAJECTORY, LaunchConfiguration("trajectory_topic")),
             ],
-            ros_arguments=["--enclave", "/taskgan_ros/sim_node"],  # config/sros2/; means nothing without security
+            # The enclave is of config/sros2/, and means nothing without security.
+            ros_arguments=[*log_arguments(context), "--enclave", "/taskgan_ros/sim_node"],
             output="screen",
             on_exit=on_exit("sim_node", is_required(context)),
         )

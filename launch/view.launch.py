@@ -11,7 +11,7 @@ from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext, LaunchDescription  # type: ignore[attr-defined]  # mypy takes this folder for it
 from taskgan_ros.nodes import topics
-from taskgan_ros.nodes.launching import attempt
+from taskgan_ros.nodes.launching import attempt, log_arguments, time_parameters
 
 NAMESPACE = LaunchConfiguration("namespace")
 RVIZ_CONFIG = PathJoinSubstitution([FindPackageShare("taskgan_ros"), "config", "rviz", "reach.rviz"])
@@ -43,7 +43,11 @@ def describe(context: LaunchContext) -> list[Node]:
             executable=package,
             name=package,
             namespace=NAMESPACE,
-            parameters=[{"robot_description": ParameterValue(text, value_type=str)}],  # or it would be read as YAML
+            parameters=[
+                {"robot_description": ParameterValue(text, value_type=str)},  # or it would be read as YAML
+                *time_parameters(context),
+            ],
+            ros_arguments=log_arguments(context),
             remappings=[(topics.JOINT_STATES, LaunchConfiguration("joint_states_topic"))],
             output="screen",
         )
@@ -65,9 +69,13 @@ def show(context: LaunchContext) -> list[Node]:
             executable="rviz2",
             namespace=NAMESPACE,
             arguments=["-d", RVIZ_CONFIG],
+            parameters=time_parameters(context),
+            ros_arguments=log_arguments(context),
             # The file has the names of a launch without namespace; relative ones follow the namespace.
             remappings=[
                 ("/image_raw", LaunchConfiguration("image_topic")),
+                ("/camera_info", "camera_info"),
+                ("/reach_node/overlay", "reach_node/overlay"),
                 ("/reach_node/translated_image", "reach_node/translated_image"),
                 ("/robot_description", "robot_description"),
             ],

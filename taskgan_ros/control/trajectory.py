@@ -60,3 +60,15 @@ class JointTrajectory:
         expected = (len(self.time_from_start_s), len(self.names))
         if finite(what, values).shape != expected:
             raise InputError(f"trajectory: expected {what} of shape {expected}, got {values.shape}")
+
+
+def fastest(trajectory: JointTrajectory, joints: tuple[str, ...]) -> Array:
+    """Return the velocity (J,) rad/s of these joints on the stretch on which they are fastest."""
+    if len(trajectory.time_from_start_s) < 2:
+        return np.zeros(len(joints))
+    columns = [trajectory.names.index(name) for name in joints]
+    steps = np.diff(trajectory.positions[:, columns], axis=0)
+    velocities = steps / np.diff(trajectory.time_from_start_s)[:, None]
+    row = int(np.argmax(np.linalg.norm(velocities, axis=1)))
+    fast: Array = velocities[row]
+    return fast

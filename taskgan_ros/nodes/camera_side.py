@@ -35,6 +35,7 @@ class _Picture:
     rgb: NDArray[np.uint8]
     joint_pos: NDArray[np.float64]
     header: Header
+    caption: str
 
 
 class CameraSide:
@@ -61,14 +62,14 @@ class CameraSide:
                 "no ~/overlay: the bundle does not say what its arm looks like, or where its camera stands"
             )
 
-    def show(self, decision: Decision) -> None:
+    def show(self, decision: Decision, caption: str) -> None:
         """Hand an image over, if anything is to be made of it; quick, as the reacher's lock is held."""
         measured, now_s = decision.image.measured, time.monotonic()
         if self._arm is None or measured is None:
             return
         if self._overlays.get_subscription_count() > 0 and now_s - self._drawn_s >= _OVERLAY_S:
             self._drawn_s = now_s
-            self._drawer.put(_Picture(decision.rgb, measured, decision.image.header))
+            self._drawer.put(_Picture(decision.rgb, measured, decision.image.header, caption))
         if self._watch:
             with self._lock:
                 samples = self._watch.note(now_s, decision.rgb, measured, bool(decision.objection))
@@ -102,7 +103,8 @@ class CameraSide:
 
     def _draw(self, picture: _Picture) -> None:
         assert self._arm is not None
-        self._overlays.publish(image_message(self._arm.overlay(picture.rgb, picture.joint_pos), picture.header))
+        overlay = self._arm.overlay(picture.rgb, picture.joint_pos, picture.caption)
+        self._overlays.publish(image_message(overlay, picture.header))
 
     def _look(self, samples: list[Sample]) -> None:
         assert self._arm is not None

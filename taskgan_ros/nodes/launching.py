@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import sys
+from collections.abc import Callable, Collection, Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
 
-from launch.actions import OpaqueFunction
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.events.process import ProcessExited
 from launch.logging import get_logger
 
@@ -14,10 +17,93 @@ from taskgan_ros.core.errors import InputError
 
 Make = Callable[[LaunchContext], list[Action] | None]
 
+LEVELS: Final = ("debug", "info", "warn", "error", "fatal")
+
+_WORDS: Final = {"true": ("true", "1", "yes", "on"), "false": ("false", "0", "no", "off")}
+_OF_ROS2_LAUNCH: Final = ("launch-prefix", "launch-prefix-filter")  # it sets them among the arguments
+
+
+def common_arguments() -> list[DeclareLaunchArgument]:
+    """Return the arguments that every launch file has, in whose every use they mean the same."""
+    return [
+        DeclareLaunchArgument("namespace", default_value="", description="Of nodes and topics; /absolute names stay."),
+        DeclareLaunchArgument(
+            "use_sim_time", default_value="false", description="true: take /clock. false: as the parameter files say."
+        ),
+        DeclareLaunchArgument("log_level", default_value="info", description=f"One of {', '.join(LEVELS)}."),
+        DeclareLaunchArgument(
+            "required", default_value="true", description="false: a failure is logged, and what includes this goes on."
+        ),
+    ]
+
+
+def check_arguments(
+    context: LaunchContext, file: str, own: Collection[str], booleans: Iterable[str], words: Sequence[str] | None = None
+) -> None:
+    """Refuse what the user has misspelt, and write every boolean argument as true or false.
+
+    Args:
+        context: of the launch, while the file is visited.
+        file: the launch file's name. Included by another, it cannot tell whose an unknown argument is.
+        own: the names of its arguments.
+        booleans: of these, in any of the usual spellings.
+        words: of the command line; None takes the process's.
+
+    Raises:
+        InputError: an unknown argument, or a value that means nothing.
+    """
+    values = context.launch_configurations
+    for name in booleans:
+        values[name] = as_boolean(name, values[name])
+    if values.get("log_level", LEVELS[0]) not in LEVELS:
+        raise InputError(f"log_level: expected one of {', '.join(LEVELS)}, got {values['log_level']!r}")
+    if unknown := find_unknown(file, own, sys.argv if words is None else words):
+        raise InputError(unknown)
+
+
+def as_boolean(name: str, text: str, others: str = "") -> str:
+    """Return `true` or `false` for any of the usual spellings.
+
+    Args:
+        name: of the argument.
+        text: its value.
+        others: what the caller accepts besides, for the message.
+
+    Raises:
+        InputError: something else.
+    """
+    for value, spellings in _WORDS.items():
+        if text.strip().lower() in spellings:
+            return value
+    raise InputError(f"{name}: expected {others}true or false, got {text!r}")
+
+
+def find_unknown(file: str, own: Collection[str], words: Sequence[str]) -> str:
+    """Return which arguments on the command line the file does not have, or nothing; launch itself ignores them."""
+    if file not in [Path(word).name for word in words if ":=" not in word]:
+        return ""
+    given = [word.partition(":=")[0] for word in words if ":=" in word]
+    unknown = [name for name in given if name not in (*own, *_OF_ROS2_LAUNCH)]
+    if not unknown:
+        return ""
+    likely = get_close_matches(unknown[0], own, n=1)
+    hint = f"did you mean {likely[0]}?" if likely else "a parameter goes into a file;"
+    return f"{file}: expected its own arguments, got {', '.join(unknown)}; {hint} --show-args lists them"
+
 
 def is_required(context: LaunchContext) -> bool:
     """Return the argument `required`. Call it while the launch file is visited: the argument is scoped."""
-    return bool(context.launch_configurations["required"] == "true")
+    return str(context.launch_configurations["required"]).strip().lower() not in _WORDS["false"]
+
+
+def log_arguments(context: LaunchContext) -> list[str]:
+    """Return a node's ROS arguments for the argument `log_level`."""
+    return ["--log-level", context.launch_configurations["log_level"]]
+
+
+def time_parameters(context: LaunchContext) -> list[dict[str, Any]]:
+    """Return a node's parameters for the argument `use_sim_time`; false leaves it to its file."""
+    return [{"use_sim_time": True}] if context.launch_configurations["use_sim_time"] == "true" else []
 
 
 def give_up(reason: str, required: bool) -> None:

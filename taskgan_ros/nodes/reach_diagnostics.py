@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.subscription import Subscription
-from std_msgs.msg import String
 
-from taskgan_ros.control.states import Source, State
 from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.camera_side import CameraSide
 from taskgan_ros.nodes.controllers import Controllers
+from taskgan_ros.nodes.decision_status import LEVELS
 from taskgan_ros.nodes.messages import both_clocks, diagnostics_message
 from taskgan_ros.nodes.notices import (
     DISCOVERY_S,
@@ -30,15 +28,11 @@ from taskgan_ros.nodes.notices import (
 from taskgan_ros.nodes.qos import find_problem
 from taskgan_ros.reach.parameters import OFF, WARN
 from taskgan_ros.reach.pipeline import Pipeline
+from taskgan_ros.reach.verdict import describe
 
 ACTIVE = "active"
 
 _REPEAT_S = 5.0  # between two log lines on the same notice
-_LEVELS = {
-    State.FAULT: DiagnosticStatus.ERROR,
-    State.WAITING: DiagnosticStatus.WARN,
-    State.HELD: DiagnosticStatus.WARN,
-}
 
 
 @dataclass(frozen=True)
@@ -68,39 +62,6 @@ class Status:
     since_s: float
     pipeline: Pipeline | None = None
     links: Links | None = None
-
-
-def describe(pipeline: Pipeline) -> str:
-    """Return the supervisor's state and its reason."""
-    supervisor = pipeline.supervisor
-    return ": ".join(part for part in (supervisor.state.value, supervisor.reason) if part)
-
-
-class StateReport:
-    """Logs and publishes the supervisor's state on `~/state`, whenever it changes."""
-
-    def __init__(self, node: Node) -> None:
-        """Start inactive."""
-        self._node = node
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._publisher = node.create_publisher(String, "~/state", latched)
-        self._reported: tuple[State, tuple[Source, ...]] = (State.INACTIVE, ())
-
-    def report(self, pipeline: Pipeline) -> None:
-        """Report a change of state; the reason's numbers change with every look, so they do not count."""
-        supervisor, logger = pipeline.supervisor, self._node.get_logger()
-        now = (supervisor.state, supervisor.blocked_by)
-        if now == self._reported:
-            return
-        self._reported = now
-        text = describe(pipeline)
-        self._publisher.publish(String(data=text))
-        if supervisor.state is State.FAULT:
-            logger.error(f"{text}; deactivate and activate to resume")
-        elif supervisor.state is State.HELD:
-            logger.warning(text)
-        else:
-            logger.info(text)
 
 
 class ReachDiagnostics:
@@ -191,6 +152,7 @@ def _find_in_pipeline(pipeline: Pipeline, now_s: float, ros_s: float) -> list[No
 def _summarize(status: Status) -> tuple[bytes, str]:
     """Return level and message: what the node does, or why it does nothing."""
     if status.label == ACTIVE and status.pipeline:
-        return _LEVELS.get(status.pipeline.supervisor.state, DiagnosticStatus.OK), describe(status.pipeline)
+        supervisor = status.pipeline.supervisor
+        return LEVELS.get(supervisor.state, DiagnosticStatus.OK), describe(supervisor)
     level = DiagnosticStatus.ERROR if status.fault else DiagnosticStatus.OK
     return level, ": ".join(text for text in (status.label, status.fault) if text)

@@ -18,7 +18,7 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
-from std_msgs.msg import Float64, Header
+from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
 
@@ -28,6 +28,7 @@ from taskgan_ros.core.errors import InputError
 from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.camera_side import CameraSide
 from taskgan_ros.nodes.controllers import Controllers
+from taskgan_ros.nodes.decision_status import DecisionStatus
 from taskgan_ros.nodes.endpoints import Endpoints
 from taskgan_ros.nodes.lifecycle import ForgivingLifecycleNode
 from taskgan_ros.nodes.messages import both_clocks, camera_info, image_message, raw_image, seconds, trajectory_message
@@ -35,11 +36,12 @@ from taskgan_ros.nodes.newest import NewestOnly
 from taskgan_ros.nodes.parameters import declare, read
 from taskgan_ros.nodes.process import finish, run
 from taskgan_ros.nodes.qos import ignored_overrides
-from taskgan_ros.nodes.reach_diagnostics import ACTIVE, Links, ReachDiagnostics, StateReport, Status, describe
+from taskgan_ros.nodes.reach_diagnostics import ACTIVE, Links, ReachDiagnostics, Status
 from taskgan_ros.reach.camera_image import CameraImage
 from taskgan_ros.reach.parameters import ReachParameters
 from taskgan_ros.reach.pipeline import Pipeline, load_pipeline
 from taskgan_ros.reach.reacher import Decision, Reacher
+from taskgan_ros.reach.verdict import Verdict, describe
 from taskgan_ros.vision.compressed import read_compressed
 from taskgan_ros.vision.images import RawImage
 
@@ -70,7 +72,7 @@ class ReachNode(ForgivingLifecycleNode):
         self._worker: NewestOnly[CameraImage] | None = None
         self._endpoints = Endpoints(self)
         self._diagnostics = ReachDiagnostics(self)
-        self._state_report = StateReport(self)
+        self._decisions = DecisionStatus(self)
         self.create_timer(1.0, self._publish_diagnostics, clock=self._steady)
         self.get_logger().info(
             f"unconfigured: waiting for `ros2 lifecycle set {self.get_fully_qualified_name()} configure` and then "
@@ -147,7 +149,6 @@ class ReachNode(ForgivingLifecycleNode):
         trajectories = make.advertise(JointTrajectoryMessage, topics.TRAJECTORY, volatile, is_overridable=True)
         controllers = make.keep(Controllers.clear, Controllers(self, trajectories.topic_name))
         self._translations = make.advertise(Image, "~/translated_image", QoSProfile(depth=1))
-        self._latencies = make.advertise(Float64, "~/latency", QoSProfile(depth=10))
         make.serve(SetBool, "~/hold", self._hold)
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy[parameters.image_reliability.upper()])
         several = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)  # a gripper may be there too
@@ -192,7 +193,7 @@ class ReachNode(ForgivingLifecycleNode):
         try:
             content = raw_image(message)
         except InputError as error:
-            self._reacher.receive_bad_image(str(error))
+            self._reacher.receive_bad_image(str(error), seconds(message.header.stamp), message.header)
             return
         self._hand_over(message.header, lambda: content)
 
@@ -225,7 +226,7 @@ class ReachNode(ForgivingLifecycleNode):
     def _hold(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._is_held = request.data
         self._reacher.hold(request.data)
-        response.message, response.success = describe(self._pipeline), True
+        response.message, response.success = describe(self._pipeline.supervisor), True
         return response
 
     # What the reacher calls, in both threads: see `Host`.
@@ -244,15 +245,17 @@ class ReachNode(ForgivingLifecycleNode):
 
     def report(self) -> None:
         """Report the supervisor's state where it has changed."""
-        self._state_report.report(self._pipeline)
+        self._decisions.report(self._pipeline)
+
+    def judge(self, verdict: Verdict) -> None:
+        """Report what was decided of an image."""
+        self._decisions.judge(verdict, self._pipeline)
 
     def show(self, decision: Decision) -> None:
         """Publish what else is made of an image."""
-        if decision.latency_s is not None and self._latencies.get_subscription_count() > 0:
-            self._latencies.publish(Float64(data=decision.latency_s))
         if decision.translated is not None and self.wants_translated() and self._state == ACTIVE:
             self._translations.publish(image_message(decision.translated, decision.image.header))
-        self._side.show(decision)
+        self._side.show(decision, describe(self._pipeline.supervisor))
 
     def hints(self) -> list[str]:
         """Return which controllers' settings may keep the arm from following."""
@@ -274,6 +277,7 @@ class ReachNode(ForgivingLifecycleNode):
         if status.links and status.label == ACTIVE:
             status.links.controllers.query()
         notices = self._diagnostics.log_notices(status)
+        self._decisions.log_deprecation()
         with self._reacher.lock if status.pipeline else nullcontext():
             self._diagnostics.publish(status, notices)
 

@@ -6,21 +6,26 @@ import shlex
 from collections.abc import Mapping
 
 AUTO = "auto"
+DECISIONS = ("joint_trajectory", "reach_node/status", "/diagnostics")  # what says why the arm did what it did
 
 
 def record_command(arguments: Mapping[str, str]) -> list[str]:
     """Return the command line, from the launch file's arguments by name."""
     output = ["-o", arguments["bag"]] if arguments["bag"] else []
-    return ["ros2", "bag", "record", "-s", arguments["storage"], *output, *recorded_topics(arguments)]
+    clock = ["--use-sim-time"] if arguments["use_sim_time"] == "true" else []
+    plain = ["-s", arguments["storage"], "--log-level", arguments["log_level"]]
+    # Not as positional arguments, which Jazzy's rosbag2 warns of and later ones refuse.
+    return ["ros2", "bag", "record", *plain, *clock, *output, "--topics", *recorded_topics(arguments)]
 
 
 def recorded_topics(arguments: Mapping[str, str]) -> list[str]:
-    """Return the topics that are recorded: images, camera_info, joint states and the user's, all absolute."""
+    """Return the topics that are recorded: images, camera_info, joint states, decisions, the user's; all absolute."""
     image = arguments["image_topic"]
     folder, slash, _ = image.removesuffix("/compressed").rpartition("/")
     beside = f"{folder}{slash}camera_info"
     info = beside if arguments["info_topic"] == AUTO else arguments["info_topic"]
-    names = [image, info, arguments["joint_states_topic"], *shlex.split(arguments["extra"])]
+    decisions = DECISIONS if arguments["decisions"] == "true" else ()
+    names = [image, info, arguments["joint_states_topic"], *decisions, *shlex.split(arguments["extra"])]
     return [_absolute(name, arguments["namespace"]) for name in names]
 
 

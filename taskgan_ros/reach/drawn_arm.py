@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ Array = NDArray[np.float64]
 _SHOWN_PX = 512  # height of an overlay, at least: an outline on 128 pixels is too coarse to aim by
 _RGB = (255, 0, 200)
 _LINE_PX = 2
+_FONT, _FONT_SCALE, _LETTERS, _ROW_PX = cv2.FONT_HERSHEY_SIMPLEX, 0.5, 9, 20  # 9 pixels a letter, 20 a row
+_WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -37,16 +40,27 @@ class DrawnArm:
     surface: ArmSurface
     view: View
 
-    def overlay(self, rgb: Image, joint_pos: Array) -> Image:
-        """Return an image (H, W, 3), enlarged, with the outline of the arm at `joint_pos` (n,) rad drawn on it."""
+    def overlay(self, rgb: Image, joint_pos: Array, caption: str = "") -> Image:
+        """Return an image (H, W, 3), enlarged, with the outline of the arm at `joint_pos` (n,) rad and a caption."""
         factor = max(1, round(_SHOWN_PX / self.view.height))
         view = self.view.scaled(factor)
         large = cv2.resize(rgb, (view.width, view.height), interpolation=cv2.INTER_LINEAR)
-        return outlined(np.asarray(large, np.uint8), silhouette(self.surface, joint_pos, view), _RGB, _LINE_PX)
+        drawn = outlined(np.asarray(large, np.uint8), silhouette(self.surface, joint_pos, view), _RGB, _LINE_PX)
+        return _captioned(drawn, caption)
 
     def motion(self, images: Sequence[Image], joint_pos: Sequence[Array]) -> CameraMotion:
         """Return how far the camera of N images (H, W, 3), with the arm at (n,) rad in each, stands from the view."""
         return camera_motion(self.surface, self.view, images, np.stack(joint_pos))
+
+
+def _captioned(image: Image, text: str) -> Image:
+    """Write a text, whose letters must be ASCII, over the lower edge."""
+    rows = textwrap.wrap(text.encode("ascii", "replace").decode(), image.shape[1] // _LETTERS)
+    for up, row in enumerate(reversed(rows)):
+        place = (4, image.shape[0] - 6 - up * _ROW_PX)
+        for colour, thickness in ((_BLACK, 3), (_WHITE, 1)):  # readable on any picture
+            cv2.putText(image, row, place, _FONT, _FONT_SCALE, colour, thickness, cv2.LINE_AA)
+    return image
 
 
 def load_drawn_arm(bundle: Bundle) -> DrawnArm | None:

@@ -21,6 +21,7 @@ from taskgan_ros.reach.camera_image import CameraImage
 from taskgan_ros.reach.parameters import STOP
 from taskgan_ros.reach.pipeline import Pipeline
 from taskgan_ros.reach.stamps import OldImageError, StampCheck
+from taskgan_ros.reach.verdict import OUTCOMES, Outcome, Verdict
 from taskgan_ros.vision.images import RawImage
 
 Array = NDArray[np.float64]
@@ -54,7 +55,7 @@ class Decision:
 class Host(Protocol):
     """Whoever runs a `Reacher`: it has the clocks, and publishes.
 
-    `send`, `report`, `show` and `hints` run under the reacher's lock.
+    `send`, `report`, `judge`, `show` and `hints` run under the reacher's lock.
     """
 
     def clocks(self) -> tuple[float, float]:
@@ -66,8 +67,11 @@ class Host(Protocol):
     def report(self) -> None:
         """Report the supervisor's state, which may have changed."""
 
+    def judge(self, verdict: Verdict) -> None:
+        """Report what was decided of an image, whatever it was; none while inactive."""
+
     def show(self, decision: Decision) -> None:
-        """Show what became of an image."""
+        """Show what the policy made of an image."""
 
     def wants_translated(self) -> bool:
         """Return whether somebody wants F(image)."""
@@ -99,6 +103,7 @@ class Reacher:
         self.pipeline, self.lock = pipeline, threading.Lock()
         self.activated_s = -math.inf
         self._host, self._stamps = host, StampCheck()
+        self._sent: JointTrajectory | None = None  # for the image that is decided on
 
     def activate(self, now_s: float) -> None:
         """Let commands through as soon as everything is there."""
@@ -148,7 +153,7 @@ class Reacher:
                 self._stamps.check(stamp_s, age_s, self.pipeline.parameters.image_age_s)
         except InputError as error:
             self.pipeline.counters.old_images += isinstance(error, OldImageError)
-            self._reject_image(str(error))
+            self._reject_image(str(error), stamp_s, header)
             return None
         with self.lock:
             supervisor = self.pipeline.supervisor
@@ -156,17 +161,19 @@ class Reacher:
                 return None
             seen_s = now_s - max(age_s or 0.0, 0.0)
             if seen_s < self.activated_s:  # it was under way when that came
-                supervisor.reject_image("image: expected one from after activate, got one with an older stamp")
+                why = "image: expected one from after activate, got one with an older stamp"
+                supervisor.reject_image(why)
+                self._judge(Verdict(Outcome.REFUSED, stamp_s, header, why))
                 return None
             supervisor.receive_image(now_s)
             measured = None if supervisor.joint_states.is_in_doubt else supervisor.joint_states.positions
         return CameraImage(read, stamp_s, now_s, seen_s, measured, header)
 
-    def receive_bad_image(self, why: str) -> None:
-        """Note an image that cannot be read at all."""
+    def receive_bad_image(self, why: str, stamp_s: float = 0.0, header: Any = None) -> None:
+        """Note an image that cannot be read at all; for the rest see `receive_image`."""
         self.pipeline.counters.images.tick(self._host.clocks()[0])
         self.pipeline.counters.bad_images += 1
-        self._reject_image(why)
+        self._reject_image(why, stamp_s, header)
 
     def receive_joint_state(self, stamp_s: float, names: Sequence[str], positions: Sequence[float] | Array) -> None:
         """Take a joint state that has just arrived; it may be a fault.
@@ -195,10 +202,15 @@ class Reacher:
                 self._act(supervisor.receive_fault(Fault(Source.ARM, reason)))
             self._host.report()
 
-    def _reject_image(self, why: str) -> None:
+    def _reject_image(self, why: str, stamp_s: float, header: Any) -> None:
         self._host.warn(f"ignored: {why}")
         with self.lock:
             self.pipeline.supervisor.reject_image(why)
+            self._judge(Verdict(Outcome.REFUSED, stamp_s, header, why))
+
+    def _judge(self, verdict: Verdict) -> None:
+        if self.pipeline.supervisor.state is not State.INACTIVE:
+            self._host.judge(verdict)
 
     def _stamp_age_s(self, stamp_s: float, ros_s: float) -> float | None:
         """Return how old a message is by its stamp, at `ros_s`; None where stamps say nothing."""
@@ -216,16 +228,21 @@ class Reacher:
             with self.lock:
                 pipeline.counters.bad_images += 1
                 pipeline.supervisor.reject_command(str(error), image.arrived_s)
+                self._judge(Verdict(Outcome.REFUSED, image.stamp_s, image.header, str(error)))
             return
         if image.measured is None and pipeline.policy.takes_joint_pos:  # nobody knows where the arm is
+            with self.lock:
+                self._judge(Verdict(Outcome.NOTHING, image.stamp_s, image.header))
             return
         prediction = self._predict(rgb, image.measured)
         scores = pipeline.score(rgb, prediction, image.measured)
         translated = None if prediction.translated is None else prediction.translated[0]
         with self.lock:
-            decision = self._decide(image, prediction.commands[0], scores)
+            self._sent, command = None, prediction.commands[0]
+            decision = Decision(image, rgb, command, translated, scores, *self._decide(image, command, scores))
             self._host.report()
-            self._host.show(Decision(image, rgb, prediction.commands[0], translated, scores, *decision))
+            self._judge(self._verdict(decision))
+            self._host.show(decision)
 
     def fail(self, image: CameraImage, error: Exception) -> None:
         """Hold, whatever has been raised on the way from an image to a command."""
@@ -234,6 +251,7 @@ class Reacher:
         with self.lock:
             self._act(self.pipeline.supervisor.receive_failure(reason, image.arrived_s))
             self._host.report()
+            self._judge(Verdict(Outcome.FAILED, image.stamp_s, image.header, reason))
 
     def _predict(self, rgb: NDArray[np.uint8], measured: Array | None) -> Prediction:
         pipeline = self.pipeline
@@ -263,6 +281,17 @@ class Reacher:
         self._act(action, command, image.seen_s)
         return objection, action, self._note_latency(image, now_s) if action is Action.COMMAND else None
 
+    def _verdict(self, decision: Decision) -> Verdict:
+        is_objected = decision.objection and decision.action is not Action.COMMAND
+        outcome = Outcome.OUT_OF_DISTRIBUTION if is_objected else OUTCOMES[decision.action]
+        if not np.isfinite(decision.command).all():
+            outcome = Outcome.FAILED
+        first = np.atleast_2d(decision.command)[0]
+        image, scores = decision.image, decision.scores
+        return Verdict(
+            outcome, image.stamp_s, image.header, decision.objection, decision.latency_s, scores, first, self._sent
+        )
+
     def _note_latency(self, image: CameraImage, now_s: float) -> float | None:
         counters = self.pipeline.counters
         counters.processing.add(now_s - image.arrived_s)
@@ -291,4 +320,5 @@ class Reacher:
 
     def _send(self, action: Action, trajectory: JointTrajectory, now_s: float, ros_s: float) -> None:
         """Send what starts now, at `ros_s` of the clock of stamps, or on arrival if the arm's clock may differ."""
+        self._sent = trajectory
         self._host.send(action, trajectory, ros_s if self.pipeline.is_stamped(now_s, ros_s) else 0.0)

@@ -184,7 +184,7 @@ def _table(rows: Sequence[Row], joints: Sequence[str]) -> str:
     """Return CSV with a line an image."""
     names = list(dict.fromkeys(name for row in rows for name in row.scores))
     plain = ("time_s", "state", "is_sent", "is_flagged", "angle_rad", "speed_ratio", "speed_share", "limit_share",
-             "limit_rad", "fence_m", "leads_outside", "objection")  # fmt: skip
+             "limit_rad", "fence_m", "leads_outside", "objection", "reason")  # fmt: skip
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     velocities = [f"{what}_{name}" for what in ("command", "recorded") for name in joints]

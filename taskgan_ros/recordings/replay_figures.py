@@ -33,6 +33,7 @@ class Row:
         time_s: s since the recording began.
         state: of the node, after it.
         objection: the guard's, or nothing.
+        reason: what was decided and why, in the words of the node's `~/status`.
         command, recorded: (J,) rad/s, what the policy asks for (of positions: what leads there in `horizon_s`), and how
             the recorded arm moved then.
         angle_rad: between the two, over the driven joints.
@@ -50,6 +51,7 @@ class Row:
     time_s: float
     state: str
     objection: str
+    reason: str
     command: tuple[float, ...]
     recorded: tuple[float, ...]
     angle_rad: float
@@ -209,6 +211,7 @@ def _row(image: Replayed, recorded: _Recorded, config: CommanderConfig) -> Row:
         time_s=image.time_s,
         state=image.state.value,
         objection=image.objection,
+        reason=image.reason,
         command=tuple(command.tolist()),
         recorded=tuple(moved.tolist()),
         angle_rad=_angle(command, moved),

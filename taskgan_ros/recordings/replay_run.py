@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from taskgan_ros.control.commander import JointCommander
 from taskgan_ros.control.states import Action, Source, State
-from taskgan_ros.control.trajectory import JointTrajectory
+from taskgan_ros.control.trajectory import JointTrajectory, fastest
 from taskgan_ros.reach.camera_image import CameraImage
 from taskgan_ros.reach.camera_watch import CameraWatch
 from taskgan_ros.reach.pipeline import Pipeline
 from taskgan_ros.reach.reacher import Decision, Reacher
+from taskgan_ros.reach.verdict import Verdict, summarise
 from taskgan_ros.vision.images import RawImage
 from taskgan_ros.vision.moved_camera import CameraMotion
 
@@ -91,6 +92,7 @@ class Replayed:
         scores: the guard's by name.
         objection: why the image is out of distribution, or nothing.
         state: of the node, after it.
+        reason: what was decided and why, in words.
     """
 
     stamp_s: float
@@ -103,6 +105,7 @@ class Replayed:
     scores: dict[str, float]
     objection: str
     state: State
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,7 @@ class Replay:
         self._busy: CameraImage | None = None
         self._waiting: tuple[CameraImage, float | None] | None = None
         self._newest: Sent | None = None
-        self._fault_s = math.inf
+        self._fault_s, self._reason = math.inf, ""
         period_s = pipeline.parameters.camera_watch_s
         self._watch = CameraWatch(pipeline.drawn, period_s) if pipeline.drawn and period_s >= 0 else None
 
@@ -285,6 +288,10 @@ class Replay:
         now_s = self._time(self._now_s)
         self.log.changes.append(Change(now_s, supervisor.state, supervisor.blocked_by, supervisor.reason))
 
+    def judge(self, verdict: Verdict) -> None:
+        """Keep what was decided of an image, in words; `show` follows for one that the policy took."""
+        self._reason = summarise(verdict, self._pipeline.supervisor)
+
     def show(self, decision: Decision) -> None:
         """Note what became of an image."""
         self._watch_camera(decision)
@@ -301,6 +308,7 @@ class Replay:
                 dict(decision.scores.values) if decision.scores else {},
                 decision.objection,
                 self._pipeline.supervisor.state,
+                self._reason,
             )
         )
 
@@ -340,15 +348,3 @@ class Replay:
         commander = JointCommander(config)
         trajectory = commander.follow(0.0, decision.command, measured, measured, step_s=self._pipeline.step_s)
         return fastest(trajectory, config.driven_joints)
-
-
-def fastest(trajectory: JointTrajectory, joints: tuple[str, ...]) -> Array:
-    """Return the velocity (J,) rad/s of these joints on the stretch on which they are fastest."""
-    if len(trajectory.time_from_start_s) < 2:
-        return np.zeros(len(joints))
-    columns = [trajectory.names.index(name) for name in joints]
-    steps = np.diff(trajectory.positions[:, columns], axis=0)
-    velocities = steps / np.diff(trajectory.time_from_start_s)[:, None]
-    row = int(np.argmax(np.linalg.norm(velocities, axis=1)))
-    fast: Array = velocities[row]
-    return fast

@@ -12,6 +12,9 @@ DEFAULTS = {
     "namespace": "",
     "bag": "",
     "storage": "mcap",
+    "decisions": "false",
+    "use_sim_time": "false",
+    "log_level": "info",
 }
 
 
@@ -23,14 +26,26 @@ DEFAULTS = {
             {"image_topic": "/cam/color/image_raw/compressed", "extra": "/tf /tf_static"},
             ["/cam/color/image_raw/compressed", "/cam/color/camera_info", "/joint_states", "/tf", "/tf_static"],
         ),
+        (
+            {"decisions": "true", "namespace": "left"},
+            [
+                *(f"/left/{name}" for name in ("image_raw", "camera_info", "joint_states", "joint_trajectory")),
+                "/left/reach_node/status",
+                "/diagnostics",
+            ],
+        ),
         ({"namespace": "/left", "info_topic": "/k"}, ["/left/image_raw", "/k", "/left/joint_states"]),
     ],
 )
 def test_what_is_recorded(given: dict[str, str], topics: list[str]) -> None:
     assert recorded_topics(DEFAULTS | given) == topics
-    assert record_command(DEFAULTS | given) == ["ros2", "bag", "record", "-s", "mcap", *topics]
+    assert record_command(DEFAULTS | given) == [
+        *("ros2", "bag", "record", "-s", "mcap", "--log-level", "info", "--topics"),
+        *topics,
+    ]
 
 
-def test_the_bag_and_its_storage_are_the_users() -> None:
-    command = record_command(DEFAULTS | {"bag": "mine", "storage": "sqlite3"})
-    assert command[:7] == ["ros2", "bag", "record", "-s", "sqlite3", "-o", "mine"]
+def test_the_bag_its_storage_and_its_clock_are_the_users() -> None:
+    command = record_command(DEFAULTS | {"bag": "mine", "storage": "sqlite3", "use_sim_time": "true"})
+    assert command[3:5] == ["-s", "sqlite3"]
+    assert command[7:10] == ["--use-sim-time", "-o", "mine"]

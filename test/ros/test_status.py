@@ -1,0 +1,105 @@
+"""What a bag of `~/status` says of a bad moment."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from std_msgs.msg import Float64
+
+from taskgan_ros.nodes.messages import seconds
+
+if TYPE_CHECKING:
+    from test.ros.conftest import Lab
+
+MakeBundle = Callable[..., Path]
+Wait = Callable[..., None]
+
+
+class Heard:
+    """All statuses, their level, message and stamp among their values."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.all: list[dict[str, Any]] = []
+        lab.listen(DiagnosticArray, "reach_node/status", self._note)
+
+    def _note(self, message: DiagnosticArray) -> None:
+        (status,) = message.status
+        values = {pair.key: pair.value for pair in status.values}
+        stamp_s, level = seconds(message.header.stamp), int.from_bytes(status.level)
+        self.all.append(values | {"level": level, "message": status.message, "stamp_s": stamp_s})
+
+    def of(self, decision: str) -> list[dict[str, Any]]:
+        return [each for each in self.all if each["decision"] == decision]
+
+
+@pytest.fixture
+def heard(lab: Lab) -> Heard:
+    return Heard(lab)
+
+
+def test_each_command_is_told_with_its_image_and_what_was_sent(
+    lab: Lab, heard: Heard, make_bundle: MakeBundle, wait_until: Wait
+) -> None:
+    lab.start_reach(make_bundle(guard=True))
+    stamps: list[str] = []
+
+    def image() -> Any:
+        message = lab.image()
+        stamps.append(f"{message.header.stamp.sec}.{message.header.stamp.nanosec:09d}")
+        return message
+
+    lab.feed_joint_states()
+    lab.feed(lab.images, image, rate_hz=20)
+    wait_until(lambda: len(heard.of("command")) > 8, "commands in the status")
+    last = heard.of("command")[-1]
+    assert last["image_stamp"] in stamps, "to the nanosecond"
+    assert (last["level"], last["state"], last["reason"]) == (0, "running", "")
+    assert last["message"].startswith("command sent, ")
+    assert 0 < float(last["latency_ms"]) <= float(last["image_age_ms"])
+    assert last["stamp_s"] >= float(last["image_stamp"])
+    assert float(last["guard_score"]) <= float(last["guard_limit"])
+    for name, velocity in zip(["m1n6s200_joint_1", "m1n6s200_joint_2"], lab.velocity, strict=False):
+        assert float(last[f"policy_{name}"]) == pytest.approx(velocity, rel=0.01)
+        assert float(last[f"velocity_{name}"]) == pytest.approx(velocity, rel=0.1)
+
+
+def test_what_stops_the_arm_is_told_image_by_image(
+    lab: Lab, heard: Heard, make_bundle: MakeBundle, wait_until: Wait
+) -> None:
+    lab.start_reach(make_bundle(guard=True))
+    lab.feed_joint_states()
+    stop = lab.feed_images()
+    lab.until_commanded()
+    stop()
+    wait_until(lambda: any("held: no images for" in each["message"] for each in heard.of("")), "the change of state")
+    assert heard.of("")[-1]["blocked_by"] == "images"
+    stop = lab.feed_images(value=199)  # the guard's score is 199 / 120
+    wait_until(lambda: heard.of("out of distribution"), "an objection")
+    objected = heard.of("out of distribution")[-1]
+    assert (objected["level"], objected["latency_ms"], objected["velocity_m1n6s200_joint_1"]) == (1, "", "")
+    assert float(objected["guard_score"]) > float(objected["guard_limit"])
+    assert objected["message"].startswith("no command: out-of-distribution image: ")
+    stop()
+    lab.feed_images(data=array("B", [1]))
+    wait_until(lambda: heard.of("refused"), "a refusal")
+    refused = heard.of("refused")[-1]
+    assert refused["level"] == 1
+    assert refused["message"].startswith("image refused: expected ")
+    assert refused["image_stamp"]
+
+
+def test_who_listens_to_a_topic_that_goes_is_told_once(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
+    process = lab.start_reach(make_bundle())
+    lab.listen(Float64, "reach_node/latency", lambda message: None)
+    lab.feed_joint_states()
+    lab.feed_images()
+    line = "/reach_node/latency: deprecated, and not in the next release; use /reach_node/status"
+    wait_until(lambda: line in process.text, "the line")
+    seen = str(lab.diagnostics().get("images"))
+    wait_until(lambda: str(lab.diagnostics().get("images")) != seen, "another second")
+    assert process.text.count("deprecated") == 1
