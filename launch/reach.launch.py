@@ -52,7 +52,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "description",
         default_value="auto",
-        description="Publish robot_description: true, false, or auto: if the cell is simulated.",
+        description="Publish robot_description; auto: if the cell is simulated.",
     ),
     DeclareLaunchArgument(
         "domain", default_value="target_wood", description="The simulated cell's look: a shipped name, or a YAML file."

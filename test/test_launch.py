@@ -7,8 +7,9 @@ import dataclasses
 import importlib.util
 import json
 import re
+from contextlib import nullcontext
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -23,9 +24,11 @@ FILES = ("reach", "view", "record", *NODES)
 
 pytest.importorskip("rclpy", reason="ROS 2 is needed: an installation, or the `ros-wheels` extra")
 
+from taskgan_ros.control.states import State  # noqa: E402
 from taskgan_ros.core.errors import InputError  # noqa: E402
 from taskgan_ros.nodes import sim_node, topics  # noqa: E402
 from taskgan_ros.reach.parameters import ReachParameters  # noqa: E402
+from taskgan_ros.reach.verdict import values  # noqa: E402
 from taskgan_ros.robot.urdf import BASE_LINK  # noqa: E402
 from taskgan_ros.sim.evaluate import TEST_SEED  # noqa: E402
 
@@ -52,7 +55,8 @@ def literal(node: ast.expr) -> Any:
 
 
 def arguments() -> dict[str, dict[str, Any]]:
-    declared = calls(tree("reach"), "DeclareLaunchArgument")
+    shared = ast.parse((ROOT / "taskgan_ros" / "nodes" / "launching.py").read_text())
+    declared = [call for module in (tree("reach"), shared) for call in calls(module, "DeclareLaunchArgument")]
     return {literal(call[""]): {key: literal(value) for key, value in call.items()} for call in declared}
 
 
@@ -79,7 +83,8 @@ def test_every_argument_is_described_and_every_configuration_declared() -> None:
     for name, argument in arguments().items():
         assert argument["description"], name
     used = {literal(call[""]) for name in FILES for call in calls(tree(name), "LaunchConfiguration")}
-    assert used - {None} | {"required"} == set(arguments())  # None: one that a variable names
+    shared = {"required", "use_sim_time", "log_level"}  # which launching.py takes
+    assert used - {None} | shared == set(arguments())  # None: one that a variable names
 
 
 @pytest.mark.parametrize("node", NODES)
@@ -98,10 +103,10 @@ def test_defaults_of_arguments_and_yaml_are_those_of_the_node(node: str) -> None
     given, file = given_parameters(node), yaml_parameters(node)
     assert given | set(file) == set(own), "each parameter once: as an argument, or in the YAML file"
     assert not given & set(file), "an argument would win over the file silently"
-    for name in given - {"auto_start", "accept_jumps"}:
+    for name in given - {"accept_jumps", "use_sim_time"}:
         assert arguments()[name]["default_value"] == own[name], name
     assert not PARAMETERS["reach_node"].accept_jumps  # the launch file gives it what `sim` says
-    assert arguments()["auto_start"]["default_value"] == "true"  # so that anybody can watch; the node's own is to wait
+    assert file.pop("auto_start", True)  # so that anybody can watch; the node's own is to wait
     for name, value in file.items():
         expected = list(own[name]) if isinstance(own[name], tuple) else own[name]
         assert (value, type(value)) == (expected, type(expected)), name
@@ -114,11 +119,6 @@ def test_the_guides_file_of_parameters_gives_the_node_what_it_has_and_no_argumen
         expected = list if isinstance(own[name], tuple) else type(own[name])
         assert isinstance(value, expected), name
     assert not given_parameters("reach_node") & set(values["ros__parameters"])
-
-
-def test_choices_are_those_of_the_node() -> None:
-    fields = {field.name: field for field in dataclasses.fields(ReachParameters)}
-    assert arguments()["image_reliability"]["choices"] == list(fields["image_reliability"].metadata["choices"])
 
 
 def test_sim_node_starts_the_episodes_of_evaluate() -> None:
@@ -141,7 +141,7 @@ def test_fast_dds_profile_is_xml_with_room_for_large_images() -> None:
 
 def topics_of_a_launch() -> set[str]:
     """Return what a launch without arguments shows: the topics that RViz and Foxglove may ask for."""
-    private = ("reach_node/translated_image", "reach_node/latency", "sim_node/distance")
+    private = ("reach_node/translated_image", "reach_node/overlay", "reach_node/status", "sim_node/distance")
     return {f"/{topic}" for topic in (topics.IMAGE, "robot_description", "diagnostics", *private)}
 
 
@@ -149,13 +149,15 @@ def test_rviz_shows_what_a_launch_has() -> None:
     manager = yaml.safe_load((ROOT / "config" / "rviz" / "reach.rviz").read_text())["Visualization Manager"]
     assert manager["Global Options"]["Fixed Frame"] == BASE_LINK
     displays = [display["Class"].removeprefix("rviz_default_plugins/") for display in manager["Displays"]]
-    assert displays == ["Grid", "RobotModel", "TF", "Image", "Image"]
+    assert displays == ["Grid", "RobotModel", "TF", "Camera", "Image", "Image", "Image"]
     shown = {
         value["Value"] for display in manager["Displays"] for key, value in display.items() if key.endswith("Topic")
     }
-    assert shown == {"/image_raw", "/reach_node/translated_image", "/robot_description"} <= topics_of_a_launch()
+    images = {"/image_raw", "/reach_node/translated_image", "/reach_node/overlay"}
+    assert shown == {*images, "/robot_description"} <= topics_of_a_launch()
     pairs = [node for node in ast.walk(tree("view")) if isinstance(node, ast.Tuple)]
-    assert shown <= {literal(pair.elts[0]) for pair in pairs}, "each follows namespace and remapping"
+    # The Camera display takes the camera_info beside its image.
+    assert {*shown, "/camera_info"} <= {literal(pair.elts[0]) for pair in pairs}, "each follows namespace and remapping"
 
 
 def test_foxglove_shows_what_a_launch_has() -> None:
@@ -165,6 +167,19 @@ def test_foxglove_shows_what_a_launch_has() -> None:
     shown = {text.split(".")[0] for text in texts if text.startswith("/")}
     assert shown == topics_of_a_launch()
     assert layout["configById"]["3D!arm"]["followTf"] == BASE_LINK
+    named = set(re.findall(r'key=="(\w+)"', " ".join(texts)))
+    assert named
+    assert named <= set(told()), "plotted by the names that ~/status has"
+
+
+def told() -> dict[str, object]:
+    """Return what `~/status` has of an image that no policy took."""
+    supervisor = SimpleNamespace(
+        reason="", state=State.WAITING, blocked_by=(), joint_states=SimpleNamespace(age_s=lambda now_s: 0.0)
+    )
+    commander = SimpleNamespace(config=SimpleNamespace(driven_joints=()))
+    pipeline: Any = SimpleNamespace(supervisor=supervisor, guard=None, commander=commander)
+    return values(None, pipeline, 0.0, 0.0)
 
 
 def panels(layout: Any) -> list[str]:
@@ -181,7 +196,7 @@ def strings(values: Any) -> list[str]:
 @pytest.mark.parametrize("node", NODES)
 def test_each_node_has_its_enclave_in_the_policy(node: str) -> None:
     (action,) = calls(tree(node), ACTIONS[node])
-    option, enclave = literal(action["ros_arguments"])
+    option, enclave = map(literal, action["ros_arguments"].elts[-2:])  # type: ignore[attr-defined]
     assert option == "--enclave"
     root = ElementTree.parse(ROOT / "config" / "sros2" / "policy.xml").getroot()
     assert root.attrib == {"version": "0.2.0"}
@@ -206,24 +221,55 @@ def test_description_is_generated(name: str) -> None:
     assert load(name).generate_launch_description().entities
 
 
-def test_a_misspelt_argument_is_named() -> None:
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("imagetopic:=/camera", r"got imagetopic; did you mean image_topic\?"),
+        ("speed_scale:=0.2", "got speed_scale; a parameter goes into a file"),
+        ("sim:=maybe", "sim: expected true or false, got 'maybe'"),
+        ("log_level:=loud", "log_level: expected one of debug, info, warn, error, fatal, got 'loud'"),
+        ("image_topic:=/camera", ""),
+        ("launch-prefix:=gdb", ""),
+    ],
+)
+def test_what_an_argument_cannot_mean_is_refused(given: str, expected: str) -> None:
     pytest.importorskip("launch_ros", reason="launch_ros is in a ROS 2 installation only")
-    context = context_with(imagetopic="/camera", bundle="x", something_of_another_file="y")
-    (warning,) = load("reach").warn_of_misspelt_arguments(context)
-    assert "imagetopic" in "".join(part.perform(context) for part in warning.msg)
+    from taskgan_ros.nodes.launching import check_arguments
+
+    reach, (name, _, value) = load("reach"), given.partition(":=")
+    context = context_with(**{"required": "yes", "sim": "0", "rviz": "False", "use_sim_time": "off", name: value})
+    own = [argument.name for argument in reach.ARGUMENTS]
+    words = ["ros2", "launch", "taskgan_ros", "reach.launch.py", given]
+    with pytest.raises(InputError, match=expected) if expected else nullcontext():
+        check_arguments(context, "reach.launch.py", own, reach.BOOLEANS, words)
+    if not expected:
+        values = context.launch_configurations
+        assert [values[name] for name in reach.BOOLEANS] == ["true", "false", "false", "false"]
+    check_arguments(
+        context_with(), "reach.launch.py", own, (), ["ros2", "launch", "mine.launch.py", "a:=reach.launch.py"]
+    )
+
+
+@pytest.mark.parametrize("name", ["reach", "record"])
+def test_all_arguments_are_readable_on_a_screen(name: str) -> None:
+    pytest.importorskip("launch_ros", reason="launch_ros is in a ROS 2 installation only")
+    declared = load(name).ARGUMENTS
+    assert len(declared) <= 16, "four lines each"
+    for argument in declared:
+        assert len(argument.description) <= 72, argument.name
 
 
 def context_with(**configurations: str) -> Any:
     import launch
 
     context = launch.LaunchContext()  # type: ignore[attr-defined]
-    context.launch_configurations.update(configurations)
+    context.launch_configurations.update({"log_level": "info", "use_sim_time": "false", **configurations})
     return context
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     pytest.importorskip("launch_ros", reason="launch_ros is in a ROS 2 installation only")
-    files = {"reach_params": str(tmp_path / "none.yaml"), "sim_params": __file__, "fastdds_profile": ""}
+    files = {"reach_params": str(tmp_path / "none.yaml"), "sim_params": __file__}
     with pytest.raises(RuntimeError, match=r"reach_params: expected a file, got .*none.yaml"):
         load("reach").refuse_missing_files(context_with(**files))
     load("reach").refuse_missing_files(context_with(**{**files, "reach_params": __file__}))

@@ -30,7 +30,7 @@ def common_arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "use_sim_time", default_value="false", description="true: take /clock. false: as the parameter files say."
         ),
-        DeclareLaunchArgument("log_level", default_value="info", description=f"One of {', '.join(LEVELS)}."),
+        DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
         DeclareLaunchArgument(
             "required", default_value="true", description="false: a failure is logged, and what includes this goes on."
         ),
