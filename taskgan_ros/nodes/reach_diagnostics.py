@@ -32,7 +32,8 @@ from taskgan_ros.reach.verdict import describe
 
 ACTIVE = "active"
 
-_REPEAT_S = 5.0  # between two log lines on the same notice
+_AGAIN_S = 60.0  # between two log lines on the same notice while it lasts
+_REPEAT_S = 5.0  # or if it was gone
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,16 @@ class ReachDiagnostics:
         self._logged_s: dict[str, float] = {}  # when each notice was logged, by its short text
 
     def log_notices(self, status: Status) -> list[str]:
-        """Log notices in full, each every few seconds at most; return the short text of all."""
+        """Log notices in full, each when it comes and then every minute; return the short text of all."""
         notices, now_s = [notice for notice in self._find(status) if notice], time.monotonic()
-        due = [n for n in notices if n.text and now_s - self._logged_s.get(n.short, -math.inf) >= _REPEAT_S]
+        found = {notice.short: notice for notice in notices if notice.text}
+        due = [n for n in found.values() if now_s - self._logged_s.get(n.short, -math.inf) >= _AGAIN_S]
         if due:
             self._node.get_logger().warning("\n".join(notice.text for notice in due))
-            self._logged_s |= {notice.short: now_s for notice in due}
+        gone = [s for s, at_s in self._logged_s.items() if s not in found and now_s - at_s >= _REPEAT_S]
+        self._logged_s |= {notice.short: now_s for notice in due}
+        for short in gone:  # what comes back is news, unless it comes and goes
+            del self._logged_s[short]
         return [notice.short for notice in notices]
 
     def publish(self, status: Status, notices: list[str]) -> None:

@@ -30,6 +30,7 @@ from taskgan_ros.nodes.camera_side import CameraSide
 from taskgan_ros.nodes.controllers import Controllers
 from taskgan_ros.nodes.decision_status import DecisionStatus
 from taskgan_ros.nodes.endpoints import Endpoints
+from taskgan_ros.nodes.journal import Journal
 from taskgan_ros.nodes.lifecycle import ForgivingLifecycleNode
 from taskgan_ros.nodes.messages import both_clocks, camera_info, image_message, raw_image, seconds, trajectory_message
 from taskgan_ros.nodes.newest import NewestOnly
@@ -46,7 +47,6 @@ from taskgan_ros.vision.compressed import read_compressed
 from taskgan_ros.vision.images import RawImage
 
 _WATCHDOG_S = 0.02  # a stop is noticed this much later than the timeouts say
-_REPEAT_S = 5.0  # between two log lines on the same fault
 _ACKNOWLEDGED_S = 0.5  # to wait for the last hold to arrive
 _WORKER_S = 2.0  # to wait for the inference that is under way
 
@@ -72,7 +72,7 @@ class ReachNode(ForgivingLifecycleNode):
         self._worker: NewestOnly[CameraImage] | None = None
         self._endpoints = Endpoints(self)
         self._diagnostics = ReachDiagnostics(self)
-        self._decisions = DecisionStatus(self)
+        self._decisions, self._journal = DecisionStatus(self), Journal()
         self.create_timer(1.0, self._publish_diagnostics, clock=self._steady)
         self.get_logger().info(
             f"unconfigured: waiting for `ros2 lifecycle set {self.get_fully_qualified_name()} configure` and then "
@@ -108,6 +108,7 @@ class ReachNode(ForgivingLifecycleNode):
         self._activated_s = time.monotonic()
         self._reacher.activate(self._activated_s)
         self._watchdog.reset()
+        self._journal = Journal()  # what is wrong this time is news
         self._links.controllers.clear()
         self._links.controllers.query()
         return SUCCESS
@@ -262,12 +263,14 @@ class ReachNode(ForgivingLifecycleNode):
         return self._links.controllers.missing()
 
     def warn(self, text: str) -> None:
-        """Log a warning, now and then."""
-        self.get_logger().warning(text, throttle_duration_sec=_REPEAT_S)
+        """Log a warning, once while its cause lasts or a little more."""
+        if self._journal.is_due(text, time.monotonic()):
+            self.get_logger().warning(text)
 
     def error(self, text: str) -> None:
-        """Log an error, now and then."""
-        self.get_logger().error(text, throttle_duration_sec=_REPEAT_S)
+        """Log an error likewise."""
+        if self._journal.is_due(text, time.monotonic()):
+            self.get_logger().error(text)
 
     # What is reported.
 

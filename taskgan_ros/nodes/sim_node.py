@@ -26,7 +26,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.parameters import parameter
-from taskgan_ros.nodes import topics
+from taskgan_ros.nodes import camera_frame, topics
 from taskgan_ros.nodes.messages import (
     both_clocks,
     camera_info_message,
@@ -154,6 +154,7 @@ class SimNode(Node):
         self.create_service(Trigger, "~/start_episode", self._start_episode)
         self.create_timer(period_s, self._tick, clock=steady)
         self.create_timer(1.0, self._publish_diagnostics, clock=steady)
+        self._frames = camera_frame.broadcast(self, self._scene.camera.pose())
         self._introduce(trajectories.topic_name)
 
     def _introduce(self, trajectory_topic: str) -> None:
@@ -284,7 +285,7 @@ class SimNode(Node):
                 filmed = now.episode.index
                 look = cell.sample_look(now.episode.seed, filmed)
             image = cell.render(now.state, look, now.time_s)
-            header = Header(stamp=stamp, frame_id="camera")
+            header = Header(stamp=stamp, frame_id=camera_frame.FRAME)
             self._images.publish(image_message(image, header))
             self._camera_infos.publish(camera_info_message(camera, header))
             self._distances.publish(Float64(data=now.distance_m))
