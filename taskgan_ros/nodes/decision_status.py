@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -10,11 +11,13 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Float64, String
 
 from taskgan_ros.control.states import Source, State
+from taskgan_ros.nodes.journal import Journal
 from taskgan_ros.nodes.messages import both_clocks, diagnostics_message
 from taskgan_ros.reach.pipeline import Pipeline
 from taskgan_ros.reach.verdict import Outcome, Verdict, advise, describe, summarise, values
 
 TOPIC = "~/status"
+_AGAIN_S = 5.0  # between two log lines on the same state, which may come and go many times a second
 LEVELS = {  # of a state; the others are fine
     State.FAULT: DiagnosticStatus.ERROR,
     State.WAITING: DiagnosticStatus.WARN,
@@ -35,6 +38,7 @@ class DecisionStatus:
         self._states = node.create_publisher(String, "~/state", _latched(1))
         self._latencies = node.create_publisher(Float64, "~/latency", QoSProfile(depth=10))
         self._reported: tuple[State, tuple[Source, ...]] = (State.INACTIVE, ())
+        self._journal = Journal(_AGAIN_S, 0.0)
         self._is_deprecation_logged = False
 
     def report(self, pipeline: Pipeline) -> None:
@@ -47,6 +51,10 @@ class DecisionStatus:
         text = advise(supervisor)  # a line of its own for each level: rclpy refuses a second one from one line
         if supervisor.state is State.FAULT:
             logger.error(text)
+        elif supervisor.state is State.INACTIVE:
+            logger.info(text)
+        elif not self._journal.is_due(text, time.monotonic()):
+            pass  # it comes and goes: ~/status has each time
         elif supervisor.state is State.HELD:
             logger.warning(text)
         else:

@@ -7,8 +7,8 @@ import threading
 from collections import OrderedDict
 from typing import Final
 
-_AGAIN_S: Final = 60.0  # between two lines on the same fault
-_APART_S: Final = 1.0  # between two lines on any: a thousand images may be damaged in a thousand ways
+AGAIN_S: Final = 60.0  # between two lines on the same fault
+APART_S: Final = 1.0  # between two lines on any: a thousand images may be damaged in a thousand ways
 _KNOWN: Final = 100  # faults
 _NUMBER = re.compile(r"-?\d[\d.e+-]*")
 
@@ -16,8 +16,14 @@ _NUMBER = re.compile(r"-?\d[\d.e+-]*")
 class Journal:
     """Remembers what has been logged; numbers in a line do not count, as they change with each message."""
 
-    def __init__(self) -> None:
-        """Start with nothing logged."""
+    def __init__(self, again_s: float = AGAIN_S, apart_s: float = APART_S) -> None:
+        """Start with nothing logged.
+
+        Args:
+            again_s: s, between two lines on the same fault.
+            apart_s: s, between a line and the first on another fault.
+        """
+        self._again_s, self._apart_s = again_s, apart_s
         self._logged_s: OrderedDict[str, float] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -32,17 +38,12 @@ class Journal:
         with self._lock:
             newest_s = next(reversed(self._logged_s.values()), None)
             last_s = self._logged_s.get(fault)
-            if last_s is not None and now_s - last_s < _AGAIN_S:
+            if last_s is not None and now_s - last_s < self._again_s:
                 return False
-            if last_s is None and newest_s is not None and now_s - newest_s < _APART_S:
+            if last_s is None and newest_s is not None and now_s - newest_s < self._apart_s:
                 return False
             self._logged_s[fault] = now_s
             self._logged_s.move_to_end(fault)
             if len(self._logged_s) > _KNOWN:
                 self._logged_s.popitem(last=False)
             return True
-
-    def forget(self, text: str) -> None:
-        """Log a line at once when its fault, which has gone, comes back."""
-        with self._lock:
-            self._logged_s.pop(_NUMBER.sub("#", text), None)

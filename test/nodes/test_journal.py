@@ -19,13 +19,6 @@ def test_another_fault_is_not_hidden_by_the_first_for_more_than_a_second() -> No
     assert journal.is_due("a joint state", 1.1)
 
 
-def test_a_fault_that_was_gone_is_logged_when_it_comes_back() -> None:
-    journal = Journal()
-    assert journal.is_due("two cameras", 0.0)
-    journal.forget("two cameras")
-    assert journal.is_due("two cameras", 5.0)
-
-
 @given(st.lists(st.text(max_size=3), max_size=300))
 def test_a_flood_of_different_faults_is_a_line_a_second(texts: list[str]) -> None:
     journal = Journal()
