@@ -160,7 +160,9 @@ class ReachNode(ForgivingLifecycleNode):
             images = make.subscribe(CompressedImage, topic, self._receive_compressed, newest)
         if parameters.camera_info_topic and not parameters.camera_fov:
             information = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-            make.subscribe(CameraInfo, parameters.camera_info_topic, self._receive_camera_info, information)
+            beside, topic = topics.camera_info_beside(images.topic_name), parameters.camera_info_topic
+            topic = beside if topic == topics.AUTO else topic
+            make.subscribe(CameraInfo, topic, self._receive_camera_info, information)
         else:
             self.get_logger().info(self._pipeline.view.describe())
         self._side = CameraSide(self, make, self._pipeline.drawn, parameters.camera_watch_s)
@@ -218,7 +220,7 @@ class ReachNode(ForgivingLifecycleNode):
                 return
             view = self._pipeline.view.seen_by(camera)
         except InputError as error:
-            self.error(f"{self._pipeline.parameters.camera_info_topic}: {error}")
+            self.error(f"camera_info: {error}")
             return
         with self._reacher.lock:
             self._pipeline.view = view

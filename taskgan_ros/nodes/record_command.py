@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
-AUTO = "auto"
-DECISIONS = ("joint_trajectory", "reach_node/status", "/diagnostics")  # what says why the arm did what it did
+from taskgan_ros.nodes import topics
+
+DECISIONS = (topics.TRAJECTORY, "reach_node/status", topics.DIAGNOSTICS)  # what says why the arm did what it did
 
 
 def record_command(arguments: Mapping[str, str]) -> list[str]:
@@ -21,9 +22,8 @@ def record_command(arguments: Mapping[str, str]) -> list[str]:
 def recorded_topics(arguments: Mapping[str, str]) -> list[str]:
     """Return the topics that are recorded: images, camera_info, joint states, decisions, the user's; all absolute."""
     image = arguments["image_topic"]
-    folder, slash, _ = image.removesuffix("/compressed").rpartition("/")
-    beside = f"{folder}{slash}camera_info"
-    info = beside if arguments["info_topic"] == AUTO else arguments["info_topic"]
+    beside = topics.camera_info_beside(image)
+    info = beside if arguments["info_topic"] == topics.AUTO else arguments["info_topic"]
     decisions = DECISIONS if arguments["decisions"] == "true" else ()
     names = [image, info, arguments["joint_states_topic"], *decisions, *shlex.split(arguments["extra"])]
     return [_absolute(name, arguments["namespace"]) for name in names]

@@ -12,4 +12,11 @@ COMPRESSED_IMAGE: Final = f"{IMAGE}/compressed"  # beside the image's topic, as 
 CAMERA_INFO: Final = "camera_info"
 JOINT_STATES: Final = "joint_states"
 TRAJECTORY: Final = "joint_trajectory"
+AUTO: Final = "auto"  # in the place of a camera_info's topic: the one beside the images
 DIAGNOSTICS: Final = "/diagnostics"  # absolute: tools look for it there
+
+
+def camera_info_beside(image_topic: str) -> str:
+    """Return the topic of the camera_info that goes with images, raw or compressed, as image_transport has it."""
+    folder, slash, _ = image_topic.removesuffix("/compressed").rpartition("/")
+    return f"{folder}{slash}{CAMERA_INFO}"

@@ -36,7 +36,9 @@ class ReachParameters:
         maximum=3.14,
     )
     camera_info_topic: str = parameter(
-        "", "the topic of the camera's camera_info, by which images are rectified to what the bundle saw; empty: none"
+        "",
+        "the topic of the camera's camera_info, by which images are rectified to what the bundle saw; auto: beside the "
+        "images; empty: none",
     )
     all_joints: bool = parameter(
         True, "name all joints in a trajectory; false for a controller with allow_partial_joints_goal"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -25,10 +26,11 @@ def info(focal_px: float, lens: tuple[float, ...] = (0.1, 0.0, 0.0, 0.0, 0.0)) -
     return CameraInfo(height=SIZE, width=SIZE, distortion_model="plumb_bob", d=list(lens), k=matrix)
 
 
+@pytest.mark.parametrize("named", [TOPIC, "auto"])
 def test_images_are_rectified_by_camera_info_and_refused_before_it(
-    lab: Lab, make_bundle: Callable[..., Path], wait_until: Callable[..., None]
+    named: str, lab: Lab, make_bundle: Callable[..., Path], wait_until: Callable[..., None]
 ) -> None:
-    process = lab.start_reach(make_bundle(), camera_info_topic=TOPIC)
+    process = lab.start_reach(make_bundle(), camera_info_topic=named)
     publisher = lab.node.create_publisher(CameraInfo, TOPIC, QoSProfile(depth=1))
     lab.feed_joint_states()
     lab.feed_images()
