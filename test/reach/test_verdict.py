@@ -21,7 +21,7 @@ SENT = JointTrajectory(NAMES, np.array([[0.0, 0.0], [0.02, -0.01], [0.03, -0.01]
 def supervisor() -> Supervisor:
     ends = np.full(2, 3.0)
     joint_states = JointStateFilter(
-        JointStateFilterConfig(NAMES, -ends, ends, np.ones(2), np.zeros(2, bool), 0.25, 0.5, False)
+        JointStateFilterConfig(NAMES, -ends, ends, np.ones(2), np.zeros(2, bool), 0.25, False, 0.5)
     )
     supervisor = Supervisor(SupervisorConfig(0.25, 0.25, 0.5, 10, 3, 2.0), joint_states)
     supervisor.activate(0.0)
