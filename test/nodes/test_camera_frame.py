@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 pytest.importorskip("rclpy", reason="ROS 2 is needed: an installation, or the `ros-wheels` extra")
 
 from builtin_interfaces.msg import Time
-from rclpy.qos import DurabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from taskgan_ros.nodes.camera_frame import FRAME, broadcast, optical_frame
 from taskgan_ros.robot.urdf import BASE_LINK
@@ -41,8 +41,13 @@ def test_whoever_comes_later_gets_it_and_an_installation_without_tf2_msgs_goes_o
     made: list[Any] = []
     logged: list[str] = []
     publisher = SimpleNamespace(publish=made.append)
+
+    def advertise(_kind: type, topic: str, qos: QoSProfile) -> Any:
+        made.extend([topic, qos.durability])
+        return publisher
+
     node: Any = SimpleNamespace(
-        create_publisher=lambda kind, topic, qos: made.extend([topic, qos.durability]) or publisher,
+        create_publisher=advertise,
         get_clock=lambda: SimpleNamespace(now=lambda: SimpleNamespace(to_msg=lambda: Time(sec=3))),
         get_logger=lambda: SimpleNamespace(info=logged.append),
     )
