@@ -22,9 +22,10 @@ from report import Row, report
 
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.progress import progress_bar
-from taskgan_ros.recordings.board import Sighting, parse_board
+from taskgan_ros.recordings.board import Sighting
 from taskgan_ros.recordings.board_calibration import calibrate_by_board
 from taskgan_ros.recordings.outline_calibration import OutlineOptions, Pictures, calibrate_by_outline, score, spread_out
+from taskgan_ros.robot.board import parse_board
 from taskgan_ros.robot.kinematics import forward, transform
 from taskgan_ros.robot.meshes import read_meshes
 from taskgan_ros.robot.models import Robot, load_robot

@@ -14,6 +14,7 @@ from taskgan_ros.core.config import read_yaml, resolve
 from taskgan_ros.policy.bundle import Bundle
 from taskgan_ros.robot.description import Description, describe_shapes
 from taskgan_ros.robot.drawing import read_drawing
+from taskgan_ros.robot.held_tool import hold_tool
 from taskgan_ros.robot.silhouette import View, outlined, silhouette
 from taskgan_ros.robot.surface import ArmSurface
 from taskgan_ros.vision.moved_camera import CameraMotion, camera_motion
@@ -80,8 +81,7 @@ def load_drawn_arm(bundle: Bundle) -> DrawnArm | None:
 
 def _description(bundle: Bundle) -> Description | None:
     """Return what the arm is drawn with, without its model, which a robot's computer need not have."""
-    arm = bundle.arm
-    if arm.model is None:
-        return describe_shapes(arm)
-    drawing = arm.model.drawing
+    arm, drawing = bundle.arm, bundle.arm.drawn_from
+    if arm.model is None and drawing is None:
+        return hold_tool(arm, describe_shapes(arm))
     return read_drawing(bundle.path / drawing) if drawing and (bundle.path / drawing).is_file() else None

@@ -1,48 +1,20 @@
-"""Calibration boards: which one, and where its corners are in a picture; by OpenCV."""
+"""Calibration boards: where their corners are in a picture; by OpenCV."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from taskgan_ros.core.errors import InputError
+from taskgan_ros.robot.board import Board, charuco_board, tag_grid
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
-FORMS: Final = (
-    "chessboard:COLUMNSxROWS[:SQUARE_M] (inner corners), charuco:COLUMNSxROWS:SQUARE_M:MARKER_M[:DICTIONARY] (squares) "
-    "or apriltag:COLUMNSxROWS:TAG_M:GAP_M[:DICTIONARY] (tags)"
-)
-_DICTIONARIES: Final = {"charuco": "DICT_5X5_250", "apriltag": "DICT_APRILTAG_36h11"}
 _SMALL_PX = 480  # pictures lower than this are enlarged: their squares have few pixels
 _LEAST_CORNERS = 6
-
-
-@dataclass(frozen=True)
-class Board:
-    """A flat board.
-
-    Attributes:
-        kind: chessboard, charuco or apriltag.
-        columns, rows: inner corners of a chessboard, squares of a ChArUco board, tags of an AprilTag grid.
-        size_m: of a square or a tag; 1 where nobody has measured it.
-        other_m: of a marker in its square, or between tags.
-        dictionary: of the markers, as OpenCV's aruco calls it.
-        is_measured: whether `size_m` is given.
-    """
-
-    kind: str
-    columns: int
-    rows: int
-    size_m: float = 1.0
-    other_m: float = 0.0
-    dictionary: str = ""
-    is_measured: bool = True
 
 
 @dataclass(frozen=True)
@@ -56,40 +28,6 @@ class Sighting:
 
     points: Array
     pixels: Array
-
-
-def parse_board(text: str) -> Board:
-    """Return the board that an option names.
-
-    Raises:
-        InputError: none of the forms, or a chessboard that looks the same upside down.
-    """
-    kind, *rest = text.split(":")
-    try:
-        columns, rows = (int(count) for count in rest[0].split("x"))
-        sizes = [float(size) for size in rest[1:3]]
-    except (ValueError, IndexError):
-        raise InputError(f"--board: expected {FORMS}, got {text!r}") from None
-    wanted = {"chessboard": (0, 1), "charuco": (2,), "apriltag": (2,)}.get(kind, ())
-    dictionary = rest[3] if len(rest) > 3 else _DICTIONARIES.get(kind, "")
-    if (
-        len(sizes) not in wanted
-        or min(columns, rows) < 2
-        or not all(0 < size < np.inf for size in sizes)
-        or len(rest) > 4
-    ):
-        raise InputError(f"--board: expected {FORMS}, got {text!r}")
-    if dictionary and not hasattr(cv2.aruco, dictionary):
-        raise InputError(f"--board: expected a dictionary of cv2.aruco, such as DICT_5X5_250, got {dictionary!r}")
-    if kind == "chessboard" and (columns + rows) % 2 == 0:
-        raise InputError(
-            f"--board: expected an even and an odd count of inner corners, got {columns}x{rows}: such a chessboard "
-            "looks the same upside down"
-        )
-    if kind == "charuco" and sizes[1] >= sizes[0]:
-        raise InputError(f"--board: expected markers smaller than squares, got {sizes[1]:g} and {sizes[0]:g} m")
-    size_m, other_m = [*sizes, 1.0, 0.0][:2] if len(sizes) != 1 else (sizes[0], 0.0)
-    return Board(kind, columns, rows, size_m, other_m, dictionary, is_measured=bool(sizes))
 
 
 def find_board(board: Board, image: Image) -> Sighting | None:
@@ -133,19 +71,17 @@ def _starts_dark(board: Board, gray: Image, pixels: Array) -> bool:
 
 
 def _markers(board: Board, gray: Image) -> Sighting | None:
-    dictionary = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, board.dictionary))
-    size = (board.columns, board.rows)
     if board.kind == "charuco":
-        charuco = cv2.aruco.CharucoBoard(size, board.size_m, board.other_m, dictionary)
+        charuco = charuco_board(board)
         corners, ids, _, _ = cv2.aruco.CharucoDetector(charuco).detectBoard(gray)
         if ids is None or len(ids) < _LEAST_CORNERS:
             return None
         points, pixels = charuco.matchImagePoints(corners, ids)  # type: ignore[call-overload]
     else:
-        grid = cv2.aruco.GridBoard(size, board.size_m, board.other_m, dictionary)
+        grid = tag_grid(board)
         parameters = cv2.aruco.DetectorParameters()
         parameters.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
-        tags, ids, _ = cv2.aruco.ArucoDetector(dictionary, parameters).detectMarkers(gray)
+        tags, ids, _ = cv2.aruco.ArucoDetector(grid.getDictionary(), parameters).detectMarkers(gray)
         if ids is None or not len(ids):
             return None
         points, pixels = grid.matchImagePoints(tags, ids)

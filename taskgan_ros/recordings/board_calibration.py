@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.recordings.board import Board, Sighting
+from taskgan_ros.recordings.board import Sighting
 from taskgan_ros.robot.arm import Arm
+from taskgan_ros.robot.board import Board
 from taskgan_ros.robot.kinematics import forward
 from taskgan_ros.vision.camera_model import CameraModel
 from taskgan_ros.vision.contour_fit import moved

@@ -16,7 +16,7 @@ from taskgan_ros.core.config import expand_home
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import check_place
 from taskgan_ros.core.progress import print_line, progress_bar
-from taskgan_ros.recordings.board import Sighting, find_board, parse_board
+from taskgan_ros.recordings.board import Sighting, find_board
 from taskgan_ros.recordings.board_calibration import calibrate_by_board, place_by_board, solve_lens
 from taskgan_ros.recordings.given_transform import read_pose, read_transform
 from taskgan_ros.recordings.outline_calibration import OutlineOptions, calibrate_by_outline, spread_out
@@ -24,6 +24,7 @@ from taskgan_ros.recordings.overlay import fov_of, read_pictures, rectify, write
 from taskgan_ros.recordings.read_options import SharedOptions
 from taskgan_ros.recordings.recording import Recording, open_recording
 from taskgan_ros.recordings.scene_camera import check_rewritable, write_scene
+from taskgan_ros.robot.board import parse_board
 from taskgan_ros.robot.meshes import read_meshes
 from taskgan_ros.robot.silhouette import View
 from taskgan_ros.robot.surface import ArmSurface

@@ -99,6 +99,7 @@ class OutlineOptions:
     ignored: frozenset[int] = frozenset()
     fits_zeros: bool = False
     fits_focal: bool = False
+    fits_growth: bool = False
     seed: int = 0
 
 
@@ -167,7 +168,7 @@ def calibrate_by_outline(
         )
     used = pictures.at(rows)
     small = view.scaled(min(_COARSE_PX / view.height, 1.0))
-    coarse = _Level(coarse_surface, small, used.sized(small.height, small.width), replace(options, fits_zeros=False))
+    coarse = _Level(coarse_surface, small, used.sized(small.height, small.width), replace(options, fits_zeros=False, fits_growth=False))
     ends = []
     for change in _starts(options):
         interrupts.check()
@@ -255,7 +256,7 @@ class _Level:
         for k, (growth, reach) in enumerate([*stages, *[stages[-1]] * (rounds - 1)]):
             before = now
             shots = _shots(self.surface, self.pictures, now, growth * guess.height, with_colors)
-            fitted = options.fits_zeros, options.fits_focal
+            fitted = options.fits_zeros, options.fits_focal, options.fits_growth
             problem = Problem(self.surface, shots, guess, options.prior, options.ignored, *fitted)
             now = refine(problem, now, [max(share * guess.height, _LEAST_REACH_PX) for share in reach])
             way = change_between(before.view.pose, now.view.pose)

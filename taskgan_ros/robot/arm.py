@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from taskgan_ros.core.config import build, config_dataclass, read_yaml, resolve
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.robot.units import LARGEST_ANGLE, Acceleration, Angle, HalfSize, Rotation3, Speed, Vector3
+from taskgan_ros.robot.board import parse_board
+from taskgan_ros.robot.units import LARGEST_ANGLE, Acceleration, Angle, HalfSize, Positive, Rotation3, Speed, Vector3
 
 T = TypeVar("T")
 Color = tuple[
@@ -26,6 +27,14 @@ Color = tuple[
 Argument = Annotated[str, pydantic.BeforeValidator(lambda value: _as_argument(value))]
 
 _SHORTEST_M = 1e-6  # a shorter axis has no direction for a renderer
+_DIMENSIONS = {
+    "capsule": ("from", "to", "radius"),
+    "cylinder": ("from", "to", "radius"),
+    "ellipsoid": ("at", "size"),
+    "box": ("at", "size"),
+    "mesh": ("file",),
+    "board": ("pattern",),
+}
 
 
 def _as_argument(value: object) -> object:
@@ -66,15 +75,62 @@ class Shape:
 
     @pydantic.model_validator(mode="after")
     def _has_its_dimensions(self) -> Shape:
-        round_shape = self.kind in ("capsule", "cylinder")
-        needed = ("from", "to", "radius") if round_shape else ("at", "size")
-        values = (self.start, self.end, self.radius) if round_shape else (self.at, self.size)
-        missing = [name for name, value in zip(needed, values, strict=True) if value is None]
-        if missing:
-            raise ValueError(f"a {self.kind} needs {', '.join(needed)}; missing {', '.join(missing)}")
-        if self.start is not None and self.end is not None and math.dist(self.start, self.end) < _SHORTEST_M:
-            raise ValueError(f"expected a {self.kind} whose from and to differ, got {list(self.start)} for both")
+        _check_dimensions(self)
         return self
+
+
+@config_dataclass
+class ToolPart:
+    """A part of what the robot holds or carries and its model lacks; metres and radians in the frame it is fixed to.
+
+    Attributes:
+        kind: `capsule` and `cylinder` run from `start` to `end`; the others stand at `at`, turned by `rpy`.
+        link: the link that it is fixed to; the tip if left out.
+        size: half-axes; of a board its plate's, which fits the pattern if left out.
+        file: of a mesh, STL, OBJ or DAE: a path from the arm file's folder or `package://PACKAGE/PATH`.
+        scale: how many m a unit of the mesh is: 0.001 for millimetres.
+        pattern: of a board, as `taskgan calibrate --board` names it, on the side that z points out of.
+        rgb: linear RGB; a mesh's own or grey if left out.
+    """
+
+    kind: Literal["capsule", "cylinder", "ellipsoid", "box", "mesh", "board"]
+    link: str | None = None
+    start: Annotated[Vector3 | None, pydantic.Field(alias="from")] = None
+    end: Annotated[Vector3 | None, pydantic.Field(alias="to")] = None
+    radius: HalfSize | None = None
+    at: Vector3 | None = None
+    rpy: Rotation3 = (0.0, 0.0, 0.0)
+    size: tuple[HalfSize, HalfSize, HalfSize] | None = None
+    file: str | None = None
+    scale: Positive = 1.0
+    pattern: str | None = None
+    rgb: Color | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _has_its_dimensions(self) -> ToolPart:
+        _check_dimensions(self)
+        if self.kind == "board":
+            self._check_board()
+        return self
+
+    def _check_board(self) -> None:
+        board = parse_board(self.pattern or "", "pattern")
+        if not board.is_measured:
+            raise ValueError(f"pattern: expected the size of its squares too, in m, got {self.pattern!r}")
+        half = (board.width_m / 2, board.height_m / 2)
+        if self.size is not None and (self.size[0] < half[0] or self.size[1] < half[1]):
+            raise ValueError(f"size: expected a plate of {list(half)} m or more, half-axes, got {list(self.size)}")
+
+
+def _check_dimensions(part: Shape | ToolPart) -> None:
+    """Refuse a part without what its kind needs, or one that has no direction."""
+    fields = {"from": "start", "to": "end"}
+    needed = _DIMENSIONS[part.kind]
+    missing = [name for name in needed if getattr(part, fields.get(name, name)) is None]
+    if missing:
+        raise ValueError(f"a {part.kind} needs {', '.join(needed)}; missing {', '.join(missing)}")
+    if part.start is not None and part.end is not None and math.dist(part.start, part.end) < _SHORTEST_M:
+        raise ValueError(f"expected a {part.kind} whose from and to differ, got {list(part.start)} for both")
 
 
 @config_dataclass
@@ -176,6 +232,8 @@ class Arm:
         materials: colour of each material that shapes name.
         base: shapes that do not move.
         links: one tuple of shapes per joint, or none at all.
+        tool: what the robot holds or carries and its model lacks.
+        drawing: of an arm without a model, a file beside the arm's: what `drawing.to_drawing` wrote, the tool included.
     """
 
     name: str
@@ -186,6 +244,8 @@ class Arm:
     materials: dict[str, Color] = pydantic.Field(default_factory=dict)
     base: tuple[Shape, ...] = ()
     links: tuple[tuple[Shape, ...], ...] = ()
+    tool: tuple[ToolPart, ...] = ()
+    drawing: str | None = None
 
     @pydantic.model_validator(mode="after")
     def _is_consistent(self) -> Arm:
@@ -226,6 +286,11 @@ class Arm:
             mimic = joint.mimic or Mimic(joint=joint.name)
             factors[row, self.joint_names.index(mimic.joint)], offsets[row] = mimic.multiplier, mimic.offset
         return factors, offsets
+
+    @property
+    def drawn_from(self) -> str | None:
+        """The file beside the arm's that has all that it is drawn with, its tool included; None where there is none."""
+        return self.model.drawing if self.model else self.drawing
 
     @property
     def shapes(self) -> tuple[Shape, ...]:

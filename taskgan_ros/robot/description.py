@@ -49,6 +49,7 @@ class Visual:
         rgb: linear or sRGB, as the model has it; None where it says nothing, and a mesh file may.
         material: what to call that colour.
         mesh: of a mesh.
+        pattern: of a board, a box, what is on the side that z points out of, as `taskgan calibrate --board` names it.
     """
 
     kind: Literal["box", "cylinder", "capsule", "ellipsoid", "mesh"]
@@ -57,6 +58,7 @@ class Visual:
     rgb: tuple[float, float, float] | None = None
     material: str = ""
     mesh: MeshFile | Mesh | None = None
+    pattern: str = ""
 
 
 @dataclass(frozen=True)
@@ -259,13 +261,18 @@ def describe_shapes(arm: Arm) -> Description:
 def _visual(arm: Arm, shape: Shape) -> Visual:
     rgb = arm.materials[shape.material]
     if shape.start is not None and shape.end is not None and shape.radius is not None:
-        start, end = np.array(shape.start), np.array(shape.end)
-        pose = np.eye(4)
-        pose[:3, :3], pose[:3, 3] = _z_along(end - start), (start + end) / 2
-        half = float(np.linalg.norm(end - start)) / 2
+        pose, half = between(shape.start, shape.end)
         return Visual(shape.kind, pose, (shape.radius, half, 0.0), rgb, shape.material)
     pose = transform(shape.at or (0, 0, 0), (0, 0, 0))
     return Visual(shape.kind, pose, shape.size or (0, 0, 0), rgb, shape.material)
+
+
+def between(start: Sequence[float], end: Sequence[float]) -> tuple[Array, float]:
+    """Return the pose (4, 4) midway from `start` (3,) m to `end` (3,) m, z along, and half the distance."""
+    first, last = np.array(start), np.array(end)
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = _z_along(last - first), (first + last) / 2
+    return pose, float(np.linalg.norm(last - first)) / 2
 
 
 def _z_along(direction: Array) -> Array:

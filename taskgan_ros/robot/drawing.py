@@ -67,7 +67,7 @@ def _link_to_plain(link: Link, arrays: dict[str, NDArray[Any]]) -> dict[str, Any
 
 
 def _visual_to_plain(visual: Visual, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    plain = {name: getattr(visual, name) for name in ("kind", "size", "rgb", "material")}
+    plain = {name: getattr(visual, name) for name in ("kind", "size", "rgb", "material", "pattern")}
     plain["pose"] = visual.pose.tolist()
     if isinstance(visual.mesh, Mesh):
         plain["mesh"] = number = len(arrays) // 2
@@ -97,4 +97,5 @@ def _visual(plain: dict[str, Any], arrays: Any) -> Visual:
         mesh = Mesh(arrays[f"vertices{number}"].astype(np.float64), arrays[f"faces{number}"].astype(np.int32))
     rgb = plain["rgb"] and tuple(plain["rgb"])
     pose = np.array(plain["pose"], np.float64)
-    return Visual(plain["kind"], pose, tuple(plain["size"]), rgb, plain["material"], mesh)
+    pattern = plain.get("pattern", "")  # files of before boards have none
+    return Visual(plain["kind"], pose, tuple(plain["size"]), rgb, plain["material"], mesh, pattern)

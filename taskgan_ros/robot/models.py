@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from taskgan_ros.core.config import config_dataclass, is_path, read_yaml, resolve, share_dir
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.robot.arm import Argument, Arm, Joint, Mimic, Model, build_line, load_arm
+from taskgan_ros.robot.arm import Argument, Arm, Joint, Mimic, Model, ToolPart, build_line, load_arm
 from taskgan_ros.robot.description import DescribedJoint, Description, Link, describe_shapes
 from taskgan_ros.robot.drawing import read_drawing
+from taskgan_ros.robot.held_tool import hold_tool
 from taskgan_ros.robot.kinematics import joint_motion, rpy_from_rotation, transform
 from taskgan_ros.robot.locate import is_reference, locate_model
 from taskgan_ros.robot.meshes import read_meshes
@@ -75,6 +76,7 @@ class ArmFile:
         base: the link whose frame counts as the arm's; the root if left out.
         joints: limits by joint; they come before the model's.
         home: rad or m by joint, a gripper's included; the model's own or zero where left out.
+        tool: what the robot holds or carries and its model lacks.
     """
 
     name: str | None = None
@@ -86,6 +88,7 @@ class ArmFile:
     base: str | None = None
     joints: dict[str, JointLimits] = pydantic.Field(default_factory=dict)
     home: dict[str, float] = pydantic.Field(default_factory=dict)
+    tool: tuple[ToolPart, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -156,11 +159,10 @@ def _load_numbers(path: Path, values: object, tip: str | None) -> Robot:
     if tip is not None:
         raise InputError(f"{path}: expected no other tip for an arm as numbers, got {tip!r}")
     arm = load_arm(path)
-    if arm.model is None:
-        return Robot(arm, describe_shapes(arm), "tip")
-    if arm.model.drawing:
-        return Robot(arm, read_drawing(path.parent / arm.model.drawing), "tip", is_drawn=True)
-    return Robot(arm, read_model(arm.model, path.parent), "tip")
+    if arm.drawn_from:
+        return Robot(arm, read_drawing(path.parent / arm.drawn_from), "tip", is_drawn=True)
+    description = describe_shapes(arm) if arm.model is None else read_model(arm.model, path.parent)
+    return Robot(arm, hold_tool(arm, description, path.parent), "tip")
 
 
 def read_model(model: Model, folder: Path) -> Description:
@@ -229,9 +231,11 @@ def _understand(file: ArmFile, folder: Path, origin: str, tip: str | None) -> Ro
         "tip": {"xyz": end[:3, 3].tolist(), "rpy": rpy_from_rotation(end[:3, :3])},
         "home": [rest[name] for name in names],
         "model": own,
+        "tool": file.tool,
     }
     arm = build_line(Arm, values, description.source)
-    return Robot(arm, description, wanted.link, tuple(assumed + chain.assumed), tuple(chain.warnings))
+    held = hold_tool(arm, description, folder)
+    return Robot(arm, held, wanted.link, tuple(assumed + chain.assumed), tuple(chain.warnings))
 
 
 def _find_tip(description: Description) -> tuple[str, str]:

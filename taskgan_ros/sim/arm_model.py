@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.robot.arm import Arm
+from taskgan_ros.robot.board import parse_board, print_board
 from taskgan_ros.robot.description import Description, Mesh, Visual, root_in_base
 from taskgan_ros.robot.headless import mujoco
 from taskgan_ros.tasks.state import Object
@@ -40,7 +41,7 @@ class ArmModel:
         joints: MuJoCo's names of the joints that move.
         factors, offsets: (j, n) and (j,): where those joints stand, made of the positions of the arm's n joints.
         geoms: names, in the order of the description's visuals.
-        kinds: of each geom.
+        kinds: of each geom; a board is one, though drawn as a box.
         materials: MuJoCo's names.
         colors: (m, 3), of each material.
     """
@@ -75,6 +76,8 @@ def add_arm(
     materials = dict.fromkeys((*arm.materials, *colors))  # an arm's own come in its file's order
     for name in materials:
         add_material(spec, own_name(name), arm.materials.get(name) or colors[name])
+    for visual in (visual for link in description.links for visual in link.visuals if visual.pattern):
+        _add_pattern(spec, visual)
     joints, geoms = _add_links(spec, arm, description, held or {})
     coupling = {name: k for k, name in enumerate(arm.joint_names)}
     factors, offsets = np.zeros((len(joints), len(coupling))), np.zeros(len(joints))
@@ -87,7 +90,7 @@ def add_arm(
         factors,
         offsets,
         tuple(geoms),
-        tuple(visual.kind for link in description.links for visual in link.visuals),
+        tuple("board" if visual.pattern else visual.kind for link in description.links for visual in link.visuals),
         tuple(map(own_name, materials)),
         np.reshape(rgb, (-1, 3)),
     )
@@ -111,6 +114,18 @@ def _link_rgb(k: int) -> tuple[float, float, float]:
 def add_material(spec: mujoco.MjSpec, name: str, rgb: tuple[float, float, float]) -> mujoco.MjsMaterial:
     """Add a matt material of this colour in [0, 1] and return it."""
     return spec.add_material(name=name, rgba=[*rgb, 1.0], specular=0.0, shininess=0.5)
+
+
+def _add_pattern(spec: mujoco.MjSpec, board: Visual) -> None:
+    """Print a board's pattern on its box's material; a flat texture lies across x and y, its first row at the top."""
+    name = own_name(board.material)
+    if spec.texture(name) is not None:  # two alike
+        return
+    image = print_board(parse_board(board.pattern), 2 * board.size[0], 2 * board.size[1])
+    texture = spec.add_texture(name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, nchannel=3)
+    texture.height, texture.width = image.shape
+    texture.data = np.repeat(image[..., None], 3, axis=2).tobytes()
+    spec.material(name).textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
 
 
 def _add_links(

@@ -195,6 +195,7 @@ class Cell:
         self._shapes = [model.geom(name).id for name in self._arm.geoms]
         self._shape_sizes = model.geom_size[self._shapes].copy()
         self._round = np.array([kind in ("capsule", "cylinder") for kind in self._arm.kinds], bool)
+        self._is_board = np.array([kind == "board" for kind in self._arm.kinds], bool)
         self._is_mesh = np.array([kind == "mesh" for kind in self._arm.kinds], bool)
         self._meshes = [
             ThickMesh(model, model.geom_dataid[k]) for k, own in zip(self._shapes, self._is_mesh, strict=True) if own
@@ -249,6 +250,7 @@ class Cell:
         model.geom_size[self._objects] = self._object_sizes * self._growth[:, None]
         sizes = self._shape_sizes * look.thickness[:, None]
         sizes[self._round, 1] = self._shape_sizes[self._round, 1]  # a link's length is kinematics, not look
+        sizes[self._is_board] = self._shape_sizes[self._is_board]  # printed to scale
         model.geom_size[self._shapes] = sizes
         for mesh, thickness in zip(self._meshes, look.thickness[self._is_mesh], strict=True):
             mesh.scale(model, self._renderer, thickness)

@@ -50,13 +50,15 @@ class Observation:
 class Prior:
     """How well the first guess is known: standard deviations of its place, direction, joints' zeros, focal length.
 
-    The last as a share of it.
+    The focal length's is a share of it. `growth_px` is of how far the evidence lies outside the drawn outline all
+    round: blur, generous masks and worn-down meshes move it by a part of a pixel, which would pass for a distance.
     """
 
     shift_m: float = 0.1
     turn_rad: float = 0.2
     zero_rad: float = 0.02
     focal: float = 0.1
+    growth_px: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Problem:
         ignored: links whose outline does not count, as something covers them that the model lacks.
         fits_zeros: whether each joint's zero is fitted too.
         fits_focal: whether the focal length is.
+        fits_growth: whether how far the evidence lies outside the outline all round is.
         points: of each picture's outline at most.
     """
 
@@ -81,6 +84,7 @@ class Problem:
     ignored: frozenset[int] = frozenset()
     fits_zeros: bool = False
     fits_focal: bool = False
+    fits_growth: bool = False
     points: int = 400
 
 
@@ -93,6 +97,7 @@ class Estimate:
         zeros: (n,) what is added to the joints' readings.
         covariance: (6, 6) of the place in m and the turn in rad about the base's axes, as the residuals have it.
         zeros_sigma: (n,) likewise, the zeros' standard deviations; None where they are not fitted.
+        growth_px: how far outside the drawn outline the arm's ends lie all round.
         residual_px: in the median over the outline's points that found an end of the arm.
         share: of the outline's points that did.
     """
@@ -103,6 +108,7 @@ class Estimate:
     residual_px: float
     share: float
     zeros_sigma: Array | None = None
+    growth_px: float = 0.0
 
 
 def moved(pose: Array, change: ArrayLike) -> Array:
@@ -159,7 +165,7 @@ def _step(problem: Problem, now: Estimate, reach_px: float) -> Estimate:
         found = np.isfinite(variance)
         seen += len(found)
         rows.append(_jacobian(problem, now, shot, line.at(found)))
-        offsets.append(offset[found])
+        offsets.append(offset[found] - now.growth_px)
         weights.append(_SURE_PX2 / variance[found])
     matrix, offset, weight = np.concatenate(rows), np.concatenate(offsets), np.concatenate(weights)
     if len(offset) < _LEAST_POINTS:
@@ -177,6 +183,7 @@ def _step(problem: Problem, now: Estimate, reach_px: float) -> Estimate:
         float(np.median(np.abs(offset))),
         len(offset) / max(seen, 1),
         np.sqrt(np.diag(covariance)[6 : 6 + count]) if problem.fits_zeros else None,
+        now.growth_px + float(change[6 + count * problem.fits_zeros]) if problem.fits_growth else now.growth_px,
     )
 
 
@@ -188,6 +195,9 @@ def _certainty(problem: Problem, now: Estimate) -> tuple[Array, Array]:
     if problem.fits_zeros:
         sigma += [_FIXED_RAD, *[prior.zero_rad] * (count - 1)]  # the base's frame takes up what the first one is
         behind.append(-now.zeros)
+    if problem.fits_growth:
+        sigma.append(prior.growth_px)
+        behind.append(np.array([-now.growth_px]))
     if problem.fits_focal:
         sigma.append(prior.focal)
         behind.append(np.log(problem.view.matrix[:1, 0] / now.view.matrix[0, 0]))
@@ -262,7 +272,7 @@ def _steps(image: NDArray[np.uint8], line: Contour, place: Array, step: float) -
 
 
 def _jacobian(problem: Problem, now: Estimate, shot: Observation, line: Contour) -> Array:
-    """Return how far (k, 6 and more) points move along their normals with the camera, the zeros, the focal length."""
+    """Return how far (k, p) points move along their normals with the camera, zeros, focal length and growth."""
     view = now.view
     from_camera = line.points - view.pose[:3, 3]
     local = from_camera @ view.pose[:3, :3]
@@ -274,6 +284,8 @@ def _jacobian(problem: Problem, now: Estimate, shot: Observation, line: Contour)
     columns = [-by_point, -np.cross(from_camera, by_point)]
     if problem.fits_zeros:
         columns.append(_by_zeros(problem.surface, shot.joint_pos + now.zeros, line, by_point))
+    if problem.fits_growth:
+        columns.append(np.ones((len(line.points), 1)))
     if problem.fits_focal:
         columns.append(((line.pixels - view.matrix[:2, 2]) * line.normals).sum(axis=1, keepdims=True))
     return np.concatenate(columns, axis=1)

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.recordings.board import Board, Sighting, find_board, parse_board
+from taskgan_ros.recordings.board import Sighting, find_board
 from taskgan_ros.recordings.board_calibration import calibrate_by_board, check_turns, place_by_board, solve_lens
+from taskgan_ros.robot.board import Board, parse_board
 from taskgan_ros.robot.kinematics import forward, transform
 from taskgan_ros.robot.models import load_robot
 from taskgan_ros.vision.camera import Camera

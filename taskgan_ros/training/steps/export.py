@@ -222,9 +222,10 @@ def own_files(arm: str, scene: str) -> tuple[str, str, dict[str, bytes]]:
     values = read_yaml(path)
     zeros = values.pop("joint_zeros", {})  # become part of the arm's numbers
     files, robot = {}, shift_zeros(load_robot(arm), zeros)
-    if is_path(arm) and not robot.arm.model and not zeros:
+    has_meshes = bool(robot.arm.model) or any(part.kind == "mesh" for part in robot.arm.tool)
+    if is_path(arm) and not has_meshes and not zeros:
         files[_ARM], arm = Path(arm).read_bytes(), _ARM
-    elif robot.arm.model or zeros:  # as numbers: the robot's computer reads no models
+    elif has_meshes or zeros:  # as numbers: the robot's computer reads no models
         files |= _arm_files(robot)
         arm = _ARM
     if is_path(scene) or _ARM in files:
@@ -242,6 +243,9 @@ def _arm_files(robot: Robot) -> dict[str, bytes]:
     if arm.model:
         files[_DRAWING] = to_drawing(robot.drawable)
         arm = dataclasses.replace(arm, model=dataclasses.replace(arm.model, drawing=_DRAWING))
+    elif any(part.kind == "mesh" for part in arm.tool):
+        files[_DRAWING] = to_drawing(robot.drawable)
+        arm = dataclasses.replace(arm, drawing=_DRAWING)
     files[_ARM] = yaml.safe_dump(to_plain(arm), sort_keys=False, allow_unicode=True).encode()
     return files
 
