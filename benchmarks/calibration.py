@@ -132,10 +132,11 @@ def measure(case: Case, off_cm: float, starts: int, advance: Callable[[int], Non
     surface = ArmSurface(case.robot.arm, case.robot.drawable)
     coarse = ArmSurface(case.robot.arm, read_meshes(case.robot.description, 2500))
     ignored = frozenset(k for k, name in enumerate(surface.link_names) if name in case.covered)
+    options = OutlineOptions(ignored=ignored, fits_growth=case.pictures.masks is not None)
     errors, scores, refused, began = [], [], 0, time.process_time()
     for guess in guesses(case.view, starts, off_cm):
         try:
-            found = calibrate_by_outline(surface, coarse, guess, case.pictures, OutlineOptions(ignored=ignored))
+            found = calibrate_by_outline(surface, coarse, guess, case.pictures, options)
         except InputError as error:
             refused += 1
             print(f"{case.name}, {off_cm:g}: refused: {error}", flush=True)
@@ -147,7 +148,7 @@ def measure(case: Case, off_cm: float, starts: int, advance: Callable[[int], Non
         advance(1)
     rows = spread_out(case.pictures.joint_pos, OutlineOptions().frames)
     there = Estimate(case.view, np.zeros(case.pictures.joint_pos.shape[1]), np.eye(6), 0.0, 0.0)
-    published = score(surface, case.view, case.pictures.at(rows), OutlineOptions(ignored=ignored), there)
+    published = score(surface, case.view, case.pictures.at(rows), options, there)
     on_edges = {"on edges": float(np.mean(scores)) if scores else np.nan, "published on edges": published}
     return _row(case.name, off_cm, errors, f"{refused} of {starts}", began, starts) | on_edges
 

@@ -210,6 +210,7 @@ def _by_outline(config: CalibrateConfig, scene: Scene, recording: Recording) -> 
         ignored=frozenset(surface.link_names.index(name) for name in config.ignore_links),
         fits_zeros=config.joint_zeros,
         fits_focal=config.solve_lens,
+        fits_growth=config.masks is not None,
     )
     coarse = ArmSurface(robot.arm, read_meshes(robot.description, _COARSE_FACES), scene.held_joints)
     if not len(coarse.faces):

@@ -43,7 +43,7 @@ def cell_with(pattern: str, folder: Path) -> Path:
 def facing(scene: MotionScene, count: int) -> list[np.ndarray]:
     """Return configurations in which the camera sees the board's face, whole."""
     rng, poses = np.random.default_rng(0), list[np.ndarray]()
-    camera, edge = scene.camera.pose(), np.array([[x, y, 0.0] for x in (-0.09, 0.09) for y in (-0.08, 0.08)])
+    camera, edge = scene.camera.pose(), np.array([[x, y, 0.0] for x in (-0.12, 0.12) for y in (-0.08, 0.08)])
     while len(poses) < count:
         q = np.array(scene.ready) + rng.uniform(-0.9, 0.9, len(scene.ready))
         board = np.linalg.inv(camera) @ forward(scene.arm, q) @ transform(ON_HAND["at"], ON_HAND["rpy"])
@@ -54,7 +54,9 @@ def facing(scene: MotionScene, count: int) -> list[np.ndarray]:
     return poses
 
 
-@pytest.mark.parametrize("pattern", ["chessboard:7x6:0.02", "charuco:5x4:0.035:0.025", "apriltag:3x3:0.04:0.01"])
+@pytest.mark.parametrize(
+    "pattern", ["chessboard:7x6:0.02", "charuco:5x3:0.045:0.036:DICT_4X4_50", "apriltag:3x3:0.04:0.01"]
+)
 def test_a_board_on_the_simulated_hand_is_found_and_no_mirror_image(pattern: str, tmp_path: Path) -> None:
     scene, board = load_scene(cell_with(pattern, tmp_path)), parse_board(pattern)
     with Cell(scene, load_domain("target_wood"), SIZE) as cell:

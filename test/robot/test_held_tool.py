@@ -91,7 +91,8 @@ def test_a_mesh_is_read_from_beside_the_arms_file_in_its_own_unit(tmp_path: Path
     assert part.rgb == (0.1, 0.2, 0.3)
     (tmp_path / "arm.npz").write_bytes(to_drawing(robot.drawable))
     read = read_drawing(tmp_path / "arm.npz").links[-1].visuals[-1]
-    assert (read.pattern, read.size) == (board.pattern, board.size) == ("chessboard:9x6:0.01", (0.06, 0.045, 0.002))
+    assert read.pattern == board.pattern == "chessboard:9x6:0.01"
+    assert read.size == board.size == pytest.approx((0.06, 0.045, 0.002))
 
 
 @pytest.mark.parametrize(
