@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +14,21 @@ from taskgan_ros.robot.arm import Arm, ToolPart
 from taskgan_ros.robot.board import parse_board
 from taskgan_ros.robot.description import Description, MeshFile, Visual, between
 from taskgan_ros.robot.kinematics import transform
-from taskgan_ros.robot.locate import find_mesh
 
 Array = NDArray[np.float64]
+FindMesh = Callable[[str], Path | None]  # a mesh's reference → its file, None where there is none
 
 _PLATE_HALF_M = 0.002  # thickness of a board's plate
 _WHITE = (1.0, 1.0, 1.0)
 
 
-def hold_tool(arm: Arm, description: Description, folder: Path = Path()) -> Description:
+def hold_tool(arm: Arm, description: Description, find: FindMesh = lambda reference: None) -> Description:
     """Return the description with the arm's `tool` fixed to its links.
 
     Args:
         arm: with or without one.
         description: of the same robot.
-        folder: where relative paths of meshes start.
+        find: returns a mesh's file; on a robot's computer none is read.
 
     Raises:
         InputError: a link that the robot does not have.
@@ -37,7 +38,7 @@ def hold_tool(arm: Arm, description: Description, folder: Path = Path()) -> Desc
     held: dict[str, list[Visual]] = {}
     for k, part in enumerate(arm.tool):
         link, place = _place(arm, description, part, f"{description.source}: tool.{k}")
-        held.setdefault(link, []).append(_visual(part, place, folder))
+        held.setdefault(link, []).append(_visual(part, place, find))
     links = [dataclasses.replace(link, visuals=(*link.visuals, *held.get(link.name, ()))) for link in description.links]
     return dataclasses.replace(description, links=tuple(links))
 
@@ -56,7 +57,7 @@ def _place(arm: Arm, description: Description, part: ToolPart, what: str) -> tup
     return part.link, np.eye(4)
 
 
-def _visual(part: ToolPart, place: Array, folder: Path) -> Visual:
+def _visual(part: ToolPart, place: Array, find: FindMesh) -> Visual:
     if part.start is not None and part.end is not None and part.radius is not None and part.kind != "mesh":
         pose, half = between(part.start, part.end)
         return Visual(part.kind, place @ pose, (part.radius, half, 0.0), part.rgb)  # type: ignore[arg-type]
@@ -65,7 +66,7 @@ def _visual(part: ToolPart, place: Array, folder: Path) -> Visual:
         return Visual("box", pose, _plate(part), _WHITE, f"board {part.pattern}", pattern=part.pattern or "")
     if part.kind == "mesh":
         reference, scale = part.file or "", (part.scale, part.scale, part.scale)
-        return Visual("mesh", pose, rgb=part.rgb, mesh=MeshFile(find_mesh(reference, folder), reference, scale))
+        return Visual("mesh", pose, rgb=part.rgb, mesh=MeshFile(find(reference), reference, scale))
     return Visual(part.kind, pose, part.size or (0, 0, 0), part.rgb)
 
 

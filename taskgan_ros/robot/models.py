@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,7 +25,7 @@ from taskgan_ros.robot.description import DescribedJoint, Description, Link, des
 from taskgan_ros.robot.drawing import read_drawing
 from taskgan_ros.robot.held_tool import hold_tool
 from taskgan_ros.robot.kinematics import joint_motion, rpy_from_rotation, transform
-from taskgan_ros.robot.locate import is_reference, locate_model
+from taskgan_ros.robot.locate import find_mesh, is_reference, locate_model
 from taskgan_ros.robot.meshes import read_meshes
 from taskgan_ros.robot.units import LARGEST_ANGLE, LARGEST_SPEED, Rotation3, Vector3
 
@@ -162,7 +162,7 @@ def _load_numbers(path: Path, values: object, tip: str | None) -> Robot:
     if arm.drawn_from:
         return Robot(arm, read_drawing(path.parent / arm.drawn_from), "tip", is_drawn=True)
     description = describe_shapes(arm) if arm.model is None else read_model(arm.model, path.parent)
-    return Robot(arm, hold_tool(arm, description, path.parent), "tip")
+    return Robot(arm, hold_tool(arm, description, partial(find_mesh, near=path.parent)), "tip")
 
 
 def read_model(model: Model, folder: Path) -> Description:
@@ -234,7 +234,7 @@ def _understand(file: ArmFile, folder: Path, origin: str, tip: str | None) -> Ro
         "tool": file.tool,
     }
     arm = build_line(Arm, values, description.source)
-    held = hold_tool(arm, description, folder)
+    held = hold_tool(arm, description, partial(find_mesh, near=folder))
     return Robot(arm, held, wanted.link, tuple(assumed + chain.assumed), tuple(chain.warnings))
 
 

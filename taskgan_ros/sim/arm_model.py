@@ -97,10 +97,11 @@ def add_arm(
 
 
 def colored_by_link(description: Description) -> Description:
-    """Return the robot with a colour for each link in place of its materials; neighbours differ in brightness too."""
+    """Return the robot with a colour for each link in place of its materials, boards apart; neighbours differ in brightness."""
     links = [
         dataclasses.replace(link, visuals=tuple(
-            dataclasses.replace(visual, material=f"link {k}", rgb=_link_rgb(k)) for visual in link.visuals
+            visual if visual.pattern else dataclasses.replace(visual, material=f"link {k}", rgb=_link_rgb(k))
+            for visual in link.visuals
         ))
         for k, link in enumerate(description.links)
     ]  # fmt: skip

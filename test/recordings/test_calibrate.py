@@ -95,7 +95,7 @@ def test_masks_that_are_drawn_too_large_place_the_camera_as_well(recorded: Path,
         assert mask is not None
         cv2.imwrite(str(tmp_path / "masks" / path.name), 255 * grown(mask > 0, 1).astype(np.uint8))
     calibrate(config(recorded, guess, masks=tmp_path / "masks", starts=1))
-    metres, degrees = error(guess.with_name("own.yaml"))  # without regard to it: 0.012 m
+    metres, degrees = error(guess.with_name("own.yaml"))
     assert metres < 0.004
     assert degrees < 0.4
 
