@@ -97,7 +97,7 @@ def add_arm(
 
 
 def colored_by_link(description: Description) -> Description:
-    """Return the robot with a colour for each link in place of its materials, boards apart; neighbours differ in brightness."""
+    """Return the robot with a colour for each link in place of its materials, boards apart; neighbours differ."""
     links = [
         dataclasses.replace(link, visuals=tuple(
             visual if visual.pattern else dataclasses.replace(visual, material=f"link {k}", rgb=_link_rgb(k))
