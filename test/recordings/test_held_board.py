@@ -18,7 +18,7 @@ from taskgan_ros.robot.kinematics import forward, transform
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.tasks.registry import load_scene
-from taskgan_ros.tasks.scene import MotionScene
+from taskgan_ros.tasks.scene import Scene
 from taskgan_ros.tasks.state import CellState
 from taskgan_ros.vision.camera import camera_at
 from taskgan_ros.vision.contour_fit import change_between, moved
@@ -40,7 +40,7 @@ def cell_with(pattern: str, folder: Path) -> Path:
     return folder / "scene.yaml"
 
 
-def facing(scene: MotionScene, count: int) -> list[np.ndarray]:
+def facing(scene: Scene, count: int) -> list[np.ndarray]:
     """Return configurations in which the camera sees the board's face, whole."""
     rng, poses = np.random.default_rng(0), list[np.ndarray]()
     camera, edge = scene.camera.pose(), np.array([[x, y, 0.0] for x in (-0.12, 0.12) for y in (-0.08, 0.08)])
@@ -81,7 +81,7 @@ def test_a_recording_of_the_simulated_cell_is_calibrated_by_its_board(tmp_path: 
     info = {"k": camera.matrix(*SIZE).ravel().tolist(), "d": [0.0] * 5, "distortion_model": "plumb_bob"}
     (tmp_path / "camera_info.yaml").write_text(yaml.safe_dump({**info, "height": SIZE[0], "width": SIZE[1]}))
     guess, out = tmp_path / "guess.yaml", tmp_path / "own.yaml"
-    write_scene(path, guess, camera_at(moved(camera.pose(), OFF), camera.fov))
+    write_scene(str(path), guess, camera_at(moved(camera.pose(), OFF), camera.fov))
     calibrate(CalibrateConfig((tmp_path,), str(guess), out, ReadOptions(), board=pattern))
     change = change_between(camera.pose(), load_scene(out).camera.pose())
     assert np.linalg.norm(change[:3]) < 0.005

@@ -18,8 +18,8 @@ from taskgan_ros.robot.models import load_robot
 from taskgan_ros.robot.surface import ArmSurface
 
 WriteModel = Callable[..., Path]
-BOX = {"kind": "box", "at": [0.02, 0.0, 0.05], "size": [0.01, 0.02, 0.03], "rpy": [0.1, 0.2, 0.3]}
-BOARD = {"kind": "board", "pattern": "chessboard:9x6:0.01", "at": [0, 0, 0.1]}
+BOX: dict[str, Any] = {"kind": "box", "at": [0.02, 0.0, 0.05], "size": [0.01, 0.02, 0.03], "rpy": [0.1, 0.2, 0.3]}
+BOARD: dict[str, Any] = {"kind": "board", "pattern": "chessboard:9x6:0.01", "at": [0, 0, 0.1]}
 URDF = """
 <robot name="r">
   <link name="world"/><link name="upper"/><link name="wrist"/><link name="flange"/>
@@ -57,7 +57,7 @@ def test_a_tool_is_fixed_to_the_tip_of_any_arm(tmp_path: Path, write_model: Writ
         surface = ArmSurface(robot.arm, robot.drawable)
         count = len(ArmSurface(bare.arm, bare.drawable).place(bare.arm.home)) if n == 6 else 0
         place = forward(robot.arm, q) @ transform(BOX["at"], BOX["rpy"])
-        wanted = corners(BOX["size"]) @ place[:3, :3].T + place[:3, 3]  # type: ignore[arg-type]
+        wanted = corners(BOX["size"]) @ place[:3, :3].T + place[:3, 3]
         drawn = surface.place(q)
         assert len(drawn) > count
         away = np.linalg.norm(wanted[:, None] - drawn, axis=2).min(axis=1)
@@ -87,7 +87,7 @@ def test_a_mesh_is_read_from_beside_the_arms_file_in_its_own_unit(tmp_path: Path
     mesh = {"kind": "mesh", "file": "gripper.stl", "scale": 0.001, "at": [0, 0, 0.02], "rgb": [0.1, 0.2, 0.3]}
     robot = load_robot(own_arm(tmp_path, mesh, BOARD))
     part, board = robot.drawable.links[-1].visuals[-2:]
-    np.testing.assert_allclose(np.ptp(part.mesh.vertices, axis=0), [0.04, 0.06, 0.08], atol=1e-6)  # type: ignore[union-attr]
+    np.testing.assert_allclose(np.ptp(part.mesh.vertices, axis=0), [0.04, 0.06, 0.08], atol=1e-6)  # type: ignore[union-attr, arg-type]
     assert part.rgb == (0.1, 0.2, 0.3)
     (tmp_path / "arm.npz").write_bytes(to_drawing(robot.drawable))
     read = read_drawing(tmp_path / "arm.npz").links[-1].visuals[-1]
