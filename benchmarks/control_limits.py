@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from report import Row, report
 
+from taskgan_ros.control.command_interfaces import JOINT_TRAJECTORY, KINOVA
 from taskgan_ros.control.commander import JointCommander
-from taskgan_ros.control.commander_config import ANGLES, JTC, KINOVA, VELOCITIES, CommanderConfig
+from taskgan_ros.control.commander_config import ANGLES, VELOCITIES, CommanderConfig
 from taskgan_ros.control.fence import make_fence
 from taskgan_ros.control.trajectory import JointTrajectory
 from taskgan_ros.core.config import fill
@@ -72,7 +73,7 @@ def run(rng: np.random.Generator, arm: Arm, lag_s: float, mode: str, worst: dict
     commander = JointCommander(
         fill(
             CommanderConfig, ReachParameters(), arm=arm, driven_joints=arm.joint_names[:3], task=task,
-            command_mode=mode, fence=fence,
+            command_interface=mode, fence=fence,
         )
     )  # fmt: skip
     start = READY + np.append(rng.uniform(-0.6, 0.6, 3), np.zeros(3))
@@ -142,7 +143,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     wanted = parser.parse_args()
     rows: list[Row] = []
-    kinds = [(arm, lag, JTC) for arm in ARMS for lag in LAG_S] + [("Mico", lag, KINOVA) for lag in LAG_S]
+    kinds = [(arm, lag, JOINT_TRAJECTORY) for arm in ARMS for lag in LAG_S] + [("Mico", lag, KINOVA) for lag in LAG_S]
     runs = max(1, round(wanted.commands / COMMANDS_A_RUN / len(kinds)))
     for name, lag, mode in kinds:
         worst: dict[str, float] = {}

@@ -58,6 +58,16 @@ trajectories have no stamp, as happens where clocks differ: the controller start
 makes the speed uneven.""",
     ),
     Section(
+        "outputs",
+        "Which command interface",
+        """\
+The policy drives the simulated cell's Mico over DDS through each `command_interface`. Tracking is how far the driven
+joints are from what their controller commands for that moment; jerk is the third difference of its commands at its own
+rate, which is what servos get. Then the arm is stopped while it moves, in an episode each: by `~/hold`, by a camera
+that falls silent (from its last image), by `kill -9` of the node. Seconds until the arm stands, and how far a joint
+goes meanwhile. A forward_command_controller for velocities holds the last one when the node is killed.""",
+    ),
+    Section(
         "malformed_images",
         "Malformed images",
         """\

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,8 @@ def measure(folder: Path, kind: Kind, episodes: int) -> Row:
     arm, driven = bundle.arm, [bundle.arm.joint_names.index(name) for name in bundle.card.joint_names]
     arrived, worst, ways, backs = [], {"speed / limit": 0.0, "acceleration / limit": 0.0}, [], []
     with open_bench(folder) as bench:
-        _start(bench, bundle, kind)
+        reach, from_desired = {"stamp_trajectories": kind.stamped}, str(kind.from_desired).lower()
+        start_cell(bench, bundle, kind.lag_ms, kind.rate_hz, reach, interpolate_from_desired_state=from_desired)
         record, client = Record(bench), bench.node.create_client(Trigger, "sim_node/start_episode")
         bench.wait("the cell", client.service_is_ready)
         for _ in range(episodes):
@@ -190,23 +192,32 @@ def measure(folder: Path, kind: Kind, episodes: int) -> Row:
     }
 
 
-def _start(bench: Bench, bundle: Bundle, kind: Kind) -> None:
-    """Start the cell and an active node."""
-    drive: dict[str, Any] = {
+def start_cell(
+    bench: Bench, bundle: Bundle, lag_ms: int, rate_hz: int, reach: dict[str, Any], remaps: Sequence[str] = (),
+    **drive: Any,
+) -> None:  # fmt: skip
+    """Start the cell and an active node.
+
+    Args:
+        bench: they run beside it.
+        bundle: what the node runs, whose scene the cell is of.
+        lag_ms: of the servos.
+        rate_hz: of the controller.
+        reach: further parameters of the node.
+        remaps: of the cell's topics, each `from:=to`.
+        drive: further parameters of the cell, as text.
+    """
+    values: dict[str, Any] = {
         "scene": bundle.scene_name,
         "domain": bundle.card.target_domain,
-        "servo_lag_s": kind.lag_ms / 1e3,
-        "controller_rate_hz": float(kind.rate_hz),
-        "interpolate_from_desired_state": str(kind.from_desired).lower(),
+        "servo_lag_s": lag_ms / 1e3,
+        "controller_rate_hz": float(rate_hz),
+        **drive,
     }
-    words = [word for name, value in drive.items() for word in ("-p", f"{name}:={value}")]
+    words = [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
+    words += [word for remap in remaps for word in ("-r", remap)]
     bench.start("sim_node", "-m", "taskgan_ros.nodes.sim_node", "--ros-args", *words)
-    bench.start_reach(
-        bundle=str(bundle.path),
-        accept_jumps=True,
-        stamp_trajectories=kind.stamped,
-        image_reliability="reliable",
-    )
+    bench.start_reach(bundle=str(bundle.path), accept_jumps=True, image_reliability="reliable", **reach)
     bench.change("activate")
 
 

@@ -45,6 +45,10 @@ ARGUMENTS = [
         "trajectory_topic", default_value=topics.TRAJECTORY, description="A JointTrajectoryController's, for commands."
     ),
     DeclareLaunchArgument(
+        "commands_topic", default_value=topics.COMMANDS, description="In its place with another command_interface."
+    ),
+    DeclareLaunchArgument("prefix", default_value="", description="Of joints and frames, for one of two arms: left_."),
+    DeclareLaunchArgument(
         "reach_params", default_value=str(CONFIG / "reach_node.yaml"), description="reach_node's other parameters."
     ),
     *common_arguments(),

@@ -40,6 +40,7 @@ def start(context: LaunchContext) -> list[Action]:
             *time_parameters(context),
             {
                 "bundle": ParameterValue(LaunchConfiguration("bundle"), value_type=str),
+                "joint_prefix": ParameterValue(LaunchConfiguration("prefix"), value_type=str),
                 # The simulated arm is set to the next episode's start, which looks like a jump.
                 "accept_jumps": ParameterValue(LaunchConfiguration("sim"), value_type=bool),
             },
@@ -48,6 +49,7 @@ def start(context: LaunchContext) -> list[Action]:
             (topics.IMAGE, LaunchConfiguration("image_topic")),
             (topics.JOINT_STATES, LaunchConfiguration("joint_states_topic")),
             (topics.TRAJECTORY, LaunchConfiguration("trajectory_topic")),
+            (topics.COMMANDS, LaunchConfiguration("commands_topic")),
         ],
         # The enclave is of config/sros2/, and means nothing without security.
         ros_arguments=[*log_arguments(context), "--enclave", "/taskgan_ros/reach_node"],

@@ -28,12 +28,15 @@ def start(context: LaunchContext) -> list[Action]:
                 {
                     # Typed, or YAML's rules would make a number of a domain that is called 7.
                     "domain": ParameterValue(LaunchConfiguration("domain"), value_type=str),
+                    "joint_prefix": ParameterValue(LaunchConfiguration("prefix"), value_type=str),
+                    "frame_prefix": ParameterValue(LaunchConfiguration("prefix"), value_type=str),
                 },
             ],
             remappings=[
                 (topics.IMAGE, LaunchConfiguration("image_topic")),
                 (topics.JOINT_STATES, LaunchConfiguration("joint_states_topic")),
                 (topics.TRAJECTORY, LaunchConfiguration("trajectory_topic")),
+                (topics.COMMANDS, LaunchConfiguration("commands_topic")),
             ],
             # The enclave is of config/sros2/, and means nothing without security.
             ros_arguments=[*log_arguments(context), "--enclave", "/taskgan_ros/sim_node"],

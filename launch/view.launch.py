@@ -36,7 +36,7 @@ def describe(context: LaunchContext) -> list[Node]:
     if wanted == "false":
         return []
     _require(package, "description:=true")
-    text = _urdf(LaunchConfiguration("bundle").perform(context))
+    text = _urdf(*(LaunchConfiguration(name).perform(context) for name in ("bundle", "prefix")))
     return [
         Node(
             package=package,
@@ -44,7 +44,10 @@ def describe(context: LaunchContext) -> list[Node]:
             name=package,
             namespace=NAMESPACE,
             parameters=[
-                {"robot_description": ParameterValue(text, value_type=str)},  # or it would be read as YAML
+                {
+                    "robot_description": ParameterValue(text, value_type=str),  # or it would be read as YAML
+                    "frame_prefix": ParameterValue(LaunchConfiguration("prefix"), value_type=str),
+                },
                 *time_parameters(context),
             ],
             ros_arguments=log_arguments(context),
@@ -84,12 +87,14 @@ def show(context: LaunchContext) -> list[Node]:
     ]
 
 
-def _urdf(bundle: str) -> str:
+def _urdf(bundle: str, joint_prefix: str) -> str:
     # Imported here, because `ros2 launch --show-args` loads this file too.
     from taskgan_ros.policy.bundle import load_bundle
+    from taskgan_ros.robot.joint_names import rename, robot_names
     from taskgan_ros.robot.urdf import robot_description
 
-    return robot_description(load_bundle(bundle).arm)
+    arm = load_bundle(bundle).arm
+    return robot_description(rename(arm, robot_names(arm, joint_prefix)))
 
 
 def _is_installed(package: str) -> bool:

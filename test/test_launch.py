@@ -94,7 +94,9 @@ def test_topics_default_to_the_nodes_own(node: str) -> None:
     for pair in action["remappings"].elts:  # type: ignore[attr-defined]
         topic, configuration = pair.elts
         declared[literal(topic)] = arguments()[literal(configuration.args[0])]["default_value"]
-    assert declared == {topic: topic for topic in (topics.IMAGE, topics.JOINT_STATES, topics.TRAJECTORY)}
+    assert declared == {
+        topic: topic for topic in (topics.IMAGE, topics.JOINT_STATES, topics.TRAJECTORY, topics.COMMANDS)
+    }
 
 
 @pytest.mark.parametrize("node", NODES)
@@ -103,8 +105,9 @@ def test_defaults_of_arguments_and_yaml_are_those_of_the_node(node: str) -> None
     given, file = given_parameters(node), yaml_parameters(node)
     assert given | set(file) == set(own), "each parameter once: as an argument, or in the YAML file"
     assert not given & set(file), "an argument would win over the file silently"
-    for name in given - {"accept_jumps", "use_sim_time"}:
+    for name in given - {"accept_jumps", "use_sim_time", "joint_prefix", "frame_prefix"}:
         assert arguments()[name]["default_value"] == own[name], name
+    assert arguments()["prefix"]["default_value"] == own["joint_prefix"] == ""
     assert not PARAMETERS["reach_node"].accept_jumps  # the launch file gives it what `sim` says
     assert file.pop("auto_start", True)  # so that anybody can watch; the node's own is to wait
     for name, value in file.items():

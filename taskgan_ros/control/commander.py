@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from taskgan_ros.control.chunk import Segment, segments
-from taskgan_ros.control.commander_config import KINOVA, VELOCITIES, CommanderConfig
+from taskgan_ros.control.command_interfaces import KINOVA
+from taskgan_ros.control.commander_config import VELOCITIES, CommanderConfig
 from taskgan_ros.control.limits import duration, finite, limit_velocity
 from taskgan_ros.control.motion import Motion, chain, cruise, stopping_time_s
 from taskgan_ros.control.plan import Plan
@@ -56,15 +57,17 @@ class JointCommander:
 
     Attributes:
         config: see `CommanderConfig`.
+        resets: how often it was reset.
     """
 
     def __init__(self, config: CommanderConfig) -> None:
         """Start from rest."""
-        self.config = config
+        self.config, self.resets = config, 0
         self.reset()
 
     def reset(self) -> None:
         """Discard what was sent: the next trajectory starts from rest, where the arm is measured."""
+        self.resets += 1
         self._plan: Plan | None = None
         self._entered_s = 0.0
         self._withheld = WithheldMotion(len(self.config.arm.joint_names), self.config.horizon_s)
@@ -171,6 +174,11 @@ class JointCommander:
         velocities = [self._velocity(each, here, self.config.approach_s(self.config.horizon_s)) for each in wanted]
         return bool(np.max(np.abs(velocities)) < speed)
 
+    @property
+    def plan(self) -> Plan | None:
+        """All that was sent, as one motion over time; None before the first trajectory."""
+        return self._plan
+
     # The plan, and where the arm is relative to it.
 
     def _enter(self, now_s: float, here: Array, age_s: float) -> tuple[Plan, float]:
@@ -182,7 +190,7 @@ class JointCommander:
         plan = self._plan
         if plan is None:
             plan, apart = Plan(now_s, here), np.zeros_like(here)
-        elif self.config.command_mode == KINOVA:  # it integrates velocities, so the plan is where the arm is
+        elif self.config.is_integrated:  # the plan is where the arm is
             self._move(plan, -self._ahead(plan, now_s - age_s, here))
             self._plan, self._entered_s = plan, now_s
             return plan, now_s
@@ -366,7 +374,7 @@ class JointCommander:
 
     def _send(self, now_s: float, start_s: float, plan: Plan, motion: Motion) -> JointTrajectory:
         plan.extend(start_s, motion)
-        if self.config.command_mode == KINOVA:
+        if self.config.command_interface == KINOVA:
             return self._as_velocities(now_s, plan)
         times = self._times(max(self._entered_s - now_s, _FIRST_S), start_s - now_s, motion)
         positions = plan.at(now_s + times)[0]

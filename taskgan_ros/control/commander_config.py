@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from taskgan_ros.control.command_interfaces import COMMAND_INTERFACES, INTEGRATED, KINOVA
 from taskgan_ros.control.fence import Fence
 from taskgan_ros.control.limits import duration
 from taskgan_ros.control.motion import stopping_time_s
@@ -17,7 +18,6 @@ from taskgan_ros.robot.arm import Arm
 Array = NDArray[np.float64]
 
 VELOCITIES, ANGLES = "joint_velocities", "joint_angles"
-JTC, KINOVA = "jtc", "kinova"
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,9 @@ class CommanderConfig:
         arm: names and limits of all n joints.
         driven_joints: the J joints that the bundle commands, in its output order. The others are passive.
         task: `joint_velocities` (commands in rad/s) or `joint_angles` (commands in rad).
-        command_mode: `jtc` for ros2_control's JointTrajectoryController: positions alone. `kinova` for Kinova's driver,
-            which acts on the velocities alone, in the order of its joints, and holds each until its time is over.
+        command_interface: what the trajectories are for. All but one take positions alone. `kinova`, for Kinova's
+            driver, takes velocities too: it acts on them alone, in the order of its joints, and holds each until its
+            time is over.
         horizon_s: s; how long the velocity lasts. Less than the time between two commands makes the arm stutter.
         lead_s: s; how long after it was sent a command takes effect: the message's travel time and the wait for the
             controller's next update. A command that arrives later has missed a part of its motion.
@@ -44,7 +45,7 @@ class CommanderConfig:
     arm: Arm
     driven_joints: tuple[str, ...]
     task: str
-    command_mode: str
+    command_interface: str
     horizon_s: float
     lead_s: float
     all_joints: bool
@@ -57,8 +58,8 @@ class CommanderConfig:
         """Check every value.
 
         Raises:
-            InputError: a joint that the arm has not, or that is named twice; an unknown task or mode; a mode that
-                needs all joints without them; a number out of its range.
+            InputError: a joint that the arm has not, or that is named twice; an unknown task or interface; an
+                interface that needs all joints without them; a number out of its range.
         """
         self._check_names()
         duration("horizon_s", self.horizon_s)
@@ -76,10 +77,11 @@ class CommanderConfig:
             raise InputError(f"driven joints: expected some of {list(known)}, each once, got {list(names)}")
         if self.task not in (VELOCITIES, ANGLES):
             raise InputError(f"task: expected {VELOCITIES} or {ANGLES}, got {self.task!r}")
-        if self.command_mode not in (JTC, KINOVA):
-            raise InputError(f"command_mode: expected {JTC} or {KINOVA}, got {self.command_mode!r}")
-        if self.command_mode == KINOVA and not self.all_joints:
-            raise InputError("all_joints: expected true in the mode kinova, whose driver goes by order, got false")
+        if self.command_interface not in COMMAND_INTERFACES:
+            expected = list(COMMAND_INTERFACES)
+            raise InputError(f"command_interface: expected one of {expected}, got {self.command_interface!r}")
+        if self.command_interface == KINOVA and not self.all_joints:
+            raise InputError("all_joints: expected true with kinova, whose driver goes by order, got false")
 
     @cached_property
     def driven(self) -> NDArray[np.intp]:
@@ -90,6 +92,11 @@ class CommanderConfig:
     def names(self) -> tuple[str, ...]:
         """The joints of every trajectory, in its order."""
         return self.arm.joint_names if self.all_joints else self.driven_joints
+
+    @property
+    def is_integrated(self) -> bool:
+        """Whether the listener adds velocities up, so that the motion goes on from where the arm is."""
+        return self.command_interface in INTEGRATED
 
     @cached_property
     def is_named(self) -> NDArray[np.bool_]:

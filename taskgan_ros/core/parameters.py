@@ -22,15 +22,23 @@ def parameter(
     maximum: float | None = None,
     choices: Sequence[str] = (),
     live: bool = False,
+    formerly: str = "",
+    renamed: Mapping[str, str] | None = None,
 ) -> Any:
     """Return a dataclass field that declares a parameter; numbers need both ends of their range.
 
-    A `live` one may change at any time.
+    A `live` one may change at any time. `formerly` is the name that it once had, `renamed` its former words with those
+    of today: both are refused, with a hint.
     """
     if type(default) in (int, float) and (minimum is None or maximum is None):
         raise TypeError(f"{description!r}: expected a minimum and a maximum")
-    about = {"description": description, "minimum": minimum, "maximum": maximum, "choices": tuple(choices)}
-    about["live"] = live
+    about: dict[str, Any] = {
+        "description": description,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": tuple(choices),
+    }
+    about |= {"live": live, "formerly": formerly, "renamed": dict(renamed or {})}
     return dataclasses.field(default=default, metadata=about)
 
 
@@ -46,7 +54,7 @@ def from_values(kind: type[T], values: Mapping[str, Any], origin: str) -> T:
         if name not in fields:
             if name == "use_sim_time" or name.startswith("qos_overrides"):
                 continue
-            raise InputError(f"{origin}: {why_unknown(name, fields)}")
+            raise InputError(f"{origin}: {why_renamed(name, fields.values()) or why_unknown(name, fields)}")
         meant = as_meant(fields[name], value)
         if not _is_allowed(fields[name], meant):
             raise InputError(f"{origin}: {explain(fields[name], value)}")
@@ -81,7 +89,23 @@ def explain(field: dataclasses.Field[Any], value: Any) -> str:
         expected += f", one of {list(about['choices'])}"
     elif kind == "str":
         expected += ", in quotes if YAML would read another type"
-    return f"parameter {field.name}: {expected}, got {value!r}"
+    return f"parameter {field.name}: {expected}, got {value!r}{hint_of_renamed(field, value)}"
+
+
+def hint_of_renamed(field: dataclasses.Field[Any], value: Any) -> str:
+    """Return what a former word of a parameter is called now, to be put behind a message; or nothing."""
+    renamed = field.metadata["renamed"]
+    return f", which is {renamed[value]} now" if isinstance(value, str) and value in renamed else ""
+
+
+def why_renamed(name: str, fields: Iterable[dataclasses.Field[Any]]) -> str:
+    """Return that a parameter has another name now, with its former words' names; nothing if it has not."""
+    for field in fields:
+        if field.metadata["formerly"] == name:
+            words = ", ".join(f"{old} is {new}" for old, new in field.metadata["renamed"].items())
+            hint = f"; {words} now" if words else ""
+            return f"parameter {name}: expected its new name {field.name}, got {name}{hint}"
+    return ""
 
 
 def why_unknown(name: str, own: Iterable[str]) -> str:

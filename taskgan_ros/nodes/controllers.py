@@ -1,35 +1,69 @@
-"""Parameters of the controllers that trajectories are sent to."""
+"""Parameters of the controllers that are commanded, as far as a motion depends on them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from rcl_interfaces.msg import ParameterType
+from rcl_interfaces.msg import ParameterValue
 from rcl_interfaces.srv import GetParameters
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
+from rclpy.parameter import parameter_value_to_python
 
+from taskgan_ros.control.command_interfaces import JOINT_JOG, STREAMED
 from taskgan_ros.nodes.notices import full_name, is_named
 
 WANTED = "interpolate_from_desired_state"  # of ros2_control's JointTrajectoryController, whose default is false
 
 
-class Controllers:
-    """Queries each node that subscribes to a topic for its parameter `interpolate_from_desired_state`.
+@dataclass(frozen=True)
+class Setting:
+    """A parameter that a controller should have set to a value, and what happens otherwise."""
 
-    A node without it is no JointTrajectoryController; one that does not answer is queried again. Neither is a fault.
+    name: str
+    value: bool | str | tuple[str, ...]
+    otherwise: str
+
+    def objection(self, got: Any) -> str:
+        """Return what is wrong with another value of that type; nothing else is an objection: it is another's."""
+        got = tuple(got) if isinstance(got, list) else got
+        if type(got) is not type(self.value) or got == self.value:
+            return ""
+        wanted = _as_yaml(self.value)
+        return (
+            f"expected {self.name}: {wanted}, got {_as_yaml(got)}: {self.otherwise}; "
+            f"add `{self.name}: {wanted}` to its ros__parameters"
+        )
+
+
+def wanted_setting(command_interface: str, joint_names: tuple[str, ...]) -> Setting:
+    """Return what matters of a listener to `command_interface`, which is sent values of `joint_names`."""
+    if command_interface not in STREAMED:
+        otherwise = "when the arm starts to move, this controller first sets its command to the measured pose"
+        return Setting(WANTED, True, otherwise)
+    if command_interface == JOINT_JOG:
+        return Setting("moveit_servo.command_in_type", "speed_units", "MoveIt Servo scales what is rad/s already")
+    return Setting("joints", joint_names, "this controller knows joints by their place, so others would move")
+
+
+class Controllers:
+    """Queries each node that subscribes to a topic for one of its parameters.
+
+    A node without it is another kind of listener; one that does not answer is queried again. Neither is a fault.
     """
 
-    def __init__(self, node: Node, topic: str) -> None:
+    def __init__(self, node: Node, topic: str, setting: Setting) -> None:
         """Query nobody yet.
 
         Args:
             node: queries, and its executor takes the answers.
-            topic: of trajectories, resolved.
+            topic: of commands, resolved.
+            setting: what is queried.
         """
-        self._node, self._topic = node, topic
+        self._node, self._topic, self._setting = node, topic, setting
         self._queried: dict[str, Any] = {}  # by the node's name: its client
-        self._answers: dict[str, bool | None] = {}  # None: it has no such parameter
+        self._answers: dict[str, str] = {}  # objections; empty where it is right, or has no such parameter
 
     def query(self) -> None:
         """Query those that have not answered; call it every second or so."""
@@ -40,9 +74,9 @@ class Controllers:
             if name not in self._queried:
                 self._queried[name] = self._client(name)
             if self._queried[name] is None:
-                self._answers[name] = None
+                self._answers[name] = ""
             elif self._queried[name].service_is_ready():
-                answer = self._queried[name].call_async(GetParameters.Request(names=[WANTED]))
+                answer = self._queried[name].call_async(GetParameters.Request(names=[self._setting.name]))
                 answer.add_done_callback(lambda answer, name=name: self._take(name, answer))
 
     def _client(self, name: str) -> Any:
@@ -58,17 +92,17 @@ class Controllers:
             self._node.destroy_client(client)
         self._queried, self._answers = {}, {}
 
-    def missing(self) -> list[str]:
-        """Return a sentence on each controller whose parameter is false, with the line to add."""
-        return [
-            f"{name}: expected {WANTED}: true, got false: when the arm starts to move, this controller first sets its "
-            f"command to the measured pose; add `{WANTED}: true` to its ros__parameters"
-            for name, is_set in sorted(self._answers.items())
-            if is_set is False
-        ]
+    def objections(self) -> list[str]:
+        """Return a sentence on each controller whose parameter is another, with the line to add."""
+        return [f"{name}: {objection}" for name, objection in sorted(self._answers.items()) if objection]
 
     def _take(self, name: str, answer: Any) -> None:
-        values = answer.result().values if answer.exception() is None else []
+        values: list[ParameterValue] = answer.result().values if answer.exception() is None else []
         if values:
-            value = values[0]
-            self._answers[name] = value.bool_value if value.type == ParameterType.PARAMETER_BOOL else None
+            self._answers[name] = self._setting.objection(parameter_value_to_python(values[0]))
+
+
+def _as_yaml(value: bool | str | tuple[str, ...]) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(value)}]"
+    return str(value).lower() if isinstance(value, bool) else value

@@ -12,10 +12,11 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from numpy.typing import NDArray
 from rclpy.clock import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
-from std_msgs.msg import Header
+from std_msgs.msg import Float64MultiArray, Header
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
 from trajectory_msgs.msg import JointTrajectoryPoint
 
+from taskgan_ros.control.joint_command import JointCommand
 from taskgan_ros.control.trajectory import JointTrajectory
 from taskgan_ros.vision.camera_model import CameraModel, camera_model
 from taskgan_ros.vision.images import RawImage, read_image
@@ -85,6 +86,11 @@ def trajectory_message(trajectory: JointTrajectory, start_s: float) -> JointTraj
     return JointTrajectoryMessage(
         header=Header(stamp=time_message(start_s)), joint_names=list(trajectory.names), points=points
     )
+
+
+def group_message(command: JointCommand) -> Float64MultiArray:
+    """Return the values, which a forward_command_controller knows by their place; it looks at no layout."""
+    return Float64MultiArray(data=array("d", command.values))
 
 
 def diagnostics_message(

@@ -34,9 +34,9 @@ def full_name(endpoint: TopicEndpointInfo) -> str:
     return f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"
 
 
-def find_rivals(node: Node, trajectories: Publisher) -> Notice | None:
-    """Return which other nodes publish trajectories for the same controller."""
-    topic, own = trajectories.topic_name, node.get_fully_qualified_name()
+def find_rivals(node: Node, commands: Publisher) -> Notice | None:
+    """Return which other nodes command the same controller."""
+    topic, own = commands.topic_name, node.get_fully_qualified_name()
     names = _publishers(node, topic)
     if own in names:
         names.remove(own)  # once: a second node of this name is another

@@ -12,7 +12,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.core.parameters import as_meant, explain, why_unknown
+from taskgan_ros.core.parameters import as_meant, explain, hint_of_renamed, why_renamed, why_unknown
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ def declare(
         changed: called after a change.
 
     Raises:
-        InputError: an override has the wrong type or is out of range.
+        InputError: an override has the wrong type, is out of range or goes by a former name.
     """
     declared, live = False, {field.name: field.metadata["live"] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
 
@@ -51,6 +51,8 @@ def declare(
     node.add_on_set_parameters_callback(check)
     overrides = node._parameter_overrides  # rclpy has no public access to them
     overrides.update({name: _as_meant(fields, override) for name, override in overrides.items()})
+    if renamed := next(filter(None, (why_renamed(name, fields.values()) for name in overrides)), ""):
+        raise InputError(renamed)
     for field in fields.values():
         default = list(field.default) if isinstance(field.default, tuple) else field.default
         try:
@@ -94,11 +96,12 @@ def _as_meant(fields: dict[str, dataclasses.Field[Any]], given: Parameter) -> Pa
 
 
 def _fault(kind: type, candidate: Parameter) -> str:
-    choices = {field.name: field.metadata["choices"] for field in dataclasses.fields(kind)}
-    allowed = choices.get(candidate.name)
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    allowed = fields[candidate.name].metadata["choices"] if candidate.name in fields else ()
     if not allowed or candidate.value in allowed:
         return ""
-    return f"{candidate.name}: expected one of {list(allowed)}, got {candidate.value!r}"
+    hint = hint_of_renamed(fields[candidate.name], candidate.value)
+    return f"{candidate.name}: expected one of {list(allowed)}, got {candidate.value!r}{hint}"
 
 
 def _unknown(given: Iterable[str], declared: Iterable[str]) -> list[str]:

@@ -42,7 +42,7 @@ class Links:
 
     images: Subscription
     joint_states: Subscription
-    trajectories: Publisher
+    commands: Publisher
     controllers: Controllers
     camera: CameraSide
 
@@ -112,16 +112,16 @@ class ReachDiagnostics:
     def _find_in_graph(self, links: Links, pipeline: Pipeline, now_s: float, since_s: float) -> list[Notice | None]:
         counters = pipeline.counters
         found = [
-            find_rivals(self._node, links.trajectories),
+            find_rivals(self._node, links.commands),
             find_second_camera(self._node, links.images),
-            *(Notice(text, text) for text in links.controllers.missing()),
+            *(Notice(text, text) for text in links.controllers.objections()),
             find_moved_camera(links.camera.sentence),
         ]
         if now_s > since_s + DISCOVERY_S:  # before that, others may only not be discovered yet
             found += [
                 find_problem(self._node, links.images, is_silent=not counters.images.hz(now_s)),
                 find_problem(self._node, links.joint_states, is_silent=not counters.joint_states.hz(now_s)),
-                find_problem(self._node, links.trajectories),
+                find_problem(self._node, links.commands),
             ]
         return found
 
@@ -138,8 +138,9 @@ class ReachDiagnostics:
             **{f"guard_{name}": value for name, value in scores.items()},
             **links.camera.values(),
             "image_publishers": self._node.count_publishers(links.images.topic_name),
+            "command_interface": parameters.command_interface,
             "trajectories_start": "as stamped" if pipeline.is_stamped(now_s, ros_s) else "on arrival",
-            "trajectory_subscribers": links.trajectories.get_subscription_count(),
+            "trajectory_subscribers": links.commands.get_subscription_count(),
             "bundle": pipeline.policy.card.name,
             "provider": pipeline.policy.providers[0],
         }

@@ -1,4 +1,4 @@
-"""`reach_node`: camera image and joint states in, joint trajectory out; a lifecycle node.
+"""`reach_node`: camera image and joint states in, the arm's motion out; a lifecycle node.
 
 Only what is ROS is here: what is decided between a message and a publication stands in `reach/`, which runs on
 recordings too. Two threads: the executor's receives, the worker's infers.
@@ -14,26 +14,24 @@ from typing import Any
 
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
-from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool
-from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
 
 from taskgan_ros.control.states import Action
 from taskgan_ros.control.trajectory import JointTrajectory
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.camera_side import CameraSide
-from taskgan_ros.nodes.controllers import Controllers
 from taskgan_ros.nodes.decision_status import DecisionStatus
 from taskgan_ros.nodes.endpoints import Endpoints
 from taskgan_ros.nodes.journal import Journal
 from taskgan_ros.nodes.lifecycle import ForgivingLifecycleNode
-from taskgan_ros.nodes.messages import both_clocks, camera_info, image_message, raw_image, seconds, trajectory_message
+from taskgan_ros.nodes.messages import both_clocks, camera_info, image_message, raw_image, seconds
 from taskgan_ros.nodes.newest import NewestOnly
+from taskgan_ros.nodes.outputs import Output, make_output
 from taskgan_ros.nodes.parameters import declare, read
 from taskgan_ros.nodes.process import finish, run
 from taskgan_ros.nodes.qos import ignored_overrides
@@ -47,17 +45,17 @@ from taskgan_ros.vision.compressed import read_compressed
 from taskgan_ros.vision.images import RawImage
 
 _WATCHDOG_S = 0.02  # a stop is noticed this much later than the timeouts say
-_ACKNOWLEDGED_S = 0.5  # to wait for the last hold to arrive
 _WORKER_S = 2.0  # to wait for the inference that is under way
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
 class ReachNode(ForgivingLifecycleNode):
-    """Commands a joint trajectory controller from camera images while it is active."""
+    """Commands an arm's controller from camera images while it is active."""
 
-    _pipeline: Pipeline  # all four are of use while there is a worker, from configure to cleanup
+    _pipeline: Pipeline  # all five are of use while there is a worker, from configure to cleanup
     _reacher: Reacher
+    _output: Output
     _links: Links
     _side: CameraSide
 
@@ -109,8 +107,7 @@ class ReachNode(ForgivingLifecycleNode):
         self._reacher.activate(self._activated_s)
         self._watchdog.reset()
         self._journal = Journal()  # what is wrong this time is news
-        self._links.controllers.clear()
-        self._links.controllers.query()
+        self._output.start()
         return SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -145,10 +142,7 @@ class ReachNode(ForgivingLifecycleNode):
     def _listen(self) -> None:
         self._worker = NewestOnly(self._reacher.infer, "inference", self._reacher.fail)
         parameters, make = self._pipeline.parameters, self._endpoints
-        # Volatile: a transient-local publisher would replay an old motion to a controller that comes late.
-        volatile = QoSProfile(depth=1, durability=DurabilityPolicy.VOLATILE)
-        trajectories = make.advertise(JointTrajectoryMessage, topics.TRAJECTORY, volatile, is_overridable=True)
-        controllers = make.keep(Controllers.clear, Controllers(self, trajectories.topic_name))
+        self._output = make_output(self, make, self._pipeline, self._reacher.lock, self._steady)
         self._translations = make.advertise(Image, "~/translated_image", QoSProfile(depth=1))
         make.serve(SetBool, "~/hold", self._hold)
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy[parameters.image_reliability.upper()])
@@ -167,7 +161,7 @@ class ReachNode(ForgivingLifecycleNode):
             self.get_logger().info(self._pipeline.view.describe())
         self._side = CameraSide(self, make, self._pipeline.drawn, parameters.camera_watch_s)
         joint_states = make.subscribe(JointState, topics.JOINT_STATES, self._receive_joint_state, several)
-        self._links = Links(images, joint_states, trajectories, controllers, self._side)
+        self._links = Links(images, joint_states, self._output.publisher, self._output.controllers, self._side)
         self._watchdog = make.make_timer(_WATCHDOG_S, self._reacher.watch, self._steady)
         if ignored := ignored_overrides(self):
             self.get_logger().warning(f"ignored: {ignored}, which fit no topic of this node with a QoS to override")
@@ -186,9 +180,7 @@ class ReachNode(ForgivingLifecycleNode):
         self._worker.clear()
         self._watchdog.cancel()
         self._state = "inactive"
-        action = self._reacher.deactivate()
-        if action is Action.HOLD:  # the publisher may be gone soon, and the hold with it
-            self._links.trajectories.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGED_S))
+        self._output.finish(was_held=self._reacher.deactivate() is Action.HOLD)
 
     # What arrives, in the executor's thread.
 
@@ -243,8 +235,8 @@ class ReachNode(ForgivingLifecycleNode):
         return bool(self._translations.get_subscription_count() > 0)
 
     def send(self, _action: Action, trajectory: JointTrajectory, start_s: float) -> None:
-        """Publish a trajectory."""
-        self._links.trajectories.publish(trajectory_message(trajectory, start_s))
+        """Publish a trajectory, or let it be sampled."""
+        self._output.send(trajectory, start_s)
 
     def report(self) -> None:
         """Report the supervisor's state where it has changed."""
@@ -262,7 +254,7 @@ class ReachNode(ForgivingLifecycleNode):
 
     def hints(self) -> list[str]:
         """Return which controllers' settings may keep the arm from following."""
-        return self._links.controllers.missing()
+        return self._links.controllers.objections()
 
     def warn(self, text: str) -> None:
         """Log a warning, once while its cause lasts or a little more."""

@@ -1,4 +1,4 @@
-"""`sim_node`: the simulated cell as a robot on ROS: a camera, joint states, a trajectory controller.
+"""`sim_node`: the simulated cell as a robot on ROS: a camera, joint states, a controller.
 
 Two threads: the executor's moves the robot, the camera's owns the GL context. One lock guards the robot.
 """
@@ -10,7 +10,7 @@ import threading
 import time
 from array import array
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -20,13 +20,15 @@ from rclpy.clock_type import ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, JointState
-from std_msgs.msg import Float64, Header
+from std_msgs.msg import Float64, Float64MultiArray, Header
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from taskgan_ros.control.command_interfaces import COMMAND_INTERFACES, JOINT_JOG, JOINT_TRAJECTORY, STREAMED
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.parameters import parameter
 from taskgan_ros.nodes import camera_frame, topics
+from taskgan_ros.nodes.joint_jog import joint_jog_type
 from taskgan_ros.nodes.messages import (
     both_clocks,
     camera_info_message,
@@ -41,9 +43,11 @@ from taskgan_ros.nodes.notices import find_stopped_clock
 from taskgan_ros.nodes.parameters import declare, read
 from taskgan_ros.nodes.process import Stop, finish, run
 from taskgan_ros.reach.metrics import Rate
+from taskgan_ros.robot.joint_names import robot_names
 from taskgan_ros.sim.controller import Point, Trajectory
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.sim.robot import Drive, SimulatedRobot, Snapshot
+from taskgan_ros.sim.jog_controller import Jog
+from taskgan_ros.sim.robot import Drive, Order, SimulatedRobot, Snapshot
 from taskgan_ros.tasks.registry import load_motion_scene
 from taskgan_ros.tasks.state import Episode
 from taskgan_ros.vision.camera_model import CameraModel
@@ -70,8 +74,14 @@ class SimParameters:
     auto_start: bool = parameter(False, "start the next episode when one has run for episode_s")
     episode_s: float = parameter(10.0, "length of an episode with auto_start, s", minimum=0.1, maximum=1e5)
     settle_s: float = parameter(
-        0.3, "how long after a start trajectories from elsewhere are ignored, s", minimum=0.0, maximum=60.0
+        0.3, "how long after a start commands from elsewhere are ignored, s", minimum=0.0, maximum=60.0
     )
+    command_interface: str = parameter(
+        JOINT_TRAJECTORY, "which controller moves the arm, as reach_node's parameter", choices=COMMAND_INTERFACES
+    )
+    joint_prefix: str = parameter("", "as reach_node's parameter")
+    joint_names: tuple[str, ...] = parameter(("",), "as reach_node's parameter")
+    frame_prefix: str = parameter("", "put before the camera's frame, as robot_state_publisher has it for the arm's")
     servo_lag_s: float = parameter(0.03, "lag of the arm's servos behind commands, s", minimum=0.0, maximum=1.0)
     controller_rate_hz: float = parameter(100.0, "update rate of the controller, Hz", minimum=10.0, maximum=1000.0)
     allow_partial_joints_goal: bool = parameter(False, "accept trajectories for some of the joints")
@@ -101,8 +111,14 @@ def read_trajectory(message: JointTrajectory, clock_ahead_s: float = 0.0) -> Tra
     return Trajectory(tuple(message.joint_names), points, stamp_s - clock_ahead_s if stamp_s else 0.0)
 
 
+def read_jog(message: Any, clock_ahead_s: float = 0.0) -> Jog:
+    """Return a JointJog as the simulated controller takes it; see `read_trajectory`."""
+    stamp_s = seconds(message.header.stamp) - clock_ahead_s
+    return Jog(tuple(message.joint_names), np.array(message.velocities), stamp_s)
+
+
 class SimNode(Node):
-    """Publishes what the simulated cell's camera and encoders see, and moves it as trajectories say."""
+    """Publishes what the simulated cell's camera and encoders see, and moves it as its controller is commanded."""
 
     def __init__(self, stop: Stop) -> None:
         """Start everything.
@@ -123,10 +139,14 @@ class SimNode(Node):
             wanted.controller_rate_hz,
             wanted.allow_partial_joints_goal,
             wanted.interpolate_from_desired_state,
+            wanted.command_interface,
         )
-        first = self._episode(wanted.first_episode)
-        calibration = self._domain.calibration
-        self._robot = SimulatedRobot(self._scene, first, time.monotonic(), wanted.settle_s, drive, calibration)
+        first, arm, calibration = self._episode(wanted.first_episode), self._scene.arm, self._domain.calibration
+        names = robot_names(arm, wanted.joint_prefix, wanted.joint_names)
+        self._names, now_s = [names[name] for name in arm.joint_names], time.monotonic()
+        self._robot = SimulatedRobot(
+            self._scene, first, now_s, wanted.settle_s, drive, calibration, joint_names=self._names
+        )
         self._next_episode = wanted.first_episode + int(wanted.auto_start)
         self._accepted = self._rejected = self._ignored = 0
         self._last_rejection = ""
@@ -150,19 +170,27 @@ class SimNode(Node):
         self._distances = self.create_publisher(Float64, "~/distance", 10)
         self._commanded = self.create_publisher(JointTrajectory, "~/commanded", 100)
         self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, 10)
-        trajectories = self.create_subscription(JointTrajectory, topics.TRAJECTORY, self._command, 1)
+        commands = self._listen()
         self.create_service(Trigger, "~/start_episode", self._start_episode)
         self.create_timer(period_s, self._tick, clock=steady)
         self.create_timer(1.0, self._publish_diagnostics, clock=steady)
-        self._frames = camera_frame.broadcast(self, self._scene.camera.pose())
-        self._introduce(trajectories.topic_name)
+        self._frames = camera_frame.broadcast(self, self._scene.camera.pose(), self._settings.frame_prefix)
+        self._introduce(commands.topic_name)
 
-    def _introduce(self, trajectory_topic: str) -> None:
+    def _listen(self) -> Any:
+        """Return the subscription of what the controller takes."""
+        interface = self._settings.command_interface
+        if interface not in STREAMED:
+            return self.create_subscription(JointTrajectory, topics.TRAJECTORY, self._command, 1)
+        kind = joint_jog_type() if interface == JOINT_JOG else Float64MultiArray
+        return self.create_subscription(kind, topics.COMMANDS, self._command, 10)
+
+    def _introduce(self, command_topic: str) -> None:
         wanted, start = self._settings, self.resolve_service_name("~/start_episode")
         self.get_logger().info(
             f"{self._scene.arm.name} in {wanted.domain}: publishes {self._images.topic_name} ({wanted.image_width}x"
             f"{wanted.image_height}, {wanted.camera_rate_hz:g} Hz) and {self._joint_states.topic_name} "
-            f"({wanted.joint_state_rate_hz:g} Hz), follows {trajectory_topic}"
+            f"({wanted.joint_state_rate_hz:g} Hz), follows {command_topic} ({wanted.command_interface})"
         )
         by_itself = f"a new episode starts every {wanted.episode_s:g} s"
         by_hand = f"to start a new episode: `ros2 service call {start} std_srvs/srv/Trigger`"
@@ -193,23 +221,29 @@ class SimNode(Node):
         self.get_logger().info(f"episode {started.episode.index}: {started.distance_m:.3f} m to go")
         return response
 
-    def _command(self, message: JointTrajectory) -> None:
+    def _read(self, message: Any) -> Order:
+        if isinstance(message, JointTrajectory):
+            return read_trajectory(message, self._ahead_s())
+        if isinstance(message, Float64MultiArray):
+            return np.array(message.data)
+        return read_jog(message, self._ahead_s())
+
+    def _command(self, message: Any) -> None:
         try:
             with self._lock:
                 now_s = time.monotonic()  # under the lock, so that the robot has not moved on
-                taken = self._robot.command(read_trajectory(message, self._ahead_s()), now_s)
+                taken = self._robot.command(self._read(message), now_s)
         except InputError as error:
             self._rejected += 1
             self._last_rejection = str(error)
-            self.get_logger().error(f"rejected a trajectory: {error}", throttle_duration_sec=_REPEAT_S)
+            self.get_logger().error(f"rejected a command: {error}", throttle_duration_sec=_REPEAT_S)
             return
         self._accepted += taken
         self._ignored += not taken
 
     def _tick(self) -> None:
         now, stamp = self._observe()
-        names = self._scene.arm.joint_names
-        self._joint_states.publish(joint_state_message(stamp, names, now.state.joint_pos, now.velocities))
+        self._joint_states.publish(joint_state_message(stamp, self._names, now.state.joint_pos, now.velocities))
         self._publish_commanded()
         if self._settings.auto_start and now.time_s >= self._settings.episode_s:
             self.get_logger().info(f"episode {now.episode.index}: ended with {now.distance_m:.3f} m to go")
@@ -230,8 +264,7 @@ class SimNode(Node):
             for point in commanded
         ]
         stamp = time_message(first_s + self._ahead_s())
-        names = list(self._scene.arm.joint_names)
-        self._commanded.publish(JointTrajectory(header=Header(stamp=stamp), joint_names=names, points=points))
+        self._commanded.publish(JointTrajectory(header=Header(stamp=stamp), joint_names=self._names, points=points))
 
     def _ahead_s(self) -> float:
         """Return how far the ROS clock is ahead of the robot's."""
@@ -285,7 +318,7 @@ class SimNode(Node):
                 filmed = now.episode.index
                 look = cell.sample_look(now.episode.seed, filmed)
             image = cell.render(now.state, look, now.time_s)
-            header = Header(stamp=stamp, frame_id=camera_frame.FRAME)
+            header = Header(stamp=stamp, frame_id=f"{self._settings.frame_prefix}{camera_frame.FRAME}")
             self._images.publish(image_message(image, header))
             self._camera_infos.publish(camera_info_message(camera, header))
             self._distances.publish(Float64(data=now.distance_m))

@@ -13,6 +13,7 @@ CAMERA_INFO: Final = "camera_info"
 JOINT_STATES: Final = "joint_states"
 TRAJECTORY: Final = "joint_trajectory"
 AUTO: Final = "auto"  # in the place of a camera_info's topic: the one beside the images
+COMMANDS: Final = "joint_commands"  # of the command interfaces that take one value per joint at a time
 DIAGNOSTICS: Final = "/diagnostics"  # absolute: tools look for it there
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from taskgan_ros.control.commander_config import JTC, KINOVA
+from taskgan_ros.control.command_interfaces import COMMAND_INTERFACES, JOINT_TRAJECTORY
 from taskgan_ros.core.parameters import parameter
 from taskgan_ros.policy.policy import CPU
 
@@ -43,8 +43,21 @@ class ReachParameters:
     all_joints: bool = parameter(
         True, "name all joints in a trajectory; false for a controller with allow_partial_joints_goal"
     )
-    command_mode: str = parameter(
-        JTC, "jtc: positions, for a JointTrajectoryController; kinova: velocities too", choices=(JTC, KINOVA)
+    command_interface: str = parameter(
+        JOINT_TRAJECTORY,
+        "what listens: a JointTrajectoryController, a forward_command_controller for positions or velocities, MoveIt "
+        "Servo, or Kinova's driver",
+        choices=COMMAND_INTERFACES,
+        formerly="command_mode",
+        renamed={"jtc": JOINT_TRAJECTORY},
+    )
+    command_rate_hz: float = parameter(
+        100.0, "values a second, with position_group, velocity_group and joint_jog", minimum=10.0, maximum=250.0
+    )
+    joint_prefix: str = parameter("", "put before the joints' names, as a robot with two arms has it")
+    joint_names: tuple[str, ...] = parameter(
+        ("",),
+        "what the robot calls joints, each arm_file_name=robot_name, without the prefix; empty ones count as none",
     )
     horizon_s: float = parameter(
         0.2, "how long a command lasts without a next one, before a smooth stop, s", minimum=0.01, maximum=5.0

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskgan_ros.control.arm_clock import ArmClock
+from taskgan_ros.control.command_interfaces import JOINT_TRAJECTORY
 from taskgan_ros.control.commander import JointCommander
-from taskgan_ros.control.commander_config import JTC, CommanderConfig
+from taskgan_ros.control.commander_config import CommanderConfig
 from taskgan_ros.control.fence import make_fence
 from taskgan_ros.control.joint_state_filter import JointStateFilter, JointStateFilterConfig
 from taskgan_ros.control.states import State
@@ -23,6 +24,8 @@ from taskgan_ros.reach.camera_image import Framing, make_view
 from taskgan_ros.reach.counters import Counters
 from taskgan_ros.reach.drawn_arm import DrawnArm, load_drawn_arm
 from taskgan_ros.reach.parameters import OFF, ReachParameters
+from taskgan_ros.robot.arm import Arm
+from taskgan_ros.robot.joint_names import rename, robot_names
 from taskgan_ros.vision.camera_model import CameraModel
 
 _SETTLE_S = 0.5  # of joint states after activate, for a second publisher to be heard too
@@ -123,7 +126,7 @@ class Pipeline:
     @property
     def wants_stamps(self) -> bool:
         """Whether trajectories are to carry their start time, if the clocks agree."""
-        return self.parameters.stamp_trajectories and self.parameters.command_mode == JTC
+        return self.parameters.stamp_trajectories and self.parameters.command_interface == JOINT_TRAJECTORY
 
     def is_stamped(self, now_s: float, ros_s: float) -> bool:
         """Return whether a trajectory that starts now, on both clocks, carries its start time."""
@@ -145,13 +148,15 @@ def load_pipeline(
         InputError: a damaged bundle, or a parameter that does not fit it.
     """
     bundle = load_bundle(parameters.bundle)
+    names = robot_names(bundle.arm, parameters.joint_prefix, parameters.joint_names)
+    arm = rename(bundle.arm, names)
     policy = _load_policy(bundle, parameters, warn)
     pipeline = Pipeline(
         parameters,
         policy,
         _load_guard(bundle, parameters, policy.translate, warn),
-        _make_commander(bundle, parameters),
-        _make_supervisor(bundle, parameters, is_held),
+        _make_commander(bundle, arm, tuple(names[name] for name in bundle.card.joint_names), parameters),
+        _make_supervisor(arm, parameters, is_held),
         make_view(bundle, parameters.camera_fov, camera, bool(parameters.camera_info_topic)),
         load_drawn_arm(bundle),
     )
@@ -201,20 +206,21 @@ def _load_guard(bundle: Bundle, parameters: ReachParameters, does_translate: boo
     return Guard(bundle)
 
 
-def _make_commander(bundle: Bundle, parameters: ReachParameters) -> JointCommander:
+def _make_commander(
+    bundle: Bundle, arm: Arm, driven_joints: tuple[str, ...], parameters: ReachParameters
+) -> JointCommander:
     config = fill(
         CommanderConfig,
         parameters,
-        arm=bundle.arm,
-        driven_joints=bundle.card.joint_names,
+        arm=arm,
+        driven_joints=driven_joints,
         task=bundle.card.task,
-        fence=make_fence(bundle.arm, parameters.fence_m),
+        fence=make_fence(arm, parameters.fence_m),
     )
     return JointCommander(config)
 
 
-def _make_supervisor(bundle: Bundle, parameters: ReachParameters, is_held: bool) -> Supervisor:
-    arm = bundle.arm
+def _make_supervisor(arm: Arm, parameters: ReachParameters, is_held: bool) -> Supervisor:
     config = fill(
         JointStateFilterConfig,
         parameters,

@@ -1,24 +1,42 @@
-"""The simulated robot: motors that follow a trajectory controller, in a cell where episodes start."""
+"""The simulated robot: motors that follow a controller, in a cell where episodes start."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from taskgan_ros.control.command_interfaces import (
+    JOINT_JOG,
+    JOINT_TRAJECTORY,
+    KINOVA,
+    POSITION_GROUP,
+    VELOCITY_GROUP,
+)
 from taskgan_ros.robot.angles import angle_difference
 from taskgan_ros.robot.arm import Arm
 from taskgan_ros.sim.controller import JointTrajectoryController, Point, Trajectory
 from taskgan_ros.sim.domain import Calibration
+from taskgan_ros.sim.forward_controller import (
+    ForwardPositionController,
+    ForwardVelocityController,
+    VelocityController,
+)
+from taskgan_ros.sim.jog_controller import Jog, JogController
+from taskgan_ros.sim.kinova_driver import KinovaDriver
 from taskgan_ros.tasks.scene import MotionScene
 from taskgan_ros.tasks.state import CellState, Episode
 
 Array = NDArray[np.float64]
+Order = Trajectory | Jog | Array  # what a controller takes; an array has one value per joint
+Controller = JointTrajectoryController | ForwardPositionController | VelocityController
 
+_VELOCITY_CONTROLLERS = {VELOCITY_GROUP: ForwardVelocityController, JOINT_JOG: JogController, KINOVA: KinovaDriver}
 _KEPT = 10_000  # commands at most, until they are taken
-_HERE_RAD = 0.05  # what a trajectory may begin off: a joint state is late and noisy, an episode's start is far
+_HERE_RAD = 0.05  # what a motion may begin off: a joint state is late and noisy, an episode's start is far
 _ROUNDING = 1e-6  # of the time, which may come out just below a whole number of update periods
 
 
@@ -43,19 +61,21 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Drive:
-    """What stands between a trajectory and the arm: a controller, and servos that lag behind its commands.
+    """What stands between a command and the arm: a controller, and servos that lag behind what it commands.
 
     Attributes:
         servo_lag_s: s, the time constant of each joint's first-order lag; 0 for none.
         update_rate_hz: of the controller.
         allow_partial_joints_goal, interpolate_from_desired_state: as the parameters of ros2_control's
             JointTrajectoryController.
+        command_interface: which controller it is, one of `COMMAND_INTERFACES`.
     """
 
     servo_lag_s: float = 0.03
     update_rate_hz: float = 100.0
     allow_partial_joints_goal: bool = False
     interpolate_from_desired_state: bool = True
+    command_interface: str = JOINT_TRAJECTORY
 
     @property
     def period_s(self) -> float:
@@ -64,7 +84,7 @@ class Drive:
 
 
 class SimulatedRobot:
-    """An arm with position-controlled joints behind a `JointTrajectoryController`, in a cell.
+    """An arm whose joints lag behind a controller, in a cell.
 
     All times are seconds of one steady clock. It is not thread-safe.
     """
@@ -77,28 +97,31 @@ class SimulatedRobot:
         settle_s: float = 0.3,
         drive: Drive | None = None,
         calibration: Calibration | None = None,
+        joint_names: Sequence[str] = (),
     ) -> None:
-        """Stand at the start of `episode`; until `settle_s` after a start, trajectories from elsewhere are ignored.
+        """Stand at the start of `episode`.
 
-        The arm really is at its joints' readings and what `calibration` adds.
+        Args:
+            scene: the cell.
+            episode: the first one.
+            now_s: s.
+            settle_s: s; until so long after a start, what was meant for elsewhere is ignored.
+            drive: controller and servos.
+            calibration: the arm really is at its joints' readings and what this adds.
+            joint_names: what the controller calls the n joints; none for the arm file's names.
         """
         self._scene, self._settle_s, self._drive = scene, settle_s, drive or Drive()
         self._calibration = calibration or Calibration()
-        arm = scene.arm
-        self._controller = JointTrajectoryController(
-            arm.joint_names,
-            episode.state.joint_pos,
-            arm.is_continuous,
-            self._drive.allow_partial_joints_goal,
-            self._drive.interpolate_from_desired_state,
-        )
+        self._joint_names = tuple(joint_names) or scene.arm.joint_names
+        self._controller = _make_controller(scene.arm, self._joint_names, episode.state.joint_pos, self._drive)
         self.start(episode, now_s)
 
     def start(self, episode: Episode, now_s: float) -> None:
         """Put arm and objects where `episode` starts.
 
         That is a jump which no arm can make, so nothing made for the pose before it may be executed: the running
-        trajectory is dropped, and so is what arrives within `settle_s` and does not begin where the arm stands.
+        motion is dropped, and so is what arrives within `settle_s` and does not begin where the arm stands. Velocities
+        do not say where they begin: they are dropped until one is zero, as a new motion's first one is.
         """
         self._episode, self._started_s, self._updated_s = episode, now_s, now_s
         self._state = episode.state
@@ -106,25 +129,33 @@ class SimulatedRobot:
         self._velocities = np.zeros_like(self._positions)
         self._controller.reset(self._positions)
         self._commanded: deque[Point] = deque(maxlen=_KEPT)
+        self._has_begun = False  # a motion of velocities, since the start
 
-    def command(self, trajectory: Trajectory, now_s: float) -> bool:
-        """Hand a trajectory to the controller; return False where it is ignored as of before the episode's start.
+    def command(self, order: Order, now_s: float) -> bool:
+        """Hand a command to the controller; return False where it is ignored as of before the episode's start.
 
         Raises:
             InputError: the controller rejects it.
         """
-        if now_s < self._started_s + self._settle_s and not self._begins_here(trajectory):
+        if now_s < self._started_s + self._settle_s and not self._begins_here(order):
             return False
-        self.step(now_s)  # until now, it moved without this trajectory
-        self._controller.accept(trajectory, now_s)
+        self.step(now_s)  # until now, it moved without this command
+        self._controller.accept(order, now_s)  # type: ignore[arg-type]  # the drive says which of them comes
         return True
 
-    def _begins_here(self, trajectory: Trajectory) -> bool:
-        names = self._scene.arm.joint_names
-        if not trajectory.points or not set(trajectory.joint_names) <= set(names):
-            return False
-        here = self._positions[[names.index(name) for name in trajectory.joint_names]]
-        first = trajectory.points[0].positions
+    def _begins_here(self, order: Order) -> bool:
+        names, interface = self._joint_names, self._drive.command_interface
+        if isinstance(order, Trajectory):
+            if not order.points or not set(order.joint_names) <= set(names):
+                return False
+            here = self._positions[[names.index(name) for name in order.joint_names]]
+            first = order.points[0].positions
+        elif interface == POSITION_GROUP and not isinstance(order, Jog):
+            here, first = self._positions, order
+        else:
+            velocities = order.velocities if isinstance(order, Jog) else order
+            self._has_begun = self._has_begun or not velocities.any()
+            return self._has_begun
         return first.shape == here.shape and bool(np.all(np.abs(first - here) < _HERE_RAD))
 
     def step(self, now_s: float) -> Snapshot:
@@ -153,6 +184,20 @@ class SimulatedRobot:
         setpoint = self._controller.commanded.positions
         reached = follow(self._scene.arm, self._positions, setpoint, dt_s, self._drive.servo_lag_s)
         return reached, (reached - self._positions) / dt_s
+
+
+def _make_controller(arm: Arm, joint_names: Sequence[str], positions: Array, drive: Drive) -> Controller:
+    if drive.command_interface == POSITION_GROUP:
+        return ForwardPositionController(joint_names, positions)
+    if drive.command_interface in _VELOCITY_CONTROLLERS:
+        return _VELOCITY_CONTROLLERS[drive.command_interface](arm, joint_names, positions)
+    return JointTrajectoryController(
+        joint_names,
+        positions,
+        arm.is_continuous,
+        drive.allow_partial_joints_goal,
+        drive.interpolate_from_desired_state,
+    )
 
 
 def follow(arm: Arm, positions: Array, setpoint: Array, dt_s: float, lag_s: float = 0.0) -> Array:

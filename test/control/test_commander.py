@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from taskgan_ros.control.command_interfaces import JOINT_TRAJECTORY, KINOVA
 from taskgan_ros.control.commander import JointCommander
-from taskgan_ros.control.commander_config import ANGLES, JTC, KINOVA, VELOCITIES, CommanderConfig
+from taskgan_ros.control.commander_config import ANGLES, VELOCITIES, CommanderConfig
 from taskgan_ros.control.fence import make_fence
 from taskgan_ros.control.trajectory import JointTrajectory
 from taskgan_ros.core.errors import InputError
@@ -33,8 +34,8 @@ TOLERANCE = 1e-9
 
 
 TYPICAL = CommanderConfig(
-    arm=ARM, driven_joints=DRIVEN, task=VELOCITIES, command_mode=JTC, horizon_s=0.2, lead_s=0.02, all_joints=True,
-    margin_rad=0.0, max_step_rad=0.5, speed_scale=1.0, fence=None,
+    arm=ARM, driven_joints=DRIVEN, task=VELOCITIES, command_interface=JOINT_TRAJECTORY, horizon_s=0.2, lead_s=0.02,
+    all_joints=True, margin_rad=0.0, max_step_rad=0.5, speed_scale=1.0, fence=None,
 )  # fmt: skip
 
 
@@ -300,7 +301,7 @@ def test_a_small_largest_step_lets_the_arm_get_on() -> None:
 
 
 def test_in_kinovas_mode_velocities_stand_in_the_arms_order_and_end_with_zeros() -> None:
-    commander = make_commander(command_mode=KINOVA)
+    commander = make_commander(command_interface=KINOVA)
     pose, now_s = HOME.copy(), 0.0
     for _ in range(8):  # as its driver: at the velocities, whatever the positions are
         trajectory = commander.follow(now_s, [0.1, -0.3], pose, HOME)
@@ -310,11 +311,11 @@ def test_in_kinovas_mode_velocities_stand_in_the_arms_order_and_end_with_zeros()
     np.testing.assert_allclose(velocities[0], [-0.3, 0, 0.1, 0, 0, 0], atol=1e-9)
     assert np.max(np.abs(np.diff(velocities, axis=0))) <= 4.0 * PERIOD_S + TOLERANCE
     assert not velocities[-1].any()
-    assert not velocities_of(make_commander(command_mode=KINOVA).stop(0.0, HOME)).any()
+    assert not velocities_of(make_commander(command_interface=KINOVA).stop(0.0, HOME)).any()
 
 
 def test_in_kinovas_mode_positions_are_kept_although_the_driver_drifts() -> None:
-    commander = make_commander(driven_joints=(ARM.joint_names[1],), command_mode=KINOVA, margin_rad=0.05)
+    commander = make_commander(driven_joints=(ARM.joint_names[1],), command_interface=KINOVA, margin_rad=0.05)
     pose, now_s = HOME.copy(), 0.0
     for _ in range(200):
         velocities = velocities_of(commander.follow(now_s, [0.6], pose, HOME))
@@ -504,8 +505,8 @@ def test_another_number_of_values_or_a_negative_age_is_refused() -> None:
         ({"driven_joints": ()}, r"driven joints: expected some of .* got \[\]"),
         ({"driven_joints": DRIVEN[:1] * 2}, "driven joints: expected some of .*, each once"),
         ({"task": "torques"}, "task: expected joint_velocities or joint_angles, got 'torques'"),
-        ({"command_mode": "moveit"}, "command_mode: expected jtc or kinova, got 'moveit'"),
-        ({"command_mode": KINOVA, "all_joints": False}, "all_joints: expected true in the mode kinova"),
+        ({"command_interface": "moveit"}, "command_interface: expected one of"),
+        ({"command_interface": KINOVA, "all_joints": False}, "all_joints: expected true with kinova"),
         ({"horizon_s": 0.0}, "horizon_s: expected a positive number"),
         ({"lead_s": -0.1}, "lead_s: expected 0 s or more, got -0.1"),
         ({"max_step_rad": 0.0}, "max_step_rad: expected a positive number"),

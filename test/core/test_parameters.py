@@ -45,3 +45,20 @@ def test_values_are_taken_as_a_node_takes_them(values: dict[str, Any], expected:
 def test_others_are_refused(values: dict[str, Any], text: str) -> None:
     with pytest.raises(InputError, match=text):
         from_values(Parameters, values, "a file")
+
+
+@dataclass(frozen=True)
+class Renamed:
+    word: str = parameter("new", "a word", choices=("new", "other"), formerly="old_name", renamed={"old": "new"})
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"word": "old"}, "got 'old', which is new now"),
+        ({"old_name": "old"}, "parameter old_name: expected its new name word, got old_name; old is new now"),
+    ],
+)
+def test_former_names_and_words_are_refused_with_todays(values: dict[str, str], why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        from_values(Renamed, values, "file.yaml")

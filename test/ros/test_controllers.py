@@ -19,7 +19,7 @@ from rclpy.node import Node
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from trajectory_msgs.msg import JointTrajectory
 
-from taskgan_ros.nodes.controllers import Controllers
+from taskgan_ros.nodes.controllers import Controllers, wanted_setting
 
 Lab = Any
 
@@ -76,7 +76,8 @@ def test_a_subscriber_is_asked_once_its_node_is_discovered(lab: Lab, monkeypatch
     asker, named = lab.node, TopicEndpointInfo(node_name="arm_controller", node_namespace="/left")
     unnamed = TopicEndpointInfo(node_name="_NODE_NAME_UNKNOWN_", node_namespace="_NODE_NAMESPACE_UNKNOWN_")
     monkeypatch.setattr(asker, "get_subscriptions_info_by_topic", lambda _: [unnamed])
-    controllers, before = Controllers(asker, "/joint_trajectory"), set(asker.clients)
+    setting, before = wanted_setting("joint_trajectory", ()), set(asker.clients)
+    controllers = Controllers(asker, "/joint_trajectory", setting)
     controllers.query()
     assert set(asker.clients) == before
     monkeypatch.setattr(asker, "get_subscriptions_info_by_topic", lambda _: [unnamed, named])

@@ -101,7 +101,7 @@ def test_the_first_command_starts_at_rest_where_the_arm_is(lab: Lab, make_bundle
 
 
 def test_in_kinovas_mode_velocities_are_sent_and_end_with_zeros(lab: Lab, make_bundle: MakeBundle) -> None:
-    lab.start_reach(make_bundle(), command_mode="kinova")
+    lab.start_reach(make_bundle(), command_interface="kinova")
     lab.feed_joint_states()
     lab.feed_images()
     lab.until_commanded()
@@ -311,8 +311,8 @@ def test_the_speed_may_change_while_it_runs_and_the_mode_may_not(lab: Lab, make_
     slow = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=0.1)
     request = SetParameters.Request(parameters=[Parameter(name="speed_scale", value=slow)])
     assert lab.call(SetParameters, "reach_node/set_parameters", request).results[0].successful
-    refused = lab.set_parameter("command_mode", "kinova")
-    assert refused == "command_mode: expected the node to be unconfigured, got active: clean up first"
+    refused = lab.set_parameter("command_interface", "kinova")
+    assert refused == "command_interface: expected the node to be unconfigured, got active: clean up first"
     lab.feed_joint_states()
     lab.feed_images()
     lab.until_commanded()

@@ -117,7 +117,7 @@ def test_executes_trajectories_and_rejects_what_the_real_controller_rejects(lab:
     robot.send(there[:3] + 0.1, joint_names=NAMES[:3])
     wait_until(lambda: lab.diagnostics("cell").get("rejected") == "2", "another rejection")
     assert "joint_names: expected all of" in lab.diagnostics("cell")["last_rejection"]
-    assert "rejected a trajectory: velocities: expected 0 at the last point" in robot.process.text
+    assert "rejected a command: velocities: expected 0 at the last point" in robot.process.text
     np.testing.assert_allclose(robot.positions, there, atol=1e-6)
 
 
