@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, TypeVar
 
-import pydantic
-import pydantic.dataclasses
 import yaml
 
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.schema import SchemaError, check
 
 T = TypeVar("T")
-
-
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field, pydantic.Field))
-def config_dataclass(cls: type[T]) -> type[T]:
-    """Make `cls` a frozen, keyword-only dataclass whose fields are checked and whose unknown keys are refused."""
-    config = pydantic.ConfigDict(extra="forbid", strict=False, allow_inf_nan=False)
-    return pydantic.dataclasses.dataclass(cls, frozen=True, kw_only=True, config=config)  # type: ignore[return-value]
 
 
 def share_dir() -> Path:
@@ -127,10 +119,10 @@ def build(cls: type[T], values: Any, origin: str) -> T:
     if not isinstance(values, dict):
         raise InputError(f"{origin}: expected a mapping of {cls.__name__} fields, got {type(values).__name__}")
     try:
-        return pydantic.TypeAdapter(cls).validate_python(values)
-    except pydantic.ValidationError as error:
-        faults = [_describe(fault) for fault in error.errors()]
-        raise InputError("\n".join(f"{origin}: {fault}" for fault in faults)) from error
+        checked: T = check(cls, values)
+    except SchemaError as error:
+        raise InputError("\n".join(f"{origin}: {fault}" for fault in error.faults)) from error
+    return checked
 
 
 def fill(cls: type[T], source: Any, **given: Any) -> T:
@@ -145,24 +137,7 @@ def fill(cls: type[T], source: Any, **given: Any) -> T:
     return cls(**{name: getattr(source, name) for name in names if name not in given}, **given)
 
 
-def to_plain(config: Any) -> dict[str, Any]:
-    """Return a dataclass as what YAML and JSON can hold: dicts, lists, strings and numbers; `build` reads it back."""
-    plain: dict[str, Any] = pydantic.TypeAdapter(type(config)).dump_python(config, mode="json", by_alias=True)
-    return plain
-
-
 def to_flow(value: Any) -> str:
     """Return a plain value as YAML on one line."""
     text: str = yaml.safe_dump(value, default_flow_style=True, width=1000)
     return text.removesuffix("...\n").strip()
-
-
-def _describe(fault: Any) -> str:
-    field = ".".join(str(part) for part in fault["loc"])
-    if not field:  # a rule over several fields, whose message says what came
-        return str(fault["msg"])
-    if fault["type"] == "unexpected_keyword_argument":
-        return f"{field}: expected no such field, got {fault['input']!r}"
-    if fault["type"] == "missing":
-        return f"{field}: expected this field, got none"
-    return f"{field}: {fault['msg']}, got {fault['input']!r}"

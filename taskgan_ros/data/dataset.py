@@ -13,12 +13,12 @@ from typing import Annotated, Any, BinaryIO, Protocol
 
 import h5py
 import numpy as np
-import pydantic
 from numpy.typing import NDArray
 
 from taskgan_ros.core.config import build
 from taskgan_ros.core.errors import InputError, OutputExistsError
 from taskgan_ros.core.files import check_free, lock
+from taskgan_ros.core.schema import Field, SchemaError, check
 from taskgan_ros.robot.units import LARGEST_SPEED, UNITS
 
 FORMAT = 1
@@ -31,8 +31,7 @@ _UNFINISHED = "unfinished"  # the episode that is being written
 _SPARE_BYTES = 2**20  # for HDF5's own tables
 _COMPRESSION = "lzf"  # a plain render shrinks five times and reads back at memory speed; robomimic reads it too
 
-Count = Annotated[int, pydantic.Field(gt=0)]
-_COUNT: pydantic.TypeAdapter[int] = pydantic.TypeAdapter(Count)
+Count = Annotated[int, Field(gt=0)]
 
 
 @dataclass(frozen=True)
@@ -436,8 +435,8 @@ def _check_episode(demo: h5py.Group, info: DatasetInfo, origin: str) -> int:
     """Return how many images an episode has, refusing one that is not what the attributes say; reads none of them."""
     found = _one(_items(demo.attrs["num_samples"]))
     try:
-        length = _COUNT.validate_python(found)
-    except pydantic.ValidationError as error:
+        length = check(Count, found)
+    except SchemaError as error:
         raise InputError(f"{origin}: expected num_samples of 1 or more, got {found!r}") from error
     image_shape = (length, info.height, info.width, 3)
     for name in ("obs/image", "obs/image_paired") if info.paired_domain else ("obs/image",):

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from taskgan_ros.core.config import config_dataclass
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.schema import config_dataclass
 from taskgan_ros.data.dataset import check_compatible, load_dataset
 from taskgan_ros.experiments.models import load_policy
 from taskgan_ros.training.run import pick_device

@@ -13,9 +13,10 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from taskgan_ros.core.config import config_dataclass, short_name
+from taskgan_ros.core.config import short_name
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import whole
+from taskgan_ros.core.schema import config_dataclass
 from taskgan_ros.experiments.models import load_policy
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.distance_plot import dress_distances

@@ -18,9 +18,10 @@ from typing import Any
 
 import torch
 
-from taskgan_ros.core.config import build, expand_home, is_path, load, read_yaml, resolve, share_dir, to_plain
+from taskgan_ros.core.config import build, expand_home, is_path, load, read_yaml, resolve, share_dir
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import lock, write_text
+from taskgan_ros.core.schema import to_plain
 from taskgan_ros.data.dataset import Dataset, load_dataset, partial_path
 from taskgan_ros.experiments.results import read_json
 from taskgan_ros.sim import photos

@@ -16,9 +16,9 @@ from typing import Literal
 
 import tyro
 
-from taskgan_ros.core.config import config_dataclass
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.progress import print_line
+from taskgan_ros.core.schema import config_dataclass
 from taskgan_ros.core.streams import check_shown
 from taskgan_ros.experiments.angles import AnglesConfig, measure_angles
 from taskgan_ros.experiments.closed_loop import ClosedLoopConfig, measure_closed_loop

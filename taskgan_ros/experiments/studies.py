@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-import pydantic
-
-from taskgan_ros.core.config import config_dataclass, is_path, load, resolve, share_dir, short_name
+from taskgan_ros.core.config import is_path, load, resolve, share_dir, short_name
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.schema import Field, config_dataclass, whole_rule
 from taskgan_ros.experiments.jobs import Job
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.training.recipe import Recipe, load_recipe
@@ -26,9 +25,9 @@ _STEPS_AN_IMAGE = 250  # with one image the error on others fell up to here (0.7
 ANGLE_IMAGES = (1, 10, 100, 1000, 5399)  # the paper's figure 11
 TARGETS = ("target_a", "target_b", "target_wood")
 
-Episodes = Annotated[int, pydantic.Field(ge=2)]  # of which some may be held out
+Episodes = Annotated[int, Field(ge=2)]  # of which some may be held out
 
-Share = Annotated[float, pydantic.Field(gt=0, le=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 @config_dataclass
@@ -70,8 +69,8 @@ class Scale:
     test_episodes: Count
     short_test_episodes: Count
 
-    @pydantic.model_validator(mode="after")
-    def _has_images_enough(self) -> Self:
+    @whole_rule
+    def _has_images_enough(self) -> None:
         few = -(-FEW_IMAGES // _IMAGES_PER_EPISODE)
         if self.target_episodes < few:
             raise ValueError(
@@ -82,7 +81,6 @@ class Scale:
             raise ValueError(
                 f"expected at most {most} translated_images, all of the source, got {self.translated_images}"
             )
-        return self
 
 
 def load_scale(name_or_path: str) -> Scale:

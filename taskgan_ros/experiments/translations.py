@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pydantic
 import torch
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-from taskgan_ros.core.config import config_dataclass, short_name
+from taskgan_ros.core.config import short_name
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.schema import Field, config_dataclass
 from taskgan_ros.data.dataset import Dataset, check_compatible, load_dataset
 from taskgan_ros.experiments.models import load_translator_graph
 from taskgan_ros.experiments.pictures import write_translations
@@ -38,7 +38,7 @@ class TranslationConfig:
     """Run of a task model of the domain translated into, that took no part in training."""
     images: Count | None = None
     """How many, one after the other; all that there are where not given."""
-    first: Annotated[int, pydantic.Field(ge=0)] = 0
+    first: Annotated[int, Field(ge=0)] = 0
     """Which image is the first."""
     device: str = "auto"
     """auto, cpu or cuda."""

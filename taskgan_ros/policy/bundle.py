@@ -9,24 +9,22 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-import pydantic
 import yaml
 
 from taskgan_ros.core.config import (
     build,
-    config_dataclass,
     expand_home,
     is_path,
     load,
     read_yaml,
     resolve,
     share_dir,
-    to_plain,
 )
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import check_free
+from taskgan_ros.core.schema import Before, Field, config_dataclass, field_rule, to_plain, whole_rule
 from taskgan_ros.policy.graph import Signature, Tensor, read_signature
 from taskgan_ros.robot.arm import Arm, load_arm
 from taskgan_ros.robot.units import UNITS, NonNegative, Positive, at_most
@@ -46,12 +44,20 @@ COMMAND, TRANSLATED, SCORES = "command", "translated", "scores"
 FINITE = "finite"  # per image: whether all values between it and the other outputs are; see `training/finite_check.py`
 
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"  # leads to no other folder
-Name = Annotated[str, pydantic.Field(pattern=NAME)]
-Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, pydantic.Field(gt=0)]
-FieldOfView = Annotated[float, pydantic.Field(gt=0, lt=3)]  # rad
+Name = Annotated[str, Field(pattern=NAME)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(gt=0)]
+FieldOfView = Annotated[float, Field(gt=0, lt=3)]  # rad
 Scale = Annotated[Positive, at_most(10, "rad/s or rad", "degrees")]
 Figure = int | float | str
+
+
+def _refuse_format_1(number: object) -> object:
+    if number == 1:
+        raise ValueError(
+            "expected 2, whose graphs report values that are not finite; `taskgan upgrade` converts format 1"
+        )
+    return number
 
 
 @config_dataclass
@@ -100,20 +106,19 @@ class GuardCard:
         quantiles: of good images' scores, by score, "0.99" say, and in units of the limit.
     """
 
-    scores: Annotated[tuple[Name, ...], pydantic.Field(min_length=1)]
-    quantile: Annotated[float, pydantic.Field(gt=0, lt=1)]
+    scores: Annotated[tuple[Name, ...], Field(min_length=1)]
+    quantile: Annotated[float, Field(gt=0, lt=1)]
     images: Count
     held_out: bool
     likeness: NonNegative | None = None
     domain: str = ""
     quantiles: dict[str, dict[str, NonNegative]]
 
-    @pydantic.field_validator("scores")
-    @classmethod
-    def _scores_differ(cls, scores: tuple[str, ...]) -> tuple[str, ...]:
+    @staticmethod
+    @field_rule("scores")
+    def _scores_differ(scores: tuple[str, ...], _: Mapping[str, Any]) -> None:
         if len({*scores, "frozen"}) <= len(scores):  # that one is not the graph's, and one name would hide another
             raise ValueError("expected each score once, and none named frozen")
-        return scores
 
 
 @config_dataclass
@@ -150,13 +155,13 @@ class BundleCard:
         guard: on `guard.onnx`, for a bundle that has one.
     """
 
-    format: Literal[2] = 2
+    format: Annotated[Literal[2], Before(_refuse_format_1)] = 2
     name: Name
     task: Literal["joint_velocities", "joint_angles"]
     arm: str
     scene: str
     target_domain: str = ""
-    joint_names: Annotated[tuple[str, ...], pydantic.Field(min_length=1)]
+    joint_names: Annotated[tuple[str, ...], Field(min_length=1)]
     units: str
     label_scale: tuple[Scale, ...]
     image: ImageFormat
@@ -176,50 +181,36 @@ class BundleCard:
     results: tuple[Result, ...] = ()
     guard: GuardCard | None = None
 
-    @pydantic.field_validator("format", mode="before")
-    @classmethod
-    def _refuse_format_1(cls, number: object) -> object:
-        if number == 1:
-            raise ValueError(
-                "expected 2, whose graphs report values that are not finite; `taskgan upgrade` converts format 1"
-            )
-        return number
-
-    @pydantic.field_validator("joint_names", "observed_joints")
-    @classmethod
-    def _names_differ(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+    @staticmethod
+    @field_rule("joint_names", "observed_joints")
+    def _names_differ(names: tuple[str, ...], _: Mapping[str, Any]) -> None:
         if len(set(names)) < len(names):
             raise ValueError("expected each joint once")
-        return names
 
-    @pydantic.field_validator("observes")
-    @classmethod
-    def _sees(cls, observes: tuple[str, ...]) -> tuple[str, ...]:
+    @staticmethod
+    @field_rule("observes")
+    def _sees(observes: tuple[str, ...], _: Mapping[str, Any]) -> None:
         if observes not in ((IMAGE,), (IMAGE, JOINT_POS)):
             raise ValueError(f"expected [{IMAGE}] or [{IMAGE}, {JOINT_POS}]")
-        return observes
 
-    @pydantic.model_validator(mode="after")
-    def _observes_what_it_names(self) -> BundleCard:
+    @whole_rule
+    def _observes_what_it_names(self) -> None:
         if self.observed_joints and JOINT_POS not in self.observes:
             raise ValueError(f"observed_joints: expected none where observes lacks {JOINT_POS}, got some")
-        return self
 
-    @pydantic.field_validator("units")
-    @classmethod
-    def _units_fit_task(cls, units: str, info: pydantic.ValidationInfo) -> str:
-        expected = UNITS.get(info.data.get("task", ""))
+    @staticmethod
+    @field_rule("units")
+    def _units_fit_task(units: str, earlier: Mapping[str, Any]) -> None:
+        expected = UNITS.get(earlier.get("task", ""))
         if expected and units != expected:
-            raise ValueError(f"expected {expected} for the task {info.data['task']}")
-        return units
+            raise ValueError(f"expected {expected} for the task {earlier['task']}")
 
-    @pydantic.field_validator("label_scale")
-    @classmethod
-    def _one_scale_a_joint(cls, scale: tuple[float, ...], info: pydantic.ValidationInfo) -> tuple[float, ...]:
-        names = info.data.get("joint_names", scale)
+    @staticmethod
+    @field_rule("label_scale")
+    def _one_scale_a_joint(scale: tuple[float, ...], earlier: Mapping[str, Any]) -> None:
+        names = earlier.get("joint_names", scale)
         if len(scale) != len(names):
             raise ValueError(f"expected {len(names)} values, one for each of joint_names")
-        return scale
 
     @property
     def joint_pos_names(self) -> tuple[str, ...]:

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
-import pydantic
 from numpy.typing import ArrayLike, NDArray
 
-from taskgan_ros.core.config import build, config_dataclass, read_yaml, resolve
+from taskgan_ros.core.config import build, read_yaml, resolve
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.schema import Before, Field, config_dataclass, whole_rule
 from taskgan_ros.robot.board import parse_board
 from taskgan_ros.robot.units import LARGEST_ANGLE, Acceleration, Angle, HalfSize, Positive, Rotation3, Speed, Vector3
 
 T = TypeVar("T")
 Color = tuple[
-    Annotated[float, pydantic.Field(ge=0, le=1)],
-    Annotated[float, pydantic.Field(ge=0, le=1)],
-    Annotated[float, pydantic.Field(ge=0, le=1)],
+    Annotated[float, Field(ge=0, le=1)],
+    Annotated[float, Field(ge=0, le=1)],
+    Annotated[float, Field(ge=0, le=1)],
 ]
 
 # Of a xacro file; YAML reads 0.5 and true as what they are, and xacro wants their text.
-Argument = Annotated[str, pydantic.BeforeValidator(lambda value: _as_argument(value))]
+Argument = Annotated[str, Before(lambda value: _as_argument(value))]
 
 _SHORTEST_M = 1e-6  # a shorter axis has no direction for a renderer
 _DIMENSIONS = {
@@ -67,16 +68,15 @@ class Shape:
 
     kind: Literal["capsule", "cylinder", "ellipsoid", "box"]
     material: str
-    start: Annotated[Vector3 | None, pydantic.Field(alias="from")] = None
-    end: Annotated[Vector3 | None, pydantic.Field(alias="to")] = None
+    start: Annotated[Vector3 | None, Field(alias="from")] = None
+    end: Annotated[Vector3 | None, Field(alias="to")] = None
     radius: HalfSize | None = None
     at: Vector3 | None = None
     size: tuple[HalfSize, HalfSize, HalfSize] | None = None
 
-    @pydantic.model_validator(mode="after")
-    def _has_its_dimensions(self) -> Shape:
+    @whole_rule
+    def _has_its_dimensions(self) -> None:
         _check_dimensions(self)
-        return self
 
 
 @config_dataclass
@@ -95,8 +95,8 @@ class ToolPart:
 
     kind: Literal["capsule", "cylinder", "ellipsoid", "box", "mesh", "board"]
     link: str | None = None
-    start: Annotated[Vector3 | None, pydantic.Field(alias="from")] = None
-    end: Annotated[Vector3 | None, pydantic.Field(alias="to")] = None
+    start: Annotated[Vector3 | None, Field(alias="from")] = None
+    end: Annotated[Vector3 | None, Field(alias="to")] = None
     radius: HalfSize | None = None
     at: Vector3 | None = None
     rpy: Rotation3 = (0.0, 0.0, 0.0)
@@ -106,12 +106,11 @@ class ToolPart:
     pattern: str | None = None
     rgb: Color | None = None
 
-    @pydantic.model_validator(mode="after")
-    def _has_its_dimensions(self) -> ToolPart:
+    @whole_rule
+    def _has_its_dimensions(self) -> None:
         _check_dimensions(self)
         if self.kind == "board":
             self._check_board()
-        return self
 
     def _check_board(self) -> None:
         board = parse_board(self.pattern or "", "pattern")
@@ -157,7 +156,7 @@ class Joint:
         mimic: the joint of the chain that it follows, which follows none itself; nobody commands this one.
     """
 
-    name: Annotated[str, pydantic.Field(min_length=1)]
+    name: Annotated[str, Field(min_length=1)]
     type: Literal["revolute", "continuous", "prismatic"] = "revolute"
     axis: Vector3 = (0.0, 0.0, 1.0)
     origin_xyz: Vector3
@@ -168,8 +167,8 @@ class Joint:
     upper: float | None = None
     mimic: Mimic | None = None
 
-    @pydantic.model_validator(mode="after")
-    def _limits_are_a_range(self) -> Joint:
+    @whole_rule
+    def _limits_are_a_range(self) -> None:
         if (self.lower is None) != (self.upper is None):
             raise ValueError("expected both of lower and upper, or neither for a continuous joint")
         if self.lower is not None and self.upper is not None and self.lower >= self.upper:
@@ -178,7 +177,6 @@ class Joint:
             raise ValueError(f"expected no limits of a continuous joint, got {self.lower} and {self.upper}")
         if not any(self.axis):
             raise ValueError(f"expected an axis with a direction, got {list(self.axis)}")
-        return self
 
     @property
     def kind(self) -> Literal["revolute", "continuous", "prismatic"]:
@@ -214,9 +212,9 @@ class Model:
     """
 
     file: str
-    arguments: dict[str, Argument] = pydantic.Field(default_factory=dict)
+    arguments: dict[str, Argument] = dataclasses.field(default_factory=dict)
     base: str | None = None
-    rest: dict[str, float] = pydantic.Field(default_factory=dict)
+    rest: dict[str, float] = dataclasses.field(default_factory=dict)
     drawing: str | None = None
 
 
@@ -237,18 +235,18 @@ class Arm:
     """
 
     name: str
-    joints: Annotated[tuple[Joint, ...], pydantic.Field(min_length=1)]
+    joints: Annotated[tuple[Joint, ...], Field(min_length=1)]
     tip: Frame
     home: tuple[Angle, ...]
     model: Model | None = None
-    materials: dict[str, Color] = pydantic.Field(default_factory=dict)
+    materials: dict[str, Color] = dataclasses.field(default_factory=dict)
     base: tuple[Shape, ...] = ()
     links: tuple[tuple[Shape, ...], ...] = ()
     tool: tuple[ToolPart, ...] = ()
     drawing: str | None = None
 
-    @pydantic.model_validator(mode="after")
-    def _is_consistent(self) -> Arm:
+    @whole_rule
+    def _is_consistent(self) -> None:
         names = [joint.name for joint in self.joints]
         if len(set(names)) != len(names):
             raise ValueError(f"expected joint names that differ, got {names}")
@@ -261,7 +259,6 @@ class Arm:
         strangers = {joint.mimic.joint for joint in self.joints if joint.mimic} - set(self.joint_names)
         if strangers:
             raise ValueError(f"expected mimics of {list(self.joint_names)}, got {sorted(strangers)}")
-        return self
 
     @cached_property
     def free_joints(self) -> tuple[Joint, ...]:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import pydantic
 from numpy.typing import NDArray
 
-from taskgan_ros.core.config import config_dataclass, is_path, read_yaml, resolve, share_dir
+from taskgan_ros.core.config import is_path, read_yaml, resolve, share_dir
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.schema import Before, config_dataclass
 from taskgan_ros.robot.arm import Argument, Arm, Joint, Mimic, Model, ToolPart, build_line, load_arm
 from taskgan_ros.robot.description import DescribedJoint, Description, Link, describe_shapes
 from taskgan_ros.robot.drawing import read_drawing
@@ -81,13 +81,11 @@ class ArmFile:
 
     name: str | None = None
     model: str
-    arguments: dict[str, Argument] = pydantic.Field(default_factory=dict)
-    tip: Annotated[Tip | None, pydantic.BeforeValidator(lambda tip: {"link": tip} if isinstance(tip, str) else tip)] = (
-        None
-    )
+    arguments: dict[str, Argument] = dataclasses.field(default_factory=dict)
+    tip: Annotated[Tip | None, Before(lambda tip: {"link": tip} if isinstance(tip, str) else tip)] = None
     base: str | None = None
-    joints: dict[str, JointLimits] = pydantic.Field(default_factory=dict)
-    home: dict[str, float] = pydantic.Field(default_factory=dict)
+    joints: dict[str, JointLimits] = dataclasses.field(default_factory=dict)
+    home: dict[str, float] = dataclasses.field(default_factory=dict)
     tool: tuple[ToolPart, ...] = ()
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import pydantic
+from taskgan_ros.core.schema import After, Field
 
 
-def at_most(largest: float, unit: str, mistaken: str) -> pydantic.AfterValidator:
+def at_most(largest: float, unit: str, mistaken: str) -> After:
     """Return a validator that refuses numbers further from 0 than `largest`: they must be in `mistaken`, not `unit`."""
 
     def check(value: float) -> float:
@@ -15,7 +15,7 @@ def at_most(largest: float, unit: str, mistaken: str) -> pydantic.AfterValidator
             raise ValueError(f"expected at most {largest:g} {unit} in magnitude, not {mistaken}")
         return value
 
-    return pydantic.AfterValidator(check)
+    return After(check)
 
 
 UNITS = {"joint_velocities": "rad/s", "joint_angles": "rad"}  # of a task's labels and commands
@@ -23,8 +23,8 @@ LARGEST_ANGLE = 12.6  # rad, two turns; a joint that turns further has no limits
 LARGEST_SPEED = 25.0  # rad/s; small industrial arms reach 20
 LARGEST_M = 10.0  # of a position in a cell
 
-Positive = Annotated[float, pydantic.Field(gt=0)]
-NonNegative = Annotated[float, pydantic.Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
 
 Angle = Annotated[float, at_most(LARGEST_ANGLE, "rad", "degrees")]
 Speed = Annotated[Positive, at_most(LARGEST_SPEED, "rad/s", "degrees/s")]

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import pydantic
 from numpy.typing import NDArray
 
-from taskgan_ros.core.config import config_dataclass, load, resolve
+from taskgan_ros.core.config import load, resolve
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.schema import Before, Field, config_dataclass
 from taskgan_ros.robot.arm import Arm, Color
 from taskgan_ros.robot.units import Angle, Metres, at_most
 from taskgan_ros.sim import photos
@@ -19,11 +19,11 @@ from taskgan_ros.tasks.scene import Bounds, MotionScene, Range
 from taskgan_ros.tasks.state import CellState
 
 Pattern = Literal["plain", "wood", "checker", "stripes", "blotches", "gradient"]
-Fraction = Annotated[float, pydantic.Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 AngleError = Annotated[float, at_most(1, "rad", "degrees")]
 PositionError = Annotated[float, at_most(1, "m", "mm")]
-LampDistance = Annotated[float, pydantic.Field(gt=0), at_most(100, "m", "mm")]  # the sun's, in effect
-Quality = Annotated[int, pydantic.Field(ge=1, le=100)]
+LampDistance = Annotated[float, Field(gt=0), at_most(100, "m", "mm")]  # the sun's, in effect
+Quality = Annotated[int, Field(ge=1, le=100)]
 _ONE = (1.0, 1.0)
 _ZERO = (0.0, 0.0)
 
@@ -58,7 +58,7 @@ class Table(Surface):
 
     patterns: tuple[Pattern, ...] = ()
     photos: tuple[str, ...] = ()
-    scale_m: Bounds[Annotated[Metres, pydantic.Field(gt=0)]] = _ONE
+    scale_m: Bounds[Annotated[Metres, Field(gt=0)]] = _ONE
     rotation: Bounds[Angle] = _ZERO
     contrast: Range = _ONE
 
@@ -79,7 +79,7 @@ class Background:
     share: Fraction = 1.0
     brightness: Range = _ONE
     jitter: Fraction = 0.0
-    shift_px: Annotated[float, pydantic.Field(ge=0)] = 0.0
+    shift_px: Annotated[float, Field(ge=0)] = 0.0
 
 
 def _by_file(background: Any) -> Any:
@@ -129,7 +129,7 @@ class Light:
     elevation: Bounds[Angle] = (1.2, 1.2)
     distance_m: Bounds[LampDistance] = (2.0, 2.0)
     sway_m: Bounds[Metres] = _ZERO
-    sway_period_s: Annotated[float, pydantic.Field(gt=0)] = 8.0
+    sway_period_s: Annotated[float, Field(gt=0)] = 8.0
     tint: Fraction = 0.0
     shadows: bool = False
 
@@ -166,7 +166,7 @@ class Sensor:
     blur_px: Range = _ZERO
     noise: Range = _ZERO
     distortion: tuple[float, float] = _ZERO
-    supersampling: Annotated[int, pydantic.Field(ge=1, le=4)] = 1
+    supersampling: Annotated[int, Field(ge=1, le=4)] = 1
     jpeg_quality: Bounds[Quality] | None = None
 
 
@@ -174,8 +174,8 @@ class Sensor:
 class CameraError:
     """How far the camera is from where the scene says, as calibration leaves it: standard deviations an episode."""
 
-    position_m: Annotated[PositionError, pydantic.Field(ge=0)] = 0.0
-    rotation_rad: Annotated[AngleError, pydantic.Field(ge=0)] = 0.0
+    position_m: Annotated[PositionError, Field(ge=0)] = 0.0
+    rotation_rad: Annotated[AngleError, Field(ge=0)] = 0.0
 
 
 @config_dataclass
@@ -218,7 +218,7 @@ class Domain:
     table: Table
     cube: Surface
     mark: Surface = Surface(rgb=(0.12, 0.30, 0.75))
-    background: Annotated[Background | None, pydantic.BeforeValidator(_by_file)] = None
+    background: Annotated[Background | None, Before(_by_file)] = None
     arm: ArmLook = ArmLook()
     light: Light
     deformation: Deformation = Deformation()

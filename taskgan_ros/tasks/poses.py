@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import numpy as np
-import pydantic
 from numpy.typing import NDArray
 
-from taskgan_ros.core.config import config_dataclass
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.schema import Field, config_dataclass, whole_rule
 from taskgan_ros.robot.kinematics import tip_position
 from taskgan_ros.robot.units import Metres
 from taskgan_ros.tasks.scene import MAX_DRAWS, Scene, Spread
@@ -33,10 +33,10 @@ class Poses:
             may be out of sight, and nobody could tell the last joints' angles.
     """
 
-    spread: tuple[Annotated[float, pydantic.Field(gt=0, lt=math.pi)], ...]
-    free: dict[str, Spread] = pydantic.Field(default_factory=dict)
+    spread: tuple[Annotated[float, Field(gt=0, lt=math.pi)], ...]
+    free: dict[str, Spread] = dataclasses.field(default_factory=dict)
     clearance: Metres
-    nearest_m: Annotated[Metres, pydantic.Field(gt=0)] | None = None
+    nearest_m: Annotated[Metres, Field(gt=0)] | None = None
 
 
 @config_dataclass
@@ -45,10 +45,10 @@ class PoseScene(Scene):
 
     task: Literal["poses"] = "poses"
     poses: Poses
-    images_per_episode: Annotated[int, pydantic.Field(ge=1)]
+    images_per_episode: Annotated[int, Field(ge=1)]
 
-    @pydantic.model_validator(mode="after")
-    def _spreads_its_joints(self) -> Self:
+    @whole_rule
+    def _spreads_its_joints(self) -> None:
         expected, actual = len(self.driven_joints), len(self.poses.spread)
         if actual != expected:
             raise ValueError(f"expected {expected} spread values, got {actual}")
@@ -56,7 +56,6 @@ class PoseScene(Scene):
         unknown = [name for name in self.poses.free if name not in others]
         if unknown:
             raise ValueError(f"expected free joints of {others}, got {unknown}")
-        return self
 
     @cached_property
     def spread(self) -> NDArray[np.float64]:

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from taskgan_ros.core.config import config_dataclass
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.schema import config_dataclass
 from taskgan_ros.robot.kinematics import position_jacobian, tip_position
 from taskgan_ros.robot.units import Angle, HalfSize, Metres, Positive
 from taskgan_ros.tasks.scene import MAX_DRAWS, Bounds, MotionScene, Radius

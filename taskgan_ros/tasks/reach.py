@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import numpy as np
-import pydantic
 from numpy.typing import NDArray
 
-from taskgan_ros.core.config import config_dataclass
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.schema import Field, config_dataclass, whole_rule
 from taskgan_ros.robot.angles import angle_difference
 from taskgan_ros.robot.inverse import solve_position
 from taskgan_ros.robot.kinematics import tip_position
@@ -46,12 +45,11 @@ class Target:
     azimuth: Bounds[Angle]
     yaw: Bounds[Angle]
 
-    @pydantic.model_validator(mode="after")
-    def _has_its_size(self) -> Self:
+    @whole_rule
+    def _has_its_size(self) -> None:
         needed = "file" if self.shape == "mesh" else "half_size"
         if getattr(self, needed) is None:
             raise ValueError(f"expected {needed} for a {self.shape}, got none")
-        return self
 
     @cached_property
     def object(self) -> Object:
@@ -72,7 +70,7 @@ class Target:
 class ScatteredStarts:
     """The share of episodes that start around the goal, and how far, in rad (standard deviation a driven joint)."""
 
-    share: Annotated[float, pydantic.Field(ge=0, le=1)]
+    share: Annotated[float, Field(ge=0, le=1)]
     std: Spread
 
 
@@ -94,11 +92,10 @@ class ReachScene(MotionScene):
     scattered_starts: ScatteredStarts
     approach_gain: Positive
 
-    @pydantic.model_validator(mode="after")
-    def _hovers_or_touches(self) -> Self:
+    @whole_rule
+    def _hovers_or_touches(self) -> None:
         if (self.hover is None) != self.touch:
             raise ValueError(f"expected hover, or touch: true, got {self.hover} and touch: {self.touch}")
-        return self
 
     @property
     def objects(self) -> tuple[Object, ...]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import cached_property
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
-import pydantic
 from numpy.typing import NDArray
 
-from taskgan_ros.core.config import config_dataclass
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.schema import After, Before, Field, config_dataclass, whole_rule
 from taskgan_ros.robot.arm import Arm, limits_in_degrees
 from taskgan_ros.robot.kinematics import is_clear, tip_position
 from taskgan_ros.robot.models import Robot, load_robot, shift_zeros
@@ -38,11 +38,11 @@ def _both_ends(bounds: Any) -> Any:
 
 _Number = TypeVar("_Number")
 Bounds = Annotated[
-    tuple[_Number, _Number], pydantic.BeforeValidator(_both_ends), pydantic.AfterValidator(_ordered)
+    tuple[_Number, _Number], Before(_both_ends), After(_ordered)
 ]  # [lowest, highest], or one number for both
 Range = Bounds[float]
-Radius = Annotated[Metres, pydantic.Field(ge=0)]
-Spread = Annotated[Angle, pydantic.Field(gt=0)]
+Radius = Annotated[Metres, Field(ge=0)]
+Spread = Annotated[Angle, Field(gt=0)]
 ZeroError = Annotated[float, at_most(1, "rad", "degrees")]
 
 
@@ -82,17 +82,17 @@ class Scene:
     """
 
     task: str
-    arm_name: Annotated[str, pydantic.Field(alias="arm")]
-    driven_joints: Annotated[tuple[str, ...], pydantic.Field(min_length=1)]
+    arm_name: Annotated[str, Field(alias="arm")]
+    driven_joints: Annotated[tuple[str, ...], Field(min_length=1)]
     ready: tuple[Angle, ...]
     step_s: Positive
     camera: Camera
-    held_joints: dict[str, float] = pydantic.Field(default_factory=dict)
+    held_joints: dict[str, float] = dataclasses.field(default_factory=dict)
     table_height: Metres = 0.0
-    joint_zeros: dict[str, ZeroError] = pydantic.Field(default_factory=dict)
+    joint_zeros: dict[str, ZeroError] = dataclasses.field(default_factory=dict)
 
-    @pydantic.model_validator(mode="after")
-    def _fits_its_arm(self) -> Self:
+    @whole_rule
+    def _fits_its_arm(self) -> None:
         names = self.arm.joint_names
         unknown = [name for name in self.driven_joints if name not in names]
         if unknown:
@@ -106,7 +106,6 @@ class Scene:
             raise ValueError(f"expected held_joints of {others}, got {strangers}")
         if strangers := [name for name in self.joint_zeros if name not in names]:
             raise ValueError(f"expected joint_zeros of {list(names)}, got {strangers}")
-        return self
 
     @cached_property
     def robot(self) -> Robot:
@@ -170,16 +169,15 @@ class MotionScene(Scene):
     """
 
     start: Start
-    steps: Annotated[int, pydantic.Field(gt=0)]
-    images_per_episode: Annotated[int, pydantic.Field(ge=2)]
-    threshold_m: Annotated[Metres, pydantic.Field(gt=0)]
+    steps: Annotated[int, Field(gt=0)]
+    images_per_episode: Annotated[int, Field(ge=2)]
+    threshold_m: Annotated[Metres, Field(gt=0)]
 
-    @pydantic.model_validator(mode="after")
-    def _spreads_every_driven_joint(self) -> Self:
+    @whole_rule
+    def _spreads_every_driven_joint(self) -> None:
         expected, actual = len(self.driven_joints), len(self.start.joint_spread)
         if actual != expected:
             raise ValueError(f"expected {expected} joint_spread values, got {actual}")
-        return self
 
     @property
     def center(self) -> tuple[float, float]:

@@ -17,10 +17,11 @@ import numpy as np
 import yaml
 
 from taskgan_ros.core import interrupts
-from taskgan_ros.core.config import build, fill, short_name, to_plain
+from taskgan_ros.core.config import build, fill, short_name
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import check_reachable, write_text
 from taskgan_ros.core.progress import part_of, print_line
+from taskgan_ros.core.schema import to_plain
 from taskgan_ros.data.dataset import (
     Dataset,
     DatasetInfo,

@@ -8,9 +8,10 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from taskgan_ros.core.config import config_dataclass, load, to_plain
+from taskgan_ros.core.config import load
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import write_text
+from taskgan_ros.core.schema import config_dataclass, to_plain
 from taskgan_ros.data.dataset import DatasetInfo
 from taskgan_ros.training import distributed
 from taskgan_ros.training.networks import TaskModel, shape_of

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Annotated, Any
 
-import pydantic
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from taskgan_ros.core.config import config_dataclass, load, resolve
+from taskgan_ros.core.config import load, resolve
+from taskgan_ros.core.schema import Field, config_dataclass
 
 _INIT_STD = 0.02  # CycleGAN's, which the paper adapts
 _LEAK = 0.2  # the paper's
@@ -33,10 +33,10 @@ class GeneratorConfig:
         skips: whether the decoder also sees the encoder's activations.
     """
 
-    widths: Annotated[tuple[int, ...], pydantic.Field(min_length=2)] = (32, 64, 128)
-    blocks: Annotated[int, pydantic.Field(ge=0)] = 6
-    stem_kernel: Annotated[int, pydantic.Field(ge=3)] = 7
-    stem_stride: Annotated[int, pydantic.Field(ge=1, le=2)] = 1
+    widths: Annotated[tuple[int, ...], Field(min_length=2)] = (32, 64, 128)
+    blocks: Annotated[int, Field(ge=0)] = 6
+    stem_kernel: Annotated[int, Field(ge=3)] = 7
+    stem_stride: Annotated[int, Field(ge=1, le=2)] = 1
     skips: bool = False
 
     @property
@@ -149,8 +149,8 @@ class TaskModelShape:
         coordinates: whether the network also sees each pixel's column and row (Liu et al. 2018).
     """
 
-    widths: Annotated[tuple[int, ...], pydantic.Field(min_length=1)] = (16, 32, 64, 128, 128)
-    blocks: Annotated[int, pydantic.Field(ge=0)] = 0
+    widths: Annotated[tuple[int, ...], Field(min_length=1)] = (16, 32, 64, 128, 128)
+    blocks: Annotated[int, Field(ge=0)] = 0
     coordinates: bool = False
 
 

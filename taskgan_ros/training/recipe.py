@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import pydantic
-
-from taskgan_ros.core.config import config_dataclass, load, resolve
+from taskgan_ros.core.config import load, resolve
+from taskgan_ros.core.schema import Field, config_dataclass
 from taskgan_ros.training.networks import GeneratorConfig
 from taskgan_ros.training.run import Count, Share
 
-Weight = Annotated[float, pydantic.Field(ge=0)]
+Weight = Annotated[float, Field(ge=0)]
 
 
 @config_dataclass
@@ -19,11 +18,11 @@ class Recipe:
 
     generator: GeneratorConfig = GeneratorConfig()
     """Shape of the generator."""
-    steps: Annotated[int, pydantic.Field(ge=0)] = 15000
+    steps: Annotated[int, Field(ge=0)] = 15000
     """Steps of the TaskGAN itself, after `pretrain_steps`; 0 pre-trains alone (James et al. 2019)."""
     batch_size: Count = 4
     """Images translated for the adversarial and the task loss."""
-    learning_rate: Annotated[float, pydantic.Field(gt=0)] = 2e-4
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
     """Adam's, of generator and discriminator; it falls linearly over the second half."""
     adversarial_weight: Weight = 1.0
     """Weight of the adversarial loss; a translator that has pre-trained needs less."""
@@ -36,17 +35,17 @@ class Recipe:
     On images that look like nothing yet, the task model's gradients are huge and lead nowhere."""
     sigmoid: bool = True
     """Whether the discriminator ends in a sigmoid; the paper's does."""
-    pool_size: Annotated[int, pydantic.Field(ge=0)] = 50
+    pool_size: Annotated[int, Field(ge=0)] = 50
     """Generated images kept for the discriminator; CycleGAN's."""
-    pretrain_steps: Annotated[int, pydantic.Field(ge=0)] = 0
+    pretrain_steps: Annotated[int, Field(ge=0)] = 0
     """Steps on pairs of randomised and plain simulation before the TaskGAN (James et al. 2019)."""
     pretrain_batch_size: Count = 8
     """Pairs a step while pre-training."""
-    pretrain_learning_rate: Annotated[float, pydantic.Field(gt=0)] = 5e-4
+    pretrain_learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     """Adam's while pre-training, which no discriminator makes unstable."""
-    pairs_batch_size: Annotated[int, pydantic.Field(ge=0)] = 0
+    pairs_batch_size: Annotated[int, Field(ge=0)] = 0
     """Pairs of randomised simulation that stay in each TaskGAN step."""
-    identity_batch_size: Annotated[int, pydantic.Field(ge=0)] = 0
+    identity_batch_size: Annotated[int, Field(ge=0)] = 0
     """Images of the output domain that the translator must leave as they are, a step."""
     pixel_weight: Weight = 10.0
     """Weight of the L1 loss wherever the true image is known: pairs and identity."""
@@ -58,7 +57,7 @@ class Recipe:
     """Strength of photometric augmentation of the translator's input."""
     diff_augment: bool = False
     """Whether the discriminator sees shifted and recoloured images (Zhao et al. 2020)."""
-    matched_poses: Annotated[int, pydantic.Field(ge=0)] = 0
+    matched_poses: Annotated[int, Field(ge=0)] = 0
     """Real images are drawn among this many nearest to the generated ones' labels; 0 draws freely."""
     ema: Share = 0.0
     """Decay of the moving average of the generator's weights; 0 keeps the last weights."""

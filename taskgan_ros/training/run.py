@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
-import pydantic
 import torch
 import yaml
 from safetensors import safe_open
@@ -23,13 +22,14 @@ from torch.utils.tensorboard import SummaryWriter
 
 import taskgan_ros
 from taskgan_ros.core import interrupts
-from taskgan_ros.core.config import config_dataclass, load, to_plain
+from taskgan_ros.core.config import load
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import check_free, lock, remove_partials, whole, write_bytes, write_text
+from taskgan_ros.core.schema import Field, config_dataclass, to_plain
 from taskgan_ros.training import distributed
 
-Count = Annotated[int, pydantic.Field(ge=1)]
-Share = Annotated[float, pydantic.Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 CONFIG, METRICS, CHECKPOINT = "config.yaml", "metrics.jsonl", "checkpoint.pt"
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
-import pydantic
 from numpy.typing import NDArray
 
-from taskgan_ros.core.config import config_dataclass
+from taskgan_ros.core.schema import Field, config_dataclass, field_rule, whole_rule
 from taskgan_ros.robot.units import Rotation3, Vector3
 
 Array = NDArray[np.float64]
@@ -40,27 +40,25 @@ class Camera:
     position: Vector3
     target: Vector3 | None = None
     rotation: Rotation3 | None = None
-    fov: Annotated[float, pydantic.Field(gt=0, lt=3)]
+    fov: Annotated[float, Field(gt=0, lt=3)]
     covariance: tuple[Row, Row, Row, Row, Row, Row] | None = None
 
-    @pydantic.model_validator(mode="after")
-    def _looks_somewhere(self) -> Camera:
+    @whole_rule
+    def _looks_somewhere(self) -> None:
         if (self.target is None) == (self.rotation is None):
             given = "neither" if self.target is None else "both"
             raise ValueError(f"expected either target or rotation, got {given}")
         if self.target is not None and math.dist(self.position, self.target) < _NEAREST_M:
             raise ValueError(f"expected a target that differs from the position, got {list(self.position)} for both")
-        return self
 
-    @pydantic.field_validator("covariance")
-    @classmethod
-    def _is_a_covariance(cls, rows: tuple[Row, ...] | None) -> tuple[Row, ...] | None:
+    @staticmethod
+    @field_rule("covariance")
+    def _is_a_covariance(rows: tuple[Row, ...] | None, _: Mapping[str, Any]) -> None:
         if rows is not None:
             matrix = np.array(rows)
             slack = _ASYMMETRY * max(float(np.abs(matrix).max()), 1e-12)
             if np.abs(matrix - matrix.T).max() > slack or np.linalg.eigvalsh(matrix)[0] < -slack:
                 raise ValueError("expected a covariance that is symmetric and has no negative variance")
-        return rows
 
     def pose(self) -> Array:
         """Return the optical frame (4, 4) in the base frame."""

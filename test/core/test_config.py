@@ -4,19 +4,19 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated
 
-import pydantic
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskgan_ros.core.config import build, config_dataclass, fill, load, read_yaml, resolve, share_dir, to_plain
+from taskgan_ros.core.config import build, fill, load, read_yaml, resolve, share_dir
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.schema import Field, config_dataclass, to_plain, whole_rule
 
 
 @config_dataclass
 class Lens:
-    focal_m: Annotated[float, pydantic.Field(gt=0)]
+    focal_m: Annotated[float, Field(gt=0)]
     tilt: tuple[float, float] = (0.0, 0.0)
 
 
@@ -26,11 +26,10 @@ class Camera:
     lens: Lens
     path: Path | None = None
 
-    @pydantic.model_validator(mode="after")
-    def _is_not_upside_down(self) -> Camera:
+    @whole_rule
+    def _is_not_upside_down(self) -> None:
         if self.lens.tilt[0] > 3:
             raise ValueError(f"expected a camera that stands upright, got a tilt of {self.lens.tilt[0]}")
-        return self
 
 
 def refusal(tmp_path: Path, text: str) -> str:

@@ -12,8 +12,9 @@ import pytest
 import trimesh
 import yaml
 
-from taskgan_ros.core.config import build, to_plain
+from taskgan_ros.core.config import build
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.schema import to_plain
 from taskgan_ros.robot.arm import Arm
 from taskgan_ros.robot.description import Mesh, Visual
 from taskgan_ros.robot.drawing import read_drawing, to_drawing

@@ -19,8 +19,9 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
-from taskgan_ros.core.config import build, resolve, share_dir, to_plain
+from taskgan_ros.core.config import build, resolve, share_dir
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.schema import to_plain
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import Domain, load_domain
 from taskgan_ros.tasks.poses import PoseScene

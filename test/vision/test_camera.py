@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskgan_ros.core.config import build, to_plain
+from taskgan_ros.core.config import build
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.schema import to_plain
 from taskgan_ros.vision.camera import Camera, camera_at
 
 _TURN = st.tuples(*[st.floats(-1.5, 1.5)] * 3)

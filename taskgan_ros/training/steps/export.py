@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import taskgan_ros
-from taskgan_ros.core.config import build, expand_home, is_path, read_yaml, resolve, short_name, to_plain
+from taskgan_ros.core.config import build, expand_home, is_path, read_yaml, resolve, short_name
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import check_free
 from taskgan_ros.core.progress import print_line
+from taskgan_ros.core.schema import to_plain
 from taskgan_ros.data.dataset import Dataset, check_compatible, load_dataset, read_info
 from taskgan_ros.policy.bundle import (
     COMMAND,

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import pydantic
 import torch
 
-from taskgan_ros.core.config import config_dataclass
+from taskgan_ros.core.schema import Field, config_dataclass
 from taskgan_ros.data.dataset import check_compatible, load_dataset
 from taskgan_ros.training import distributed
 from taskgan_ros.training.bank import make_bank, translate_bank
@@ -41,11 +40,11 @@ class RefineConfig(RunOptions):
     """A fifth of step 1: the weights start close."""
     batch_size: Count = 32
     """Half of it translated at the default share."""
-    learning_rate: Annotated[float, pydantic.Field(gt=0)] = 1e-4
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     """A tenth of step 1's, so that what was learned stays."""
-    translated_share: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.5
+    translated_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of translated images in a batch; 1 is the paper-pure variant."""
-    augment: Annotated[float, pydantic.Field(ge=0)] = 0.5
+    augment: Annotated[float, Field(ge=0)] = 0.5
     """Strength of photometric augmentation of target images before translation; 0 is the paper's."""
     variants: Count = 4
     """How many differently augmented translations of each target image."""

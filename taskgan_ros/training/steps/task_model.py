@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import pydantic
 import torch
 from numpy.typing import NDArray
 
-from taskgan_ros.core.config import config_dataclass
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.schema import Field, config_dataclass
 from taskgan_ros.data.dataset import DatasetInfo, check_compatible, load_dataset
 from taskgan_ros.training import distributed
 from taskgan_ros.training.bank import Bank, label_scale, make_bank
@@ -37,9 +36,9 @@ class TaskModelConfig(RunOptions):
     """The paper's."""
     batch_size: Count = 16
     """The paper's."""
-    learning_rate: Annotated[float, pydantic.Field(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Adam's; the paper's. It falls linearly over the second half."""
-    augment: Annotated[float, pydantic.Field(ge=0)] = 0.0
+    augment: Annotated[float, Field(ge=0)] = 0.0
     """Strength of photometric augmentation; 0 is the paper's."""
     validation_share: Share = 0.05
     """Share of the episodes held out."""
@@ -52,7 +51,7 @@ class TaskModelConfig(RunOptions):
     """Dataset of another domain, whose images adapt the features by `mmd_weight`; its labels are not used."""
     target_images: Count | None = None
     """Adapt to only the first so many images of `target`."""
-    mmd_weight: Annotated[float, pydantic.Field(ge=0)] = 0.0
+    mmd_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the maximum mean discrepancy between the features of `dataset` and of `target` (Tzeng et al. 2014)."""
     task_model: Path | None = None
     """Run of a task model of the same domain to continue, in place of random weights. Adapting needs one: from random

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 import tyro
 
-from taskgan_ros.core.config import build, config_dataclass, short_name
+from taskgan_ros.core.config import build, short_name
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.progress import print_line
+from taskgan_ros.core.schema import config_dataclass
 from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset, read_info
 from taskgan_ros.training import distributed
 from taskgan_ros.training.bank import Bank, make_bank

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import pydantic
 import torch
 from torch import Tensor, nn
 
-from taskgan_ros.core.config import config_dataclass
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.schema import Field, config_dataclass
 from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset
 from taskgan_ros.training import distributed
 from taskgan_ros.training.augment import photometric
@@ -56,12 +55,12 @@ class TwoColumnConfig(RunOptions):
     """The paper's."""
     batch_size: Count = 16
     """Pairs, the paper's; with target and translated images half of each."""
-    learning_rate: Annotated[float, pydantic.Field(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Adam's; the paper's. It falls linearly over the second half."""
-    feature_weight: Annotated[float, pydantic.Field(ge=0)] = 1.0
+    feature_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of the squared distance of both columns' features, mean over the batch and the 256 features; of 0,
     0.1, 1, 10 and 100, 1 and 10 did best in 400 steps on 800 images of target_wood (one seed)."""
-    augment: Annotated[float, pydantic.Field(ge=0)] = 0.0
+    augment: Annotated[float, Field(ge=0)] = 0.0
     """Strength of photometric augmentation of both images of a pair, each by itself; 0 is the paper's."""
 
 
