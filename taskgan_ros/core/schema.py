@@ -160,7 +160,7 @@ def check(kind: Any, value: Any) -> Any:
         return _CHECKS[origin](arguments, value)
     if kind in _PLAIN:
         return _PLAIN[kind](value)
-    if getattr(kind, "__post_init__", None) is _check_instance:
+    if _is_config(kind):
         return _config(kind, value)
     if not isinstance(value, origin or kind):
         raise _wrong(f"Input should be an instance of {kind.__name__}", value)
@@ -171,8 +171,9 @@ def to_plain(value: Any) -> Any:
     """Return a value, a dataclass mostly, as what YAML and JSON can hold; `check` reads it back."""
     if dataclasses.is_dataclass(value):
         names = {item.name: item.name for item in dataclasses.fields(value)}
-        if getattr(value, "__post_init__", None):
-            names |= {entry.name: entry.alias for entry in _entries(type(value))}
+        kind: Any = type(value)
+        if _is_config(kind):
+            names |= {entry.name: entry.alias for entry in _entries(kind)}
         return {alias: to_plain(getattr(value, name)) for name, alias in names.items()}
     if isinstance(value, Mapping):
         return {to_plain(key): to_plain(item) for key, item in value.items()}
@@ -182,6 +183,10 @@ def to_plain(value: Any) -> Any:
 
 
 # Kinds.
+
+
+def _is_config(kind: Any) -> bool:
+    return getattr(kind, "__post_init__", None) is _check_instance
 
 
 def _wrong(expected: str, found: Any) -> SchemaError:
@@ -302,9 +307,10 @@ def _int(value: Any) -> int:
             raise _wrong("Input should be a valid integer, unable to parse string as an integer", value) from error
     if not isinstance(value, numbers.Real):
         raise _wrong("Input should be a valid integer", value)
-    if _float(value) != int(value):
+    number = _float(value)
+    if not number.is_integer():
         raise _wrong("Input should be a valid integer, got a number with a fractional part", value)
-    return int(value)
+    return int(number)
 
 
 def _bool(value: Any) -> bool:
@@ -352,7 +358,7 @@ class _Entry(NamedTuple):
 
 
 @cache
-def _entries(cls: type) -> tuple[_Entry, ...]:
+def _entries(cls: Any) -> tuple[_Entry, ...]:
     hints = type_hints(cls, include_extras=True)
     return tuple(_entry(field, hints[field.name]) for field in dataclasses.fields(cls))
 
@@ -368,13 +374,13 @@ def _entry(field: dataclasses.Field[Any], kind: Any) -> _Entry:
 
 
 @cache
-def _rules(cls: type) -> dict[str, tuple[str, ...]]:
+def _rules(cls: Any) -> dict[str, tuple[str, ...]]:
     """Return the rules' names, those of a base class first, and the fields that each is over; none for the whole."""
     named = {name: getattr(cls, name, None) for base in reversed(cls.__mro__) for name in vars(base)}
-    return {name: rule.rules_over for name, rule in named.items() if hasattr(rule, "rules_over")}
+    return {name: rule.rules_over for name, rule in named.items() if rule and hasattr(rule, "rules_over")}
 
 
-def _config(cls: type[T], given: Any) -> T:
+def _config(cls: Any, given: Any) -> Any:
     if isinstance(given, cls):
         return given
     if not isinstance(given, Mapping):
@@ -402,7 +408,8 @@ def _complete(instance: Any, given: Mapping[str, Any], faults: list[Fault]) -> N
     Raises:
         SchemaError: all that is wrong with them, `faults` last; or a rule over several fields that they break.
     """
-    cls, earlier, found = type(instance), dict[str, Any](), list[Fault]()
+    cls: Any = type(instance)
+    earlier, found = dict[str, Any](), list[Fault]()
     for name, alias, kind, default in _entries(cls):
         if name not in given and default is None:
             found.append(_missing(alias))
@@ -420,7 +427,7 @@ def _complete(instance: Any, given: Mapping[str, Any], faults: list[Fault]) -> N
         _apply(getattr(instance, rule), instance)
 
 
-def _field(cls: type, name: str, kind: Any, given: Any, earlier: Mapping[str, Any]) -> Any:
+def _field(cls: Any, name: str, kind: Any, given: Any, earlier: Mapping[str, Any]) -> Any:
     value = check(kind, given)
     for rule in (rule for rule, over in _rules(cls).items() if name in over):
         _apply(getattr(cls, rule), given, value, earlier)

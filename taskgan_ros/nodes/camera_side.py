@@ -19,7 +19,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from taskgan_ros.nodes.endpoints import Endpoints
-from taskgan_ros.nodes.messages import image_message
+from taskgan_ros.nodes.image_conversion import image_message
 from taskgan_ros.nodes.newest import NewestOnly
 from taskgan_ros.reach.camera_watch import CameraWatch, Sample
 from taskgan_ros.reach.drawn_arm import DrawnArm

@@ -11,7 +11,7 @@ from builtin_interfaces.msg import Duration, Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from numpy.typing import NDArray
 from rclpy.clock import Clock
-from sensor_msgs.msg import CameraInfo, Image, JointState
+from sensor_msgs.msg import CameraInfo, JointState
 from std_msgs.msg import Float64MultiArray, Header
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
 from trajectory_msgs.msg import JointTrajectoryPoint
@@ -19,21 +19,10 @@ from trajectory_msgs.msg import JointTrajectoryPoint
 from taskgan_ros.control.joint_command import JointCommand
 from taskgan_ros.control.trajectory import JointTrajectory
 from taskgan_ros.vision.camera_model import CameraModel, camera_model
-from taskgan_ros.vision.images import RawImage, read_image
 
 Array = NDArray[np.float64]
 
 _READS, _AT_ONCE_S = 3, 1e-4  # two clocks are read microseconds apart unless another thread runs in between
-
-
-def raw_image(message: Image) -> RawImage:
-    """Return a message's pixels.
-
-    Raises:
-        InputError: an unknown encoding, or sizes that contradict each other.
-    """
-    is_big_endian = bool(message.is_bigendian)
-    return read_image(message.encoding, message.height, message.width, message.step, message.data, is_big_endian)
 
 
 def camera_info(message: CameraInfo) -> CameraModel:
@@ -54,14 +43,6 @@ def camera_info_message(camera: CameraModel, header: Header) -> CameraInfo:
     message.k = [fx, skew, cx, 0.0, fy, cy, 0.0, 0.0, 1.0]
     message.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
     message.p = [fx, skew, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
-    return message
-
-
-def image_message(rgb: NDArray[np.uint8], header: Header) -> Image:
-    """Return (H, W, 3) uint8 RGB as an rgb8 image."""
-    height, width = rgb.shape[:2]
-    message = Image(header=header, height=height, width=width, encoding="rgb8", step=3 * width)
-    message.data = array("B", rgb.tobytes())  # an ndarray or a list would be checked value by value
     return message
 
 

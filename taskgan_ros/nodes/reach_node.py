@@ -27,9 +27,16 @@ from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.camera_side import CameraSide
 from taskgan_ros.nodes.decision_status import DecisionStatus
 from taskgan_ros.nodes.endpoints import Endpoints
+from taskgan_ros.nodes.image_conversion import (
+    CONVERTER,
+    converted,
+    image_message,
+    raw_image,
+    read_compressed_message,
+)
 from taskgan_ros.nodes.journal import Journal
 from taskgan_ros.nodes.lifecycle import ForgivingLifecycleNode
-from taskgan_ros.nodes.messages import both_clocks, camera_info, image_message, raw_image, seconds
+from taskgan_ros.nodes.messages import both_clocks, camera_info, seconds
 from taskgan_ros.nodes.newest import NewestOnly
 from taskgan_ros.nodes.outputs import Output, make_output
 from taskgan_ros.nodes.parameters import declare, read
@@ -41,7 +48,6 @@ from taskgan_ros.reach.parameters import ReachParameters
 from taskgan_ros.reach.pipeline import Pipeline, load_pipeline
 from taskgan_ros.reach.reacher import Decision, Reacher
 from taskgan_ros.reach.verdict import Verdict, describe
-from taskgan_ros.vision.compressed import read_compressed
 from taskgan_ros.vision.images import RawImage
 
 _WATCHDOG_S = 0.02  # a stop is noticed this much later than the timeouts say
@@ -94,7 +100,7 @@ class ReachNode(ForgivingLifecycleNode):
         policy, arm = self._pipeline.policy, self._pipeline.commander.config.arm
         self.get_logger().info(
             f"configured with bundle {policy.card.name}: {policy.card.task} of {arm.name}, images "
-            f"{policy.card.image.width}x{policy.card.image.height}, {', '.join(policy.providers)}"
+            f"{policy.card.image.width}x{policy.card.image.height} by {CONVERTER}, {', '.join(policy.providers)}"
             f"{self._pipeline.describe_chunk()}"
         )
         return super().on_configure(state)
@@ -186,15 +192,15 @@ class ReachNode(ForgivingLifecycleNode):
 
     def _receive_image(self, message: Image) -> None:
         try:
-            content = raw_image(message)
+            checked = raw_image(message)
         except InputError as error:
             self._reacher.receive_bad_image(str(error), seconds(message.header.stamp), message.header)
             return
-        self._hand_over(message.header, lambda: content)
+        self._hand_over(message.header, partial(converted, message, checked))
 
     def _receive_compressed(self, message: CompressedImage) -> None:
         """Leave it to the worker to decode the newest: all of them would keep this thread from the joint states."""
-        self._hand_over(message.header, partial(read_compressed, message.format, message.data))
+        self._hand_over(message.header, partial(read_compressed_message, message))
 
     def _hand_over(self, header: Header, read: Callable[[], RawImage]) -> None:
         image = self._reacher.receive_image(seconds(header.stamp), read, header)

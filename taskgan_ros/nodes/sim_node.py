@@ -28,13 +28,13 @@ from taskgan_ros.control.command_interfaces import COMMAND_INTERFACES, JOINT_JOG
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.parameters import parameter
 from taskgan_ros.nodes import camera_frame, topics
+from taskgan_ros.nodes.image_conversion import image_message
 from taskgan_ros.nodes.joint_jog import joint_jog_type
 from taskgan_ros.nodes.messages import (
     both_clocks,
     camera_info_message,
     diagnostics_message,
     duration_message,
-    image_message,
     joint_state_message,
     seconds,
     time_message,

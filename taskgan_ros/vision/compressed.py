@@ -7,6 +7,7 @@ import re
 import warnings
 from array import array
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import cv2
@@ -35,6 +36,7 @@ _FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2})  # Huffman codes: baseline, exten
 _OTHER_FRAMES: Final = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN: Final = 0xDA
 _COEFFICIENTS: Final = 64  # of a block
+_THREE_COLOURS: Final = ("RGB", "YCbCr")
 # Webcams leave a few bytes after the last block of pixels. More than that are pixels misplaced by a gap.
 _LEFT_OVER: Final = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _MAX_LEFT_OVER: Final = 8
@@ -59,26 +61,10 @@ def read_compressed(format: str, data: bytes | bytearray | memoryview | array[in
         InputError: neither JPEG nor PNG, compressed depth, more than `MAX_PIXELS`, or a file that is truncated or
             damaged.
     """
-    if "compresseddepth" in format.lower():
-        raise InputError(f"image: expected a compressed image, got the depths {format[:_LONGEST_NAME]!r}")
     file = bytes(data)
-    kind = next((kind for kind, magic in _MAGIC.items() if file.startswith(magic)), None)
-    if kind is None:
-        raise InputError(
-            f"image: expected JPEG or PNG data, got {len(file)} bytes that begin with {file[:8].hex(' ') or 'nothing'} "
-            f"in the format {format[:_LONGEST_NAME]!r}"
-        )
-    if _END[kind] not in file:
-        raise InputError(f"image: expected a whole {kind}, got {len(file)} bytes without its end")
-    # Pillow's warnings, on sizes and on EXIF, are on what is refused or not used here.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            pixels = _decode_jpeg(file) if kind == "JPEG" else _decode_png(file)
-        except InputError:
-            raise
-        except Exception as error:  # Pillow raises a dozen kinds, its decoders' own among them; simplejpeg ValueError
-            raise InputError(f"image: expected a whole {kind}, got {len(file)} bytes: {error}") from error
+    kind = _kind(format, file)
+    with _refusing(kind, file):
+        pixels = _decode_jpeg(file) if kind == "JPEG" else _decode_png(file)
     if pixels.ndim == 3:
         return RawImage(pixels, "rgb8")
     mosaic = _mosaic(format)
@@ -88,13 +74,79 @@ def read_compressed(format: str, data: bytes | bytearray | memoryview | array[in
     return RawImage(pixels[..., None], mosaic)
 
 
-def _decode_jpeg(file: bytes) -> Image:
-    """Return (H, W, 3) RGB or (H, W) grey."""
+def check_compressed(format: str, data: bytes | bytearray | memoryview | array[int]) -> bool:
+    """Check that a compressed image is whole, for decoders that take less than that.
+
+    Args:
+        format: as `read_compressed` takes it.
+        data: the file.
+
+    Returns:
+        Whether it is one of three colours, and no bytes are left over that a decoder would complain of.
+
+    Raises:
+        InputError: as `read_compressed` does.
+    """
+    file = bytes(data)
+    kind = _kind(format, file)
+    with _refusing(kind, file):
+        if kind == "PNG":
+            image = _open_png(file)
+            image.verify()
+            return bool(image.mode == "RGB")
+        if _check_jpeg(file) not in _THREE_COLOURS:
+            return False
+        try:
+            simplejpeg.decode_jpeg(file, "RGB", min_height=1, min_width=1)  # an eighth of its size, but all its bits
+        except ValueError as error:
+            if _left_over(error):
+                return False
+            raise
+    return True
+
+
+def _kind(format: str, file: bytes) -> str:
+    """Return JPEG or PNG."""
+    if "compresseddepth" in format.lower():
+        raise InputError(f"image: expected a compressed image, got the depths {format[:_LONGEST_NAME]!r}")
+    kind = next((kind for kind, magic in _MAGIC.items() if file.startswith(magic)), None)
+    if kind is None:
+        raise InputError(
+            f"image: expected JPEG or PNG data, got {len(file)} bytes that begin with {file[:8].hex(' ') or 'nothing'} "
+            f"in the format {format[:_LONGEST_NAME]!r}"
+        )
+    if _END[kind] not in file:
+        raise InputError(f"image: expected a whole {kind}, got {len(file)} bytes without its end")
+    return kind
+
+
+@contextmanager
+def _refusing(kind: str, file: bytes) -> Iterator[None]:
+    """Turn what decoders raise into an InputError."""
+    # Pillow's warnings, on sizes and on EXIF, are on what is refused or not used here.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except InputError:
+            raise
+        except Exception as error:  # Pillow raises a dozen kinds, its decoders' own among them; simplejpeg ValueError
+            raise InputError(f"image: expected a whole {kind}, got {len(file)} bytes: {error}") from error
+
+
+def _check_jpeg(file: bytes) -> str:
+    """Refuse what its headers say is too large or not whole; return its colours."""
     height, width, colours, _ = simplejpeg.decode_jpeg_header(file)
     _check_pixels(height, width)
     if height * width > _JPEG_PIXELS_A_BYTE * len(file):
         raise InputError(f"image: expected a whole JPEG, got {len(file)} bytes for {width}x{height} pixels")
     _check_scans(file)
+    return str(colours)
+
+
+def _decode_jpeg(file: bytes) -> Image:
+    """Return (H, W, 3) RGB or (H, W) grey."""
+    colours = _check_jpeg(file)
     if colours == "Gray":
         return _decode_scans(file, "GRAY")[..., 0]
     if colours in ("CMYK", "YCCK"):
@@ -108,11 +160,17 @@ def _decode_scans(file: bytes, colours: str) -> Image:
     try:
         return simplejpeg.decode_jpeg(file, colours)
     except ValueError as error:
-        left_over = _LEFT_OVER.search(str(error))
-        if not left_over or int(left_over[1]) > _MAX_LEFT_OVER:
+        left_over = _left_over(error)
+        if not left_over:
             raise
         end = file.rfind(_END["JPEG"])
-        return simplejpeg.decode_jpeg(file[: end - int(left_over[1])] + file[end:], colours)
+        return simplejpeg.decode_jpeg(file[: end - left_over] + file[end:], colours)
+
+
+def _left_over(error: ValueError) -> int:
+    """Return how many bytes a decoder found behind the pixels; 0 where those are not all that is wrong."""
+    found = _LEFT_OVER.search(str(error))
+    return int(found[1]) if found and int(found[1]) <= _MAX_LEFT_OVER else 0
 
 
 def _check_scans(file: bytes) -> None:

@@ -192,6 +192,12 @@ def read_image(
     return RawImage(pixels, encoding, pairs.reshape(chroma_height, chroma_width, 2))
 
 
+def sample_size(encoding: str) -> tuple[int, int]:
+    """Return the samples of a pixel, in the first plane if there are two, and the bytes of a sample, of `ENCODINGS`."""
+    known = _ENCODINGS[encoding]
+    return known.channels, known.sample_bytes
+
+
 def check_size(encoding: str, height: int, width: int) -> None:
     """Check that there may be a height x width image of this encoding, one of `ENCODINGS`.
 

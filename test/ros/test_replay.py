@@ -16,7 +16,8 @@ from trajectory_msgs.msg import JointTrajectory
 from taskgan_ros.control.states import Source, State
 from taskgan_ros.control.trajectory import JointTrajectory as Trajectory
 from taskgan_ros.core.parameters import from_values
-from taskgan_ros.nodes.messages import raw_image, seconds, time_message
+from taskgan_ros.nodes.image_conversion import raw_image
+from taskgan_ros.nodes.messages import seconds, time_message
 from taskgan_ros.reach.parameters import ReachParameters
 from taskgan_ros.reach.pipeline import load_pipeline
 from taskgan_ros.recordings.replay_run import ImageMessage, JointStateMessage, Message, Replay, Sent
