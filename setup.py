@@ -14,7 +14,6 @@ RUN_TIME = [
     "numpy",
     "opencv-python-headless<5",  # 5 changed the type numbers that cv_bridge relies on
     "pillow",
-    "pydantic>=2",
     "PyYAML",
     "rich",
     "simplejpeg",  # detects a damaged JPEG, which neither OpenCV nor Pillow does
