@@ -24,6 +24,8 @@ BRIDGED: Final = frozenset(
     + [f"bayer_{mosaic}{bits}" for mosaic in ("rggb", "bggr", "gbrg", "grbg") for bits in (8, 16)]
     + ["yuv422", "yuv422_yuy2"]
 )
+# What it reads as it is: their colours are turned later, when the image has been cut and resized and has fewer pixels.
+_KEPT: Final = ("rgb8", "bgr8", "rgba8", "bgra8")
 
 
 def find_bridge() -> Any:
@@ -65,8 +67,10 @@ def converted(message: Image, checked: RawImage, bridge: Any = BRIDGE) -> RawIma
     """
     if bridge is None or message.encoding not in BRIDGED:
         return checked
+    encoding = message.encoding if message.encoding in _KEPT else "rgb8"
+    desired = "passthrough" if encoding == message.encoding else encoding
     try:
-        return RawImage(bridge.imgmsg_to_cv2(_repacked(message), "rgb8"), "rgb8")
+        return RawImage(bridge.imgmsg_to_cv2(_repacked(message), desired), encoding)
     except Exception as error:  # CvBridgeError, and what numpy and OpenCV raise
         raise InputError(f"image: expected one that cv_bridge converts, got {error}") from error
 

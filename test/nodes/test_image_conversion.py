@@ -33,7 +33,7 @@ class SkewingBridge:
     """Takes rows as cv_bridge 3.4 does: of as many pixels as a step holds whole, and swaps no bytes."""
 
     def imgmsg_to_cv2(self, message: Image, desired_encoding: str) -> NDArray[np.uint8]:
-        assert desired_encoding == "rgb8"
+        assert desired_encoding == ("rgb8" if message.encoding == "rgb16" else "passthrough")
         assert not message.is_bigendian
         channels, sample_bytes = sample_size(message.encoding)
         shape = (message.height, message.step // channels // sample_bytes, channels, sample_bytes)
@@ -62,31 +62,30 @@ def compressed(kind: str, pixels: NDArray[Any]) -> CompressedImage:
 
 
 @needs_cv_bridge
-@pytest.mark.parametrize("padding", range(7))
 @pytest.mark.parametrize("big", [False, True])
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_cv_bridge_makes_the_picture_that_we_make(encoding: str, big: bool, padding: int) -> None:
-    message = picture(encoding, padding, big)
-    ours = raw_image(message)
-    theirs = converted(message, ours)
-    assert (theirs is ours) == (encoding not in BRIDGED)
-    # Of 16 bits it rounds to 8, and we take the high ones.
-    np.testing.assert_allclose(theirs.to_rgb().astype(int), ours.to_rgb(), atol="16" in encoding)
+def test_cv_bridge_makes_the_picture_that_we_make(encoding: str, big: bool) -> None:
+    for padding in range(9):
+        message = picture(encoding, padding, big)
+        ours = raw_image(message)
+        theirs = converted(message, ours)
+        assert (theirs is ours) == (encoding not in BRIDGED)
+        # Of 16 bits it rounds to 8, and we take the high ones.
+        np.testing.assert_allclose(theirs.to_rgb().astype(int), ours.to_rgb(), atol="16" in encoding)
 
 
 @needs_cv_bridge
-@pytest.mark.parametrize("encoding", sorted(BRIDGED))
-def test_cv_bridge_converts_what_is_left_to_it(encoding: str) -> None:
-    assert image_conversion.BRIDGE.imgmsg_to_cv2(picture(encoding), "rgb8").shape == (HEIGHT, WIDTH, 3)
+def test_cv_bridge_converts_what_is_left_to_it() -> None:
+    for encoding in BRIDGED:
+        assert image_conversion.BRIDGE.imgmsg_to_cv2(picture(encoding), "rgb8").shape == (HEIGHT, WIDTH, 3)
 
 
 @needs_cv_bridge
-@pytest.mark.parametrize("kind", ["png", "jpeg"])
-@pytest.mark.parametrize("channels", [1, 3, 4])
-@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "channels", "wide"),
+    [("jpeg", 1, False), ("jpeg", 3, False), *(("png", channels, wide) for channels in (1, 3, 4) for wide in (0, 1))],
+)
 def test_cv_bridge_decodes_the_picture_that_we_decode(kind: str, channels: int, wide: bool) -> None:
-    if kind == "jpeg" and (wide or channels == 4):
-        pytest.skip("there is no such JPEG")
     pixels = np.linspace(20, 220, 40 * 56 * channels).reshape(40, 56, channels).astype(np.uint8)
     message = compressed(kind, pixels.astype(np.uint16) * 257 if wide else pixels)
     theirs, ours = read_compressed_message(message), read_compressed_message(message, bridge=None)
@@ -101,14 +100,13 @@ def test_cv_bridge_publishes_what_we_publish() -> None:
     assert image_message(rgb, header) == image_message(rgb, header, bridge=None)
 
 
-@pytest.mark.parametrize("padding", range(7))
 @pytest.mark.parametrize("big", [False, True])
 @pytest.mark.parametrize("encoding", ["rgb8", "rgb16", "rgba8"])
-def test_rows_that_a_bridge_would_skew_are_repacked_for_it(encoding: str, big: bool, padding: int) -> None:
-    message = picture(encoding, padding, big)
-    ours = raw_image(message)
-    theirs = converted(message, ours, SkewingBridge())
-    np.testing.assert_array_equal(theirs.pixels, ours.pixels[..., :3] if encoding != "rgba8" else ours.pixels)
+def test_rows_that_a_bridge_would_skew_are_repacked_for_it(encoding: str, big: bool) -> None:
+    for padding in range(9):
+        message = picture(encoding, padding, big)
+        ours = raw_image(message)
+        np.testing.assert_array_equal(converted(message, ours, SkewingBridge()).pixels, ours.pixels)
 
 
 def test_no_bridge_sees_a_file_that_is_not_whole() -> None:
