@@ -8,9 +8,9 @@ from setuptools import find_packages, setup
 NAME = "taskgan_ros"
 VERSION = Path(NAME, "__init__.py").read_text().split('__version__ = "')[1].split('"')[0]
 
+# All that is imported on a robot, and what rosdep has of the rest: package.xml says the same.
 RUN_TIME = [
     "matplotlib",
-    "mujoco-core[rendering]>=4.0.1",  # imported as mujoco; 4.0.0 has a bug in its sparse solver
     "numpy",
     "opencv-python-headless<5",  # 5 changed the type numbers that cv_bridge relies on
     "pillow",
@@ -18,10 +18,15 @@ RUN_TIME = [
     "rich",
     "simplejpeg",  # detects a damaged JPEG, which neither OpenCV nor Pillow does
     "tqdm",
+]
+# For the simulated cell and the command `taskgan`, which reach_node needs neither of: rosdep has no key for these.
+CELL = [
+    "mujoco-core[rendering]>=4.0.1",  # imported as mujoco; 4.0.0 has a bug in its sparse solver
     "tyro",
 ]
 
 EXTRAS = {
+    "cell": CELL,
     # What reads an arm's own URDF, xacro or MJCF, and its meshes. The node on a robot needs none of it.
     "arms": ["fast-simplification", "lxml", "pycollada", "trimesh", "xacrodoc", "yourdfpy"],
     # Exactly one of these two: they are builds of one module, and each overwrites the other's files.
@@ -78,7 +83,7 @@ setup(
     author_email="maintainers@taskgan-ros.example",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     python_requires=">=3.11",
-    install_requires=RUN_TIME,
+    install_requires=[*RUN_TIME, *CELL],
     extras_require=EXTRAS,
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),

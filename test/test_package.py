@@ -27,6 +27,14 @@ DISTRIBUTIONS = {
     "skimage": "scikit-image",
     "yaml": "PyYAML",
 }
+ROSDEP_KEYS = {
+    "cv2": "python3-opencv",
+    "onnxruntime": "python3-onnxruntime-pip",
+    "simplejpeg": "python3-simplejpeg-pip",
+}
+# Of package.xml, what is used without an import: the commands and plugins that users and launch files start.
+STARTED = {"ros2launch", "ros2bag", "rosbag2_storage_mcap", "robot_state_publisher"}
+BEYOND_A_ROBOT = ("cell", "arms", "recordings", "training", "experiments")  # extras: training and simulation only
 EXECUTABLES = {"taskgan", "reach_node", "sim_node"}
 BY_HAND = ("mujoco_menagerie",)  # it asks for the package mujoco, which would overwrite mujoco-core
 WHERE = "from taskgan_ros.core import config; print(config.__file__, config.share_dir(), sep=chr(10))"
@@ -72,8 +80,8 @@ def shipped_files(source: Path) -> set[Path]:
 
 
 def imported_modules() -> Iterator[tuple[str, Path]]:
-    """Yield the top-level name of every absolute import of the package, and the file it stands in."""
-    for file in (ROOT / "taskgan_ros").rglob("*.py"):
+    """Yield the top-level name of every absolute import of the package and its launch files, and where it stands."""
+    for file in [*(ROOT / "taskgan_ros").rglob("*.py"), *(ROOT / "launch").glob("*.py")]:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Import):
                 yield from ((alias.name.split(".")[0], file) for alias in node.names)
@@ -108,17 +116,43 @@ def test_package_xml_is_valid_and_agrees_with_setup_py(setup_arguments: dict[str
     assert [person.email for person in package.maintainers] == [setup_arguments["author_email"]]
 
 
-def test_every_import_is_a_declared_dependency(setup_arguments: dict[str, Any]) -> None:
+def declared() -> set[str]:
+    """Return what package.xml needs at run time: ROS packages and rosdep keys."""
     catkin_pkg = pytest.importorskip("catkin_pkg.package")
-    from_ros = {depend.name for depend in catkin_pkg.parse_package(str(ROOT / "package.xml")).exec_depends}
-    from_pip = requirements(setup_arguments, "cpu", "arms", "recordings", "training", "experiments")
+    return {depend.name for depend in catkin_pkg.parse_package(str(ROOT / "package.xml")).exec_depends}
+
+
+def key_of(module: str) -> str:
+    """Return the name by which package.xml knows a module: a ROS package's own, or a rosdep key."""
+    return module if module in declared() else ROSDEP_KEYS.get(module, f"python3-{module.lower()}")
+
+
+def test_every_import_is_a_declared_dependency(setup_arguments: dict[str, Any]) -> None:
+    beyond = {"taskgan_ros", *sys.stdlib_module_names, *BY_HAND}
+    extras = setup_arguments["extras_require"]
+    from_extras = {canonicalize_name(Requirement(line).name) for extra in BEYOND_A_ROBOT for line in extras[extra]}
     undeclared = {
         f"{module} in {file.relative_to(ROOT)}"
         for module, file in imported_modules()
-        if module not in (*sys.stdlib_module_names, *from_ros, *BY_HAND, "taskgan_ros")
-        and canonicalize_name(DISTRIBUTIONS.get(module, module)) not in from_pip
+        if module not in beyond
+        and key_of(module) not in declared()
+        and canonicalize_name(DISTRIBUTIONS.get(module, module)) not in from_extras
     }
     assert undeclared == set()
+
+
+def test_package_xml_declares_nothing_that_is_not_used() -> None:
+    assert declared() - {key_of(module) for module, _ in imported_modules()} - STARTED == set()
+    text = "".join(file.read_text() for file in [*(ROOT / "launch").glob("*.py"), *(ROOT / "docs").glob("*.md")])
+    for name in ("ros2 launch", "ros2 bag", "mcap", "robot_state_publisher"):
+        assert name in text
+
+
+def test_pip_installs_what_package_xml_declares(setup_arguments: dict[str, Any]) -> None:
+    names = {canonicalize_name(name) for name in requirements(setup_arguments, "cpu")}
+    modules = {module for module, _ in imported_modules() if key_of(module).startswith("python3-")}
+    wanted = {module for module in modules if key_of(module) in declared()}
+    assert {canonicalize_name(DISTRIBUTIONS.get(module, module)) for module in wanted} <= names
 
 
 @pytest.mark.parametrize(
