@@ -43,6 +43,12 @@ def test_the_nodes_need_nothing_of_the_training_extra() -> None:
     import_rooms("nodes", refused=("torch", "h5py", "onnx", "onnxscript", "tensorboard", "safetensors"))
 
 
+def test_the_node_on_a_robot_needs_nothing_that_rosdep_lacks_and_nothing_of_other_commands() -> None:
+    pytest.importorskip("rclpy")
+    beyond = ("pydantic", "tyro", "mujoco", "matplotlib", "rich", "tqdm", "scipy", "torch", "h5py")
+    import_rooms("nodes.reach_node", refused=beyond)
+
+
 def test_training_needs_no_ros() -> None:
     pytest.importorskip("torch")
     import_rooms("training", "sim", "data", refused=("rclpy", "sensor_msgs", "trajectory_msgs"))
