@@ -120,5 +120,5 @@ def _repacked(message: Image) -> Image:
     if message.is_bigendian and sample_bytes > 1:
         rows = rows.reshape(message.height, -1, sample_bytes)[..., ::-1]
     whole = Image(height=message.height, width=message.width, encoding=message.encoding, step=row)
-    whole.data = array("B", rows.tobytes())
+    whole.data = array("B", np.ascontiguousarray(rows).tobytes())  # rows with gaps are slow to make bytes of
     return whole

@@ -31,7 +31,8 @@ _MAX_JPEG_SCANS: Final = 32
 _MAGIC: Final = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
 _END: Final = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 # 0xff 0x00 is a byte of pixels, and 0xff 0xd0 to 0xd7 are restart markers.
-_JPEG_MARKER: Final = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+# Not `\xff+`, which means the same here: only a pattern that begins with a literal is searched for quickly.
+_JPEG_MARKER: Final = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2})  # Huffman codes: baseline, extended and progressive
 _OTHER_FRAMES: Final = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN: Final = 0xDA
