@@ -22,9 +22,9 @@ import tyro
 import yaml
 from report import ROOT, Row, report
 
-from taskgan_ros.core.config import to_plain
 from taskgan_ros.core.files import write_text
 from taskgan_ros.core.progress import print_line
+from taskgan_ros.core.schema import to_plain
 from taskgan_ros.sim.domain import Calibration, load_domain
 from taskgan_ros.tasks.reach import ReachScene
 from taskgan_ros.tasks.registry import load_scene_of

@@ -147,7 +147,7 @@ def config_dataclass(cls: type[T]) -> type[T]:
 
 
 def check(kind: Any, value: Any) -> Any:
-    """Return `value` as `kind`: a type, an annotation, or a `config_dataclass` that a dict becomes.
+    """Return `value` as `kind`: a type, an annotation, or a dataclass that a dict becomes.
 
     A number's text is taken as the number, a whole float as an integer, a list as a tuple; NaN and infinity are no
     numbers.
@@ -160,7 +160,7 @@ def check(kind: Any, value: Any) -> Any:
         return _CHECKS[origin](arguments, value)
     if kind in _PLAIN:
         return _PLAIN[kind](value)
-    if _is_config(kind):
+    if dataclasses.is_dataclass(kind):
         return _config(kind, value)
     if not isinstance(value, origin or kind):
         raise _wrong(f"Input should be an instance of {kind.__name__}", value)
@@ -170,11 +170,8 @@ def check(kind: Any, value: Any) -> Any:
 def to_plain(value: Any) -> Any:
     """Return a value, a dataclass mostly, as what YAML and JSON can hold; `check` reads it back."""
     if dataclasses.is_dataclass(value):
-        names = {item.name: item.name for item in dataclasses.fields(value)}
         kind: Any = type(value)
-        if _is_config(kind):
-            names |= {entry.name: entry.alias for entry in _entries(kind)}
-        return {alias: to_plain(getattr(value, name)) for name, alias in names.items()}
+        return {entry.alias: to_plain(getattr(value, entry.name)) for entry in _entries(kind)}
     if isinstance(value, Mapping):
         return {to_plain(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -183,10 +180,6 @@ def to_plain(value: Any) -> Any:
 
 
 # Kinds.
-
-
-def _is_config(kind: Any) -> bool:
-    return getattr(kind, "__post_init__", None) is _check_instance
 
 
 def _wrong(expected: str, found: Any) -> SchemaError:
@@ -325,6 +318,12 @@ def _bool(value: Any) -> bool:
 
 
 def _str(value: Any) -> str:
+    if isinstance(value, bytes | bytearray):  # as HDF5 has it
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            expected = "Input should be a valid string, unable to parse raw data as a unicode string"
+            raise _wrong(expected, value) from error
     if not isinstance(value, str):
         raise _wrong("Input should be a valid string", value)
     return str(value)
@@ -349,7 +348,7 @@ _PLAIN: Final[dict[Any, Callable[[Any], Any]]] = {
 
 
 class _Entry(NamedTuple):
-    """A field of a `config_dataclass`: its names in Python and in a file, its annotation, what makes its default."""
+    """A field of a dataclass: its names in Python and in a file, its annotation, what makes its default."""
 
     name: str
     alias: str

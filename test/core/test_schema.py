@@ -141,6 +141,19 @@ def test_a_fault_is_named_by_its_place(given: Any, message: str) -> None:
     assert refusal(Whole, given).startswith(message)
 
 
+def test_a_plain_dataclass_is_read_as_well() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Plain:
+        count: int
+        name: str = ""
+
+    assert check(Plain, {"count": 3.0}) == Plain(3)
+    assert (
+        refusal(Plain, {"name": 1})
+        == "count: expected this field, got none; name: Input should be a valid string, got 1"
+    )
+
+
 def test_a_subclass_has_the_rules_of_its_base_first() -> None:
     assert refusal(Larger, {"size": 0, "parts": [{}] * 3}).startswith("Value error, expected at most 2 parts")
     assert refusal(Larger, {"size": 0}) == "Value error, expected a size"
