@@ -28,7 +28,8 @@ from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.progress import progress_bar
 from taskgan_ros.demo.isolation import ProcessEnded, SessionError
 from taskgan_ros.nodes import topics
-from taskgan_ros.nodes.messages import image_message, joint_state_message
+from taskgan_ros.nodes.image_conversion import image_message
+from taskgan_ros.nodes.messages import joint_state_message
 from taskgan_ros.policy.bundle import load_bundle
 from taskgan_ros.vision.compressed import read_compressed
 
