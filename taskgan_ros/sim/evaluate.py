@@ -80,9 +80,9 @@ def evaluate(config: EvaluateConfig) -> dict[str, object]:
     load_domain(config.domain)  # checked here, loaded again by each worker
     scene = load_motion_scene(config.scene or bundle.scene_name)
     check_seed(bundle.card, config.seed)
-    if config.scene and scene.arm_name != bundle.card.arm:
+    if config.scene and scene.arm.name != bundle.arm.name:
         raise InputError(
-            f"{config.scene}: expected a scene of {bundle.card.arm}, the bundle's arm, got {scene.arm_name}"
+            f"{config.scene}: expected a scene of {bundle.arm.name}, the bundle's arm, got {scene.arm.name}"
         )
     check_scene(bundle.card, scene)
     if not config.scene:
