@@ -106,7 +106,7 @@ def measure(config: Config, camera: str, count: int) -> Row:
     words = f"adapt --recording {name}.h5 --scene {scene} --out {name} --workers {config.workers}"
     shared = f"{camera.replace(' ', '_')}_{config.images[0]}_adapt"
     if count != config.images[0]:
-        words += f" --source {shared}/source.h5 --task-model {shared}/task_model --held-out {shared}/held_out.h5"
+        words += f" --source {shared}/source.h5 --task-model {shared}/task_model"
     words += " --quick" if config.quick else ""
     words += " --resume" if (config.out / f"{name}_adapt").exists() else ""
     taskgan(config.out, f"{name}_adapt/report/report.md", words)

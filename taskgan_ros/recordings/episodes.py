@@ -39,9 +39,14 @@ def split_by_file(source: Rows) -> list[Rows]:
     return [np.flatnonzero(source == one) for one in np.unique(source)]
 
 
-def cut(episodes: list[Rows], longest: int) -> list[Rows]:
-    """Return the episodes cut into parts of about equal length, of at most `longest` rows."""
-    return [part for rows in episodes for part in np.array_split(rows, -(-len(rows) // longest))]
+def cut(episodes: list[Rows], longest: int, taken: Rows) -> list[Rows]:
+    """Return the episodes cut into parts of about as many taken rows, at most `longest`."""
+    return [part for rows in episodes for part in _cut(rows, longest, rows[np.isin(rows, taken)])]
+
+
+def _cut(rows: Rows, longest: int, taken: Rows) -> list[Rows]:
+    parts = np.array_split(taken, max(1, -(-len(taken) // longest)))
+    return np.split(rows, [int(np.searchsorted(rows, part[0])) for part in parts[1:]])
 
 
 def _moves(stamps: Array, joint_pos: Array) -> NDArray[np.bool_]:

@@ -21,7 +21,6 @@ from taskgan_ros.data.dataset import LEAST_PX, SIDE_PX, DatasetInfo, EpisodeReco
 from taskgan_ros.recordings.episodes import cut, split_at_rests, split_by_file
 from taskgan_ros.recordings.goals import GoalOptions, target_places
 from taskgan_ros.recordings.labels import angle_labels, demonstration_labels, goal_labels
-from taskgan_ros.recordings.notes import Notes
 from taskgan_ros.recordings.pairs import PairRenderer
 from taskgan_ros.recordings.pictures import write_contact_sheet, write_joint_plot
 from taskgan_ros.recordings.read_options import ReadOptions, SharedOptions
@@ -83,13 +82,19 @@ class _Taken:
         spool: their images.
         stamps: (T,) s.
         joint_pos: (T, n) rad.
-        source: (T,) of which recording each is.
+        track: (M, n) rad, the arm at these and at the images that a lower rate left out.
+        rows: (T,) of the track, which these are.
     """
 
     spool: Spool
     stamps: Array
     joint_pos: Array
-    source: Rows
+    track: Array
+    rows: Rows
+
+    def of(self, motion: Rows) -> Rows:
+        """Return which frames are of a motion, the track's rows."""
+        return np.flatnonzero(np.isin(self.rows, motion))
 
 
 def import_recording(config: ImportConfig) -> dict[str, Any]:
@@ -114,9 +119,11 @@ def import_recording(config: ImportConfig) -> dict[str, Any]:
             make_folder(path.parent)
         size = (config.image_size, config.image_size)
         taken = _take(recording, scene, stack.enter_context(Spool(out.parent, size)))
-        episodes = _episodes(config, scene, taken, recording.notes)
-        places = _places(config, paths, taken, episodes)
-        labels = [_label(config, scene, taken, rows, places) for rows in episodes]
+        motions = _motions(config, scene, recording)
+        places = _places(config, paths, taken, motions)
+        motions = [motion for motion in motions if len(taken.of(motion))]
+        episodes = [taken.of(motion) for motion in motions]
+        labels = [_label(config, scene, taken, motion, places) for motion in motions]
         info = _info(config, scene, episodes, recording_hash(paths))
         _write(config, scene, info, taken, episodes, labels, places)
         write_contact_sheet(sheet, taken.spool, episodes)
@@ -154,45 +161,49 @@ def _kind(config: ImportConfig, scene: Scene) -> str:
 
 def _take(recording: Recording, scene: Scene, spool: Spool) -> _Taken:
     """Read the recording once; what stays in memory are stamps and angles."""
-    stamps, joint_pos, source = [], [], []
+    stamps, joint_pos = [], []
     for frame in recording.frames(progress="import"):
         spool.add(recording.rectified(frame.rgb, scene.camera.fov, spool.size))
         stamps.append(frame.stamp_s)
         joint_pos.append(frame.joint_pos)
-        source.append(frame.episode)
-    return _Taken(spool, np.array(stamps), np.array(joint_pos), np.array(source, np.intp))
+    track, rows = np.array(recording.track.joint_pos), np.array(recording.track.taken, np.intp)
+    return _Taken(spool, np.array(stamps), np.array(joint_pos), track, rows)
 
 
-def _episodes(config: ImportConfig, scene: Scene, taken: _Taken, notes: Notes) -> list[Rows]:
+def _motions(config: ImportConfig, scene: Scene, recording: Recording) -> list[Rows]:
+    """Return the rows of the recording's track that each episode has."""
+    track, notes = recording.track, recording.notes
     split = config.split or ("rests" if _kind(config, scene) == DEMONSTRATION else "file")
+    source = np.array(track.source, np.intp)
     if split == "none":
-        episodes = [np.arange(len(taken.stamps))]
+        motions = [np.arange(len(source))]
     elif split == "file":
-        episodes = split_by_file(taken.source)
+        motions = split_by_file(source)
     else:
-        episodes = split_at_rests(taken.stamps, taken.joint_pos, taken.source, config.rest)
-    if not episodes:
+        motions = split_at_rests(np.array(track.stamps), np.array(track.joint_pos), source, config.rest)
+    if not motions:
         raise InputError(f"expected an arm that moves, got none that does ({notes.in_short()}): --split file takes all")
-    return cut(episodes, config.longest_episode) if config.longest_episode else episodes
+    return cut(motions, config.longest_episode, np.array(track.taken)) if config.longest_episode else motions
 
 
-def _places(config: ImportConfig, paths: list[Path], taken: _Taken, episodes: list[Rows]) -> Array | None:
+def _places(config: ImportConfig, paths: list[Path], taken: _Taken, motions: list[Rows]) -> Array | None:
     """Return (T, 2) m, where the target is at each image, None where nobody says."""
     if not config.goal.is_given:
         return None
     episode = np.zeros(len(taken.stamps), np.intp)
-    for number, rows in enumerate(episodes):
-        episode[rows] = number
+    for number, motion in enumerate(motions):
+        episode[taken.of(motion)] = number
     return target_places(config.goal, paths, taken.stamps, episode, config.recording.stamps == "received")
 
 
-def _label(config: ImportConfig, scene: Scene, taken: _Taken, rows: Rows, places: Array | None) -> Array:
+def _label(config: ImportConfig, scene: Scene, taken: _Taken, motion: Rows, places: Array | None) -> Array:
     """Return the labels (T, J) of one episode."""
+    rows = taken.of(motion)
     kind, joint_pos = _kind(config, scene), taken.joint_pos[rows]
     if kind == ANGLES:
         return angle_labels(scene, joint_pos)
     if kind == DEMONSTRATION:
-        return demonstration_labels(scene, joint_pos)
+        return demonstration_labels(scene, taken.track[motion])[np.isin(motion, taken.rows)]
     assert places is not None  # `_check` has seen to it
     return goal_labels(scene, joint_pos, places[rows])
 

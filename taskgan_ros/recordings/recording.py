@@ -51,6 +51,33 @@ class Frame:
 
 
 @dataclass
+class Track:
+    """Where the arm was at each image, those beyond the requested rate too: motions and rests are finer than a rate.
+
+    Attributes:
+        stamps: s.
+        joint_pos: (n,) rad each, in the arm's order.
+        source: of which recording or episode of a dataset each is, from 0.
+        taken: which of them became frames.
+    """
+
+    stamps: list[float] = field(default_factory=list)
+    joint_pos: list[Array] = field(default_factory=list)
+    source: list[int] = field(default_factory=list)
+    taken: list[int] = field(default_factory=list)
+
+    def add(self, stamp_s: float, joint_pos: Array, source: int) -> None:
+        """Note the next image, not taken so far."""
+        self.stamps.append(stamp_s)
+        self.joint_pos.append(joint_pos)
+        self.source.append(source)
+
+    def take(self) -> None:
+        """Note that the last one became a frame."""
+        self.taken.append(len(self.stamps) - 1)
+
+
+@dataclass
 class Recording:
     """One recording or several in a row, by one camera.
 
@@ -59,6 +86,7 @@ class Recording:
         camera: its calibration; None where neither the recording nor the options have it.
         joint_names: the arm's, the order of `Frame.joint_pos`.
         notes: what the last whole pass over `frames` counted.
+        track: where the arm was in it.
     """
 
     name: str
@@ -68,6 +96,7 @@ class Recording:
     arm: Arm
     options: ReadOptions
     notes: Notes = field(default_factory=Notes)
+    track: Track = field(default_factory=Track)
 
     @property
     def count(self) -> int:
@@ -83,13 +112,13 @@ class Recording:
         Raises:
             InputError: as `JointReadings`, images of different sizes, or no frame at all.
         """
-        notes = Notes()
+        notes, track = Notes(), Track()
         if not progress:
-            yield from self._frames(notes, lambda count: None)
+            yield from self._frames(notes, track, lambda count: None)
         else:
             with progress_bar(progress, self.count, "images") as advance:
-                yield from self._frames(notes, advance)
-        self.notes = notes
+                yield from self._frames(notes, track, advance)
+        self.notes, self.track = notes, track
         if not notes.taken:
             raise InputError(f"{self.name}: expected images with joint states, got none: {_why(notes)}")
 
@@ -110,10 +139,10 @@ class Recording:
         zoom = zoom_for(own_fov, rgb.shape[:2], camera_fov, size, "scene")
         return RawImage(rgb, "rgb8").to_rgb(*size, zoom)
 
-    def _frames(self, notes: Notes, advance: Callable[[int], None]) -> Iterator[Frame]:
+    def _frames(self, notes: Notes, track: Track, advance: Callable[[int], None]) -> Iterator[Frame]:
         shape: tuple[int, ...] | None = None
         for episode, source in enumerate(self.sources):
-            for frame in _read(source, episode, self.arm, self.options, notes, advance):
+            for frame in _read(source, episode, self.arm, self.options, notes, track, advance):
                 shape = shape or frame.rgb.shape
                 if frame.rgb.shape != shape:
                     raise InputError(
@@ -150,7 +179,13 @@ def open_recording(paths: Sequence[Path], scene: Scene, options: ReadOptions | N
 
 
 def _read(
-    source: Source, episode: int, arm: Arm, options: ReadOptions, notes: Notes, advance: Callable[[int], None]
+    source: Source,
+    episode: int,
+    arm: Arm,
+    options: ReadOptions,
+    notes: Notes,
+    track: Track,
+    advance: Callable[[int], None],
 ) -> Iterator[Frame]:
     """Yield one source's frames."""
     readings = JointReadings(source, arm, options)
@@ -161,9 +196,14 @@ def _read(
     for shot in source.shots():
         interrupts.check()
         advance(1)
-        if not choice.takes(shot, notes):
+        is_taken = choice.takes(shot, notes)
+        if not is_taken and not choice.is_thinned:
             continue
         joint_pos = readings.at(shot.stamp_s - delay_s)
+        if joint_pos is not None:
+            track.add(shot.stamp_s, joint_pos, episode)
+        if not is_taken:
+            continue
         if joint_pos is None:
             notes.unmatched += 1
             continue
@@ -174,6 +214,7 @@ def _read(
             notes.first_damage = notes.first_damage or str(error)
             continue
         motion.add(shot.stamp_s, joint_pos)
+        track.take()
         yield Frame(shot.stamp_s, rgb, joint_pos, episode)
     motion.finish()
     notes.remarks.extend(remark for remark in source.remarks if remark not in notes.remarks)  # a file may end early
@@ -189,17 +230,23 @@ def find_delay(source: Source, readings: JointReadings, options: ReadOptions, no
 
 
 class _Choice:
-    """Which shots of a source become frames, as far as stamps and content say."""
+    """Which shots of a source become frames, as far as stamps and content say.
+
+    Attributes:
+        is_thinned: whether the last was left out for the requested rate alone.
+    """
 
     def __init__(self, options: ReadOptions, end_s: float) -> None:
         """Start before the first; the recording ends at `end_s`."""
         self._options, self._end_s = options, end_s
         self._first_s = self._last_s = self._last_taken_s = -math.inf
         self._content: object = None
+        self.is_thinned = False
 
     def takes(self, shot: Shot, notes: Notes) -> bool:
         """Return whether to take it; if not, `notes` count why."""
         notes.images += 1
+        self.is_thinned = False
         if self._content is None:
             self._first_s = shot.stamp_s
         is_repeated = self._content is not None and shot.content == self._content
@@ -213,6 +260,7 @@ class _Choice:
             notes.skipped += 1
         elif self._options.is_early(shot.stamp_s, self._last_taken_s):
             notes.thinned += 1
+            self.is_thinned = True
         else:
             self._last_taken_s = self._last_s = shot.stamp_s
             return True

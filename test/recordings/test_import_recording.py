@@ -97,6 +97,17 @@ def test_demonstrations_are_split_at_rests_and_labelled_with_the_step_taken(
     np.testing.assert_allclose(data.actions[rows][0] / sizes[0], steps / np.abs(steps).sum(), atol=1e-5)
 
 
+def test_a_lower_rate_thins_the_images_and_not_the_motions(table: Path, filmed: Any, tmp_path: Path) -> None:
+    make(table, tmp_path / "all.h5")
+    make(table, tmp_path / "few.h5", reading={"rate": 1.5})
+    every, few = load_dataset(tmp_path / "all.h5"), load_dataset(tmp_path / "few.h5")
+    assert len(few) < len(every) / 5
+    assert few.info.episodes == every.info.episodes == 2
+    for k, q in enumerate(few.joint_pos):
+        (same,) = np.flatnonzero((every.joint_pos == q).all(axis=1) & (every.episode == few.episode[k]))[:1]
+        np.testing.assert_allclose(few.actions[k], every.actions[same], atol=1e-6)
+
+
 def test_a_narrow_scene_is_said_to_cut_the_picture(table: Path, tmp_path: Path) -> None:
     said = make(table, tmp_path / "whole.h5")
     assert not any("is kept" in line for line in said["lines"])
@@ -313,7 +324,8 @@ def test_short_rests_and_noise_end_no_episode() -> None:
     assert (second[0], second[-1]) == (57, 59)
     halves = split_at_rests(stamps, q[:, None], source, rest_s=0.4)
     assert [(rows[0], rows[-1]) for rows in halves] == [(0, 15), (17, 32), (57, 59)]
-    assert [len(rows) for rows in cut([np.arange(25)], 10)] == [9, 8, 8]
+    assert [len(rows) for rows in cut([np.arange(25)], 10, np.arange(25))] == [9, 8, 8]
+    assert [rows.tolist() for rows in cut([np.arange(7)], 1, np.array([2, 5]))] == [[0, 1, 2, 3, 4], [5, 6]]
 
 
 def test_an_arm_that_rests_on_its_way_is_labelled_with_where_it_goes_next(scene: ReachScene) -> None:
