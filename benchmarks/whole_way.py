@@ -32,7 +32,7 @@ from taskgan_ros.tasks.registry import load_scene_of
 _SCENE, _LOOK = "reach", "real_standin"
 _SIGNS = np.array([1.0, -1.0, 1.0]) / np.sqrt(3)
 _OFF_M, _OFF_RAD, _ZERO_RAD = 0.03, np.deg2rad(3), np.deg2rad(1)
-_SEED, _EPISODES, _POSES = 20, 14, 16
+_SEED, _EPISODES, _POSES = 20, 14, 24
 _RATES = {100: 1.75, 10: 0.14}  # images/s, so that after a fifth is held out about so many train
 
 
