@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
@@ -53,7 +52,7 @@ def broadcast(node: Node, pose: NDArray[np.float64], prefix: str = "") -> Any:
 
 def _quaternion(rotation: NDArray[np.float64]) -> Quaternion:
     """Return a rotation matrix (3, 3) as a quaternion."""
-    axis_angle = cv2.Rodrigues(rotation)[0].ravel()
-    angle = float(np.linalg.norm(axis_angle))
-    x, y, z = (np.sinc(angle / (2 * np.pi)) / 2 * axis_angle).tolist()  # sin(angle / 2) times the axis
-    return Quaternion(x=x, y=y, z=z, w=float(np.cos(angle / 2)))
+    from taskgan_ros.sim.renderer import quaternion  # here: it needs OpenGL, and `SimNode` says where that is missing
+
+    w, x, y, z = quaternion(rotation).tolist()
+    return Quaternion(x=x, y=y, z=z, w=w)

@@ -15,6 +15,7 @@ from taskgan_ros.robot.arm import Arm
 from taskgan_ros.robot.board import parse_board, print_board
 from taskgan_ros.robot.description import Description, Mesh, Visual, root_in_base
 from taskgan_ros.robot.headless import mujoco
+from taskgan_ros.sim.renderer import quaternion
 from taskgan_ros.tasks.state import Object
 
 Array = NDArray[np.float64]
@@ -142,7 +143,9 @@ def _add_links(
         body, pose = places[link.parent]
         pose, joint = pose @ link.origin, link.joint
         if joint and joint.is_moving and description.leader(joint.name)[0] in arm.joint_names:
-            body = body.add_body(name=own_name(joint.name), pos=pose[:3, 3].tolist(), quat=_quaternion(pose))
+            body = body.add_body(
+                name=own_name(joint.name), pos=pose[:3, 3].tolist(), quat=quaternion(pose[:3, :3]).tolist()
+            )
             slides = joint.kind == "prismatic"
             kind = mujoco.mjtJoint.mjJNT_SLIDE if slides else mujoco.mjtJoint.mjJNT_HINGE
             body.add_joint(name=own_name(joint.name), type=kind, axis=joint.axis.tolist())
@@ -156,16 +159,10 @@ def _add_links(
     return joints, geoms
 
 
-def _quaternion(pose: Array) -> list[float]:
-    quaternion = np.zeros(4)
-    mujoco.mju_mat2Quat(quaternion, pose[:3, :3].flatten())
-    return quaternion.tolist()
-
-
 def _add_visual(spec: mujoco.MjSpec, body: mujoco.MjsBody, place: Array, visual: Visual, count: int) -> str:
     pose, name = place @ visual.pose, f"arm{count}"
     geom = body.add_geom(name=name, type=_KINDS[visual.kind], material=own_name(visual.material))
-    geom.pos, geom.quat = pose[:3, 3].tolist(), _quaternion(pose)
+    geom.pos, geom.quat = pose[:3, 3].tolist(), quaternion(pose[:3, :3]).tolist()
     geom.contype = geom.conaffinity = 0
     if not isinstance(visual.mesh, Mesh):
         geom.size = list(visual.size)

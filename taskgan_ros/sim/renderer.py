@@ -16,9 +16,14 @@ NEAREST_M, FURTHEST_M = 0.02, 30.0  # what is drawn
 
 def camera_quaternion(pose: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return MuJoCo's quaternion (w, x, y, z) of a camera, which looks along -z, y up, by its optical frame (4, 4)."""
-    quaternion = np.zeros(4)
-    mujoco.mju_mat2Quat(quaternion, (pose[:3, :3] * [1.0, -1.0, -1.0]).flatten())
-    return quaternion
+    return quaternion(pose[:3, :3] * [1.0, -1.0, -1.0])
+
+
+def quaternion(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a rotation matrix (3, 3) as a quaternion (w, x, y, z)."""
+    found = np.zeros(4)
+    mujoco.mju_mat2Quat(found, rotation.flatten())
+    return found
 
 
 def open_renderer(model: mujoco.MjModel, height: int, width: int) -> mujoco.Renderer:

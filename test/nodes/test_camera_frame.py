@@ -32,9 +32,7 @@ def test_the_frame_is_the_pose(numbers: list[float]) -> None:
     x, y, z, w = turned.x, turned.y, turned.z, turned.w
     assert x * x + y * y + z * z + w * w == pytest.approx(1)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    np.testing.assert_allclose(
-        np.eye(3) + 2 * w * cross + 2 * cross @ cross, pose[:3, :3], atol=1e-5
-    )  # Rodrigues takes some µrad for none
+    np.testing.assert_allclose(np.eye(3) + 2 * w * cross + 2 * cross @ cross, pose[:3, :3], atol=1e-6)
 
 
 def test_whoever_comes_later_gets_it_and_an_installation_without_tf2_msgs_goes_on(
