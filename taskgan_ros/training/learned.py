@@ -15,7 +15,7 @@ from taskgan_ros.core.schema import config_dataclass, to_plain
 from taskgan_ros.data.dataset import DatasetInfo
 from taskgan_ros.training import distributed
 from taskgan_ros.training.networks import TaskModel, shape_of
-from taskgan_ros.training.run import load_weights, read_description, weight_shapes
+from taskgan_ros.training.run import read_description, read_weights, set_weights
 
 WEIGHTS = "task_model"
 _LEARNED = "learned.yaml"
@@ -57,8 +57,10 @@ def load_task_model(run: Path) -> tuple[TaskModel, Learned]:
         raise InputError(f"{run}: expected a run of a task model, got one of {kind}")
     learned = load(Learned, run / _LEARNED)
     path = run / f"{WEIGHTS}.safetensors"
-    network = TaskModel(len(learned.label_scale), learned.image_size, shape_of(weight_shapes(path)))
-    load_weights(path, network)
+    weights = read_weights(path)
+    shape = shape_of({name: tuple(value.shape) for name, value in weights.items()})
+    network = TaskModel(len(learned.label_scale), learned.image_size, shape)
+    set_weights(network, weights, path)
     return network, learned
 
 

@@ -15,7 +15,6 @@ from typing import Annotated, Any, BinaryIO
 
 import torch
 import yaml
-from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
@@ -285,23 +284,34 @@ def load_weights(path: Path, network: nn.Module) -> None:
     Raises:
         InputError: no such file, or weights of another network.
     """
+    set_weights(network, read_weights(path), path)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return weights by name.
+
+    Raises:
+        InputError: no such file, or another kind of file.
+    """
     if not path.is_file():
         raise InputError(f"{path}: expected weights, got no file: has that run saved yet?")
     try:
-        network.load_state_dict(load_file(path))
-    except Exception as error:  # safetensors and torch raise types of their own
-        raise InputError(f"{path}: expected weights of {type(network).__name__}, got others: {error}") from error
-
-
-def weight_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each of a network's weights, by name; errors as `load_weights`."""
-    if not path.is_file():
-        raise InputError(f"{path}: expected weights, got no file: has that run saved yet?")
-    try:
-        with safe_open(path, "pt") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        weights: dict[str, Tensor] = load_file(path)
     except Exception as error:  # safetensors raises types of its own
         raise InputError(f"{path}: expected weights, got another file: {error}") from error
+    return weights
+
+
+def set_weights(network: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Give a network the weights that were read from `path`.
+
+    Raises:
+        InputError: they are of another network.
+    """
+    try:
+        network.load_state_dict(weights)
+    except Exception as error:  # torch raises several types
+        raise InputError(f"{path}: expected weights of {type(network).__name__}, got others: {error}") from error
 
 
 def pick_device(name: str) -> torch.device:
