@@ -6,7 +6,7 @@ import json
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import numpy as np
 import tyro
@@ -92,9 +92,12 @@ class _Taken:
     track: Array
     rows: Rows
 
-    def of(self, motion: Rows) -> Rows:
-        """Return which frames are of a motion, the track's rows."""
-        return np.flatnonzero(np.isin(self.rows, motion))
+
+class _Episode(NamedTuple):
+    """A motion, as rows of the track, and which of the T frames are of it."""
+
+    motion: Rows
+    frames: Rows
 
 
 def import_recording(config: ImportConfig) -> dict[str, Any]:
@@ -119,11 +122,11 @@ def import_recording(config: ImportConfig) -> dict[str, Any]:
             make_folder(path.parent)
         size = (config.image_size, config.image_size)
         taken = _take(recording, scene, stack.enter_context(Spool(out.parent, size)))
-        motions = _motions(config, scene, recording)
-        places = _places(config, paths, taken, motions)
-        motions = [motion for motion in motions if len(taken.of(motion))]
-        episodes = [taken.of(motion) for motion in motions]
-        labels = [_label(config, scene, taken, motion, places) for motion in motions]
+        every = _episodes(config, scene, recording, taken)
+        places = _places(config, paths, taken, every)
+        filled = [episode for episode in every if len(episode.frames)]  # a low rate leaves some without a frame
+        labels = [_label(config, scene, taken, episode, places) for episode in filled]
+        episodes = [episode.frames for episode in filled]
         info = _info(config, scene, episodes, recording_hash(paths))
         _write(config, scene, info, taken, episodes, labels, places)
         write_contact_sheet(sheet, taken.spool, episodes)
@@ -161,17 +164,14 @@ def _kind(config: ImportConfig, scene: Scene) -> str:
 
 def _take(recording: Recording, scene: Scene, spool: Spool) -> _Taken:
     """Read the recording once; what stays in memory are stamps and angles."""
-    stamps, joint_pos = [], []
     for frame in recording.frames(progress="import"):
         spool.add(recording.rectified(frame.rgb, scene.camera.fov, spool.size))
-        stamps.append(frame.stamp_s)
-        joint_pos.append(frame.joint_pos)
     track, rows = np.array(recording.track.joint_pos), np.array(recording.track.taken, np.intp)
-    return _Taken(spool, np.array(stamps), np.array(joint_pos), track, rows)
+    return _Taken(spool, np.array(recording.track.stamps)[rows], track[rows], track, rows)
 
 
-def _motions(config: ImportConfig, scene: Scene, recording: Recording) -> list[Rows]:
-    """Return the rows of the recording's track that each episode has."""
+def _episodes(config: ImportConfig, scene: Scene, recording: Recording, taken: _Taken) -> list[_Episode]:
+    """Return all episodes of the recording, also those without a frame: a goal's file counts them."""
     track, notes = recording.track, recording.notes
     split = config.split or ("rests" if _kind(config, scene) == DEMONSTRATION else "file")
     source = np.array(track.source, np.intp)
@@ -180,32 +180,34 @@ def _motions(config: ImportConfig, scene: Scene, recording: Recording) -> list[R
     elif split == "file":
         motions = split_by_file(source)
     else:
-        motions = split_at_rests(np.array(track.stamps), np.array(track.joint_pos), source, config.rest)
+        motions = split_at_rests(np.array(track.stamps), taken.track, source, config.rest)
     if not motions:
         raise InputError(f"expected an arm that moves, got none that does ({notes.in_short()}): --split file takes all")
-    return cut(motions, config.longest_episode, np.array(track.taken)) if config.longest_episode else motions
+    if config.longest_episode:
+        motions = cut(motions, config.longest_episode, taken.rows)
+    return [_Episode(motion, np.flatnonzero(np.isin(taken.rows, motion))) for motion in motions]
 
 
-def _places(config: ImportConfig, paths: list[Path], taken: _Taken, motions: list[Rows]) -> Array | None:
+def _places(config: ImportConfig, paths: list[Path], taken: _Taken, episodes: list[_Episode]) -> Array | None:
     """Return (T, 2) m, where the target is at each image, None where nobody says."""
     if not config.goal.is_given:
         return None
-    episode = np.zeros(len(taken.stamps), np.intp)
-    for number, motion in enumerate(motions):
-        episode[taken.of(motion)] = number
-    return target_places(config.goal, paths, taken.stamps, episode, config.recording.stamps == "received")
+    numbers = np.zeros(len(taken.stamps), np.intp)
+    for number, episode in enumerate(episodes):
+        numbers[episode.frames] = number
+    return target_places(config.goal, paths, taken.stamps, numbers, config.recording.stamps == "received")
 
 
-def _label(config: ImportConfig, scene: Scene, taken: _Taken, motion: Rows, places: Array | None) -> Array:
-    """Return the labels (T, J) of one episode."""
-    rows = taken.of(motion)
-    kind, joint_pos = _kind(config, scene), taken.joint_pos[rows]
+def _label(config: ImportConfig, scene: Scene, taken: _Taken, episode: _Episode, places: Array | None) -> Array:
+    """Return the labels (F, J) of one episode's frames."""
+    motion, frames = episode
+    kind, joint_pos = _kind(config, scene), taken.joint_pos[frames]
     if kind == ANGLES:
         return angle_labels(scene, joint_pos)
     if kind == DEMONSTRATION:
         return demonstration_labels(scene, taken.track[motion])[np.isin(motion, taken.rows)]
     assert places is not None  # `_check` has seen to it
-    return goal_labels(scene, joint_pos, places[rows])
+    return goal_labels(scene, joint_pos, places[frames])
 
 
 def _info(config: ImportConfig, scene: Scene, episodes: list[Rows], recording: str) -> DatasetInfo:
