@@ -71,13 +71,18 @@ class Case:
 
 def panda(folder: Path) -> Case:
     """Return the 47 pictures of the Panda."""
+    view = published_view(folder)
+    images, joint_pos, _ = _labelled(folder, view)
+    return Case("Panda, motion", _robot("panda"), view, Pictures(images, joint_pos), _PANDA_COVERED)
+
+
+def published_view(folder: Path) -> View:
+    """Return the Panda's camera as its dataset has it."""
     camera = json.loads((folder / "camera.json").read_text())
     turn, shift = np.split(np.array(camera["extrinsic_cTr_axis_angle_then_translation"]), 2)
     base = np.eye(4)
     base[:3, :3], base[:3, 3] = cv2.Rodrigues(turn)[0], shift
-    view = View(np.asarray(np.linalg.inv(base)), np.array(camera["K"]), camera["height"], camera["width"])
-    images, joint_pos, _ = _labelled(folder, view)
-    return Case("Panda, motion", _robot("panda"), view, Pictures(images, joint_pos), _PANDA_COVERED)
+    return View(np.asarray(np.linalg.inv(base)), np.array(camera["K"]), camera["height"], camera["width"])
 
 
 def xarm(folder: Path, with_masks: bool) -> Case:

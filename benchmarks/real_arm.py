@@ -16,11 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 import tyro
 import yaml
+from calibration import published_view
 from numpy.typing import NDArray
 from report import ROOT, Row, report
 
@@ -98,15 +98,10 @@ def main(config: Config) -> None:
 def write_scene(config: Config) -> str:
     """Write the scene: the published camera, and the box of poses."""
     path = config.out / "scene.yaml"
-    known = json.loads((config.real / "panda" / "camera.json").read_text())
     first = json.loads((config.real / "panda" / "labels.json").read_text())[0]
-    base = np.array(known["extrinsic_cTr_axis_angle_then_translation"])
-    pose = np.eye(4)
-    pose[:3, :3], pose[:3, 3] = cv2.Rodrigues(base[:3])[0], base[3:]
-    fov = 2 * np.arctan(known["height"] / 2 / known["K"][1][1])
-    camera = camera_at(
-        np.asarray(np.linalg.inv(pose), np.float64), float(round(0.99 * fov, 4))
-    )  # the principal point is a little off
+    view = published_view(config.real / "panda")
+    fov = 2 * np.arctan(view.height / 2 / view.matrix[1, 1])
+    camera = camera_at(view.pose, float(round(0.99 * fov, 4)))  # the principal point is a little off
     arm = load_robot(_ARM).arm
     values = {
         "task": "poses",

@@ -15,6 +15,7 @@ from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.camera_side import CameraSide
 from taskgan_ros.nodes.controllers import Controllers
 from taskgan_ros.nodes.decision_status import LEVELS
+from taskgan_ros.nodes.journal import AGAIN_S
 from taskgan_ros.nodes.messages import both_clocks, diagnostics_message
 from taskgan_ros.nodes.notices import (
     DISCOVERY_S,
@@ -32,7 +33,6 @@ from taskgan_ros.reach.verdict import describe
 
 ACTIVE = "active"
 
-_AGAIN_S = 60.0  # between two log lines on the same notice while it lasts
 _REPEAT_S = 5.0  # or if it was gone
 
 
@@ -78,7 +78,7 @@ class ReachDiagnostics:
         """Log notices in full, each when it comes and then every minute; return the short text of all."""
         notices, now_s = [notice for notice in self._find(status) if notice], time.monotonic()
         found = {notice.short: notice for notice in notices if notice.text}
-        due = [n for n in found.values() if now_s - self._logged_s.get(n.short, -math.inf) >= _AGAIN_S]
+        due = [n for n in found.values() if now_s - self._logged_s.get(n.short, -math.inf) >= AGAIN_S]
         if due:
             self._node.get_logger().warning("\n".join(notice.text for notice in due))
         gone = [s for s, at_s in self._logged_s.items() if s not in found and now_s - at_s >= _REPEAT_S]

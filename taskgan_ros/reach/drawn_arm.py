@@ -17,6 +17,7 @@ from taskgan_ros.robot.drawing import read_drawing
 from taskgan_ros.robot.held_tool import hold_tool
 from taskgan_ros.robot.silhouette import View, outlined, silhouette
 from taskgan_ros.robot.surface import ArmSurface
+from taskgan_ros.vision.caption import write_line
 from taskgan_ros.vision.moved_camera import CameraMotion, camera_motion
 
 Image = NDArray[np.uint8]
@@ -25,8 +26,7 @@ Array = NDArray[np.float64]
 _SHOWN_PX = 512  # height of an overlay, at least: an outline on 128 pixels is too coarse to aim by
 _RGB = (255, 0, 200)
 _LINE_PX = 2
-_FONT, _FONT_SCALE, _LETTERS, _ROW_PX = cv2.FONT_HERSHEY_SIMPLEX, 0.5, 9, 20  # 9 pixels a letter, 20 a row
-_WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
+_FONT_SCALE, _LETTERS, _ROW_PX = 0.5, 9, 20  # 9 pixels a letter, 20 a row
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,7 @@ def _captioned(image: Image, text: str) -> Image:
     """Write a text, whose letters must be ASCII, over the lower edge."""
     rows = textwrap.wrap(text.encode("ascii", "replace").decode(), image.shape[1] // _LETTERS)
     for up, row in enumerate(reversed(rows)):
-        place = (4, image.shape[0] - 6 - up * _ROW_PX)
-        for colour, thickness in ((_BLACK, 3), (_WHITE, 1)):  # readable on any picture
-            cv2.putText(image, row, place, _FONT, _FONT_SCALE, colour, thickness, cv2.LINE_AA)
+        write_line(image, row, (4, image.shape[0] - 6 - up * _ROW_PX), _FONT_SCALE)
     return image
 
 

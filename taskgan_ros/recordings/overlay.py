@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import cv2
 import numpy as np
 import tyro
 from numpy.typing import NDArray
@@ -27,6 +26,7 @@ from taskgan_ros.tasks.registry import load_scene
 from taskgan_ros.tasks.scene import Scene
 from taskgan_ros.vision.camera import pinhole_matrix
 from taskgan_ros.vision.camera_model import CameraModel
+from taskgan_ros.vision.caption import write_line
 from taskgan_ros.vision.contour_fit import Estimate, Observation, Problem, support
 from taskgan_ros.vision.moved_camera import camera_motion
 
@@ -195,8 +195,7 @@ def write_overlay(
 
 
 def _titled(image: Image, text: str) -> Image:
-    for rgb, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(image, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, _TEXT, rgb, width, cv2.LINE_AA)
+    write_line(image, text, (6, 18), _TEXT)
     return image
 
 
