@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
@@ -29,36 +30,40 @@ GOOD, STRANGE, NOTHING = 100, 170, 0  # brightness: the tiny guard's limit is 15
 PHASES = ((NOTHING, 1.2), (GOOD, 1.5), (STRANGE, 0.7), (GOOD, 1.2), (NOTHING, 1.4), (GOOD, 1.2))  # for so many s
 PERIOD_S = 0.01
 IMAGE_PERIODS = 14  # even, so that joint states come between; longer than a busy machine takes for a command
-TIMEOUTS = {"image_timeout_s": 0.6, "joint_state_timeout_s": 3.0, "command_timeout_s": 3.0}  # on a busy machine, too
+PARAMETERS = {
+    "speed_scale": 0.1,  # the guard would object to an arm that leaves what the images show
+    **{"image_timeout_s": 0.6, "joint_state_timeout_s": 3.0, "command_timeout_s": 3.0},  # on a busy machine, too
+}
 
 
 def test_the_same_messages_give_the_same_commands(
     lab: Lab, make_bundle: Callable[..., Path], wait_until: Callable[..., None]
 ) -> None:
     bundle = make_bundle(guard=True)
-    lab.start_reach(bundle, **TIMEOUTS)
-    taken_s: set[float] = set()  # a busy machine drops some, and some trajectories never arrive
-    lab.listen(Image, "reach_node/translated_image", lambda message: taken_s.add(seconds(message.header.stamp)))
+    lab.start_reach(bundle, **PARAMETERS)
+    told = Told(lab)
     wait_until(lambda: lab.joint_states.get_subscription_count() > 0, "the subscription of joint states")
     messages = play(lab)
     time.sleep(0.3)
     heard = [message for _, message in lab.trajectories]
-    values = {"bundle": str(bundle), "follow_tolerance_rad": 100.0, **TIMEOUTS}
+    values = {"bundle": str(bundle), **PARAMETERS}
     parameters = from_values(ReachParameters, values, "the test")
     pipeline = load_pipeline(parameters, is_held=False, warn=pytest.fail)
-    log = Replay(pipeline, inference_s=0.02).run(decided(messages, taken_s, heard))
+    log = Replay(pipeline, inference_s=0.02).run(decided(messages, told.decisions_s(heard)))
     assert len(heard) > 5
     first_s = messages[0].stamp_s
+    agree: list[bool] = []
     for message in heard:
         late_s = [seconds(message.header.stamp) - first_s - sent.time_s for sent in log.sent]
         nearest = int(np.argmin(np.abs(late_s)))
-        check_same(log.sent[nearest], message, late_s[nearest])
+        agree.append(is_same(log.sent[nearest], message, late_s[nearest]))
+    assert np.mean(agree) > 0.75  # not all: nobody knows when the node's threads received each joint state
     holds = [change.blocked_by[0] for change in log.changes if change.state is State.HELD]
     assert {Source.GUARD, Source.IMAGES} <= set(holds)
 
 
 def play(lab: Lab) -> list[Message]:
-    """Publish joint states of an arm that moves, and images now and then; return all of it."""
+    """Publish joint states of an arm that follows what it is sent, and images now and then; return all of it."""
     messages: list[Message] = []
     start_s = time.monotonic()
     for k in range(round(sum(lasts_s for _, lasts_s in PHASES) / PERIOD_S)):
@@ -67,10 +72,10 @@ def play(lab: Lab) -> list[Message]:
         if k % 2 == 0:
             joint_state: JointState = lab.joint_state()
             joint_state.header.stamp = time_message(stamp_s)
-            moved = np.array(lab.ready) + 0.02 * np.sin(k * PERIOD_S) * np.array([1, -1, 0.5, 0, 0, 0])
-            joint_state.position = array("d", moved)
+            here = positions_of_arm(lab, stamp_s)
+            joint_state.position = array("d", here)
             lab.joint_states.publish(joint_state)
-            messages.append(JointStateMessage(stamp_s, moved))
+            messages.append(JointStateMessage(stamp_s, here))
         elif k % IMAGE_PERIODS == 1 and (value := brightness(k * PERIOD_S)):
             image: Image = lab.image(value)
             image.header.stamp = time_message(stamp_s)
@@ -80,34 +85,55 @@ def play(lab: Lab) -> list[Message]:
     return messages
 
 
+def positions_of_arm(lab: Lab, time_s: float) -> np.ndarray:
+    if not lab.trajectories:
+        return np.array(lab.ready)
+    message = lab.trajectories[-1][1]
+    return positions(read(message), np.array([time_s - seconds(message.header.stamp)]))[0]
+
+
 def brightness(time_s: float) -> int:
     ends_s = np.cumsum([lasts_s for _, lasts_s in PHASES])
     return PHASES[int(np.searchsorted(ends_s, time_s))][0]
 
 
-def decided(messages: list[Message], taken_s: set[float], heard: list[JointTrajectory]) -> list[Message]:
+def decided(messages: list[Message], decided_s: dict[float, float]) -> list[Message]:
     """Leave out the images that the node never took, and let others' commands be made when the node made them."""
-    sent_s = np.array([seconds(message.header.stamp) for message in heard])
-    images = [message for message in messages if isinstance(message, ImageMessage)]
-    next_s = dict(zip([image.stamp_s for image in images], [image.stamp_s for image in images[1:]], strict=False))
     timed: list[Message] = []
     for message in messages:
-        if isinstance(message, ImageMessage):
-            if round(message.stamp_s, 5) not in {round(stamp_s, 5) for stamp_s in taken_s}:
-                continue
-            until_s = min(next_s.get(message.stamp_s, np.inf), message.stamp_s + 0.4)
-            mine = sent_s[(sent_s > message.stamp_s) & (sent_s < until_s)]
-            message = ImageMessage(message.stamp_s, message.read, float(mine[0]) if len(mine) else None)
-        timed.append(message)
+        if not isinstance(message, ImageMessage):
+            timed.append(message)
+        elif (stamp_s := round(message.stamp_s, 5)) in decided_s:
+            timed.append(ImageMessage(message.stamp_s, message.read, decided_s[stamp_s]))
     return timed
 
 
-def check_same(sent: Sent, message: JointTrajectory, late_s: float) -> None:
+class Told:
+    """When the node decided on each image: a busy machine drops some, and is late with others."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._said_s: dict[float, float] = {}  # from the image's stamp to the status's
+        lab.listen(DiagnosticArray, "reach_node/status", self._note)
+
+    def _note(self, message: DiagnosticArray) -> None:
+        values = {pair.key: pair.value for pair in message.status[0].values}
+        if values["decision"]:
+            self._said_s[round(float(values["image_stamp"]), 5)] = seconds(message.header.stamp)
+
+    def decisions_s(self, heard: list[JointTrajectory]) -> dict[float, float]:
+        """Return when each was decided, by the image's stamp to 10 us: when what it led to was sent, if any."""
+        sent_s = np.array([seconds(message.header.stamp) for message in heard])
+        return {
+            image_s: max((float(each) for each in sent_s[(sent_s > image_s) & (sent_s <= told_s)]), default=told_s)
+            for image_s, told_s in self._said_s.items()
+        }
+
+
+def is_same(sent: Sent, message: JointTrajectory, late_s: float) -> bool:
     """Compare where both have the arm, on one clock; a stop by a timeout begins when that was noticed."""
-    assert abs(late_s) < 0.3
     times_s = np.linspace(0.05, 0.4, 30)
     ours, theirs = positions(sent.trajectory, times_s + late_s), positions(read(message), times_s)
-    np.testing.assert_allclose(ours, theirs, atol=2e-3 + 0.5 * abs(late_s))
+    return abs(late_s) < 0.3 and np.allclose(ours, theirs, rtol=0.0, atol=2e-4 + 0.1 * abs(late_s))
 
 
 def read(message: JointTrajectory) -> Trajectory:

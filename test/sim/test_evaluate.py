@@ -146,7 +146,7 @@ def test_a_bundle_is_evaluated_from_the_command_line(
     [
         (["--domain", "marble"], "domains: expected a file or one of [colored, randomized, real_standin, source, "),
         (["--bundle", "marble"], "bundle: expected a folder or one of ["),
-        (["--scene", "panda_reach"], "panda_reach: expected a scene of mico, the bundle's arm, got panda"),
+        (["--scene", "ur5e_reach"], "ur5e_reach: expected a scene of mico, the bundle's arm, got ur5e"),
         (["--episodes", "0"], "expected at least 1 episode, got 0"),
         (["--seed", "-5"], f"expected a seed of 0 to {2**63 - 1}, got -5"),
         (["--seed", "1"], "expected a seed that no training data was drawn with ({'source_data': 0, 'target_data': 1"),
