@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from itertools import pairwise
@@ -18,6 +19,7 @@ from taskgan_ros.core.schema import Field, config_dataclass
 _INIT_STD = 0.02  # CycleGAN's, which the paper adapts
 _LEAK = 0.2  # the paper's
 _CONVOLUTION = 4  # dimensions of its weights
+_GROUPS = 8  # of a group norm, where they divide the filters
 _BATCH = 64  # images a pass; more are no faster on a CPU
 
 
@@ -147,11 +149,16 @@ class TaskModelShape:
         widths: filters at each resolution, finest first; each halves the resolution.
         blocks: residual blocks at each resolution but the finest.
         coordinates: whether the network also sees each pixel's column and row (Liu et al. 2018).
+        norm: whether group norms follow the convolutions (Wu and He 2018).
+        positions: whether the last feature maps are read as the places where they are strong (Finn et al. 2016), and
+            not pixel by pixel.
     """
 
     widths: Annotated[tuple[int, ...], Field(min_length=1)] = (16, 32, 64, 128, 128)
     blocks: Annotated[int, Field(ge=0)] = 0
     coordinates: bool = False
+    norm: bool = False
+    positions: bool = False
 
 
 def load_shape(name_or_path: str) -> TaskModelShape:
@@ -165,31 +172,65 @@ def load_shape(name_or_path: str) -> TaskModelShape:
 
 def shape_of(weights: Mapping[str, tuple[int, ...]]) -> TaskModelShape:
     """Return the shape of the task model that has these weights, each with its own shape, by name."""
-    convolutions = sorted(
+    layers = sorted(
         (int(match[1]), size)
         for name, size in weights.items()
-        if (match := re.fullmatch(r"extractor\.(\d+)\.weight", name)) and len(size) == _CONVOLUTION
+        if (match := re.fullmatch(r"extractor\.(\d+)\.weight", name))
     )
+    convolutions = [size for _, size in layers if len(size) == _CONVOLUTION]
     blocks = sum(bool(re.fullmatch(r"extractor\.\d+\.body\.0\.weight", name)) for name in weights)
-    widths = tuple(size[0] for _, size in convolutions) or TaskModelShape().widths
-    seen = convolutions[0][1][1] if convolutions else 3
-    return TaskModelShape(widths=widths, blocks=blocks // max(1, len(widths) - 1), coordinates=seen > 3)
+    widths = tuple(size[0] for size in convolutions) or TaskModelShape().widths
+    seen = convolutions[0][1] if convolutions else 3
+    return TaskModelShape(
+        widths=widths,
+        blocks=blocks // max(1, len(widths) - 1),
+        coordinates=seen > 3,
+        norm=any(len(size) == 1 for _, size in layers),
+        positions=any(name.endswith(".sharpness") for name in weights),
+    )
 
 
-class PlainBlock(nn.Module):
-    """Two 3x3 convolutions without a norm, and a skip connection; it starts as the identity (Zhang et al. 2019)."""
+def _convolved(fine: int, coarse: int, stride: int, norm: bool) -> list[nn.Module]:
+    """Return a 3x3 convolution, and its group norm where it has one."""
+    convolution = nn.Conv2d(fine, coarse, 3, stride, 1, bias=not norm)
+    return [convolution, nn.GroupNorm(math.gcd(coarse, _GROUPS), coarse)] if norm else [convolution]
 
-    def __init__(self, filters: int) -> None:
+
+class TaskModelBlock(nn.Module):
+    """Two 3x3 convolutions and a skip connection; without a norm it starts as the identity (Zhang et al. 2019)."""
+
+    def __init__(self, filters: int, norm: bool = False) -> None:
         """Build a block of `filters` in and out."""
         super().__init__()
-        last = nn.Conv2d(filters, filters, 3, padding=1)
-        for values in last.parameters():
+        last = _convolved(filters, filters, 1, norm)
+        for values in [] if norm else last[0].parameters():
             nn.init.zeros_(values)
-        self.body = nn.Sequential(nn.Conv2d(filters, filters, 3, padding=1), nn.ReLU(inplace=True), last)
+        self.body = nn.Sequential(*_convolved(filters, filters, 1, norm), nn.ReLU(inplace=True), *last)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x (N, C, H, W) plus the block's output."""
         return functional.relu(x + self.body(x))
+
+
+class FeaturePositions(nn.Module):
+    """Where each feature map is strong, and how strong: a spatial soft-argmax (Finn et al. 2016) and the maximum.
+
+    Attributes:
+        sharpness: (C, 1) learned; the larger, the nearer a position is to the maximum.
+    """
+
+    def __init__(self, filters: int) -> None:
+        """Start with a sharpness of 1."""
+        super().__init__()
+        self.sharpness = nn.Parameter(torch.ones(filters, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return columns and rows in [-1, 1] and maxima of x (N, C, H, W), as (N, 3 C)."""
+        height, width = x.shape[2:]
+        share = torch.softmax(x.flatten(2) * self.sharpness, dim=-1).view(x.shape)
+        column = (share.sum(dim=2) * torch.linspace(-1, 1, width, device=x.device)).sum(dim=-1)
+        row = (share.sum(dim=3) * torch.linspace(-1, 1, height, device=x.device)).sum(dim=-1)
+        return torch.cat([column, row, x.amax(dim=(2, 3))], dim=1)
 
 
 class Coordinates(nn.Module):
@@ -220,16 +261,19 @@ class TaskModel(nn.Module):
         layers: list[nn.Module] = [Coordinates()] if shape.coordinates else []
         height, width = image_size
         for k, (fine, coarse) in enumerate(pairwise((5 if shape.coordinates else 3, *shape.widths))):
-            layers += [nn.Conv2d(fine, coarse, 3, 2, 1), nn.ReLU(inplace=True)]
-            layers += [PlainBlock(coarse) for _ in range(shape.blocks if k else 0)]
+            layers += [*_convolved(fine, coarse, 2, shape.norm), nn.ReLU(inplace=True)]
+            layers += [TaskModelBlock(coarse, shape.norm) for _ in range(shape.blocks if k else 0)]
             height, width = (height + 1) // 2, (width + 1) // 2
-        self.extractor = nn.Sequential(
-            *layers,
-            nn.Flatten(),
-            nn.Linear(shape.widths[-1] * height * width, self.FEATURES),
-            nn.ReLU(inplace=True),
-        )
+        self.extractor = nn.Sequential(*layers, *self._head(shape, height * width))
         self.output = nn.Linear(self.FEATURES, outputs)
+
+    def _head(self, shape: TaskModelShape, pixels: int) -> list[nn.Module]:
+        """Return what makes features of the last convolution's maps; positions need one layer more to make angles."""
+        filters, count = shape.widths[-1], self.FEATURES
+        if not shape.positions:
+            return [nn.Flatten(), nn.Linear(filters * pixels, count), nn.ReLU(inplace=True)]
+        first = [FeaturePositions(filters), nn.Flatten(), nn.Linear(3 * filters, count), nn.ReLU(inplace=True)]
+        return [*first, nn.Linear(count, count), nn.ReLU(inplace=True)]
 
     def forward(self, image: Tensor) -> Tensor:
         """Predict from `image`."""

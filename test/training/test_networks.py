@@ -7,6 +7,7 @@ from torch import nn
 from taskgan_ros.training.networks import (
     Coordinates,
     Discriminator,
+    FeaturePositions,
     Generator,
     GeneratorConfig,
     TaskModel,
@@ -105,7 +106,10 @@ def test_values_out_of_range_become_black_or_white_and_others_the_nearest_byte()
     assert to_uint8(values)[0, :, 0, 0].tolist() == [0, 255, 100, 101]
 
 
-@pytest.mark.parametrize("shape", [load_shape("paper"), load_shape("deep"), TaskModelShape(widths=(8, 4), blocks=2)])
+SHAPES = [*map(load_shape, ("paper", "positions")), TaskModelShape(widths=(8, 4), blocks=2, coordinates=True)]
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, TaskModelShape(widths=(12, 6), norm=True), TaskModelShape(positions=True)])
 def test_a_task_models_shape_is_read_off_its_weights(shape: TaskModelShape) -> None:
     weights = {name: tuple(value.shape) for name, value in TaskModel(3, (32, 32), shape).state_dict().items()}
     assert shape_of(weights) == shape
@@ -120,3 +124,11 @@ def test_coordinates_tell_where_a_thing_is() -> None:
     assert seen.shape == (1, 5, 5, 9)
     assert seen[0, 3, 2].tolist() == pytest.approx([-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1])
     assert seen[0, 4, :, 0].tolist() == pytest.approx([-1, -0.5, 0, 0.5, 1])
+
+
+def test_a_feature_is_read_where_it_is_strong() -> None:
+    maps = torch.zeros(2, 3, 5, 9)
+    maps[0, 0, 1, 2], maps[0, 1, 4, 8], maps[1, 2, 0, 4] = 50, 30, 40
+    first, second = FeaturePositions(3)(maps).detach()
+    assert first.tolist() == pytest.approx([-0.5, 1, 0, -0.5, 1, 0, 50, 30, 0], abs=1e-5)
+    assert second[[2, 5, 8]].tolist() == pytest.approx([0, -1, 40], abs=1e-5)

@@ -31,7 +31,7 @@ class TaskModelConfig(RunOptions):
     dataset: Path
     """Episodes of the domain, from `taskgan collect`."""
     network: str = "paper"
-    """A shipped shape's name, `paper` or `deep`, or a YAML file: docs/real-arm.md compares them."""
+    """A shipped shape's name, `paper` or `positions`, or a YAML file: docs/real-arm.md compares them."""
     steps: Count = 15000
     """The paper's."""
     batch_size: Count = 16
