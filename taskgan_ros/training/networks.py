@@ -19,6 +19,7 @@ from taskgan_ros.core.schema import Field, config_dataclass
 _INIT_STD = 0.02  # CycleGAN's, which the paper adapts
 _LEAK = 0.2  # the paper's
 _CONVOLUTION = 4  # dimensions of its weights
+_NORM = 3  # dimensions of a group norm's
 _GROUPS = 8  # of a group norm, where they divide the filters
 _BATCH = 64  # images a pass; more are no faster on a CPU
 
@@ -185,7 +186,7 @@ def shape_of(weights: Mapping[str, tuple[int, ...]]) -> TaskModelShape:
         widths=widths,
         blocks=blocks // max(1, len(widths) - 1),
         coordinates=seen > 3,
-        norm=any(len(size) == 1 for _, size in layers),
+        norm=any(len(size) == _NORM for _, size in layers),
         positions=any(name.endswith(".sharpness") for name in weights),
     )
 
@@ -193,7 +194,28 @@ def shape_of(weights: Mapping[str, tuple[int, ...]]) -> TaskModelShape:
 def _convolved(fine: int, coarse: int, stride: int, norm: bool) -> list[nn.Module]:
     """Return a 3x3 convolution, and its group norm where it has one."""
     convolution = nn.Conv2d(fine, coarse, 3, stride, 1, bias=not norm)
-    return [convolution, nn.GroupNorm(math.gcd(coarse, _GROUPS), coarse)] if norm else [convolution]
+    return [convolution, GroupNorm(coarse)] if norm else [convolution]
+
+
+class GroupNorm(nn.Module):
+    """A group norm whose parameters have a feature map's dimensions: an exported graph keeps those by their names."""
+
+    def __init__(self, filters: int) -> None:
+        """Start with weights of 1; groups are 8, or as many as divide both."""
+        super().__init__()
+        self._groups = math.gcd(filters, _GROUPS)
+        self.weight = nn.Parameter(torch.ones(filters, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(filters, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x (N, C, H, W) with mean `bias` and deviation `weight`, each group of it, each image by itself."""
+        return functional.group_norm(x, self._groups) * self.weight + self.bias
+
+
+def _along(x: Tensor, dim: int) -> Tensor:
+    """Return, for each element of x, where it is along `dim`, from -1 to 1; no linspace, which exports one size."""
+    count = x.shape[dim]
+    return (2 * torch.ones_like(x).cumsum(dim) - (count + 1)) / max(count - 1, 1)
 
 
 class TaskModelBlock(nn.Module):
@@ -226,10 +248,8 @@ class FeaturePositions(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return columns and rows in [-1, 1] and maxima of x (N, C, H, W), as (N, 3 C)."""
-        height, width = x.shape[2:]
         share = torch.softmax(x.flatten(2) * self.sharpness, dim=-1).view(x.shape)
-        column = (share.sum(dim=2) * torch.linspace(-1, 1, width, device=x.device)).sum(dim=-1)
-        row = (share.sum(dim=3) * torch.linspace(-1, 1, height, device=x.device)).sum(dim=-1)
+        column, row = ((share * _along(x[:1, :1], dim)).sum(dim=(2, 3)) for dim in (3, 2))
         return torch.cat([column, row, x.amax(dim=(2, 3))], dim=1)
 
 
@@ -238,10 +258,7 @@ class Coordinates(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return `image` (N, C, H, W) as (N, C + 2, H, W)."""
-        height, width = image.shape[2:]
-        row = torch.linspace(-1, 1, height, device=image.device).view(1, 1, -1, 1)
-        column = torch.linspace(-1, 1, width, device=image.device).view(1, 1, 1, -1)
-        return torch.cat([image, *(line.expand(len(image), 1, height, width) for line in (column, row))], dim=1)
+        return torch.cat([image, *(_along(image[:, :1], dim) for dim in (3, 2))], dim=1)
 
 
 class TaskModel(nn.Module):

@@ -24,10 +24,13 @@ from safetensors.torch import load_file, save_file
 import taskgan_ros
 from taskgan_ros import cli
 from taskgan_ros.data.dataset import load_dataset
+from taskgan_ros.policy.bundle import load_bundle
+from taskgan_ros.policy.policy import Policy
 from taskgan_ros.training.learned import load_task_model
-from taskgan_ros.training.networks import shape_of, to_network
+from taskgan_ros.training.networks import run_batches, shape_of, to_network
 from taskgan_ros.training.objectives import mmd_loss
 from taskgan_ros.training.run import load_checkpoint
+from taskgan_ros.training.steps.fit_guard import read_task_model
 from taskgan_ros.training.task_trainer import TaskModelTrainer
 
 AtStep = Callable[..., AbstractContextManager[None]]
@@ -607,10 +610,21 @@ def test_weights_of_another_network_are_refused(task_model_run: Path, translator
         load_task_model(mixed)
 
 
-def test_another_network_is_learned_exported_and_refined_like_the_papers(source: Path, tmp_path: Path) -> None:
-    (tmp_path / "small.yaml").write_text("widths: [8, 8]\nblocks: 1\ncoordinates: true\n")
+@pytest.mark.parametrize("kind", ["blocks: 1\ncoordinates: true\n", "blocks: 1\nnorm: true\npositions: true\n"])
+def test_another_network_is_learned_continued_and_exported(source: Path, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "small.yaml").write_text(f"widths: [8, 8]\n{kind}")
     assert train(source, tmp_path / "run", "--network", tmp_path / "small.yaml") == 0
-    network, _ = load_task_model(tmp_path / "run")
+    network, learned = load_task_model(tmp_path / "run")
     assert shape_of({name: tuple(value.shape) for name, value in network.state_dict().items()}).widths == (8, 8)
     assert train(source, tmp_path / "on", "--task-model", tmp_path / "run", "--steps", 2) == 0
+    words = ["export", "--task-model", tmp_path / "run", "--target", source, "--out", tmp_path / "bundle"]
+    assert cli.run([str(word) for word in words]) == 0
+    bundle, images = load_bundle(tmp_path / "bundle"), load_dataset(source).images[:4]
+    predicted = run_batches(network.eval(), to_network(torch.from_numpy(images)).numpy()) * learned.scale
+    np.testing.assert_allclose(Policy(bundle).act(images).commands[:, 0], predicted, atol=1e-4)
+    same = read_task_model((bundle.path / "task_model.onnx").read_bytes(), bundle)
+    assert same.state_dict().keys() == network.state_dict().keys()
+
+
+def test_an_unknown_network_is_refused(source: Path, tmp_path: Path) -> None:
     assert train(source, tmp_path / "none", "--network", "huge") == 2
