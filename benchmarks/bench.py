@@ -21,7 +21,6 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from report import ROOT
-from std_msgs.msg import Float64
 from trajectory_msgs.msg import JointTrajectory
 
 from taskgan_ros.core.errors import InputError
@@ -45,7 +44,7 @@ class Bench:
         reach: the process of `reach_node`.
         trajectories: how many it has sent.
         rejected: why the simulated controller rejects some of them.
-        latencies: s from image stamp to command, of each.
+        latencies: s from image stamp to command, of each, once `hear_latencies` was called.
         status: what it last reported of itself, by key; `reports` counts how often it did.
     """
 
@@ -65,8 +64,11 @@ class Bench:
         self.latencies: list[float] = []
         self.status: dict[str, str] = {}
         self.listen(JointTrajectory, topics.TRAJECTORY, self._hear_trajectory)
-        self.listen(Float64, "reach_node/latency", self._hear_latency)
         self.listen(DiagnosticArray, topics.DIAGNOSTICS, self._hear_diagnostics)
+
+    def hear_latencies(self) -> None:
+        """Listen to decisions from now on, which the node publishes only while somebody does."""
+        self.listen(DiagnosticArray, "reach_node/status", self._hear_decision)
 
     def listen(self, kind: Any, topic: str, callback: Callable[[Any], None]) -> None:
         """Hear a topic, in the bench's own thread."""
@@ -154,8 +156,11 @@ class Bench:
         except InputError as error:
             self.rejected.append(str(error))
 
-    def _hear_latency(self, message: Float64) -> None:
-        self.latencies.append(message.data)
+    def _hear_decision(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            latency_ms = next((pair.value for pair in status.values if pair.key == "latency_ms"), "")
+            if latency_ms:
+                self.latencies.append(1e-3 * float(latency_ms))
 
     def _hear_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:

@@ -22,7 +22,6 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
 from taskgan_ros.nodes import topics
@@ -117,7 +116,7 @@ class Injector:
         self._listen(JointTrajectory, f"{RELAYED}/{topics.TRAJECTORY}", self._relay_trajectory)
         self._listen(DiagnosticArray, topics.DIAGNOSTICS, self._note_diagnostics)
         latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self.node.create_subscription(String, "reach_node/state", self._note_state, latched)
+        self.node.create_subscription(DiagnosticArray, "reach_node/status", self._note_state, latched)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._spinner = threading.Thread(target=self._executor.spin, name="injector", daemon=True)
@@ -185,8 +184,13 @@ class Injector:
         self._trajectories.publish(own_time)
         (self.log.stops_s if is_stop(message) else self.log.commands_s).append(time.monotonic())
 
-    def _note_state(self, message: String) -> None:
-        self.log.states.append((time.monotonic(), message.data))
+    def _note_state(self, message: DiagnosticArray) -> None:
+        """Note a change of state; decisions of images come on the same topic."""
+        for status in message.status:
+            values = {pair.key: pair.value for pair in status.values}
+            if not values["decision"]:
+                text = ": ".join(filter(None, (values["state"], values["reason"])))
+                self.log.states.append((time.monotonic(), text))
 
     def _note_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:

@@ -87,6 +87,7 @@ def measure(config: Config, policy: Policy, own: Film, film: Film, encoding: str
             follow_tolerance_rad=100.0,  # this arm does not follow
             arrived_images=0,
         )
+        bench.hear_latencies()
         camera_py = str(Path(__file__).with_name("camera.py"))
         camera = bench.start("camera", camera_py, str(path), str(config.rate_hz), str(JOINT_STATE_RATE_HZ))
         for _ in range(config.rounds):

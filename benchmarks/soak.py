@@ -93,6 +93,7 @@ class Soak:
             arrived_images=0,  # over and over: it need not stand at the cube
         )
         bench.listen(UInt64, "camera/published", self._hear_published)
+        bench.hear_latencies()
         bench.change("activate")
         camera_py = str(Path(__file__).with_name("camera.py"))
         self._published, self._origin = 0, dict.fromkeys((*COUNTS, "published"), 0)

@@ -69,6 +69,7 @@ class JointStateFilter:
         was_set: whether the newest joint state is a jump that `accept_jumps` allows: the arm was set elsewhere.
         rejection: why the newest joint state was rejected; empty if it was not.
         arm_rejection: the same since the last accepted one, another arm's messages left out.
+        awaited: what has to come before one is accepted, where none is wrong; empty once one was.
     """
 
     def __init__(self, config: JointStateFilterConfig) -> None:
@@ -84,7 +85,7 @@ class JointStateFilter:
         self.initial: Array | None = None
         self.accepted_s = -math.inf
         self.is_in_doubt = self.was_set = False
-        self.rejection = self.arm_rejection = ""
+        self.rejection = self.arm_rejection = self.awaited = ""
         self._reset_s = self._readable_s = now_s
         self._stamp_s = 0.0  # of the last joint state that was no outlier
         self._is_settled, self._steady_since_s, self._settling_s = False, math.inf, -math.inf
@@ -140,7 +141,8 @@ class JointStateFilter:
         return now_s - self.accepted_s
 
     def _accept(self, measured_s: float, measured: Array) -> None:
-        self.positions, self.accepted_s, self.arm_rejection = measured, measured_s, ""
+        self.positions, self.accepted_s = measured, measured_s
+        self.arm_rejection = self.awaited = ""
         if self.initial is None:
             self.initial = measured
 
@@ -172,8 +174,8 @@ class JointStateFilter:
             self._steady_since_s = math.inf  # nobody was received in the gap
         self._steady_since_s = min(self._steady_since_s, measured_s)
         self._is_settled = measured_s - self._steady_since_s >= self._config.settle_s
-        if not self._is_settled and not self.arm_rejection:  # an outlier before says more
-            self.arm_rejection = f"expected {self._config.settle_s:g} s of them without a jump or a gap first"
+        if not self._is_settled:
+            self.awaited = f"{self._config.settle_s:g} s of them without a jump or a gap"
         return self._is_settled
 
     def _are_accepted(self, outliers: int, watch: Watch) -> bool:

@@ -18,12 +18,34 @@ Array = NDArray[np.float64]
 _REPEATED_S = 0.2  # how long the last value is repeated: one message may be lost, and the controller keeps what it has
 _LATE_S = 0.05  # a sample later than this does not make up for it in one step
 _REACHED_RAD = 1e-9
+_EARLY = 0.25  # periods, by which a call may be earlier than all before it and still be of the time that it seems to be
+
+
+class TickGrid:
+    """The even times at which a timer meant to call, of those at which it did: a call is late by what else runs."""
+
+    def __init__(self, period_s: float) -> None:
+        """Start with nothing known of calls each `period_s`."""
+        self._period_s, self._first_s = period_s, math.inf
+
+    def at(self, now_s: float) -> float:
+        """Return the last even time until a call at `now_s`, s; it never decreases if `now_s` does not.
+
+        The call that was the least late, of all until now, tells where the even times are.
+        """
+        if math.isinf(self._first_s):
+            self._first_s = now_s
+        periods = math.floor((now_s - self._first_s) / self._period_s + _EARLY)
+        self._first_s = min(self._first_s, now_s - periods * self._period_s)
+        return self._first_s + periods * self._period_s
 
 
 class MotionSampler:
     """Samples a commander's motion: positions, or velocities for those who add them up.
 
-    A position is where the motion is. Where that is not next to the position before, as after a late sample or where
+    A sample is of the even time that the timer meant, and not of the moment at which it was called: a controller that
+    takes one sample at each update, or each second, then moves evenly, however unevenly they were made. A
+    position is where the motion is then. Where that is not next to the position before, as after a late sample or where
     the arm was lost, the positions go there no faster than the joints' top speed. A velocity is the mean until the next
     sample, so a controller that holds it until then has gone just as far as the motion.
 
@@ -40,6 +62,11 @@ class MotionSampler:
             self._index = config.driven
         self._top_speed = config.arm.max_velocity[self._index]
         self._is_continuous = config.arm.is_continuous[self._index]
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew with a timer that was reset: nothing is known of its times."""
+        self._grid = TickGrid(self._period_s)
         self._forget()
 
     def sample(self, now_s: float) -> JointCommand | None:
@@ -47,18 +74,19 @@ class MotionSampler:
 
         Times of successive calls must not decrease.
         """
+        time_s = self._grid.at(now_s)
         plan = self._commander.plan
         is_position = self._commander.config.command_interface == POSITION_GROUP
         if is_position and self._commander.resets != self._resets:
             self._forget()  # nobody knows any more where the controller holds the arm
         values: Array | None
         if plan is not None:
-            values = self._position(plan, now_s) if is_position else self._velocity(plan, now_s)
+            values = self._position(plan, time_s, now_s) if is_position else self._velocity(plan, time_s)
             self._until_s = plan.end_s + _REPEATED_S
         else:
             values = None if is_position else np.zeros(len(self._names))
-        self._sampled_s = now_s
-        if values is None or now_s > max(self._until_s, self._reached_s + _REPEATED_S):
+        self._sampled_s, self._called_s = time_s, now_s
+        if values is None or time_s > max(self._until_s, self._reached_s + _REPEATED_S):
             return None
         return JointCommand(self._names, values)
 
@@ -71,22 +99,23 @@ class MotionSampler:
         self._resets = self._commander.resets
         self._last: Array | None = None
         self._is_there = True
-        self._sampled_s = self._until_s = self._reached_s = -math.inf
+        self._sampled_s = self._called_s = self._until_s = self._reached_s = -math.inf
 
-    def _position(self, plan: Plan, now_s: float) -> Array:
-        target = plan.at(now_s)[0][self._index]
+    def _position(self, plan: Plan, time_s: float, now_s: float) -> Array:
+        target = plan.at(time_s)[0][self._index]
         if self._last is not None:
             step = angle_difference(target, self._last, self._is_continuous)
-            furthest = self._top_speed * min(now_s - self._sampled_s, _LATE_S)
+            # By the time that has really passed, but never less than a period: the sample before was the late one.
+            furthest = self._top_speed * max(min(now_s - self._called_s, _LATE_S), self._period_s)
             target = self._last + np.clip(step, -furthest, furthest)
             self._is_there = bool(np.all(np.abs(step) <= furthest + _REACHED_RAD))
             if np.any(target != self._last):
-                self._reached_s = now_s
+                self._reached_s = time_s
         self._last = target
         return target
 
-    def _velocity(self, plan: Plan, now_s: float) -> Array:
-        if now_s >= plan.end_s:
+    def _velocity(self, plan: Plan, time_s: float) -> Array:
+        if time_s >= plan.end_s:
             return np.zeros(len(self._names))
-        here, there = plan.at([now_s, now_s + self._period_s])[0][:, self._index]
+        here, there = plan.at([time_s, time_s + self._period_s])[0][:, self._index]
         return np.clip((there - here) / self._period_s, -self._top_speed, self._top_speed)

@@ -139,6 +139,7 @@ class Supervisor:
         fault = self.joint_states.receive(now_s, names, positions, age_s, stamp_s, self._watch)
         deadline = self._deadlines[Source.JOINT_STATES]
         deadline.met_s, deadline.rejection = self.joint_states.accepted_s, self.joint_states.arm_rejection
+        deadline.awaited = self.joint_states.awaited
         return self.receive_fault(fault) if fault else Action.NOTHING
 
     @property
@@ -268,11 +269,13 @@ class _Deadline:
         timeout_s: s.
         met_s: s, when it last came; −inf before the first.
         rejection: why those since then were rejected; empty if there was none.
+        awaited: what has to come first although none is wrong; empty for nothing.
     """
 
     timeout_s: float
     met_s: float = -math.inf
     rejection: str = ""
+    awaited: str = ""
 
     def meet(self, time_s: float) -> None:
         self.met_s, self.rejection = time_s, ""
@@ -281,7 +284,8 @@ class _Deadline:
         """Return a sentence on how late it is, or nothing."""
         rejected = f"; the last was rejected: {self.rejection}" if self.rejection else ""
         if math.isinf(self.met_s):
-            return f"no {source.value} yet{rejected}"
+            awaited = f"{source.value}: waiting for {self.awaited}" if self.awaited else f"no {source.value} yet"
+            return f"{awaited}{rejected}"
         age_s = now_s - self.met_s
         if age_s <= self.timeout_s:
             return ""

@@ -28,7 +28,7 @@ LEVELS = {  # of a state; the others are fine
 class DecisionStatus:
     """Publishes every decision of an image, and every change of state, which is logged too.
 
-    `~/state` and `~/latency`, which have no stamp, stay for one release.
+    `~/state` and `~/latency`, which have no stamp, go with version 0.2.
     """
 
     def __init__(self, node: Node) -> None:
@@ -70,12 +70,12 @@ class DecisionStatus:
             self._latencies.publish(Float64(data=verdict.latency_s))
 
     def log_deprecation(self) -> None:
-        """Log once that somebody listens to what the next release will not have; call it now and then."""
+        """Log once that somebody listens to what version 0.2 will not have; call it now and then."""
         old = [each.topic_name for each in (self._states, self._latencies) if each.get_subscription_count() > 0]
         if old and not self._is_deprecation_logged:
             self._is_deprecation_logged = True
             self._node.get_logger().warning(
-                f"{', '.join(old)}: deprecated, and not in the next release; use {self._publisher.topic_name}"
+                f"{', '.join(old)}: deprecated, and not in taskgan_ros 0.2; use {self._publisher.topic_name}"
             )
 
     def _publish(self, verdict: Verdict | None, pipeline: Pipeline) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Final
 
 AGAIN_S: Final = 60.0  # between two lines on the same fault
 APART_S: Final = 1.0  # between two lines on any: a thousand images may be damaged in a thousand ways
+GONE_S: Final = 5.0  # after a line on it, a fault that is gone may be news again; one that flaps is not
 _KNOWN: Final = 100  # faults
 _NUMBER = re.compile(r"-?\d[\d.e+-]*")
 
@@ -34,7 +36,7 @@ class Journal:
             text: of the line.
             now_s: s, on a clock that advances.
         """
-        fault = _NUMBER.sub("#", text)
+        fault = _fault(text)
         with self._lock:
             newest_s = next(reversed(self._logged_s.values()), None)
             last_s = self._logged_s.get(fault)
@@ -47,3 +49,20 @@ class Journal:
             if len(self._logged_s) > _KNOWN:
                 self._logged_s.popitem(last=False)
             return True
+
+    def keep(self, texts: Iterable[str], now_s: float) -> None:
+        """Forget the faults that are over, so that they are news when they come back.
+
+        Args:
+            texts: the lines on all that last.
+            now_s: as that of `is_due`.
+        """
+        lasting = {_fault(text) for text in texts}
+        with self._lock:
+            gone = [f for f, at_s in self._logged_s.items() if f not in lasting and now_s - at_s >= GONE_S]
+            for fault in gone:
+                del self._logged_s[fault]
+
+
+def _fault(text: str) -> str:
+    return _NUMBER.sub("#", text)

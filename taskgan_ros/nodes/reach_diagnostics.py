@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.camera_side import CameraSide
 from taskgan_ros.nodes.controllers import Controllers
 from taskgan_ros.nodes.decision_status import LEVELS
-from taskgan_ros.nodes.journal import AGAIN_S
+from taskgan_ros.nodes.journal import Journal
 from taskgan_ros.nodes.messages import both_clocks, diagnostics_message
 from taskgan_ros.nodes.notices import (
     DISCOVERY_S,
@@ -32,8 +31,6 @@ from taskgan_ros.reach.pipeline import Pipeline
 from taskgan_ros.reach.verdict import describe
 
 ACTIVE = "active"
-
-_REPEAT_S = 5.0  # or if it was gone
 
 
 @dataclass(frozen=True)
@@ -72,19 +69,15 @@ class ReachDiagnostics:
         """Start with nothing logged."""
         self._node = node
         self._publisher = node.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, 10)
-        self._logged_s: dict[str, float] = {}  # when each notice was logged, by its short text
+        self._journal = Journal(apart_s=0.0)  # of the notices' short texts, which all go into one line
 
     def log_notices(self, status: Status) -> list[str]:
         """Log notices in full, each when it comes and then every minute; return the short text of all."""
         notices, now_s = [notice for notice in self._find(status) if notice], time.monotonic()
         found = {notice.short: notice for notice in notices if notice.text}
-        due = [n for n in found.values() if now_s - self._logged_s.get(n.short, -math.inf) >= AGAIN_S]
-        if due:
-            self._node.get_logger().warning("\n".join(notice.text for notice in due))
-        gone = [s for s, at_s in self._logged_s.items() if s not in found and now_s - at_s >= _REPEAT_S]
-        self._logged_s |= {notice.short: now_s for notice in due}
-        for short in gone:  # what comes back is news, unless it comes and goes
-            del self._logged_s[short]
+        if due := [notice.text for short, notice in found.items() if self._journal.is_due(short, now_s)]:
+            self._node.get_logger().warning("\n".join(due))
+        self._journal.keep(found, now_s)
         return [notice.short for notice in notices]
 
     def publish(self, status: Status, notices: list[str]) -> None:

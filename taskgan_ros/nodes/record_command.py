@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from taskgan_ros.nodes import topics
 
-DECISIONS = (topics.TRAJECTORY, "reach_node/status", topics.DIAGNOSTICS)  # what says why the arm did what it did
+_MOTION = (topics.TRAJECTORY, topics.COMMANDS)  # reach_node publishes one of them: `command_interface` says which
+DECISIONS = (*_MOTION, "reach_node/status", topics.DIAGNOSTICS)  # what says why the arm did what it did
 
 
 def record_command(arguments: Mapping[str, str]) -> list[str]:

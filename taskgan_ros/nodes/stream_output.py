@@ -46,6 +46,7 @@ class StreamOutput:
         """Query the controllers and start the timer; nothing is sent before the first motion."""
         self.controllers.clear()
         self.controllers.query()
+        self._sampler.restart()
         self._timer.reset()
 
     def send(self, trajectory: JointTrajectory, start_s: float) -> None:

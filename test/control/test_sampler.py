@@ -132,6 +132,15 @@ def test_speed_changes_as_evenly_as_in_a_trajectory() -> None:
     assert speeds[-1][0] == pytest.approx(0.4)
 
 
+def test_calls_at_uneven_times_make_even_positions() -> None:
+    stream = Stream(POSITION_GROUP, horizon_s=1.0)
+    stream.command((0.0, 0.4))
+    late_s = np.random.default_rng(0).uniform(0.0, 0.6 * PERIOD_S, 80)
+    sampled = [stream.sampler.sample(100.0 + PERIOD_S * k + late_s[k]) for k in range(80)]
+    first = np.array([sample.values[0] for sample in sampled if sample])
+    np.testing.assert_allclose(np.diff(first)[40:], 0.4 * PERIOD_S, rtol=1e-6)
+
+
 def test_after_a_late_sample_positions_catch_up_no_faster_than_top_speed() -> None:
     stream = Stream(POSITION_GROUP)
     for _ in range(6):

@@ -29,7 +29,8 @@ DEFAULTS = {
         (
             {"decisions": "true", "namespace": "left"},
             [
-                *(f"/left/{name}" for name in ("image_raw", "camera_info", "joint_states", "joint_trajectory")),
+                *(f"/left/{name}" for name in ("image_raw", "camera_info", "joint_states")),
+                *("/left/joint_trajectory", "/left/joint_commands"),
                 "/left/reach_node/status",
                 "/diagnostics",
             ],

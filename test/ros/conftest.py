@@ -36,6 +36,7 @@ from trajectory_msgs.msg import JointTrajectory  # noqa: E402
 from taskgan_ros.core.config import build  # noqa: E402
 from taskgan_ros.demo.isolation import own_domain  # noqa: E402
 from taskgan_ros.nodes import topics  # noqa: E402
+from taskgan_ros.nodes.messages import seconds  # noqa: E402
 from taskgan_ros.nodes.sim_node import read_trajectory  # noqa: E402
 from taskgan_ros.policy.bundle import GRAPHS, GUARD, POLICY, TASK_MODEL, TRANSLATOR, BundleCard, write_bundle  # noqa: E402
 from taskgan_ros.robot.arm import load_arm  # noqa: E402
@@ -352,6 +353,28 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     for _, message in lab.trajectories:  # whatever the test was about: all that was sent must be acceptable
         if not message.joint_names[0].startswith("panda"):  # whose limits are others
             check_rules(message)
+
+
+class Heard:
+    """All statuses, their level, message and stamp among their values."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.all: list[dict[str, Any]] = []
+        lab.listen(DiagnosticArray, "reach_node/status", self._note)
+
+    def _note(self, message: DiagnosticArray) -> None:
+        (status,) = message.status
+        values = {pair.key: pair.value for pair in status.values}
+        stamp_s, level = seconds(message.header.stamp), int.from_bytes(status.level)
+        self.all.append(values | {"level": level, "message": status.message, "stamp_s": stamp_s})
+
+    def of(self, decision: str) -> list[dict[str, Any]]:
+        return [each for each in self.all if each["decision"] == decision]
+
+
+@pytest.fixture
+def heard(lab: Lab) -> Heard:
+    return Heard(lab)
 
 
 def ends_of(message: JointTrajectory) -> np.ndarray:

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import Float64, Header
+from std_msgs.msg import Header
 
 from taskgan_ros.robot.arm import load_arm
 
 if TYPE_CHECKING:
-    from test.ros.conftest import Lab
+    from test.ros.conftest import Heard, Lab
 
 MakeBundle = Callable[..., Path]
 Wait = Callable[..., None]
@@ -200,16 +200,17 @@ def test_holds_when_the_camera_repeats_an_image(lab: Lab, make_bundle: MakeBundl
     lab.until_commanded()
 
 
-def test_an_image_older_than_the_last_is_none(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
+def test_an_image_older_than_the_last_is_none(
+    lab: Lab, heard: Heard, make_bundle: MakeBundle, wait_until: Wait
+) -> None:
     process = lab.start_reach(make_bundle())
     images, _ = feed(lab)
     turn = itertools.cycle([0, 400_000_000])
     images.spoil = lambda message: older(message, by_ns=next(turn))
     wait_until(lambda: "s before the last: is there a second camera?" in process.text, "the reason")
-    latencies: list[float] = []
-    lab.listen(Float64, "reach_node/latency", lambda message: latencies.append(message.data))
-    wait_until(lambda: len(latencies) > 10, "commands of the newer ones")
-    assert max(latencies) < 0.4
+    seen = len(heard.of("command"))
+    wait_until(lambda: len(heard.of("command")) > seen + 10, "commands of the newer ones")
+    assert max(float(each["latency_ms"]) for each in heard.of("command")[seen:]) < 400
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])

@@ -23,9 +23,9 @@ from PIL import Image as PillowImage
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, JointState
-from std_msgs.msg import Float64, Header, String
+from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
@@ -34,7 +34,7 @@ from taskgan_ros.policy.policy import CPU
 from taskgan_ros.robot.arm import load_arm
 
 if TYPE_CHECKING:
-    from test.ros.conftest import Lab
+    from test.ros.conftest import Heard, Lab
 
 MakeBundle = Callable[..., Path]
 Wait = Callable[..., None]
@@ -113,11 +113,10 @@ def test_in_kinovas_mode_velocities_are_sent_and_end_with_zeros(lab: Lab, make_b
     assert not any(lab.trajectories[-1][1].points[-1].velocities)
 
 
-def test_a_person_holds_the_arm_and_lets_it_go_on(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
+def test_a_person_holds_the_arm_and_lets_it_go_on(
+    lab: Lab, heard: Heard, make_bundle: MakeBundle, wait_until: Wait
+) -> None:
     lab.start_reach(make_bundle())
-    states: list[str] = []
-    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    lab.node.create_subscription(String, "reach_node/state", lambda m: states.append(m.data), latched)  # type: ignore[attr-defined]
     lab.feed_joint_states()
     lab.feed_images()
     lab.until_commanded()
@@ -129,8 +128,8 @@ def test_a_person_holds_the_arm_and_lets_it_go_on(lab: Lab, make_bundle: MakeBun
     assert len(lab.trajectories) == count
     assert lab.call(SetBool, "reach_node/hold", SetBool.Request(data=False)).success
     lab.until_commanded()
-    wait_until(lambda: states[-1:] == ["running"], "the state running")
-    assert "held: stopped by a person (the service hold)" in states
+    wait_until(lambda: heard.of("")[-1]["state"] == "running", "the state running")
+    assert "held: stopped by a person (the service hold)" in [each["message"] for each in heard.of("")]
 
 
 def test_who_else_commands_the_arm_is_named(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
@@ -321,19 +320,18 @@ def test_the_speed_may_change_while_it_runs_and_the_mode_may_not(lab: Lab, make_
 
 
 def test_a_frame_flood_is_answered_for_the_newest_frame_only(
-    lab: Lab, make_bundle: MakeBundle, wait_until: Wait
+    lab: Lab, heard: Heard, make_bundle: MakeBundle, wait_until: Wait
 ) -> None:
     lab.start_reach(make_bundle(products=2), command_timeout_s=5.0, image_reliability="reliable")
-    ages: list[float] = []
-    lab.listen(Float64, "reach_node/latency", lambda message: ages.append(message.data))
     lab.feed_joint_states()
     lab.feed_images(rate_hz=200)
-    wait_until(lambda: len(ages) >= 12, "twelve commands")
+    wait_until(lambda: len(heard.of("command")) >= 12, "twelve commands")
     wait_until(lambda: int(lab.diagnostics().get("dropped_images", 0)) > 0, "dropped images in the diagnostics")
     values = lab.diagnostics()
     # A frame waits for the inference before its own and for that, as long as it lasts; in a queue of ten for 11.
     inference_s = float(values["inference_p50_ms"]) / 1e3
-    assert np.median(ages[-6:]) < 5 * inference_s + 0.1
+    ages_s = [1e-3 * float(each["latency_ms"]) for each in heard.of("command")[-6:]]
+    assert np.median(ages_s) < 5 * inference_s + 0.1
 
 
 def test_holds_when_the_camera_stops_and_goes_on_when_it_is_back(

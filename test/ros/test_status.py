@@ -8,38 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import Float64
 
-from taskgan_ros.nodes.messages import seconds
-
 if TYPE_CHECKING:
-    from test.ros.conftest import Lab
+    from test.ros.conftest import Heard, Lab
 
 MakeBundle = Callable[..., Path]
 Wait = Callable[..., None]
-
-
-class Heard:
-    """All statuses, their level, message and stamp among their values."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.all: list[dict[str, Any]] = []
-        lab.listen(DiagnosticArray, "reach_node/status", self._note)
-
-    def _note(self, message: DiagnosticArray) -> None:
-        (status,) = message.status
-        values = {pair.key: pair.value for pair in status.values}
-        stamp_s, level = seconds(message.header.stamp), int.from_bytes(status.level)
-        self.all.append(values | {"level": level, "message": status.message, "stamp_s": stamp_s})
-
-    def of(self, decision: str) -> list[dict[str, Any]]:
-        return [each for each in self.all if each["decision"] == decision]
-
-
-@pytest.fixture
-def heard(lab: Lab) -> Heard:
-    return Heard(lab)
 
 
 def test_each_command_is_told_with_its_image_and_what_was_sent(
@@ -98,7 +73,7 @@ def test_who_listens_to_a_topic_that_goes_is_told_once(lab: Lab, make_bundle: Ma
     lab.listen(Float64, "reach_node/latency", lambda message: None)
     lab.feed_joint_states()
     lab.feed_images()
-    line = "/reach_node/latency: deprecated, and not in the next release; use /reach_node/status"
+    line = "/reach_node/latency: deprecated, and not in taskgan_ros 0.2; use /reach_node/status"
     wait_until(lambda: line in process.text, "the line")
     seen = str(lab.diagnostics().get("images"))
     wait_until(lambda: str(lab.diagnostics().get("images")) != seen, "another second")
