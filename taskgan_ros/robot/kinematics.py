@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from taskgan_ros.robot.arm import Arm
+from taskgan_ros.robot.units import Vector3
 
 Array = NDArray[np.float64]
 
@@ -33,6 +36,14 @@ def transform(xyz: ArrayLike, rpy: ArrayLike) -> Array:
     pose = np.eye(4)
     pose[:3, :3] = rotation_from_rpy(rpy)
     pose[:3, 3] = xyz
+    return pose
+
+
+@lru_cache(maxsize=1024)
+def _constant(xyz: Vector3, rpy: Vector3) -> Array:
+    """Return the `transform` of an arm's numbers, made once: a robot asks for it with every command."""
+    pose = transform(xyz, rpy)
+    pose.flags.writeable = False
     return pose
 
 
@@ -73,9 +84,9 @@ def joint_frames(arm: Arm, joint_pos: ArrayLike) -> Array:
     frames = []
     for i, joint in enumerate(arm.joints):
         motion = joint_motion(joint.kind == "prismatic", joint.unit_axis, positions[..., i])
-        pose = pose @ transform(joint.origin_xyz, joint.origin_rpy) @ motion
+        pose = pose @ _constant(joint.origin_xyz, joint.origin_rpy) @ motion
         frames.append(pose)
-    frames.append(pose @ transform(arm.tip.xyz, arm.tip.rpy))
+    frames.append(pose @ _constant(arm.tip.xyz, arm.tip.rpy))
     return np.stack(frames)
 
 
