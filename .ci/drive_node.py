@@ -1,6 +1,6 @@
-"""Run reach_node with a shipped bundle, show it pictures and joint states, and see trajectories; needs ROS and numpy.
+"""Run reach_node with a shipped bundle, show it pictures and joint states, and see trajectories and translated images.
 
-It tells first which modules the node imports, and from where. .ci/debian_node runs it.
+Needs ROS and numpy. It tells first which modules the node imports, and from where. .ci/debian_node runs it.
 """
 
 from __future__ import annotations
@@ -46,12 +46,14 @@ class Robot(Node):
         """Publish images by `transport`, raw or compressed."""
         super().__init__("robot")
         self.received: list[JointTrajectory] = []
+        self.translated: list[Image] = []
         self._transport, self._noise = transport, np.random.default_rng(0)
         self._received_s = 0.0
         kind, topic = (Image, "image_raw") if transport == "raw" else (CompressedImage, "image_raw/compressed")
         self._images = self.create_publisher(kind, topic, QoSProfile(depth=1))
         self._joints = self.create_publisher(JointState, "joint_states", QoSProfile(depth=1))
         self.create_subscription(JointTrajectory, "joint_trajectory", self._receive, QoSProfile(depth=10))
+        self.create_subscription(Image, "reach_node/translated_image", self.translated.append, QoSProfile(depth=1))
         self._transitions = self.create_client(ChangeState, "reach_node/change_state")
         self.create_timer(PERIOD_S, self._publish)
 
@@ -112,6 +114,9 @@ def drive(transport: str) -> int:
         robot.change(Transition.TRANSITION_CONFIGURE)
         robot.change(Transition.TRANSITION_ACTIVATE)
         robot.spin_until(lambda: len(robot.received) >= TRAJECTORIES, f"{TRAJECTORIES} trajectories")
+        robot.spin_until(lambda: bool(robot.translated), "a translated image")
+        shown = robot.translated[-1]
+        assert (shown.height, shown.width, shown.encoding, len(shown.data)) == (SIZE, SIZE, "rgb8", 3 * SIZE * SIZE)
         moving = robot.received[-1]
         assert moving.joint_names == JOINTS, moving.joint_names
         assert all(np.isfinite(point.positions).all() for point in moving.points)

@@ -228,7 +228,15 @@ def test_description_is_generated(name: str) -> None:
     ("given", "expected"),
     [
         ("imagetopic:=/camera", r"got imagetopic; did you mean image_topic\?"),
-        ("speed_scale:=0.2", "got speed_scale; a parameter goes into a file"),
+        ("speed_scale:=0.2", "got speed_scale; speed_scale is a parameter of reach_node: write it into a file"),
+        ("command_interface:=kinova", "a parameter of reach_node"),  # and not: did you mean commands_topic?
+        ("joint_prefix:=left_", r"did you mean prefix\?"),
+        ("elbow:=up", "a parameter goes into a file"),
+        ("image_topic:=a b", "image_topic: expected letters, digits, _ and /, .* got 'a b'"),
+        ("namespace:=2left", "namespace: expected .* no part empty or with a digit first, got '2left'"),
+        ("prefix:=le ft_", "prefix: expected .* got 'le ft_'"),
+        ("namespace:=/left/", ""),
+        ("log_level:=WARN", ""),
         ("sim:=maybe", "sim: expected true or false, got 'maybe'"),
         ("log_level:=loud", "log_level: expected one of debug, info, warn, error, fatal, got 'loud'"),
         ("image_topic:=/camera", ""),

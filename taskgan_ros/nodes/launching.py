@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +16,7 @@ from launch.logging import get_logger
 
 from launch import Action, LaunchContext  # type: ignore[attr-defined]  # mypy takes the folder of launch files for it
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.nodes.topics import check_name
 
 Make = Callable[[LaunchContext], list[Action] | None]
 
@@ -55,10 +58,31 @@ def check_arguments(
     values = context.launch_configurations
     for name in booleans:
         values[name] = as_boolean(name, values[name])
-    if values.get("log_level", LEVELS[0]) not in LEVELS:
-        raise InputError(f"log_level: expected one of {', '.join(LEVELS)}, got {values['log_level']!r}")
+    level = values["log_level"] = values.get("log_level", LEVELS[0]).lower()
+    if level not in LEVELS:
+        raise InputError(f"log_level: expected one of {', '.join(LEVELS)}, got {level!r}")
+    check_names({name: values[name] for name in own if name in values})
     if unknown := find_unknown(file, own, sys.argv if words is None else words):
         raise InputError(unknown)
+
+
+def check_names(values: Mapping[str, str]) -> None:
+    """Refuse topics, a namespace or a prefix that ROS has no such names for, before any process is started.
+
+    Args:
+        values: arguments by name; others than these are not looked at.
+
+    Raises:
+        InputError: the first that is wrong.
+    """
+    for name, text in values.items():
+        if name.endswith("_topic"):
+            check_name(name, text)
+    if namespace := values.get("namespace", "").strip("/"):
+        check_name("namespace", namespace)
+    prefix = values.get("prefix", "")
+    if not re.fullmatch(r"[\w./-]*", prefix, re.ASCII):
+        raise InputError(f"prefix: expected letters, digits, _, -, . and /, got {prefix!r}")
 
 
 def as_boolean(name: str, text: str, others: str = "") -> str:
@@ -86,9 +110,20 @@ def find_unknown(file: str, own: Collection[str], words: Sequence[str]) -> str:
     unknown = [name for name in given if name not in (*own, *_OF_ROS2_LAUNCH)]
     if not unknown:
         return ""
-    likely = get_close_matches(unknown[0], own, n=1)
-    hint = f"did you mean {likely[0]}?" if likely else "a parameter goes into a file;"
-    return f"{file}: expected its own arguments, got {', '.join(unknown)}; {hint} --show-args lists them"
+    return (
+        f"{file}: expected its own arguments, got {', '.join(unknown)}; {_hint(unknown[0], own)} --show-args lists them"
+    )
+
+
+def _hint(unknown: str, own: Collection[str]) -> str:
+    # Imported here, because `ros2 launch --show-args` loads this file too.
+    from taskgan_ros.reach.parameters import ReachParameters
+
+    likely = get_close_matches(unknown, own, n=1)
+    parameters = [field.name for field in fields(ReachParameters)]
+    if unknown in parameters and "reach_params" in own and unknown != "joint_prefix":  # which the argument prefix gives
+        return f"{unknown} is a parameter of reach_node: write it into a file, and give that as reach_params;"
+    return f"did you mean {likely[0]}?" if likely else "a parameter goes into a file;"
 
 
 def is_required(context: LaunchContext) -> bool:

@@ -162,6 +162,7 @@ class ReachNode(ForgivingLifecycleNode):
             information = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
             beside, topic = topics.camera_info_beside(images.topic_name), parameters.camera_info_topic
             topic = beside if topic == topics.AUTO else topic
+            topics.check_name("camera_info_topic", topic)
             make.subscribe(CameraInfo, topic, self._receive_camera_info, information)
         else:
             self.get_logger().info(self._pipeline.view.describe())

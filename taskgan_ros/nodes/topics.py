@@ -5,7 +5,10 @@ Relative, so that a namespace applies. `sim_node` and `reach_node` meet without 
 
 from __future__ import annotations
 
+import re
 from typing import Final
+
+from taskgan_ros.core.errors import InputError
 
 IMAGE: Final = "image_raw"
 COMPRESSED_IMAGE: Final = f"{IMAGE}/compressed"  # beside the image's topic, as image_transport has it
@@ -16,8 +19,23 @@ AUTO: Final = "auto"  # in the place of a camera_info's topic: the one beside th
 COMMANDS: Final = "joint_commands"  # of the command interfaces that take one value per joint at a time
 DIAGNOSTICS: Final = "/diagnostics"  # absolute: tools look for it there
 
+_TOKEN: Final = r"[A-Za-z_{][\w{}]*"
+_NAME: Final = re.compile(rf"(~?/)?{_TOKEN}(/{_TOKEN})*", re.ASCII)
+
 
 def camera_info_beside(image_topic: str) -> str:
     """Return the topic of the camera_info that goes with images, raw or compressed, as image_transport has it."""
     folder, slash, _ = image_topic.removesuffix("/compressed").rpartition("/")
     return f"{folder}{slash}{CAMERA_INFO}"
+
+
+def check_name(what: str, name: str) -> None:
+    """Check the name of a topic or a namespace, which ROS itself refuses without saying whose it is.
+
+    Raises:
+        InputError: it is none; the message begins with `what`.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"{what}: expected letters, digits, _ and /, no part empty or with a digit first, got {name!r}"
+        )
