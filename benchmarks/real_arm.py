@@ -59,7 +59,7 @@ _NEAREST_M = 0.15  # of the hand before the lens: nearer, it fills the picture
 _BOX_SHARE = 0.25  # of a joint's range, to each side of the first reading
 _TRAIN, _TESTS = range(10), {"27-46": range(27, 47), "27-36": range(27, 37), "37-46": range(37, 47)}
 _BATCH, _RATE, _NORMAL_STEPS = 16, 1e-3, 1500
-_LEARNING = {"batch_size": 32, "learning_rate": 2e-3}  # group norms bear more of both than the paper's network
+_LEARN_BATCH, _LEARN_RATE = 32, 2e-3  # group norms bear more of both than the paper's network
 _REFINED = "inverse_0", "inverse_10"
 _FEW_STEPS = 250  # of the TaskGAN with ten images or fewer: docs/reproduce.md has why
 
@@ -243,7 +243,7 @@ def learn(config: Config, out: Path, dataset: Path, seed: int) -> Path:
     """Return a run of step 1."""
     start(out, train_task_model, TaskModelConfig(
         dataset=dataset, out=out, steps=config.steps, seed=seed, network=config.network, device="cpu",
-        augment=0.0 if out.name == "f_x" else 0.5, **_LEARNING,
+        augment=0.0 if out.name == "f_x" else 0.5, batch_size=_LEARN_BATCH, learning_rate=_LEARN_RATE,
     ))  # fmt: skip
     return out
 
