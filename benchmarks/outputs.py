@@ -70,8 +70,8 @@ class OutputsConfig:
     rate_hz: int = 100
     """Of the controller."""
     command_rates_hz: tuple[float, ...] = (100.0, 200.0, 250.0)
-    """Of positions that are sent one at a time; velocities are sent at the first of them. They and the controller's
-    updates are not synchronized."""
+    """Of what is sent one at a time: the first, and all of them for positions with the middle lag. They and the
+    controller's updates are not synchronized."""
     out: Path | None = None
     """JSON to write, after each kind."""
     resume: bool = False
@@ -276,12 +276,12 @@ def measure(folder: Path, kind: Kind, config: OutputsConfig) -> Row:
 
 def kinds_of(config: OutputsConfig) -> list[Kind]:
     """Return what is measured."""
-    kinds = []
+    kinds, middle_ms = [], sorted(config.lags_ms)[len(config.lags_ms) // 2]
     for interface, lag_ms in itertools.product(config.interfaces, config.lags_ms):
-        rates_hz = config.command_rates_hz if interface == POSITION_GROUP else config.command_rates_hz[:1]
+        is_compared = interface == POSITION_GROUP and lag_ms == middle_ms
+        rates_hz = config.command_rates_hz if is_compared else config.command_rates_hz[:1]
         kinds += [Kind(config.bundle, interface, rate_hz, lag_ms) for rate_hz in rates_hz]
     few = [name for name in (JOINT_TRAJECTORY, POSITION_GROUP) if name in config.interfaces]
-    middle_ms = sorted(config.lags_ms)[len(config.lags_ms) // 2]
     more = [(config.bundle, config.late_ms), *((bundle, (0, 0)) for bundle in config.other_bundles)]
     for (bundle, late_ms), interface in itertools.product(more, few):
         kinds.append(Kind(bundle, interface, config.command_rates_hz[0], middle_ms, late_ms))
