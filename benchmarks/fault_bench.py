@@ -39,9 +39,17 @@ class Setup:
 
 
 class FaultBench:
-    """Brings the nodes up, breaks and mends them; a context manager that leaves no process behind."""
+    """Brings the nodes up, breaks and mends them; a context manager that leaves no process behind.
 
-    def __init__(self, domain_id: int, folder: Path, seed: int, on_turn: Callable[[], None]) -> None:
+    Attributes:
+        command_interface: through which the node drives the cell.
+        injector: between them.
+        log: what it has heard.
+    """
+
+    def __init__(
+        self, domain_id: int, folder: Path, seed: int, on_turn: Callable[[], None], command_interface: str
+    ) -> None:
         """Join the ROS domain.
 
         Args:
@@ -49,12 +57,14 @@ class FaultBench:
             folder: for the logs.
             seed: of the episodes.
             on_turn: is called many times a second; what it raises ends the wait.
+            command_interface: through which the node drives the cell.
         """
+        self.command_interface = command_interface
         self._folder, self._seed, self._on_turn = folder, seed, on_turn
         self._episode = self._starts = 0
         self._setup: Setup | None = None
         self._sim, self._reach = ChildProcesses(folder, os.environ), ChildProcesses(folder, os.environ)
-        self.injector = Injector(domain_id)
+        self.injector = Injector(domain_id, command_interface)
         self.log = self.injector.log
 
     def __enter__(self) -> FaultBench:
@@ -83,7 +93,12 @@ class FaultBench:
 
     def start_sim(self) -> None:
         """Start `sim_node` at the next episode, and wait for its joint states."""
-        parameters = {"domain": "target_wood", "seed": self._seed, "first_episode": self._episode}
+        parameters = {
+            "domain": "target_wood",
+            "seed": self._seed,
+            "first_episode": self._episode,
+            "command_interface": self.command_interface,
+        }
         self._start(self._sim, "sim_node", parameters)
         count = len(self.log.motions)
         self.wait("joint states of sim_node", lambda: len(self.log.motions) > count, START_S)
@@ -99,10 +114,14 @@ class FaultBench:
     def start_reach(self) -> None:
         """Start `reach_node` and configure it."""
         assert self._setup is not None
-        relayed = topics.IMAGE, topics.JOINT_STATES, topics.TRAJECTORY
+        relayed = topics.IMAGE, topics.JOINT_STATES, self.injector.command_topic
         remapped = [f"{topic}:={RELAYED}/{topic}" for topic in relayed]
         words = [word for name in remapped for word in ("-r", name)]
-        parameters = {"bundle": self._setup.bundle, "use_sim_time": str(self._setup.use_sim_time).lower()}
+        parameters = {
+            "bundle": self._setup.bundle,
+            "use_sim_time": str(self._setup.use_sim_time).lower(),
+            "command_interface": self.command_interface,
+        }
         self._reach_log = self._start(self._reach, "reach_node", parameters, words)
         self._until_reach_is("unconfigured")
         self.change("configure")
@@ -141,7 +160,7 @@ class FaultBench:
 
     @property
     def rejections(self) -> int:
-        """How many trajectories the cell's controller has rejected since it started."""
+        """How many commands the cell's controller has rejected since it started."""
         return int(self.log.sim[-1].values["rejected"]) if self.log.sim else 0
 
     def change(self, transition: str) -> None:

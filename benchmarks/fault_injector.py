@@ -22,9 +22,12 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
+from taskgan_ros.control.command_interfaces import JOINT_JOG, JOINT_TRAJECTORY, KINOVA, POSITION_GROUP, STREAMED
 from taskgan_ros.nodes import topics
+from taskgan_ros.nodes.joint_jog import joint_jog_type
 from taskgan_ros.nodes.messages import seconds
 
 Array = NDArray[np.float64]
@@ -36,6 +39,7 @@ CLOCK_HZ: Final = 100.0
 _REMEMBERED_S = 4.0  # of images, for a camera that is late
 _ANSWER_S = 5.0  # of the injector's own thread
 _KEPT_S = 0.1  # a command keeps its speed for longer, a stop changes it every 4 ms
+_MOVES, _MOVES_RAD = 0.01, 1e-4  # rad/s, and from one value to the next: a command that does not only hold
 _GAIN, _LEAD_S = 0.01, 0.04  # rad/s: no stop gets faster by so much, once what was sent before has had its lead
 
 
@@ -59,7 +63,15 @@ class Status:
 
 @dataclass
 class Log:
-    """Everything heard, in order, with times of the steady clock."""
+    """Everything heard, in order, with times of the steady clock.
+
+    Attributes:
+        motions: of the arm.
+        commands_s: when the arm was sent on.
+        stops_s: when it was sent a trajectory that only stops; other interfaces have no message for that.
+        states: that the node said, with their reasons.
+        reach, sim: what the nodes' diagnostics said.
+    """
 
     motions: list[Motion] = field(default_factory=list)
     commands_s: list[float] = field(default_factory=list)
@@ -77,9 +89,10 @@ def same(message: Message) -> Message:
 class Injector:
     """A node in a thread of its own that relays images and joint states through functions that may spoil them.
 
-    It relays trajectories too: their stamps are of the time that the node was shown, the cell's controller has its own.
+    It relays commands too: their stamps are of the time that the node was shown, the cell's controller has its own.
 
     Attributes:
+        command_topic, command_kind: where the node commands the cell's controller, and by which messages.
         change_image, change_joint_state: what is relayed instead of a message; None for nothing.
         clock_ahead_s: /clock, for a node with use_sim_time, is this much ahead of the system's clock.
         stamps_ahead_s: the same of the relayed stamps; together with the clock's, all of time jumps.
@@ -89,8 +102,15 @@ class Injector:
         log: what has been heard.
     """
 
-    def __init__(self, domain_id: int) -> None:
-        """Join the ROS domain and relay."""
+    def __init__(self, domain_id: int, command_interface: str = JOINT_TRAJECTORY) -> None:
+        """Join the ROS domain and relay.
+
+        Args:
+            domain_id: the ROS domain.
+            command_interface: of node and cell.
+        """
+        self._interface, self._last_values = command_interface, np.empty(0)
+        self.command_topic, self.command_kind = commands_of(command_interface)
         self.change_image: Change = same
         self.change_joint_state: Change = same
         self.clock_ahead_s = self.stamps_ahead_s = 0.0
@@ -112,8 +132,8 @@ class Injector:
         self.node.create_timer(1 / CLOCK_HZ, self._publish_clock)
         self._listen(Image, topics.IMAGE, self._relay_image)
         self._listen(JointState, topics.JOINT_STATES, self._relay_joint_state)
-        self._trajectories = self.node.create_publisher(JointTrajectory, topics.TRAJECTORY, 10)
-        self._listen(JointTrajectory, f"{RELAYED}/{topics.TRAJECTORY}", self._relay_trajectory)
+        self._commands = self.node.create_publisher(self.command_kind, self.command_topic, 10)
+        self._listen(self.command_kind, f"{RELAYED}/{self.command_topic}", self._relay_command)
         self._listen(DiagnosticArray, topics.DIAGNOSTICS, self._note_diagnostics)
         latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.node.create_subscription(DiagnosticArray, "reach_node/status", self._note_state, latched)
@@ -178,11 +198,23 @@ class Injector:
             return
         publisher.publish(shifted(message, self.stamps_ahead_s) if self.stamps_ahead_s else message)
 
-    def _relay_trajectory(self, message: JointTrajectory) -> None:
-        starts_on_arrival = seconds(message.header.stamp) == 0
-        own_time = message if starts_on_arrival else shifted(message, -self.stamps_ahead_s)
-        self._trajectories.publish(own_time)
-        (self.log.stops_s if is_stop(message) else self.log.commands_s).append(time.monotonic())
+    def _relay_command(self, message: Message) -> None:
+        is_stamped = hasattr(message, "header") and seconds(message.header.stamp) != 0
+        self._commands.publish(shifted(message, -self.stamps_ahead_s) if is_stamped else message)
+        if self._interface == JOINT_TRAJECTORY and is_stop(message):
+            self.log.stops_s.append(time.monotonic())
+        elif self._interface == JOINT_TRAJECTORY or self._moves(message):
+            self.log.commands_s.append(time.monotonic())
+
+    def _moves(self, message: Message) -> bool:
+        """Return whether a message of another interface moves the arm now."""
+        if self._interface == KINOVA:
+            return bool(np.max(np.abs(message.points[0].velocities)) > _MOVES)
+        if self._interface != POSITION_GROUP:
+            values = message.velocities if self._interface == JOINT_JOG else message.data
+            return bool(np.max(np.abs(values)) > _MOVES)
+        before, self._last_values = self._last_values, np.array(message.data)
+        return bool(before.size and np.max(np.abs(self._last_values - before)) > _MOVES_RAD)
 
     def _note_state(self, message: DiagnosticArray) -> None:
         """Note a change of state; decisions of images come on the same topic."""
@@ -197,6 +229,13 @@ class Injector:
             values = {pair.key: pair.value for pair in status.values}
             place = self.log.reach if status.name.endswith(": reach") else self.log.sim
             place.append(Status(time.monotonic(), status.message, values))
+
+
+def commands_of(command_interface: str) -> tuple[str, Any]:
+    """Return the topic and the type of what moves the arm."""
+    if command_interface not in STREAMED:
+        return topics.TRAJECTORY, JointTrajectory
+    return topics.COMMANDS, joint_jog_type() if command_interface == JOINT_JOG else Float64MultiArray
 
 
 def shifted(message: Message, ahead_s: float) -> Message:

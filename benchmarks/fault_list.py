@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import time
 from array import array
@@ -17,12 +18,13 @@ from fault_bench import FaultBench, Setup
 from fault_injector import RELAYED, Change, Injector, Message, same, shifted
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, JointState
-from trajectory_msgs.msg import JointTrajectory
 
+from taskgan_ros.control.command_interfaces import JOINT_JOG, JOINT_TRAJECTORY, POSITION_GROUP, VELOCITY_GROUP
 from taskgan_ros.nodes import topics
 from taskgan_ros.policy.bundle import FINITE, IMAGE, POLICY, TRANSLATOR, load_bundle, write_bundle
 
-STOPS, GOES_ON = "stops", "goes on"  # what the arm shall do
+STOPS, STOPS_HARD, GOES_ON = "stops", "stops, abruptly", "goes on"  # what the arm shall do
+DRIFTS = "keeps its velocity"  # what it will do
 ITSELF, PERSON = "by itself", "by a person"  # what lets it resume
 TIMEOUT_S = 0.25  # image_timeout_s and joint_state_timeout_s
 WATCHDOG_S = 0.02
@@ -60,8 +62,22 @@ class Fault:
     takes_arm: bool = False
 
 
-def make_faults(folder: Path, bundle: str) -> list[Fault]:
+# What an arm does by itself once nothing comes: a position group rests where it was sent last, Servo has a timeout, a
+# velocity group holds the last velocity, which the docs warn of, and trajectories end with a stop.
+_LEFT_ALONE = {POSITION_GROUP: STOPS_HARD, VELOCITY_GROUP: DRIFTS, JOINT_JOG: STOPS_HARD}
+_MUTE = ("reach_node stalls for 2 s", "reach_node is killed, starts again")
+
+
+def make_faults(folder: Path, bundle: str, command_interface: str = JOINT_TRAJECTORY) -> list[Fault]:
     """Return all faults; `folder` gets a bundle that can give NaN, made of `bundle`."""
+    alone = _LEFT_ALONE.get(command_interface, STOPS)
+    return [
+        dataclasses.replace(fault, expected=alone) if fault.name in _MUTE else fault
+        for fault in _all_faults(folder, bundle)
+    ]
+
+
+def _all_faults(folder: Path, bundle: str) -> list[Fault]:
     plain, timed = Setup(bundle), Setup(bundle, use_sim_time=True)
     blinded_setup = Setup(str(write_blinded_bundle(folder / "blinded", bundle)))
     images, states, unlimited = "no images", "no joint states", None
@@ -253,9 +269,10 @@ def lost_publishers(bench: FaultBench) -> Iterator[None]:
 
 @contextmanager
 def intruder(bench: FaultBench) -> Iterator[None]:
-    """Let another node announce that it publishes trajectories."""
+    """Let another node announce that it publishes commands."""
     node = bench.injector.intruder()
-    node.create_publisher(JointTrajectory, f"{RELAYED}/{topics.TRAJECTORY}", QoSProfile(depth=1))
+    injector = bench.injector
+    node.create_publisher(injector.command_kind, f"{RELAYED}/{injector.command_topic}", QoSProfile(depth=1))
     yield
     node.destroy_node()
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from fault_bench import START_S, FaultBench, speed
 from fault_injector import Motion
-from fault_list import GOES_ON, PERSON, STOPS, Fault
+from fault_list import DRIFTS, GOES_ON, PERSON, STOPS_HARD, Fault
 
+from taskgan_ros.control.command_interfaces import JOINT_TRAJECTORY
 from taskgan_ros.demo.isolation import SessionError
 from taskgan_ros.robot.arm import load_arm
 
@@ -22,6 +23,7 @@ NEVER = math.nan
 
 _HALF_S, _GRID_S = 0.1, 0.02  # accelerations are means over twice the first: trajectories change speed each 0.05 s
 _DIAGNOSTICS_S = 5.0  # they come once a second
+_STOPPING_S = 0.4  # that a stop takes, where it is no message of its own
 _SILENT_S = 0.5  # a fault that needs a person moves nothing for so long after its cause has gone
 _JERKY = 1.3  # share of the acceleration limit; by the arm's own, uneven, times it is known to a tenth or so
 
@@ -32,13 +34,13 @@ class Trial:
 
     Attributes:
         cause_s, end_s: when the fault began and ended.
-        stop_s: when the node sent its stop.
+        stop_s: when the node sent its stop; where that is no message of its own, when it said that it stops.
         halted_s: when the arm stood.
         mended_s: when the fault was over, or a person started the node again.
         recovered_s: when the node commanded again.
         state: what the node reported, with its reason; "" for nothing.
         speed, acceleration: the largest, as a share of the arm file's limits.
-        rejected: trajectories that the cell's controller did.
+        rejected: commands that the cell's controller did.
         failures: what was not as it shall be.
     """
 
@@ -84,20 +86,20 @@ def run_trial(bench: FaultBench, fault: Fault, before_s: float = 0.0, after_s: f
     logged = bench.reach_log
     bench.change("deactivate")
     state_s, state = _first(bench.log.states, cause_s, last_s)
-    stop_s = max((s for s in bench.log.stops_s if cause_s < s < state_s + 0.1), default=NEVER)
+    stop_s, silent_from_s = _stop(bench, cause_s, state_s)
     halted_s = _halt(bench.log.motions, cause_s, end_s)
     seen_from_s = end_s if fault.takes_arm else cause_s  # a new arm stands elsewhere
     motions = [m for m in bench.log.motions if seen_from_s < m.time_s < last_s]
     failures = [
         *_wrong_stops(fault, cause_s, stop_s, halted_s, state),
         *_wrong_words(fault, [s.text for s in bench.log.reach if s.time_s > cause_s], logged),
-        *(["commanded meanwhile"] if any(stop_s < s < end_s for s in bench.log.commands_s) else []),
-        *(["no recovery"] if fault.expected == STOPS and math.isnan(recovered_s) else []),
+        *(["commanded meanwhile"] if any(silent_from_s < s < end_s for s in bench.log.commands_s) else []),
+        *(["no recovery"] if fault.expected != GOES_ON and math.isnan(recovered_s) else []),
     ]
     rejected = max(bench.rejections - before, 0)
-    failures += ["rejected trajectories"] if rejected else []
+    failures += ["rejected commands"] if rejected else []
     acceleration = largest_acceleration(motions)
-    failures += ["jerks"] if acceleration > _JERKY else []
+    failures += ["jerks"] if acceleration > _JERKY and fault.expected not in (STOPS_HARD, DRIFTS) else []
     return Trial(
         cause_s,
         end_s,
@@ -129,6 +131,14 @@ def largest_acceleration(motions: Sequence[Motion]) -> float:
     )
     accelerations = (after - 2 * now + before) / _HALF_S**2
     return float(np.max(np.abs(accelerations) / ARM.max_acceleration[:, None]))
+
+
+def _stop(bench: FaultBench, cause_s: float, state_s: float) -> tuple[float, float]:
+    """Return when the node sent its stop, and from when on it shall send nothing that moves the arm."""
+    if bench.command_interface != JOINT_TRAJECTORY:
+        return state_s, state_s + _STOPPING_S
+    stop_s = max((s for s in bench.log.stops_s if cause_s < s < state_s + 0.1), default=NEVER)
+    return stop_s, stop_s
 
 
 def _recover(bench: FaultBench, fault: Fault, end_s: float) -> tuple[float, float]:
@@ -168,7 +178,7 @@ def _wrong_stops(fault: Fault, cause_s: float, stop_s: float, halted_s: float, s
     wrong = []
     if fault.limit_s is not None and not stop_s - cause_s <= fault.limit_s:
         wrong.append(f"no stop within {fault.limit_s:g} s")
-    if not fault.takes_arm and math.isnan(halted_s):
+    if not fault.takes_arm and fault.expected != DRIFTS and math.isnan(halted_s):
         wrong.append("no halt")
     return wrong
 

@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 import tyro
 from fault_bench import FaultBench
-from fault_list import GOES_ON, TIMEOUT_S, WATCHDOG_S, Fault, make_faults
+from fault_list import DRIFTS, GOES_ON, STOPS, STOPS_HARD, TIMEOUT_S, WATCHDOG_S, Fault, make_faults
 from fault_timeline import LEAD_S, TAIL_S, draw, pictured
 from fault_trial import Trial, run_trial
 from report import Row, report
 
+from taskgan_ros.control.command_interfaces import JOINT_TRAJECTORY
 from taskgan_ros.core.config import share_dir
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.interrupts import deferred
@@ -28,6 +29,9 @@ from taskgan_ros.core.progress import print_line, progress_bar
 from taskgan_ros.demo.isolation import SessionError, environment, own_domain
 
 _IN_JSON_ALONE = ("n", "worst halted ms", "state and reason", "goes on", "worst goes on ms")  # a terminal is narrow
+_WITHOUT_HALT = {GOES_ON: GOES_ON, DRIFTS: "does not stop"}
+
+Trials = dict[Fault, list[Trial]]
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Config:
     """Words; faults with one of them in their names. Empty for all."""
     bundle: str = "reach_target_wood"
     """A shipped bundle's name or a folder."""
+    command_interfaces: tuple[str, ...] = (JOINT_TRAJECTORY,)
+    """Through which the arm is driven. Several are compared, by the time until the arm stands; one is shown in full."""
     seed: int = 1000
     """Of the episodes."""
     out: Path | None = None
@@ -99,44 +105,84 @@ def chosen(faults: Sequence[Fault], words: Sequence[str]) -> list[Fault]:
     return found
 
 
-def main(config: Config) -> None:
-    """Run the faults, print the table, and say whether every stop came in time."""
+def run_interface(config: Config, command_interface: str) -> Trials:
+    """Run the faults with one command interface."""
     with (
         tempfile.TemporaryDirectory() as folder,
         own_domain() as domain_id,
         environment(ros_environment(domain_id)),
         deferred() as check_interrupt,
     ):
-        listed = make_faults(Path(folder), config.bundle)
+        listed = make_faults(Path(folder), config.bundle, command_interface)
         faults, shown = chosen(listed, config.only), pictured(listed) if config.picture else []
-        trials: dict[str, list[Trial]] = {fault.name: [] for fault in faults}
+        trials: Trials = {fault: [] for fault in faults}
         drawn: list[tuple[Fault, Trial]] = []
         with (
-            FaultBench(domain_id, Path(folder), config.seed, check_interrupt) as bench,
-            progress_bar("faults", len(faults) * config.repeats + len(shown), "episode") as advance,
+            FaultBench(domain_id, Path(folder), config.seed, check_interrupt, command_interface) as bench,
+            progress_bar(command_interface, len(faults) * config.repeats + len(shown), "episode") as advance,
         ):
             for fault in [fault for fault in faults for _ in range(config.repeats)]:
-                trials[fault.name].append(run_trial(bench, fault))
+                trials[fault].append(run_trial(bench, fault))
                 advance(1)
             for fault in shown:
                 drawn.append((fault, run_trial(bench, fault, LEAD_S, TAIL_S)))
                 advance(1)
         if config.picture:
             draw(config.picture, bench.log, drawn)
-    rows = [summary(fault, trials[fault.name]) for fault in faults]
-    report(f"faults in a running loop, {config.repeats} of each", rows, config.out, hidden=_IN_JSON_ALONE)
-    say(faults, trials)
+    return trials
 
 
-def say(faults: Sequence[Fault], trials: dict[str, list[Trial]]) -> None:
+def main(config: Config) -> None:
+    """Run the faults, print the table, and say whether every stop came in time."""
+    found = {interface: run_interface(config, interface) for interface in config.command_interfaces}
+    title = f"faults in a running loop, {config.repeats} of each"
+    if len(found) == 1:
+        (trials,) = found.values()
+        report(title, [summary(*each) for each in trials.items()], config.out, hidden=_IN_JSON_ALONE)
+    else:
+        summaries: Row = {name: figures(trials) for name, trials in found.items()}
+        report(f"{title}: ms until the arm stands", side_by_side(found), config.out, summaries)
+    for interface, trials in found.items():
+        say(interface, trials)
+
+
+def side_by_side(found: dict[str, Trials]) -> list[Row]:
+    """Return a row for each fault, with the longest time until the arm stands for each interface, ms."""
+    rows: list[Row] = []
+    for several in zip(*(trials.items() for trials in found.values()), strict=True):
+        row: Row = {"fault": several[0][0].name}
+        wrong = []
+        for interface, (fault, trials) in zip(found, several, strict=True):
+            halted_ms = [1e3 * (trial.halted_s - trial.cause_s) for trial in trials]
+            stands = fault.expected in (STOPS, STOPS_HARD) and not np.isnan(halted_ms).any()
+            row[interface] = f"{max(halted_ms):.0f}" if stands else _WITHOUT_HALT.get(fault.expected, "")
+            wrong += [f"{interface}: {failure}" for trial in trials for failure in trial.failures]
+        rows.append(row | {"not as expected": "; ".join(sorted(set(wrong)))})
+    return rows
+
+
+def figures(trials: Trials) -> str:
+    """Return how many trials of an interface were as expected, and the largest speed and acceleration."""
+    every = [trial for several in trials.values() for trial in several]
+    soft = [trial for fault, several in trials.items() if fault.expected in (STOPS, GOES_ON) for trial in several]
+    good = sum(not trial.failures for trial in every)
+    return (
+        f"{good} of {len(every)} as expected; speed {max(trial.speed for trial in every):.3g} of its limit, "
+        f"acceleration {max(trial.acceleration for trial in soft):.3g} (without abrupt stops), "
+        f"{sum(trial.rejected for trial in every)} commands rejected"
+    )
+
+
+def say(command_interface: str, trials: Trials) -> None:
     """Print whether the requirement holds: each fault that the node can see stops the arm in time."""
-    seen = [fault for fault in faults if fault.limit_s and fault.expected != GOES_ON]
-    delays_s = [(trial.stop_s - trial.cause_s, fault.limit_s) for fault in seen for trial in trials[fault.name]]
+    seen = [fault for fault in trials if fault.limit_s and fault.expected != GOES_ON]
+    delays_s = [(trial.stop_s - trial.cause_s, fault.limit_s) for fault in seen for trial in trials[fault]]
     in_time = sum(delay_s <= limit_s for delay_s, limit_s in delays_s if limit_s)
     limit = f"{TIMEOUT_S:g} s and a watchdog's {WATCHDOG_S:g} s"
-    print_line(f"stop sent within {limit} of the cause, where there is one to see: {in_time} of {len(delays_s)}")
+    seen_in_time = f"{in_time} of {len(delays_s)}"
+    print_line(f"{command_interface}: stop sent within {limit} of the cause, where there is one to see: {seen_in_time}")
     wrong = sum(bool(trial.failures) for several in trials.values() for trial in several)
-    print_line(f"not as expected: {wrong} of {sum(map(len, trials.values()))}")
+    print_line(f"{command_interface}: not as expected: {wrong} of {sum(map(len, trials.values()))}")
 
 
 if __name__ == "__main__":

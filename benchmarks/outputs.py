@@ -1,10 +1,14 @@
-"""How each command interface moves the arm, and how soon it stops it: tracking, jerk and stops, for lagging servos."""
+"""How each command interface moves the arm, and how soon it stops it: arrivals, tracking, jerk, for lagging servos."""
 
 from __future__ import annotations
 
 import importlib.util
 import itertools
+import json
+import queue
+import random
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,85 +19,135 @@ import tyro
 from bench import Bench, open_bench
 from numpy.typing import NDArray
 from report import Row, report
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, JointState
 from servo_lag import SETTLED_S, Record, between, start_cell
 from std_srvs.srv import SetBool, Trigger
 
-from taskgan_ros.control.command_interfaces import COMMAND_INTERFACES, JOINT_JOG, STREAMED
+from taskgan_ros.control.command_interfaces import (
+    COMMAND_INTERFACES,
+    JOINT_JOG,
+    JOINT_TRAJECTORY,
+    POSITION_GROUP,
+    STREAMED,
+)
 from taskgan_ros.nodes import topics
 from taskgan_ros.policy.bundle import load_bundle
+from taskgan_ros.tasks.registry import load_motion_scene
 
 Array = NDArray[np.float64]
 
 MOVING_S = 3.0  # of an episode, in which the arm is on its way
-ARRIVING_S = 2.5  # and to arrive
+EPISODE_S = 8.0  # and has arrived
+STANDS_S = 0.4  # without a joint that moves, an episode is over
 WATCHED_S = 1.5  # after the cause of a stop
 FAST, STILL = 0.15, 0.02  # rad/s
 SPEED_OVER_S = 0.02  # to either side of when a speed is taken
 STATES_HZ = 200.0
-_CELL_IMAGE = "cell_image"  # what the cell publishes; the benchmark hands it on, or not
+_CELL_IMAGE, _CELL_STATES = (
+    "cell_image",
+    "cell_joint_states",
+)  # the cell publishes; handed on, or not
 
 
 @dataclass(frozen=True)
 class OutputsConfig:
-    """Tracking, jerk and time to stop of each command interface."""
+    """Arrivals, tracking, jerk and time to stop of each command interface."""
 
     bundle: str = "reach_target_wood"
     """A shipped bundle's name or folder."""
+    other_bundles: tuple[str, ...] = ("reach_panda",)
+    """The same, of other arms, which are driven through two of the interfaces with one lag."""
+    late_ms: tuple[int, int] = (50, 100)
+    """How late joint states come, from and to, in another few rows."""
     interfaces: tuple[str, ...] = tuple(
         name for name in COMMAND_INTERFACES if name != JOINT_JOG or importlib.util.find_spec("control_msgs")
     )
     """Values of `command_interface`; joint_jog only where control_msgs is installed."""
-    lags_ms: tuple[int, ...] = (0, 30, 50, 80)
+    lags_ms: tuple[int, ...] = (0, 30, 80)
     """Time constants of the servos."""
+    episodes: int = 10
+    """Of each kind, until the arm stands."""
     rate_hz: int = 100
     """Of the controller."""
-    command_rates_hz: tuple[float, ...] = (100.0, 250.0)
-    """Of values that are sent one at a time; they and the controller's updates are not synchronized."""
+    command_rates_hz: tuple[float, ...] = (100.0, 200.0, 250.0)
+    """Of what is sent one at a time: the first, and all of them for positions with the middle lag. They and the
+    controller's updates are not synchronized."""
     out: Path | None = None
-    """JSON to write."""
+    """JSON to write, after each kind."""
+    resume: bool = False
+    """Keep what `out` has already, and measure the rest."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is measured in one row."""
+
+    bundle: str
+    interface: str
+    command_rate_hz: float
+    lag_ms: int
+    late_ms: tuple[int, int] = (0, 0)
+
+    @property
+    def row(self) -> Row:
+        """What it is, as a row says it."""
+        return {
+            "bundle": self.bundle,
+            "command_interface": self.interface,
+            "values (Hz)": f"{self.command_rate_hz:g}" if self.interface in STREAMED else "-",
+            "servo lag (ms)": self.lag_ms,
+            "joint states late (ms)": "-".join(map(str, self.late_ms)) if any(self.late_ms) else "-",
+        }
 
 
 class Run:
     """The cell and the node, through one command interface."""
 
-    def __init__(
-        self, bench: Bench, config: OutputsConfig, interface: str, lag_ms: int, command_rate_hz: float
-    ) -> None:
-        """Start them."""
-        bundle = load_bundle(config.bundle)
+    def __init__(self, bench: Bench, kind: Kind, rate_hz: int) -> None:
+        """Start them, with a controller that updates at `rate_hz`."""
+        bundle = load_bundle(kind.bundle)
+        self._threshold_m = load_motion_scene(bundle.scene_name).threshold_m
         self.arm, names = bundle.arm, bundle.arm.joint_names
         self.driven = [names.index(name) for name in bundle.card.joint_names]
-        self._bench, self._rate_hz, self._sees = bench, config.rate_hz, True
+        self._bench, self._rate_hz, self._sees = bench, rate_hz, True
         self._images = bench.node.create_publisher(Image, topics.IMAGE, 1)
         self._image_s = 0.0
         bench.listen(Image, _CELL_IMAGE, self._hand_on)
-        reach = {"command_interface": interface, "command_rate_hz": command_rate_hz}
-        cell = {"command_interface": interface, "joint_state_rate_hz": STATES_HZ}
-        start_cell(bench, bundle, lag_ms, config.rate_hz, reach, [f"{topics.IMAGE}:={_CELL_IMAGE}"], **cell)
+        reach = {"command_interface": kind.interface, "command_rate_hz": kind.command_rate_hz}
+        cell = {"command_interface": kind.interface, "joint_state_rate_hz": STATES_HZ}
+        remaps = [f"{topics.IMAGE}:={_CELL_IMAGE}"]
+        if any(kind.late_ms):
+            remaps.append(f"{topics.JOINT_STATES}:={_CELL_STATES}")
+            hand_on_late(bench, kind.late_ms)
+        start_cell(bench, bundle, kind.lag_ms, rate_hz, reach, remaps, **cell)
         self.record = Record(bench)
         self._start = bench.node.create_client(Trigger, "sim_node/start_episode")
         self._hold = bench.node.create_client(SetBool, "reach_node/hold")
         bench.wait("the cell", lambda: self._start.service_is_ready() and self._hold.service_is_ready())
         bench.wait("the camera", lambda: self._image_s)
 
-    def whole_episode(self) -> Row:
-        """Return how the arm is moved from an episode's start to its end."""
-        first_s = self._start_episode()
-        self._bench.sleep(MOVING_S + ARRIVING_S)
-        last_s = first_s + MOVING_S
-        times_s, commanded = between(self.record.commanded, first_s, last_s)
-        arm_s, arm = between(self.record.arm, first_s, last_s)
-        due_s = times_s + 1 / self._rate_hz  # an update commands where to be at the next
-        meant = np.stack([np.interp(arm_s, due_s, column) for column in commanded.T], axis=1)
-        errors = 1e3 * (arm - meant)[:, self.driven]
-        jerks = np.diff(commanded[:, self.driven], n=3, axis=0) * self._rate_hz**3
+    def episodes(self, count: int) -> Row:
+        """Return how often the arm arrives, and how it is moved there."""
+        errors, jerks, distances_m = [], [], []
+        for _ in range(count):
+            first_s = self._start_episode()
+            last_s = self._until_it_stands()
+            distances_m.append(self.record.distance_m)
+            times_s, commanded = between(self.record.commanded, first_s, last_s)
+            arm_s, arm = between(self.record.arm, first_s, last_s)
+            due_s = times_s + 1 / self._rate_hz  # an update commands where to be at the next
+            meant = np.stack([np.interp(arm_s, due_s, column) for column in commanded.T], axis=1)
+            errors.append(1e3 * (arm - meant)[:, self.driven])
+            jerks.append(np.diff(commanded[:, self.driven], n=3, axis=0) * self._rate_hz**3)
+        off, jerk = np.concatenate(errors), np.concatenate(jerks)
+        arrived = sum(distance_m < self._threshold_m for distance_m in distances_m)
         return {
-            "tracking, RMS (mrad)": round(float(np.sqrt(np.mean(errors**2))), 2),
-            "tracking, most (mrad)": round(float(np.abs(errors).max()), 1),
-            "jerk, RMS (rad/s³)": round(float(np.sqrt(np.mean(jerks**2))), 1),
-            "jerk, p99 (rad/s³)": round(float(np.quantile(np.abs(jerks), 0.99)), 1),
-            "final distance (m)": round(self.record.distance_m, 4),
+            "arrived": f"{arrived} of {count}",
+            "final distance (mm)": round(1e3 * float(np.median(distances_m)), 1),
+            "tracking, RMS (mrad)": round(float(np.sqrt(np.mean(off**2))), 2),
+            "tracking, most (mrad)": round(float(np.abs(off).max()), 1),
+            "jerk, RMS (rad/s³)": round(float(np.sqrt(np.mean(jerk**2)))),
+            "jerk, p99 (rad/s³)": round(float(np.quantile(np.abs(jerk), 0.99))),
         }
 
     def stop(self, what: str, cause: Callable[[], float]) -> Row:
@@ -144,9 +198,13 @@ class Run:
         self._bench.wait("the node's answer", answer.done)
 
     def _start_episode(self) -> float:
+        """Let the arm be set elsewhere while it stands, and go."""
+        self._set_held(True)
+        self._bench.sleep(SETTLED_S)
         answer = self._start.call_async(Trigger.Request())
         self._bench.wait("an episode", answer.done)
         self._bench.sleep(SETTLED_S)
+        self._set_held(False)
         return time.time()
 
     def _start_moving(self) -> bool:
@@ -157,6 +215,17 @@ class Run:
                 return True
             self._bench.sleep(0.02)
         return False
+
+    def _until_it_stands(self) -> float:
+        """Wait for the end of an episode and return when it was."""
+        until_s = time.time() + EPISODE_S
+        self._bench.sleep(1.0)  # to set out
+        while time.time() < until_s:
+            self._bench.sleep(0.05)
+            _, arm = between(self.record.arm[-500:], time.time() - STANDS_S, time.time())
+            if len(arm) and np.ptp(arm, axis=0).max() < STILL * STANDS_S / 2:
+                break
+        return time.time()
 
     def _speed(self, time_s: float) -> float:
         """Return the fastest driven joint's speed around a time, rad/s; joint states may come in bursts."""
@@ -173,13 +242,30 @@ class Run:
             self._image_s = time.time()
 
 
-def measure(folder: Path, config: OutputsConfig, interface: str, lag_ms: int, command_rate_hz: float) -> Row:
-    """Run one interface with one lag."""
+def hand_on_late(bench: Bench, late_ms: tuple[int, int]) -> None:
+    """Hand the cell's joint states on in their order, each by a random time later, as over a busy network."""
+    publisher = bench.node.create_publisher(JointState, topics.JOINT_STATES, 10)
+    waiting: queue.Queue[tuple[float, JointState]] = queue.Queue()
+    random_s = random.Random(0)
+
+    def hand_on() -> None:
+        while True:
+            due_s, message = waiting.get()
+            time.sleep(max(due_s - time.monotonic(), 0.0))
+            publisher.publish(message)
+
+    def receive(message: JointState) -> None:
+        waiting.put((time.monotonic() + 1e-3 * random_s.uniform(*late_ms), message))
+
+    bench.listen(JointState, _CELL_STATES, receive)
+    threading.Thread(target=hand_on, daemon=True).start()
+
+
+def measure(folder: Path, kind: Kind, config: OutputsConfig) -> Row:
+    """Run one kind."""
     with open_bench(folder) as bench:
-        run = Run(bench, config, interface, lag_ms, command_rate_hz)
-        rate = f"{command_rate_hz:g}" if interface in STREAMED else "-"
-        row: Row = {"command_interface": interface, "values (Hz)": rate, "servo lag (ms)": lag_ms}
-        row |= run.whole_episode()
+        run = Run(bench, kind, config.rate_hz)
+        row = kind.row | run.episodes(config.episodes)
         row |= run.stop("a hold", run.hold)
         run.resume()
         row |= run.stop("the last image", run.blind)
@@ -188,16 +274,30 @@ def measure(folder: Path, config: OutputsConfig, interface: str, lag_ms: int, co
     return row
 
 
+def kinds_of(config: OutputsConfig) -> list[Kind]:
+    """Return what is measured."""
+    kinds, middle_ms = [], sorted(config.lags_ms)[len(config.lags_ms) // 2]
+    for interface, lag_ms in itertools.product(config.interfaces, config.lags_ms):
+        is_compared = interface == POSITION_GROUP and lag_ms == middle_ms
+        rates_hz = config.command_rates_hz if is_compared else config.command_rates_hz[:1]
+        kinds += [Kind(config.bundle, interface, rate_hz, lag_ms) for rate_hz in rates_hz]
+    few = [name for name in (JOINT_TRAJECTORY, POSITION_GROUP) if name in config.interfaces]
+    more = [(config.bundle, config.late_ms), *((bundle, (0, 0)) for bundle in config.other_bundles)]
+    for (bundle, late_ms), interface in itertools.product(more, few):
+        kinds.append(Kind(bundle, interface, config.command_rates_hz[0], middle_ms, late_ms))
+    return kinds
+
+
 def main(config: OutputsConfig) -> None:
     """Measure all of them."""
-    rows = []
-    for interface in config.interfaces:
-        rates_hz = config.command_rates_hz if interface in STREAMED else config.command_rates_hz[:1]
-        for command_rate_hz, lag_ms in itertools.product(rates_hz, config.lags_ms):
-            with tempfile.TemporaryDirectory() as folder:
-                rows.append(measure(Path(folder), config, interface, lag_ms, command_rate_hz))
-            print(rows[-1], flush=True)
-    report(f"each command interface, with a controller that updates at {config.rate_hz} Hz", rows, config.out)
+    rows: list[Row] = json.loads(config.out.read_text())["rows"] if config.resume and config.out else []
+    title = f"each command interface, with a controller that updates at {config.rate_hz} Hz"
+    for kind in kinds_of(config):
+        if any(kind.row.items() <= row.items() for row in rows):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            rows.append(measure(Path(folder), kind, config))
+        report(title, rows, config.out)
 
 
 if __name__ == "__main__":

@@ -20,18 +20,19 @@ process, over real DDS on one machine."""
 
 @dataclass(frozen=True)
 class Section:
-    """One benchmark's part of the page: its script and JSON have `name`."""
+    """One benchmark's part of the page: its JSON has `name`, and so has its script unless it is another one."""
 
     name: str
     heading: str
     text: str
     picture: str = ""
     options: str = ""
+    script: str = ""
 
     @property
     def command(self) -> str:
         """The command that measures it."""
-        words = [f"benchmarks/{self.name}.py", self.options, f"--out docs/reliability/{self.name}.json"]
+        words = [f"benchmarks/{self.script or self.name}.py", self.options, f"--out docs/reliability/{self.name}.json"]
         return " ".join(word for word in words if word)
 
 
@@ -61,11 +62,25 @@ makes the speed uneven.""",
         "outputs",
         "Which command interface",
         """\
-The policy drives the simulated cell's Mico over DDS through each `command_interface`. Tracking is how far the driven
-joints are from what their controller commands for that moment; jerk is the third difference of its commands at its own
-rate, which is what servos get. Then the arm is stopped while it moves, in an episode each: by `~/hold`, by a camera
-that falls silent (from its last image), by `kill -9` of the node. Seconds until the arm stands, and how far a joint
-goes meanwhile. A forward_command_controller for velocities holds the last one when the node is killed.""",
+The policy drives the simulated cell's arm over DDS through each `command_interface`, a Mico and last a Panda, in ten
+episodes each. Tracking is how far the driven joints are from what their controller commands for that moment; jerk is
+the third difference of its commands at its own rate, which is what servos get. Then the arm is stopped while it moves,
+in an episode each: by `~/hold`, by a camera that falls silent (from its last image), by `kill -9` of the node. Seconds
+until the arm stands, and how far a joint goes meanwhile. A forward_command_controller for velocities holds the last one
+when the node is killed. In two rows joint states come late, each by a random time, in their order. joint_jog is
+`control_msgs/JointJog`, built of that package's own file.""",
+    ),
+    Section(
+        "output_faults",
+        "Faults with each command interface",
+        """\
+[The faults of the next sections](#faults-while-the-arm-moves), once with each `command_interface`: ms from the cause
+until the arm stands. A cell that is killed takes its arm with it, and a fault that the arm goes on with has no such
+time. A stalled or killed node says nothing: a position group rests where it was sent last, at once, as joint jogs do
+after Servo's timeout; a velocity group does not stop. These may be abrupt; everything else keeps the arm file's
+accelerations, to 1.3 times of them, which is how well they are known.""",
+        options="--command-interfaces joint_trajectory position_group velocity_group joint_jog kinova --repeats 1",
+        script="faults",
     ),
     Section(
         "malformed_images",

@@ -113,7 +113,8 @@ class JointCommander:
         ahead = self._ahead(plan, now_s - age_s, here)
         goal = home if self.config.all_joints else None
         requested, velocities = self._velocities(parts, goal, start, before, ahead)
-        self._withheld.set_rate(now_s, requested if start_s == self._entered_s else requested - velocities[0])
+        is_entering = start_s == self._entered_s > now_s  # it stands until then
+        self._withheld.set_rate(now_s, requested if is_entering else requested - velocities[0])
         until_start = self._commanded_positions(plan, now_s, start_s, here)
         lasts_s = [part.lasts_s for part in parts]
         return self._send(now_s, start_s, plan, self._allowed(start, before, velocities, lasts_s, until_start))

@@ -50,7 +50,8 @@ class MotionSampler:
     sample, so a controller that holds it until then has gone just as far as the motion.
 
     After the motion the last value, a position to hold or zeros, is repeated for a while. Then there is nothing to send
-    until the next motion: whoever else commands the arm is not disturbed.
+    until the next motion: whoever else commands the arm is not disturbed, and the next motion begins where the plan
+    says that the arm is then.
     """
 
     def __init__(self, commander: JointCommander, period_s: float) -> None:
@@ -87,6 +88,7 @@ class MotionSampler:
             values = None if is_position else np.zeros(len(self._names))
         self._sampled_s, self._called_s = time_s, now_s
         if values is None or time_s > max(self._until_s, self._reached_s + _REPEATED_S):
+            self._last, self._is_there = None, True  # from now on somebody else may move the arm and its controller
             return None
         return JointCommand(self._names, values)
 

@@ -37,6 +37,7 @@ Controller = JointTrajectoryController | ForwardPositionController | VelocityCon
 _VELOCITY_CONTROLLERS = {VELOCITY_GROUP: ForwardVelocityController, JOINT_JOG: JogController, KINOVA: KinovaDriver}
 _KEPT = 10_000  # commands at most, until they are taken
 _HERE_RAD = 0.05  # what a motion may begin off: a joint state is late and noisy, an episode's start is far
+_SLOW = 0.1  # rad/s, which a motion from rest is not faster than at first
 _ROUNDING = 1e-6  # of the time, which may come out just below a whole number of update periods
 
 
@@ -121,7 +122,7 @@ class SimulatedRobot:
 
         That is a jump which no arm can make, so nothing made for the pose before it may be executed: the running
         motion is dropped, and so is what arrives within `settle_s` and does not begin where the arm stands. Velocities
-        do not say where they begin: they are dropped until one is zero, as a new motion's first one is.
+        do not say where they begin: they are dropped until one is slow, as a new motion's first one is.
         """
         self._episode, self._started_s, self._updated_s = episode, now_s, now_s
         self._state = episode.state
@@ -154,7 +155,7 @@ class SimulatedRobot:
             here, first = self._positions, order
         else:
             velocities = order.velocities if isinstance(order, Jog) else order
-            self._has_begun = self._has_begun or not velocities.any()
+            self._has_begun = self._has_begun or bool(np.all(np.abs(velocities) < _SLOW))
             return self._has_begun
         return first.shape == here.shape and bool(np.all(np.abs(first - here) < _HERE_RAD))
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from taskgan_ros.control.command_interfaces import JOINT_TRAJECTORY, KINOVA
+from taskgan_ros.control.command_interfaces import INTEGRATED, JOINT_TRAJECTORY, KINOVA
 from taskgan_ros.control.commander import JointCommander
 from taskgan_ros.control.commander_config import ANGLES, VELOCITIES, CommanderConfig
 from taskgan_ros.control.fence import make_fence
@@ -449,6 +449,22 @@ def test_a_blocked_arm_has_a_tracking_error_and_one_that_lags_has_not(share: flo
         servo._take(servo.commander.follow(servo.now_s, [0.0, -0.6], pose, HOME))
         servo.wait()
         pose, before = pose + share * (servo.pose - before), servo.pose
+    assert least <= error <= most
+
+
+@pytest.mark.parametrize("interface", INTEGRATED)
+@pytest.mark.parametrize(("share", "least", "most"), [(1.0, 0.0, 0.06), (0.3, 0.25, 1.0), (0.0, 0.45, 0.7)])
+def test_so_it_is_where_the_controller_adds_velocities_up(
+    interface: str, share: float, least: float, most: float
+) -> None:
+    commander, pose, error = make_commander(command_interface=interface), HOME.copy(), 0.0
+    for tick in range(300):
+        now_s = 0.01 * tick
+        if not tick % 5:
+            commander.follow(now_s, [0.0, -0.6], pose, HOME)
+        assert commander.plan
+        pose = pose + share * 0.01 * commander.plan.at(now_s + 0.005)[1]
+        error = commander.tracking_error(now_s + 0.01, pose, 0.0)
     assert least <= error <= most
 
 

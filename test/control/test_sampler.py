@@ -181,6 +181,19 @@ def test_where_the_arm_was_set_elsewhere_positions_begin_there() -> None:
     np.testing.assert_allclose(stream.values[-1], HOME + 0.3)
 
 
+def test_after_somebody_else_has_moved_the_arm_positions_begin_there() -> None:
+    stream = Stream(POSITION_GROUP)
+    stream.command((0.0, 0.4))
+    stream.run(REST_S)
+    assert stream.silent > 0
+    stream.pose = stream.pose - 0.4
+    here, count = stream.pose.copy(), len(stream.values)
+    stream.command((0.0, 0.4))
+    stream.run(0.3)
+    np.testing.assert_allclose(stream.values[count], here, atol=1e-9)
+    assert np.abs(np.diff(np.array(stream.values[count:]), axis=0)).max() < 0.4 * PERIOD_S + 1e-9
+
+
 def test_driven_joints_alone_are_named_in_the_bundles_order() -> None:
     stream = Stream(VELOCITY_GROUP, all_joints=False)
     stream.command((0.1, 0.2))
