@@ -345,7 +345,7 @@ def test_the_arm_is_described_where_nobody_else_does(
     pytest.importorskip("launch_ros", reason="launch_ros is in a ROS 2 installation only")
     view = load("view")
     monkeypatch.setattr(view, "_is_installed", lambda package: is_installed)
-    context = context_with(sim=sim, description=description, bundle="reach_target_wood")
+    context = context_with(sim=sim, description=description, bundle="reach_target_wood", prefix="")
     assert [node.node_executable for node in view.describe(context)] == ["robot_state_publisher"] * is_started
 
 
@@ -354,11 +354,11 @@ def test_what_cannot_be_shown_is_refused_with_the_reason(monkeypatch: pytest.Mon
     view = load("view")
     monkeypatch.setattr(view, "_is_installed", lambda package: False)
     with pytest.raises(RuntimeError, match="description:=true: expected the package robot_state_publisher, got"):
-        view.describe(context_with(sim="false", description="true", bundle="reach_target_wood"))
+        view.describe(context_with(sim="false", description="true", bundle="reach_target_wood", prefix=""))
     with pytest.raises(RuntimeError, match="rviz:=true: expected the package rviz2, got"):
         view.show(context_with(rviz="true"))
     assert view.show(context_with(rviz="false")) == []
     monkeypatch.setattr(view, "_is_installed", lambda package: True)
     assert [node.node_package for node in view.show(context_with(rviz="true"))] == ["rviz2"]
     with pytest.raises(InputError, match="bundle: expected a folder"):
-        view.describe(context_with(sim="true", description="auto", bundle="none"))
+        view.describe(context_with(sim="true", description="auto", bundle="none", prefix=""))
