@@ -158,9 +158,9 @@ class Bench:
 
     def _hear_decision(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            latency_ms = next((pair.value for pair in status.values if pair.key == "latency_ms"), "")
-            if latency_ms:
-                self.latencies.append(1e-3 * float(latency_ms))
+            values = {pair.key: pair.value for pair in status.values}
+            if values["latency_ms"]:
+                self.latencies.append(1e-3 * float(values["latency_ms"]))
 
     def _hear_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:

@@ -18,20 +18,20 @@ Array = NDArray[np.float64]
 _REPEATED_S = 0.2  # how long the last value is repeated: one message may be lost, and the controller keeps what it has
 _LATE_S = 0.05  # a sample later than this does not make up for it in one step
 _REACHED_RAD = 1e-9
-_EARLY = 0.25  # periods, by which a call may be earlier than all before it and still be of the time that it seems to be
+_EARLY = 0.25  # periods; a call this much before its nominal time still counts as that time's
 
 
 class TickGrid:
-    """The even times at which a timer meant to call, of those at which it did: a call is late by what else runs."""
+    """A timer's nominal times, estimated from those at which it really called: other work delays a call."""
 
     def __init__(self, period_s: float) -> None:
         """Start with nothing known of calls each `period_s`."""
         self._period_s, self._first_s = period_s, math.inf
 
     def at(self, now_s: float) -> float:
-        """Return the last even time until a call at `now_s`, s; it never decreases if `now_s` does not.
+        """Return the nominal time of a call at `now_s`, s; it never decreases if `now_s` does not.
 
-        The call that was the least late, of all until now, tells where the even times are.
+        The least delayed call until now tells where the nominal times are.
         """
         if math.isinf(self._first_s):
             self._first_s = now_s
@@ -43,11 +43,11 @@ class TickGrid:
 class MotionSampler:
     """Samples a commander's motion: positions, or velocities for those who add them up.
 
-    A sample is of the even time that the timer meant, and not of the moment at which it was called: a controller that
-    takes one sample at each update, or each second, then moves evenly, however unevenly they were made. A
-    position is where the motion is then. Where that is not next to the position before, as after a late sample or where
-    the arm was lost, the positions go there no faster than the joints' top speed. A velocity is the mean until the next
-    sample, so a controller that holds it until then has gone just as far as the motion.
+    A sample is taken at the timer's nominal time, not at the moment of the call: so a controller that takes every
+    sample, or every other one, moves evenly although the calls are uneven. A position is where the motion is then. If
+    that is not next to the position before, as after a late sample or where the arm was lost, the positions go there no
+    faster than the joints' top speed. A velocity is the mean until the next sample, so a controller that holds it until
+    then has gone just as far as the motion.
 
     After the motion the last value, a position to hold or zeros, is repeated for a while. Then there is nothing to send
     until the next motion: whoever else commands the arm is not disturbed, and the next motion begins where the plan
@@ -63,6 +63,8 @@ class MotionSampler:
             self._index = config.driven
         self._top_speed = config.arm.max_velocity[self._index]
         self._is_continuous = config.arm.is_continuous[self._index]
+        self._last: Array | None = None
+        self._reached_s = -math.inf
         self.restart()
 
     def restart(self) -> None:
@@ -88,7 +90,8 @@ class MotionSampler:
             values = None if is_position else np.zeros(len(self._names))
         self._sampled_s, self._called_s = time_s, now_s
         if values is None or time_s > max(self._until_s, self._reached_s + _REPEATED_S):
-            self._last, self._is_there = None, True  # from now on somebody else may move the arm and its controller
+            self._last = None  # from now on somebody else may move the arm and its controller
+            self._is_there = True
             return None
         return JointCommand(self._names, values)
 
@@ -99,7 +102,7 @@ class MotionSampler:
 
     def _forget(self) -> None:
         self._resets = self._commander.resets
-        self._last: Array | None = None
+        self._last = None
         self._is_there = True
         self._sampled_s = self._called_s = self._until_s = self._reached_s = -math.inf
 

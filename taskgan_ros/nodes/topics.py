@@ -5,8 +5,11 @@ Relative, so that a namespace applies. `sim_node` and `reach_node` meet without 
 
 from __future__ import annotations
 
-import re
 from typing import Final
+
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.expand_topic_name import expand_topic_name
+from rclpy.validate_full_topic_name import validate_full_topic_name
 
 from taskgan_ros.core.errors import InputError
 
@@ -18,9 +21,6 @@ TRAJECTORY: Final = "joint_trajectory"
 AUTO: Final = "auto"  # in the place of a camera_info's topic: the one beside the images
 COMMANDS: Final = "joint_commands"  # of the command interfaces that take one value per joint at a time
 DIAGNOSTICS: Final = "/diagnostics"  # absolute: tools look for it there
-
-_TOKEN: Final = r"[A-Za-z_{][\w{}]*"
-_NAME: Final = re.compile(rf"(~?/)?{_TOKEN}(/{_TOKEN})*", re.ASCII)
 
 
 def camera_info_beside(image_topic: str) -> str:
@@ -35,7 +35,9 @@ def check_name(what: str, name: str) -> None:
     Raises:
         InputError: it is none; the message begins with `what`.
     """
-    if not _NAME.fullmatch(name):
+    try:
+        validate_full_topic_name(expand_topic_name(name, "node", "/"))
+    except (InvalidTopicNameException, ValueError):  # the second by expand_topic_name
         raise InputError(
             f"{what}: expected letters, digits, _ and /, no part empty or with a digit first, got {name!r}"
-        )
+        ) from None

@@ -225,8 +225,9 @@ class TaskModelBlock(nn.Module):
         """Build a block of `filters` in and out."""
         super().__init__()
         last = _convolved(filters, filters, 1, norm)
-        for values in [] if norm else last[0].parameters():
-            nn.init.zeros_(values)
+        if not norm:
+            for values in last[0].parameters():
+                nn.init.zeros_(values)
         self.body = nn.Sequential(*_convolved(filters, filters, 1, norm), nn.ReLU(inplace=True), *last)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -6,11 +6,10 @@ import time
 from array import array
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
@@ -24,7 +23,7 @@ from taskgan_ros.reach.pipeline import load_pipeline
 from taskgan_ros.recordings.replay_run import ImageMessage, JointStateMessage, Message, Replay, Sent
 
 if TYPE_CHECKING:
-    from test.ros.conftest import Lab
+    from test.ros.conftest import Heard, Lab
 
 GOOD, STRANGE, NOTHING = 100, 170, 0  # brightness: the tiny guard's limit is 150
 PHASES = ((NOTHING, 1.2), (GOOD, 1.5), (STRANGE, 0.7), (GOOD, 1.2), (NOTHING, 1.4), (GOOD, 1.2))  # for so many s
@@ -37,24 +36,23 @@ PARAMETERS = {
 
 
 def test_the_same_messages_give_the_same_commands(
-    lab: Lab, make_bundle: Callable[..., Path], wait_until: Callable[..., None]
+    lab: Lab, heard: Heard, make_bundle: Callable[..., Path], wait_until: Callable[..., None]
 ) -> None:
     bundle = make_bundle(guard=True)
     lab.start_reach(bundle, **PARAMETERS)
-    told = Told(lab)
     wait_until(lambda: lab.joint_states.get_subscription_count() > 0, "the subscription of joint states")
     messages = play(lab)
     time.sleep(0.3)
-    heard = [message for _, message in lab.trajectories]
+    sent = [message for _, message in lab.trajectories]
     values = {"bundle": str(bundle), **PARAMETERS}
     parameters = from_values(ReachParameters, values, "the test")
     pipeline = load_pipeline(parameters, is_held=False, warn=pytest.fail)
-    log = Replay(pipeline, inference_s=0.02).run(decided(messages, told.decisions_s(heard)))
-    assert len(heard) > 5
+    log = Replay(pipeline, inference_s=0.02).run(decided(messages, decisions_s(heard.all, sent)))
+    assert len(sent) > 5
     first_s = messages[0].stamp_s
     agree: list[bool] = []
-    for message in heard:
-        late_s = [seconds(message.header.stamp) - first_s - sent.time_s for sent in log.sent]
+    for message in sent:
+        late_s = [seconds(message.header.stamp) - first_s - each.time_s for each in log.sent]
         nearest = int(np.argmin(np.abs(late_s)))
         agree.append(is_same(log.sent[nearest], message, late_s[nearest]))
     assert np.mean(agree) > 0.75  # not all: nobody knows when the node's threads received each joint state
@@ -108,25 +106,14 @@ def decided(messages: list[Message], decided_s: dict[float, float]) -> list[Mess
     return timed
 
 
-class Told:
-    """When the node decided on each image: a busy machine drops some, and is late with others."""
-
-    def __init__(self, lab: Lab) -> None:
-        self._said_s: dict[float, float] = {}  # from the image's stamp to the status's
-        lab.listen(DiagnosticArray, "reach_node/status", self._note)
-
-    def _note(self, message: DiagnosticArray) -> None:
-        values = {pair.key: pair.value for pair in message.status[0].values}
-        if values["decision"]:
-            self._said_s[round(float(values["image_stamp"]), 5)] = seconds(message.header.stamp)
-
-    def decisions_s(self, heard: list[JointTrajectory]) -> dict[float, float]:
-        """Return when each was decided, by the image's stamp to 10 us: when what it led to was sent, if any."""
-        sent_s = np.array([seconds(message.header.stamp) for message in heard])
-        return {
-            image_s: max((float(each) for each in sent_s[(sent_s > image_s) & (sent_s <= told_s)]), default=told_s)
-            for image_s, told_s in self._said_s.items()
-        }
+def decisions_s(statuses: list[dict[str, Any]], heard: list[JointTrajectory]) -> dict[float, float]:
+    """Return when each was decided, by the image's stamp to 10 us: when what it led to was sent, if any."""
+    sent_s = np.array([seconds(message.header.stamp) for message in heard])
+    told_s = {round(float(each["image_stamp"]), 5): each["stamp_s"] for each in statuses if each["decision"]}
+    return {
+        image_s: max((float(each) for each in sent_s[(sent_s > image_s) & (sent_s <= end_s)]), default=end_s)
+        for image_s, end_s in told_s.items()
+    }
 
 
 def is_same(sent: Sent, message: JointTrajectory, late_s: float) -> bool:
