@@ -69,7 +69,7 @@ def read_file(kind: str, height: int, width: int) -> Callable[[Any], Any]:
     """Return what reads a JPEG or PNG by a bridge, or by none."""
     message = CompressedImage(format=kind)
     message.data = array("B", cv2.imencode(f".{kind}", photograph(height, width))[1].tobytes())
-    return lambda bridge: read_compressed_message(message, bridge).to_rgb(*WANTED)
+    return lambda bridge: read_compressed_message(message, bridge=bridge).to_rgb(*WANTED)
 
 
 def cases(height: int, width: int) -> dict[str, Callable[[Any], Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import Clock
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
@@ -30,10 +31,19 @@ class Endpoints:
         publisher = self._node.create_lifecycle_publisher(kind, topic, qos, qos_overriding_options=options)
         return self.keep(self._node.destroy_lifecycle_publisher, publisher)
 
-    def subscribe(self, kind: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile) -> Any:
+    def subscribe(
+        self,
+        kind: type,
+        topic: str,
+        callback: Callable[[Any], None],
+        qos: QoSProfile,
+        group: CallbackGroup | None = None,
+    ) -> Any:
         """Return a subscription whose QoS a user may override."""
         options = overriding(self._node, self._node.resolve_topic_name(topic), "subscription")
-        subscription = self._node.create_subscription(kind, topic, callback, qos, qos_overriding_options=options)
+        subscription = self._node.create_subscription(
+            kind, topic, callback, qos, callback_group=group, qos_overriding_options=options
+        )
         return self.keep(self._node.destroy_subscription, subscription)
 
     def serve(self, kind: type, name: str, callback: Callable[[Any, Any], Any]) -> None:

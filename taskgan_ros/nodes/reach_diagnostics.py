@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
@@ -71,9 +73,14 @@ class ReachDiagnostics:
         self._publisher = node.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, 10)
         self._journal = Journal(apart_s=0.0)  # of the notices' short texts, which all go into one line
 
-    def log_notices(self, status: Status) -> list[str]:
-        """Log notices in full, each when it comes and then every minute; return the short text of all."""
-        notices, now_s = [notice for notice in self._find(status) if notice], time.monotonic()
+    def log_notices(self, status: Status, lock: AbstractContextManager[Any]) -> list[str]:
+        """Log notices in full, each when it comes and then every minute; return the short text of all.
+
+        Args:
+            status: what the node is at.
+            lock: the pipeline's, which is not held while the graph is looked at.
+        """
+        notices, now_s = [notice for notice in self._find(status, lock) if notice], time.monotonic()
         found = {notice.short: notice for notice in notices if notice.text}
         if due := [notice.text for short, notice in found.items() if self._journal.is_due(short, now_s)]:
             self._node.get_logger().warning("\n".join(due))
@@ -91,13 +98,14 @@ class ReachDiagnostics:
         stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(diagnostics_message(stamp, name, arm, level, text, values))
 
-    def _find(self, status: Status) -> list[Notice | None]:
+    def _find(self, status: Status, lock: AbstractContextManager[Any]) -> list[Notice | None]:
         found: list[Notice | None] = []
         if status.pipeline and (fallen_back := status.pipeline.policy.fallen_back):
             found.append(Notice(f"{status.pipeline.policy.providers[0]} in place of {', '.join(fallen_back)}"))
         if status.label == ACTIVE and status.pipeline and status.links:
             now_s, ros_s = both_clocks(self._node.get_clock())
-            found += _find_in_pipeline(status.pipeline, now_s, ros_s)
+            with lock:
+                found += _find_in_pipeline(status.pipeline, now_s, ros_s)
             found += self._find_in_graph(status.links, status.pipeline, now_s, status.since_s)
         found.append(find_stopped_clock(self._node, time.monotonic() - status.since_s))
         return found

@@ -1,7 +1,7 @@
 """`reach_node`: camera image and joint states in, the arm's motion out; a lifecycle node.
 
 Only what is ROS is here: what is decided between a message and a publication stands in `reach/`, which runs on
-recordings too. Two threads: the executor's receives, the worker's infers.
+recordings too. Three threads: one receives images and joint states, one infers, the executor's does the rest.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from taskgan_ros.nodes.outputs import Output, make_output
 from taskgan_ros.nodes.parameters import declare, read
 from taskgan_ros.nodes.process import finish, run
 from taskgan_ros.nodes.qos import ignored_overrides
+from taskgan_ros.nodes.receiver import ApartFromExecutor, Receiver
 from taskgan_ros.nodes.reach_diagnostics import ACTIVE, Links, ReachDiagnostics, Status
 from taskgan_ros.reach.camera_image import CameraImage
 from taskgan_ros.reach.parameters import ReachParameters
@@ -51,7 +52,7 @@ from taskgan_ros.reach.verdict import Verdict, describe
 from taskgan_ros.vision.images import RawImage
 
 _WATCHDOG_S = 0.02  # a stop is noticed this much later than the timeouts say
-_WORKER_S = 2.0  # to wait for the inference that is under way
+_THREAD_S = 2.0  # to wait for the callback or the inference that is under way
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -74,6 +75,7 @@ class ReachNode(ForgivingLifecycleNode):
         declare(self, ReachParameters, refuse=self._refuse_change, changed=self._change)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._worker: NewestOnly[CameraImage] | None = None
+        self._receiver: Receiver | None = None
         self._endpoints = Endpoints(self)
         self._diagnostics = ReachDiagnostics(self)
         self._decisions, self._journal = DecisionStatus(self), Journal()
@@ -111,7 +113,6 @@ class ReachNode(ForgivingLifecycleNode):
         self._state = ACTIVE
         self._activated_s = time.monotonic()
         self._reacher.activate(self._activated_s)
-        self._watchdog.reset()
         self._journal = Journal()  # what is wrong this time is news
         self._output.start()
         return SUCCESS
@@ -142,8 +143,7 @@ class ReachNode(ForgivingLifecycleNode):
     def stop(self) -> None:
         """Hold if active, then be silent: the process ends."""
         self._halt()
-        if self._worker:
-            self._worker.stop(_WORKER_S)
+        self._stop_threads()
 
     def _listen(self) -> None:
         self._worker = NewestOnly(self._reacher.infer, "inference", self._reacher.fail)
@@ -151,13 +151,14 @@ class ReachNode(ForgivingLifecycleNode):
         self._output = make_output(self, make, self._pipeline, self._reacher.lock, self._steady)
         self._translations = make.advertise(Image, "~/translated_image", QoSProfile(depth=1))
         make.serve(SetBool, "~/hold", self._hold)
+        apart = ApartFromExecutor()
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy[parameters.image_reliability.upper()])
         several = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)  # a gripper may be there too
         if parameters.image_transport == "raw":
-            images = make.subscribe(Image, topics.IMAGE, self._receive_image, newest)
+            images = make.subscribe(Image, topics.IMAGE, self._receive_image, newest, apart)
         else:  # beside the image's topic wherever that is remapped to, as image_transport has it
             topic = f"{self.resolve_topic_name(topics.IMAGE)}/compressed"
-            images = make.subscribe(CompressedImage, topic, self._receive_compressed, newest)
+            images = make.subscribe(CompressedImage, topic, self._receive_compressed, newest, apart)
         if parameters.camera_info_topic and not parameters.camera_fov:
             information = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
             beside, topic = topics.camera_info_beside(images.topic_name), parameters.camera_info_topic
@@ -167,29 +168,35 @@ class ReachNode(ForgivingLifecycleNode):
         else:
             self.get_logger().info(self._pipeline.view.describe())
         self._side = CameraSide(self, make, self._pipeline.drawn, parameters.camera_watch_s)
-        joint_states = make.subscribe(JointState, topics.JOINT_STATES, self._receive_joint_state, several)
+        joint_states = make.subscribe(JointState, topics.JOINT_STATES, self._receive_joint_state, several, apart)
         self._links = Links(images, joint_states, self._output.publisher, self._output.controllers, self._side)
-        self._watchdog = make.make_timer(_WATCHDOG_S, self._reacher.watch, self._steady)
         if ignored := ignored_overrides(self):
             self.get_logger().warning(f"ignored: {ignored}, which fit no topic of this node with a QoS to override")
+        self._receiver = Receiver(self, [images, joint_states], self._reacher.watch, _WATCHDOG_S)
 
     def _release(self, state: str = "unconfigured") -> None:
         self._state = state
+        self._stop_threads()
         if self._worker:
-            self._worker.stop(_WORKER_S)
             self._worker = None
             self._pipeline.release()
         self._endpoints.destroy()
+
+    def _stop_threads(self) -> None:
+        if self._receiver:
+            self._receiver.stop(_THREAD_S)
+            self._receiver = None
+        if self._worker:
+            self._worker.stop(_THREAD_S)
 
     def _halt(self) -> None:
         if not self._worker:
             return
         self._worker.clear()
-        self._watchdog.cancel()
         self._state = "inactive"
         self._output.finish(was_held=self._reacher.deactivate() is Action.HOLD)
 
-    # What arrives, in the executor's thread.
+    # What arrives, in the receiver's thread, but for camera_info and the service.
 
     def _receive_image(self, message: Image) -> None:
         try:
@@ -280,7 +287,7 @@ class ReachNode(ForgivingLifecycleNode):
         status = Status(self._state, self._fault, self._activated_s, *loaded)
         if status.links and status.label == ACTIVE:
             status.links.controllers.query()
-        notices = self._diagnostics.log_notices(status)
+        notices = self._diagnostics.log_notices(status, self._reacher.lock if status.pipeline else nullcontext())
         self._decisions.log_deprecation()
         with self._reacher.lock if status.pipeline else nullcontext():
             self._diagnostics.publish(status, notices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.policy.bundle import Bundle
 from taskgan_ros.vision.camera_model import CameraModel
-from taskgan_ros.vision.images import RawImage, zoom_for
+from taskgan_ros.vision.images import RawImage, centre_size, zoom_for
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,25 @@ class Framing:
             return self.camera.rectify(image, self.bundle_fov, self.size)
         if self.expects_camera:
             raise InputError("image: expected the camera's camera_info before it, got none yet")
-        own_size = image.pixels.shape[:2]
-        shown = own_size if self.squeeze else self.size
-        zoom = zoom_for(self.camera_fov, own_size, self.bundle_fov, shown) if self.bundle_fov else 1.0
-        return image.to_rgb(*self.size, zoom, self.squeeze)
+        height, width = image.pixels.shape[:2]
+        return image.to_rgb(*self.size, self._zoom(height, width), self.squeeze)
+
+    def least_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the least height and width at which an image of that size has all the pixels that `read` needs.
+
+        Raises:
+            InputError: as `read` does.
+        """
+        if self.camera or self.expects_camera:
+            return height, width  # its maps are of that size
+        shown = (height, width) if self.squeeze else self.size
+        rows, columns = centre_size((height, width), shown, self._zoom(height, width))
+        share = min(max(self.size[0] / rows, self.size[1] / columns), 1.0)
+        return math.ceil(share * height), math.ceil(share * width)
+
+    def _zoom(self, height: int, width: int) -> float:
+        shown = (height, width) if self.squeeze else self.size
+        return zoom_for(self.camera_fov, (height, width), self.bundle_fov, shown) if self.bundle_fov else 1.0
 
     def describe(self) -> str:
         """Return what is done to an image before the policy sees it, and what of the camera's view is left."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 
 import numpy as np
@@ -11,25 +12,28 @@ _SAMPLES = 1000  # for p99, ten lie beyond it
 
 
 class Rate:
-    """How often something happened within the last seconds."""
+    """How often something happened within the last seconds; safe to ask from another thread."""
 
     def __init__(self, now_s: float) -> None:
         """Start to count."""
         self._started_s = now_s
         self._times: deque[float] = deque()
+        self._lock = threading.Lock()
         self.count = 0
 
     def tick(self, now_s: float) -> None:
         """Note that it happened."""
-        self.count += 1
-        self._times.append(now_s)
-        self._drop_old(now_s)
+        with self._lock:
+            self.count += 1
+            self._times.append(now_s)
+            self._drop_old(now_s)
 
     def hz(self, now_s: float) -> float:
         """Return the mean rate of the last five seconds, or since the start where that is later."""
-        self._drop_old(now_s)
-        span_s = min(_WINDOW_S, now_s - self._started_s)
-        return len(self._times) / span_s if span_s > 0 else 0.0
+        with self._lock:
+            self._drop_old(now_s)
+            span_s = min(_WINDOW_S, now_s - self._started_s)
+            return len(self._times) / span_s if span_s > 0 else 0.0
 
     def _drop_old(self, now_s: float) -> None:
         while self._times and self._times[0] <= now_s - _WINDOW_S:

@@ -6,7 +6,7 @@ import io
 import re
 import warnings
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -18,6 +18,8 @@ from PIL import Image as Pillow
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.vision.images import ENCODINGS, Image, RawImage, check_size
 
+LeastSize = Callable[[int, int], tuple[int, int]]
+
 # What a file claims is allocated before its data says otherwise, and a few bytes can claim gigabytes. Twice the
 # pixels of the largest cameras that robots carry, and less than 200 MB of RGB.
 MAX_PIXELS: Final = 64_000_000
@@ -26,6 +28,7 @@ MAX_PIXELS: Final = 64_000_000
 # needs is refused before a second goes into decoding it. Each scan of a progressive file takes as long as an image.
 _JPEG_PIXELS_A_BYTE: Final = 1024
 _MAX_JPEG_SCANS: Final = 32
+_JPEG_PARTS: Final = (8, 4, 2)  # of its size; others, as 3/8, take as long as all of it
 
 # How each kind begins and ends; cameras may pad what follows.
 _MAGIC: Final = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
@@ -44,7 +47,9 @@ _MAX_LEFT_OVER: Final = 8
 _LONGEST_NAME: Final = 40  # of a string that a message's sender chose, in a line of the log
 
 
-def read_compressed(format: str, data: bytes | bytearray | memoryview | array[int]) -> RawImage:
+def read_compressed(
+    format: str, data: bytes | bytearray | memoryview | array[int], least_size: LeastSize | None = None
+) -> RawImage:
     """Decode a compressed image; 16-bit samples keep their high byte, and alpha is dropped.
 
     The data's own first bytes say what it is, as many publishers leave `format` empty or wrong; so do its own
@@ -53,6 +58,8 @@ def read_compressed(format: str, data: bytes | bytearray | memoryview | array[in
     Args:
         format: as compressed_image_transport writes it ("jpeg", "png", "bgr8; png compressed bgr8"), or anything.
         data: the file.
+        least_size: is given height and width, and returns what of them is needed; None for all. A JPEG is decoded at a
+            half, a quarter or an eighth where that is no less.
 
     Returns:
         An rgb8 image (H, W, 3), or a bayer_*8 one (H, W, 1) where `format` says that the grey file is a sensor's
@@ -65,7 +72,7 @@ def read_compressed(format: str, data: bytes | bytearray | memoryview | array[in
     file = bytes(data)
     kind = _kind(format, file)
     with _refusing(kind, file):
-        pixels = _decode_jpeg(file) if kind == "JPEG" else _decode_png(file)
+        pixels = _decode_jpeg(file, least_size) if kind == "JPEG" else _decode_png(file)
     if pixels.ndim == 3:
         return RawImage(pixels, "rgb8")
     mosaic = _mosaic(format)
@@ -95,7 +102,7 @@ def check_compressed(format: str, data: bytes | bytearray | memoryview | array[i
             image = _open_png(file)
             image.verify()
             return bool(image.mode == "RGB")
-        if _check_jpeg(file) not in _THREE_COLOURS:
+        if _check_jpeg(file)[2] not in _THREE_COLOURS:
             return False
         try:
             simplejpeg.decode_jpeg(file, "RGB", min_height=1, min_width=1)  # an eighth of its size, but all its bits
@@ -135,37 +142,48 @@ def _refusing(kind: str, file: bytes) -> Iterator[None]:
             raise InputError(f"image: expected a whole {kind}, got {len(file)} bytes: {error}") from error
 
 
-def _check_jpeg(file: bytes) -> str:
-    """Refuse what its headers say is too large or not whole; return its colours."""
+def _check_jpeg(file: bytes) -> tuple[int, int, str]:
+    """Refuse what its headers say is too large or not whole; return height, width and colours."""
     height, width, colours, _ = simplejpeg.decode_jpeg_header(file)
     _check_pixels(height, width)
     if height * width > _JPEG_PIXELS_A_BYTE * len(file):
         raise InputError(f"image: expected a whole JPEG, got {len(file)} bytes for {width}x{height} pixels")
     _check_scans(file)
-    return str(colours)
+    return height, width, str(colours)
 
 
-def _decode_jpeg(file: bytes) -> Image:
+def _decode_jpeg(file: bytes, least_size: LeastSize | None) -> Image:
     """Return (H, W, 3) RGB or (H, W) grey."""
-    colours = _check_jpeg(file)
+    height, width, colours = _check_jpeg(file)
+    size = _smaller(height, width, *least_size(height, width)) if least_size else (height, width)
     if colours == "Gray":
-        return _decode_scans(file, "GRAY")[..., 0]
+        return _decode_scans(file, "GRAY", *size)[..., 0]
     if colours in ("CMYK", "YCCK"):
-        inks = _decode_scans(file, "CMYK").astype(np.uint16)  # 255 is no ink, as Adobe writes them
+        inks = _decode_scans(file, "CMYK", *size).astype(np.uint16)  # 255 is no ink, as Adobe writes them
         return (inks[..., :3] * inks[..., 3:] // 255).astype(np.uint8)
-    return _decode_scans(file, "RGB")
+    return _decode_scans(file, "RGB", *size)
 
 
-def _decode_scans(file: bytes, colours: str) -> Image:
-    """Return (H, W, C) of a JPEG without a gap."""
+def _smaller(height: int, width: int, least_height: int, least_width: int) -> tuple[int, int]:
+    """Return the least size that a decoder is quick to decode at: it leaves out frequencies, but reads every bit."""
+    for part in _JPEG_PARTS:
+        size = -(-height // part), -(-width // part)
+        if size[0] >= least_height and size[1] >= least_width:
+            return size
+    return height, width
+
+
+def _decode_scans(file: bytes, colours: str, height: int, width: int) -> Image:
+    """Return (height, width, C) of a JPEG without a gap."""
     try:
-        return simplejpeg.decode_jpeg(file, colours)
+        return simplejpeg.decode_jpeg(file, colours, min_height=height, min_width=width)
     except ValueError as error:
         left_over = _left_over(error)
         if not left_over:
             raise
         end = file.rfind(_END["JPEG"])
-        return simplejpeg.decode_jpeg(file[: end - left_over] + file[end:], colours)
+        whole = file[: end - left_over] + file[end:]
+        return simplejpeg.decode_jpeg(whole, colours, min_height=height, min_width=width)
 
 
 def _left_over(error: ValueError) -> int:

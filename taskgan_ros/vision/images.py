@@ -262,10 +262,15 @@ def _aspect_crop(height: int, width: int, to_height: int, to_width: int) -> tupl
     return min(height, width * to_height / to_width), min(width, height * to_width / to_height)
 
 
+def centre_size(size: tuple[int, int], to_size: tuple[int, int], zoom: float) -> tuple[int, int]:
+    """Return rows and columns of what `RawImage.to_rgb` cuts out of an image of `size` (H, W)."""
+    crop_height, crop_width = _aspect_crop(*size, *to_size)
+    return max(1, round(crop_height / zoom)), max(1, round(crop_width / zoom))
+
+
 def _centre(pixels: Image, to_height: int, to_width: int, zoom: float) -> Image:
     height, width = pixels.shape[:2]
-    crop_height, crop_width = _aspect_crop(height, width, to_height, to_width)
-    rows, columns = max(1, round(crop_height / zoom)), max(1, round(crop_width / zoom))
+    rows, columns = centre_size((height, width), (to_height, to_width), zoom)
     top, left = (height - rows) // 2, (width - columns) // 2
     return pixels[top : top + rows, left : left + columns]
 
@@ -274,6 +279,10 @@ def _resize(pixels: Image, height: int, width: int) -> Image:
     own_height, own_width = pixels.shape[:2]
     if (height, width) == (own_height, own_width):
         return pixels
-    shrinks = height <= own_height and width <= own_width
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(pixels, (width, height), interpolation=how)  # type: ignore[return-value]
+    if height > own_height or width > own_width:
+        return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
+    # Means of 2x2 pixels take a tenth of the time that areas of other sizes do.
+    while own_height % 2 == own_width % 2 == 0 and own_height >= 2 * height and own_width >= 2 * width:
+        own_height, own_width = own_height // 2, own_width // 2
+        pixels = cv2.resize(pixels, (own_width, own_height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]

@@ -47,3 +47,14 @@ def test_a_camera_that_sees_less_is_refused_with_numbers(distortion: tuple[float
 def test_the_field_of_view_stands_over_a_calibration() -> None:
     view = make_view(BUNDLE, 0.9, model(1.2))
     np.testing.assert_array_equal(view.read(IMAGE), make_view(BUNDLE, 0.9).read(IMAGE))
+
+
+def test_as_many_pixels_are_asked_for_as_are_left_after_the_cut() -> None:
+    height, width = BUNDLE.card.image.shape
+    whole = make_view(BUNDLE)
+    assert whole.least_size(4 * height, 8 * width) == (height, 2 * width)
+    assert whole.least_size(height // 2, width // 2) == (height // 2, width // 2)
+    rows, _ = make_view(BUNDLE, 0.9).least_size(480, 640)
+    zoom = math.tan(0.9 / 2) / math.tan(BUNDLE.camera_fov / 2)
+    assert rows == pytest.approx(zoom * height, abs=2)
+    assert make_view(BUNDLE, expects_camera=True).seen_by(model(0.9)).least_size(480, 640) == (480, 640)

@@ -1,0 +1,100 @@
+"""A thread that takes images and joint states by a wait set of its own, and looks at the clock in between.
+
+rclpy's executor makes a wait set of all that a node has, and a task, for each message: half a millisecond of one core,
+during which the networks have one core less. It keeps what comes seldom.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.guard_condition import GuardCondition
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.node import Node
+from rclpy.subscription import Subscription
+
+
+class ApartFromExecutor(CallbackGroup):
+    """Of subscriptions that a `Receiver` takes from; their events, as a QoS that does not fit, stay the executor's."""
+
+    def can_execute(self, entity: Any) -> bool:
+        """Return whether the executor has it."""
+        return not isinstance(entity, Subscription)
+
+    def beginning_execution(self, entity: Any) -> bool:
+        """Allow it."""
+        return True
+
+    def ending_execution(self, entity: Any) -> None:
+        """Do nothing: the executor has one thread."""
+
+
+class Receiver:
+    """Calls back for each message of some subscriptions, and every so often, from one thread.
+
+    Of several that are ready the first subscription's message is taken first, and one of each.
+    """
+
+    def __init__(self, node: Node, subscriptions: list[Subscription], watch: Callable[[], None], period_s: float) -> None:
+        """Start the thread.
+
+        Args:
+            node: whose they are, in an `ApartFromExecutor`; what a callback raises is raised in its executor.
+            subscriptions: in order.
+            watch: is called every `period_s`, and as much later as a callback takes.
+            period_s: s.
+        """
+        self._node, self._subscriptions = node, subscriptions
+        self._watch, self._period_s = watch, period_s
+        self._is_stopped = False
+        self._wake = GuardCondition(None, None, context=node.context)
+        self._thread = threading.Thread(target=self._run, name="receiver", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """End the thread after the callback it is at; the subscriptions may be destroyed then."""
+        self._is_stopped = True
+        self._wake.trigger()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        try:
+            with ExitStack() as handles:
+                for each in (self._node.context, self._wake, *self._subscriptions):
+                    handles.enter_context(each.handle)
+                self._receive()
+        except Exception as error:
+            self._node.executor.create_task(_raise, error)
+
+    def _receive(self) -> None:
+        context = self._node.context.handle
+        wait_set = rclpy_implementation.WaitSet(len(self._subscriptions), 1, 0, 0, 0, 0, context)
+        due_s = time.monotonic() + self._period_s
+        while not self._is_stopped:
+            wait_set.clear_entities()
+            wait_set.add_guard_condition(self._wake.handle)
+            for each in self._subscriptions:
+                wait_set.add_subscription(each.handle)
+            wait_set.wait(max(0, round(1e9 * (due_s - time.monotonic()))))
+            ready = wait_set.get_ready_entities("subscription")
+            for each in self._subscriptions:
+                if each.handle.pointer in ready and not self._is_stopped:
+                    _take(each)
+            if (now_s := time.monotonic()) >= due_s:
+                due_s = now_s + self._period_s
+                self._watch()
+
+
+def _take(subscription: Subscription) -> None:
+    taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+    if taken is not None:
+        subscription.callback(taken[0])
+
+
+def _raise(error: Exception) -> None:
+    raise error
