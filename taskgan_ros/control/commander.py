@@ -219,10 +219,9 @@ class JointCommander:
 
     def _is_lost(self, plan: Plan, measured_s: float, now_s: float, here: Array) -> bool:
         """Return whether the arm was nowhere near the plan's recent positions when it was measured."""
-        times = np.linspace(measured_s - _LOST_S, now_s, _LOOKS)
-        recent, now = plan.at(times)[0], plan.at(measured_s)[0]
+        *recent, now = plan.at([*np.linspace(measured_s - _LOST_S, now_s, _LOOKS), measured_s])[0]
         measured = now - self._step_to(now, here)  # with the plan's count of turns
-        outside = np.maximum(recent.min(axis=0) - measured, measured - recent.max(axis=0))
+        outside = np.maximum(np.min(recent, axis=0) - measured, measured - np.max(recent, axis=0))
         return bool(np.any(outside > _AT_REST_RAD))
 
     # What a command may be.

@@ -32,16 +32,8 @@ class Motion:
     def positions(self) -> Array:
         """(K, n) rad at the knots."""
         means = (self.velocities[1:] + self.velocities[:-1]) / 2
-        ways = np.cumsum(means * self._durations_s[:, None], axis=0)
+        ways = np.cumsum(means * np.diff(self.times_s)[:, None], axis=0)
         return np.vstack([self.start, self.start + ways])
-
-    @cached_property
-    def _durations_s(self) -> Array:
-        return np.diff(self.times_s)
-
-    @cached_property
-    def _changes(self) -> Array:
-        return np.diff(self.velocities, axis=0)
 
     @property
     def lasts_s(self) -> float:
@@ -50,37 +42,55 @@ class Motion:
 
     def at(self, times_s: ArrayLike) -> tuple[Array, Array]:
         """Return the positions (..., n) rad and velocities (..., n) rad/s at `times_s` (...) from the beginning."""
-        times = np.minimum(np.maximum(times_s, 0.0), self.times_s[-1])  # np.clip takes five times as long
-        before = np.searchsorted(self.times_s[1:-1], times, side="right")
-        passed_s, whole_s = times - self.times_s[before], self._durations_s[before]
-        share = np.divide(passed_s, whole_s, out=np.ones_like(passed_s), where=whole_s > 0)[..., None]
-        velocities = self.velocities[before] + share * self._changes[before]
-        means = (self.velocities[before] + velocities) / 2
-        return self.positions[before] + means * passed_s[..., None], velocities
+        return at_knots(self.times_s, self.positions, self.velocities, times_s)
 
     def extremes(self, first_s: float, last_s: float) -> Array:
-        """Return positions (E, n) rad with each joint's extremes between two times; the last is that at the end.
-
-        Velocities are linear between knots, so a joint is furthest at an end, at a knot or where its velocity is zero.
-        """
-        inner = self.times_s[(self.times_s > first_s) & (self.times_s < last_s)]
-        times = np.concatenate([[first_s], inner, [last_s]])
-        positions, velocities = self.at(times)
-        before, after = velocities[:-1], velocities[1:]
-        turns = before * after < 0
-        share = np.divide(before, before - after, out=np.zeros_like(before), where=turns)
-        turning_points = positions[:-1] + before * share * np.diff(times)[:, None] / 2
-        return np.vstack([positions[:-1], turning_points, positions[-1:]])
+        """Return positions (E, n) rad with each joint's extremes between two times; the last is that at the end."""
+        return extremes_of_knots(self.times_s, self.positions, self.velocities, first_s, last_s)
 
     def sample_times(self, step_s: float) -> Array:
         """Return times (P,) s after the beginning, up to the end, at most `step_s` apart wherever the speed changes."""
         pieces = []
-        for k, changes in enumerate(np.any(np.abs(self._changes) > _SAME, axis=1)):
+        for k, changes in enumerate(np.any(np.abs(np.diff(self.velocities, axis=0)) > _SAME, axis=1)):
             first_s, last_s = self.times_s[k : k + 2]
             steps = max(int(np.ceil((last_s - first_s) / step_s - 1e-9)), 1) if changes else 1
             pieces.append(np.linspace(first_s, last_s, steps + 1)[1:])
         times = np.concatenate(pieces)
         return times[np.diff(times, prepend=0.0) > 0]
+
+
+def at_knots(times_s: Array, positions: Array, velocities: Array, at_s: ArrayLike) -> tuple[Array, Array]:
+    """Return what a motion is at `at_s` (...): positions (..., n) rad and velocities (..., n) rad/s.
+
+    Args:
+        times_s: (K,) s of its knots; of two at one time the later counts. It rests before the first and after the last.
+        positions: (K, n) rad there.
+        velocities: (K, n) rad/s there, linear in between.
+        at_s: s.
+    """
+    at = np.minimum(np.maximum(at_s, times_s[0]), times_s[-1])  # np.clip takes five times as long
+    before = np.searchsorted(times_s[1:-1], at, side="right")
+    after, passed_s, since = before + 1, at - times_s[before], velocities[before]
+    whole_s = times_s[after] - times_s[before]
+    share = np.divide(passed_s, whole_s, out=np.ones_like(passed_s), where=whole_s > 0)[..., None]
+    reached = since + share * (velocities[after] - since)
+    return positions[before] + (since + reached) / 2 * passed_s[..., None], reached
+
+
+def extremes_of_knots(times_s: Array, positions: Array, velocities: Array, first_s: float, last_s: float) -> Array:
+    """Return positions (E, n) rad with each joint's extremes between two times; the last is that at the end.
+
+    Velocities are linear between knots, so a joint is furthest at an end, at a knot or where its velocity is zero. For
+    the arguments see `at_knots`.
+    """
+    inner = times_s[(times_s > first_s) & (times_s < last_s)]
+    times = np.concatenate([[first_s], inner, [last_s]])
+    there, velocities = at_knots(times_s, positions, velocities, times)
+    before, after = velocities[:-1], velocities[1:]
+    turns = before * after < 0
+    share = np.divide(before, before - after, out=np.zeros_like(before), where=turns)
+    turning_points = there[:-1] + before * share * np.diff(times)[:, None] / 2
+    return np.vstack([there[:-1], turning_points, there[-1:]])
 
 
 def cruise(

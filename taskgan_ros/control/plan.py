@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-import dataclasses
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from taskgan_ros.control.motion import Motion
+from taskgan_ros.control.motion import Motion, at_knots, extremes_of_knots
 
 Array = NDArray[np.float64]
 
 _REMEMBERED_S = 30.0  # longer than any joint state in use is old
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A motion up to where the next takes over: its knots as `at_knots` has them, but for the plan's offset."""
+
+    times_s: Array
+    positions: Array
+    velocities: Array
+
+    def until(self, end_s: float) -> _Piece:
+        """Return what of it is over at `end_s`."""
+        kept = max(int(np.searchsorted(self.times_s, end_s)), 1)  # of a piece that had not begun, where it stood
+        position, velocity = at_knots(self.times_s, self.positions, self.velocities, end_s)
+        return _Piece(
+            np.append(self.times_s[:kept], end_s),
+            np.vstack([self.positions[:kept], position]),
+            np.vstack([self.velocities[:kept], velocity]),
+        )
 
 
 class Plan:
@@ -23,31 +42,24 @@ class Plan:
 
     def __init__(self, now_s: float, pose: Array) -> None:
         """Rest at `pose` (n,) rad, now and at all earlier times."""
-        self._starts_s = [now_s]  # of each motion, none before the one before it
-        self._motions = [Motion(pose, np.zeros(2), np.zeros((2, len(pose))))]
+        self._starts_s = [now_s]  # of each piece, none before the one before it
+        self._pieces = [_Piece(np.full(2, now_s), np.tile(pose, (2, 1)), np.zeros((2, len(pose))))]
         self._offset = np.zeros(len(pose))  # of all of them
 
     def extend(self, start_s: float, motion: Motion) -> None:
         """Let `motion` take over at `start_s`, in place of all that was planned from then on."""
-        while len(self._motions) > 1 and self._starts_s[-1] >= start_s:
-            del self._starts_s[-1], self._motions[-1]
+        kept = max(bisect_left(self._starts_s, start_s), 1)
+        del self._starts_s[kept:], self._pieces[kept:]
+        self._pieces[-1] = self._pieces[-1].until(start_s)
         self._starts_s.append(start_s)
-        self._motions.append(dataclasses.replace(motion, start=motion.start - self._offset))
-        while len(self._motions) > 2 and self._starts_s[1] < start_s - _REMEMBERED_S:
-            del self._starts_s[0], self._motions[0]
+        self._pieces.append(_Piece(start_s + motion.times_s, motion.positions - self._offset, motion.velocities))
+        while len(self._pieces) > 2 and self._starts_s[1] < start_s - _REMEMBERED_S:
+            del self._starts_s[0], self._pieces[0]
 
     def at(self, times_s: ArrayLike) -> tuple[Array, Array]:
         """Return the positions (..., n) rad and velocities (..., n) rad/s at `times_s` (...)."""
         times = np.asarray(times_s, np.float64)
-        first, last = (self._index(float(end_s)) for end_s in (times.min(), times.max()))
-        if first == last:
-            positions, velocities = self._motions[first].at(times - self._starts_s[first])
-            return positions + self._offset, velocities
-        index = first + np.searchsorted(self._starts_s[first + 1 : last + 1], times, side="right")
-        positions, velocities = np.empty((*times.shape, len(self._offset))), np.empty((*times.shape, len(self._offset)))
-        for k in range(first, last + 1):
-            chosen = index == k
-            positions[chosen], velocities[chosen] = self._motions[k].at(times[chosen] - self._starts_s[k])
+        positions, velocities = at_knots(*self._knots(float(times.min()), float(times.max())), times)
         return positions + self._offset, velocities
 
     def extremes(self, first_s: float, last_s: float) -> Array:
@@ -57,14 +69,7 @@ class Plan:
             first_s: s, on the plan's clock.
             last_s: s, not before.
         """
-        found, until_s = [], last_s
-        for start_s, motion in zip(reversed(self._starts_s), reversed(self._motions), strict=True):
-            if start_s <= until_s:
-                found.append(motion.extremes(max(first_s - start_s, 0.0), until_s - start_s))
-                until_s = start_s
-            if start_s <= first_s:
-                break
-        return np.vstack(found[::-1]) + self._offset if found else self.at([last_s])[0]
+        return extremes_of_knots(*self._knots(first_s, last_s), first_s, last_s) + self._offset
 
     def shift(self, offset: Array) -> None:
         """Move all of it by `offset` (n,) rad."""
@@ -73,8 +78,16 @@ class Plan:
     @property
     def end_s(self) -> float:
         """When the arm comes to rest."""
-        return self._starts_s[-1] + self._motions[-1].lasts_s
+        return float(self._pieces[-1].times_s[-1])
 
-    def _index(self, time_s: float) -> int:
-        """Return which motion is under way."""
-        return max(bisect_right(self._starts_s, time_s) - 1, 0)
+    def _knots(self, first_s: float, last_s: float) -> tuple[Array, Array, Array]:
+        """Return the knots of the pieces that are under way between two times."""
+        first, last = (max(bisect_right(self._starts_s, time_s) - 1, 0) for time_s in (first_s, last_s))
+        pieces = self._pieces[first : last + 1]
+        if len(pieces) == 1:
+            return pieces[0].times_s, pieces[0].positions, pieces[0].velocities
+        return (
+            np.concatenate([piece.times_s for piece in pieces]),
+            np.concatenate([piece.positions for piece in pieces]),
+            np.concatenate([piece.velocities for piece in pieces]),
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,6 +48,22 @@ def _constant(xyz: Vector3, rpy: Vector3) -> Array:
     return pose
 
 
+@lru_cache(maxsize=1024)
+def _terms(xyz: Vector3, rpy: Vector3, axis: Vector3, is_prismatic: bool) -> Array:
+    """Return (3, 16), of which the joint's frame is a sum weighted by [1, cos q, sin q], or if prismatic by [1, q, 0].
+
+    A turn is Rodrigues' formula: I + sin q K + (1 - cos q) K², with K the cross product by the axis.
+    """
+    x, y, z = np.array(axis) / np.linalg.norm(axis)
+    cross, along = np.zeros((4, 4)), np.zeros((4, 4))
+    cross[:3, :3], along[:3, 3] = [[0, -z, y], [z, 0, -x], [-y, x, 0]], (x, y, z)
+    square, whole, none = cross @ cross, np.eye(4), np.zeros((4, 4))
+    parts = (whole, along, none) if is_prismatic else (whole + square, -square, cross)
+    terms: Array = (transform(xyz, rpy) @ np.stack(parts)).reshape(3, 16)
+    terms.flags.writeable = False
+    return terms
+
+
 def joint_motion(is_prismatic: bool, axis: ArrayLike, position: ArrayLike) -> Array:
     """Return the motion (..., 4, 4) of a joint at `position` (...) rad or m about or along the unit `axis` (3,).
 
@@ -79,15 +96,19 @@ def joint_frames(arm: Arm, joint_pos: ArrayLike) -> Array:
     if q.shape[-1:] != (len(arm.joint_names),):
         raise ValueError(f"expected joint_pos (..., {len(arm.joint_names)}) for {arm.name}, got {q.shape}")
     factors, offsets = arm.coupling
-    positions = q @ factors.T + offsets
-    pose = np.broadcast_to(np.eye(4), (*q.shape[:-1], 4, 4))
-    frames = []
-    for i, joint in enumerate(arm.joints):
-        motion = joint_motion(joint.kind == "prismatic", joint.unit_axis, positions[..., i])
-        pose = pose @ _constant(joint.origin_xyz, joint.origin_rpy) @ motion
-        frames.append(pose)
-    frames.append(pose @ _constant(arm.tip.xyz, arm.tip.rpy))
-    return np.stack(frames)
+    frames = list(accumulate(_motions(arm, q.reshape(-1, q.shape[-1]) @ factors.T + offsets), np.matmul))
+    frames.append(frames[-1] @ _constant(arm.tip.xyz, arm.tip.rpy))
+    return np.stack(frames).reshape(-1, *q.shape[:-1], 4, 4)
+
+
+def _motions(arm: Arm, positions: Array) -> Array:
+    """Return each joint's frame in that before it (m, N, 4, 4) at `positions` (N, m) of all joints."""
+    slides = np.array([joint.kind == "prismatic" for joint in arm.joints])
+    factors = np.ones((positions.shape[1], len(positions), 3))
+    factors[..., 1] = np.where(slides, positions, np.cos(positions)).T
+    factors[..., 2] = np.sin(positions).T
+    terms = [_terms(joint.origin_xyz, joint.origin_rpy, joint.axis, joint.kind == "prismatic") for joint in arm.joints]
+    return (factors @ np.stack(terms)).reshape(-1, len(positions), 4, 4)
 
 
 def is_clear(arm: Arm, joint_pos: Array, lowest_m: float) -> bool:

@@ -48,7 +48,7 @@ def test_a_long_run_is_forgotten_but_for_its_end() -> None:
     for k in range(10_000):
         start, before = plan.at(0.05 * k)
         plan.extend(0.05 * k, cruise(start, before, FAST * (-1) ** k, 0.2, LIMIT))
-    assert len(plan._motions) < 1000
+    assert len(plan._pieces) < 1000
 
 
 def test_a_shift_moves_what_was_and_what_comes() -> None:
