@@ -7,6 +7,7 @@ from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import Clock
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
 
@@ -39,10 +40,16 @@ class Endpoints:
         qos: QoSProfile,
         group: CallbackGroup | None = None,
     ) -> Any:
-        """Return a subscription whose QoS a user may override."""
+        """Return a subscription whose QoS a user may override; one of a `group` has no callbacks for events."""
         options = overriding(self._node, self._node.resolve_topic_name(topic), "subscription")
         subscription = self._node.create_subscription(
-            kind, topic, callback, qos, callback_group=group, qos_overriding_options=options
+            kind,
+            topic,
+            callback,
+            qos,
+            callback_group=group,
+            qos_overriding_options=options,
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=group is None),
         )
         return self.keep(self._node.destroy_subscription, subscription)
 

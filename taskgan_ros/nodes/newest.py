@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -25,44 +26,49 @@ class NewestOnly(Generic[T]):
         """
         self._work, self._on_failure = work, on_failure
         self._waiting: list[T] = []  # at most one
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._wake: SimpleQueue[None] = SimpleQueue()  # a Condition is Python code, which the item would wait for
         self._is_stopped = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def put(self, item: T) -> bool:
         """Hand over an item; return whether one that was waiting is lost for it."""
-        with self._changed:
+        with self._lock:
             replaced = bool(self._waiting)
             self._waiting = [item]
-            self._changed.notify()
+        if not replaced:
+            self._wake.put(None)
         return replaced
 
     def clear(self) -> None:
         """Drop the item that waits, if any."""
-        with self._changed:
+        with self._lock:
             self._waiting = []
 
     def stop(self, timeout_s: float) -> None:
         """End the thread after the work it is at."""
-        with self._changed:
-            self._is_stopped = True
-            self._changed.notify()
+        self._is_stopped = True
+        self._wake.put(None)
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._is_stopped)
-                if self._is_stopped:
-                    return
-                item = self._waiting.pop()
-            try:
+            self._wake.get()
+            if self._is_stopped:
+                return
+            with self._lock:
+                taken, self._waiting = self._waiting, []  # none where it was cleared since
+            for item in taken:
                 self._try(item)
-            except Exception:
-                traceback.print_exc()
 
     def _try(self, item: T) -> None:
+        try:
+            self._work_on(item)
+        except Exception:
+            traceback.print_exc()
+
+    def _work_on(self, item: T) -> None:
         try:
             self._work(item)
         except Exception as error:

@@ -42,8 +42,8 @@ from taskgan_ros.nodes.outputs import Output, make_output
 from taskgan_ros.nodes.parameters import declare, read
 from taskgan_ros.nodes.process import finish, run
 from taskgan_ros.nodes.qos import ignored_overrides
-from taskgan_ros.nodes.receiver import ApartFromExecutor, Receiver
 from taskgan_ros.nodes.reach_diagnostics import ACTIVE, Links, ReachDiagnostics, Status
+from taskgan_ros.nodes.receiver import ApartFromExecutor, Receiver
 from taskgan_ros.reach.camera_image import CameraImage
 from taskgan_ros.reach.parameters import ReachParameters
 from taskgan_ros.reach.pipeline import Pipeline, load_pipeline
@@ -208,7 +208,8 @@ class ReachNode(ForgivingLifecycleNode):
 
     def _receive_compressed(self, message: CompressedImage) -> None:
         """Leave it to the worker to decode the newest: all of them would keep this thread from the joint states."""
-        self._hand_over(message.header, partial(read_compressed_message, message))
+        least_size = self._pipeline.view.least_size
+        self._hand_over(message.header, partial(read_compressed_message, message, least_size))
 
     def _hand_over(self, header: Header, read: Callable[[], RawImage]) -> None:
         image = self._reacher.receive_image(seconds(header.stamp), read, header)

@@ -20,18 +20,22 @@ from rclpy.subscription import Subscription
 
 
 class ApartFromExecutor(CallbackGroup):
-    """Of subscriptions that a `Receiver` takes from; their events, as a QoS that does not fit, stay the executor's."""
+    """Of subscriptions that a `Receiver` takes from.
+
+    They have no callbacks for events: Fast DDS wakes whoever waits for an event of a subscription for each message too,
+    and the executor would spin until the receiver has taken it.
+    """
 
     def can_execute(self, entity: Any) -> bool:
-        """Return whether the executor has it."""
-        return not isinstance(entity, Subscription)
+        """Return that the executor has none of them."""
+        return False
 
     def beginning_execution(self, entity: Any) -> bool:
-        """Allow it."""
-        return True
+        """Allow none."""
+        return False
 
     def ending_execution(self, entity: Any) -> None:
-        """Do nothing: the executor has one thread."""
+        """Do nothing."""
 
 
 class Receiver:
@@ -40,7 +44,9 @@ class Receiver:
     Of several that are ready the first subscription's message is taken first, and one of each.
     """
 
-    def __init__(self, node: Node, subscriptions: list[Subscription], watch: Callable[[], None], period_s: float) -> None:
+    def __init__(
+        self, node: Node, subscriptions: list[Subscription], watch: Callable[[], None], period_s: float
+    ) -> None:
         """Start the thread.
 
         Args:
@@ -65,11 +71,15 @@ class Receiver:
     def _run(self) -> None:
         try:
             with ExitStack() as handles:
-                for each in (self._node.context, self._wake, *self._subscriptions):
-                    handles.enter_context(each.handle)
+                entities: list[Any] = [self._node.context, self._wake, *self._subscriptions]
+                for entity in entities:
+                    handles.enter_context(entity.handle)
                 self._receive()
         except Exception as error:
-            self._node.executor.create_task(_raise, error)
+            executor = self._node.executor
+            if executor is None:  # nobody spins the node any more
+                raise
+            executor.create_task(_raise, error)
 
     def _receive(self) -> None:
         context = self._node.context.handle
