@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ from taskgan_ros.robot.arm import load_arm
 from taskgan_ros.sim.controller import JointTrajectoryController
 
 ARM = load_arm("mico")
+
+REACH = "-m", "taskgan_ros.nodes.reach_node"
 
 _PATIENCE_S = 60.0  # to wait for what comes within seconds on an idle machine
 _POLL_S = 0.005
@@ -74,18 +76,24 @@ class Bench:
         """Hear a topic, in the bench's own thread."""
         self.node.create_subscription(kind, topic, callback, QoSProfile(depth=1000))
 
-    def start_reach(self, **parameters: Any) -> None:
-        """Start the node and configure it."""
+    def start_reach(self, program: Sequence[str] = REACH, tree: Path = ROOT, **parameters: Any) -> None:
+        """Start the node of a checkout and configure it.
+
+        Args:
+            program: what Python runs.
+            tree: where its package is.
+            parameters: the node's.
+        """
         file = self._folder / "reach_node.yaml"
         file.write_text(yaml.safe_dump({"reach_node": {"ros__parameters": parameters}}), encoding="utf-8")
         arguments = ["--ros-args", "--disable-external-lib-logs", "--params-file", str(file)]
-        self.reach = self.start("reach_node", "-m", "taskgan_ros.nodes.reach_node", *arguments)
+        self.reach = self.start("reach_node", *program, *arguments, tree=tree)
         self.change("configure")
 
-    def start(self, name: str, *arguments: str) -> psutil.Process:
-        """Start a Python process in the domain."""
+    def start(self, name: str, *arguments: str, tree: Path = ROOT) -> psutil.Process:
+        """Start a Python process in the domain, with a checkout's package."""
         before = set(psutil.Process().children())
-        self._processes.start(name, [sys.executable, *arguments])
+        self._processes.start(name, ["env", f"PYTHONPATH={tree}", sys.executable, "-P", *arguments])
         (started,) = set(psutil.Process().children()) - before
         return started
 

@@ -36,18 +36,17 @@ def main() -> None:
         now_s = time.monotonic()
         # By the clock: a late one continues where the arm is by then.
         place = (now_s - started_s) * image_rate_hz
-        stamp = node.get_clock().now().to_msg()
         if now_s >= joint_due_s:
             joint_due_s = max(joint_due_s + 1 / joint_rate_hz, now_s)
             before, share = int(place), place % 1
             pose = (1 - share) * poses[before % len(poses)] + share * poses[(before + 1) % len(poses)]
             joints = JointState(name=JOINT_NAMES, position=array.array("d", pose))
-            joints.header.stamp = stamp
+            joints.header.stamp = node.get_clock().now().to_msg()
             joint_states.publish(joints)
         if now_s >= image_due_s:
             image_due_s = max(image_due_s + 1 / image_rate_hz, now_s)
             message = messages[order[round(place) % len(order)]]
-            message.header.stamp = stamp
+            message.header.stamp = node.get_clock().now().to_msg()
             images.publish(message)
             published += 1
             counts.publish(UInt64(data=published))

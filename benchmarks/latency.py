@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import psutil
 import tyro
-from bench import open_bench
+from bench import Bench, open_bench
 from film import Film, render
-from report import Row, report
+from report import ROOT, Row, commit_of, report
 
 from taskgan_ros.policy.bundle import load_bundle
 from taskgan_ros.policy.policy import Policy
@@ -34,6 +36,8 @@ class Config:
     """The node and the networks take turns so often, so that the machine's moods hit both."""
     seconds: float = 8.0
     """Of each turn."""
+    before: Path | None = None
+    """A checkout of another commit, whose node takes turns too."""
     out: Path | None = None
     """JSON to write."""
 
@@ -75,36 +79,55 @@ def time_networks(policy: Policy, images: np.ndarray, config: Config, times: Tim
     times.wall_s += time.monotonic() - started_s
 
 
-def measure(config: Config, policy: Policy, own: Film, film: Film, encoding: str) -> tuple[Times, Times]:
-    """Return the times of the networks and of the node on one kind of image."""
-    networks, node = Times(), Times()
-    with tempfile.TemporaryDirectory() as folder, open_bench(Path(folder)) as bench:
-        path = Path(folder) / "film.npz"
+def start(stack: ExitStack, tree: Path, config: Config, film: Path, encoding: str) -> tuple[Bench, psutil.Process]:
+    """Start a checkout's node in a domain of its own, and a camera that waits."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    bench = stack.enter_context(open_bench(folder))
+    bench.start_reach(
+        tree=tree,
+        bundle=config.bundle,
+        image_transport=TRANSPORTS[encoding],
+        follow_tolerance_rad=100.0,  # this arm does not follow
+        arrived_images=0,
+    )
+    bench.hear_latencies()
+    camera_py = str(Path(__file__).with_name("camera.py"))
+    camera = bench.start("camera", camera_py, str(film), str(config.rate_hz), str(JOINT_STATE_RATE_HZ))
+    camera.suspend()
+    return bench, camera
+
+
+def time_node(bench: Bench, camera: psutil.Process, config: Config, times: Times) -> None:
+    """Take a turn of a node."""
+    heard = bench.trajectories
+    camera.resume()
+    bench.change("activate")
+    bench.wait("commands", lambda: bench.trajectories > heard)
+    bench.latencies.clear()
+    started_s, cpu_s = time.monotonic(), bench.cpu_s()
+    bench.sleep(config.seconds)
+    times.cpu_s += bench.cpu_s() - cpu_s
+    times.wall_s += time.monotonic() - started_s
+    times.values_s += bench.latencies
+    bench.change("deactivate")
+    camera.suspend()  # or the node would keep receiving beside the others
+
+
+def measure(config: Config, policy: Policy, own: Film, film: Film, encoding: str) -> dict[str, Times]:
+    """Return the times of the networks, and of each node, on one kind of image."""
+    trees = {"stamp to command": ROOT}
+    if config.before:
+        trees = {f"stamp to command, {commit_of(config.before)}": config.before.resolve(), **trees}
+    times = {what: Times() for what in ("networks alone", *trees)}
+    with ExitStack() as stack:
+        path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "film.npz"
         film.save(path, as_jpeg=encoding == "jpeg")
-        bench.start_reach(
-            bundle=config.bundle,
-            image_transport=TRANSPORTS[encoding],
-            follow_tolerance_rad=100.0,  # this arm does not follow
-            arrived_images=0,
-        )
-        bench.hear_latencies()
-        camera_py = str(Path(__file__).with_name("camera.py"))
-        camera = bench.start("camera", camera_py, str(path), str(config.rate_hz), str(JOINT_STATE_RATE_HZ))
+        nodes = {what: start(stack, tree, config, path, encoding) for what, tree in trees.items()}
         for _ in range(config.rounds):
-            heard = bench.trajectories
-            bench.change("activate")
-            bench.wait("commands", lambda heard=heard: bench.trajectories > heard)  # type: ignore[misc]
-            bench.latencies.clear()
-            started_s, cpu_s = time.monotonic(), bench.cpu_s()
-            bench.sleep(config.seconds)
-            node.cpu_s += bench.cpu_s() - cpu_s
-            node.wall_s += time.monotonic() - started_s
-            node.values_s += bench.latencies
-            bench.change("deactivate")
-            camera.suspend()  # or the node would keep receiving beside the networks
-            time_networks(policy, own.images, config, networks)
-            camera.resume()
-    return networks, node
+            for what, node in nodes.items():
+                time_node(*node, config, times[what])
+            time_networks(policy, own.images, config, times["networks alone"])
+    return times
 
 
 def main(config: Config) -> None:
@@ -116,10 +139,9 @@ def main(config: Config) -> None:
     for size in SIZES:
         film = render(bundle, size)
         for encoding in TRANSPORTS:
-            networks, node = measure(config, policy, own, film, encoding)
+            times = measure(config, policy, own, film, encoding)
             image = f"{size[1]}x{size[0]} {encoding}"
-            rows.append(networks.row(image, "networks alone", networks))
-            rows.append(node.row(image, "stamp to command", networks))
+            rows += [each.row(image, what, times["networks alone"]) for what, each in times.items()]
     report(f"{config.rate_hz:g} Hz, {bundle.card.name}", rows, config.out)
 
 

@@ -72,13 +72,13 @@ def _origin() -> dict[str, object]:
     }
 
 
-def _commit() -> str:
-    """Return the code's commit, `-dirty` where files differ from it; empty outside of a clone."""
-    asked = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
+def commit_of(tree: Path) -> str:
+    """Return a checkout's commit, `-dirty` where files differ from it; empty outside of a clone."""
+    asked = ["git", "-C", str(tree), "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
     try:
         return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
 
 
-COMMIT = _commit()  # of the code that measures, before it writes its results among the code's files
+COMMIT = commit_of(ROOT)  # of the code that measures, before it writes its results among the code's files
