@@ -46,12 +46,11 @@ Array = NDArray[np.float64]
 Images = NDArray[np.uint8]
 
 _ARM = "panda"
-# What the real hand carries, in the tip's frame: fitted to the corners that OpenCV finds in frames 0 to 26, with the
-# published camera and joint angles (0.9 px RMS at 320x240); no test frame, and no guess of a person's. Rounded.
+# What the real hand carries, in the tip's frame: `real_arm_board.py ../shared/real` prints it, from frames 0 to 26.
 _BOARD = {
     "kind": "board",
     "pattern": "chessboard:9x6:0.0118",
-    "at": [0.0343, 0.0032, -0.0445],
+    "at": [0.0343, 0.0031, -0.0445],
     "rpy": [-1.5351, 0.0168, -1.6301],
     "size": [0.066, 0.048, 0.002],
 }
