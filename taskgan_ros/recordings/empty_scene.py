@@ -52,12 +52,6 @@ def find_empty_scene(images: Sequence[Image], covered: Sequence[Mask]) -> Backgr
     return BackgroundModel(np.where(is_known[..., None], median, 0).astype(np.uint8), noise, is_known)
 
 
-def filled(scene: BackgroundModel) -> Image:
-    """Return the empty scene with its holes filled from what is around them."""
-    holes = (~scene.is_known).astype(np.uint8)
-    return np.asarray(cv2.inpaint(np.ascontiguousarray(scene.image), holes, 5, cv2.INPAINT_TELEA), np.uint8)
-
-
 def motion_evidence(image: Image, scene: BackgroundModel, within: Mask) -> Evidence:
     """Return the log odds (H, W) that each pixel is the arm; 0 where the scene is unknown or outside `within` (H, W).
 

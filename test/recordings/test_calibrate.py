@@ -10,7 +10,7 @@ import yaml
 
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.recordings.calibrate import CalibrateConfig, calibrate
-from taskgan_ros.recordings.empty_scene import filled, find_empty_scene, motion_evidence
+from taskgan_ros.recordings.empty_scene import find_empty_scene, motion_evidence
 from taskgan_ros.recordings.overlay import OverlayConfig, overlay
 from taskgan_ros.recordings.read_options import ReadOptions
 from taskgan_ros.recordings.scene_camera import write_scene
@@ -218,4 +218,3 @@ def test_the_empty_scene_has_no_ghost_of_an_arm_that_stood_still() -> None:
     assert (odds[~masks[0]] < 0).all()
     always = find_empty_scene(images[:7], masks[:7])
     assert not always.is_known[masks[0]].any()
-    assert np.abs(filled(always)[masks[0]].astype(int) - 90).max() < 40
