@@ -144,10 +144,10 @@ networks (F and f_X) take turns at the same rate; so does the node of the commit
         "Where the time goes",
         """\
 The node's functions wrapped, so that each image has a stamp at every hop; the columns with a commit are of its node.
-Python is three times as slow right after the networks as in a loop: they leave nothing of it in the caches. Not taken:
-a subscription to bytes would save 0.1 to 0.2 ms of the take and cost some of it again to read them, the EventsExecutor
-of Jazzy's wheels (rclpy 7.1.6) takes a whole core and calls nothing back, and the guard must judge before a command is
-sent.""",
+What follows the networks costs more than its work: they leave nothing else in the caches, and the first call of a numpy
+function takes six times as long as the next. Not taken: a subscription to bytes would save 0.1 to 0.2 ms of the take
+and cost some of it again to read them; the EventsExecutor of Jazzy's wheels (rclpy 7.1.6) takes a whole core and calls
+nothing back; and the guard must have judged an image before its command is sent.""",
         options="--before CHECKOUT",
     ),
 )
