@@ -93,7 +93,8 @@ class Bench:
     def start(self, name: str, *arguments: str, tree: Path = ROOT) -> psutil.Process:
         """Start a Python process in the domain, with a checkout's package."""
         before = set(psutil.Process().children())
-        self._processes.start(name, ["env", f"PYTHONPATH={tree}", sys.executable, "-P", *arguments])
+        path = os.pathsep.join(filter(None, [str(tree), os.environ.get("PYTHONPATH")]))
+        self._processes.start(name, ["env", f"PYTHONPATH={path}", sys.executable, "-P", *arguments])
         (started,) = set(psutil.Process().children()) - before
         return started
 
