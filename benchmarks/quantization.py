@@ -101,8 +101,8 @@ def quantized(bundle: Bundle, images: Images, folder: Path) -> dict[str, Bundle]
     translator = {TRANSLATOR: quantize(bundle.path / TRANSLATOR, images)}
     both = {**translator, TASK_MODEL: quantize(bundle.path / TASK_MODEL, translated)}
     own = {name: (bundle.path / name).read_bytes() for name in bundle.card.files}
-    card = replace(bundle.card, results=())  # they were measured in single precision
-    readme = f"{bundle.card.name} in int8, by `benchmarks/quantization.py`."
+    card = replace(bundle.card, results=(), export_max_abs_diff={})  # they are of single precision
+    readme = f"{bundle.card.name} in int8, by `benchmarks/quantization.py`.\n"
     made = {
         what: write_bundle(folder / what, card, {**own, **graphs}, readme)
         for what, graphs in (("translator", translator), ("both", both))
