@@ -29,6 +29,7 @@ from taskgan_ros.sim.evaluate import TEST_SEED, arrivals, rollout, run_episodes
 from taskgan_ros.tasks.reach import ReachScene
 from taskgan_ros.tasks.registry import load_scene_of
 
+CALIBRATION_SEED = 2  # other images than those that are compared
 OPENVINO = "OpenVINOExecutionProvider"
 PROVIDERS = {"CPU": (CPU,), "OpenVINO": (OPENVINO, CPU)}
 MATRICES = ("Gemm", "MatMul")
@@ -42,7 +43,7 @@ class Config:
     bundle: str = "reach_target_wood"
     """A shipped bundle's name or a folder, with a translator and a guard."""
     calibration: int = 13
-    """Episodes of 16 images, of those that F was trained on: the activations' ranges are found on them."""
+    """Episodes of 16 images of the target domain that the activations' ranges are found on."""
     images: int = 20
     """Episodes of 16 images that commands and guard are compared on; no training has seen them."""
     episodes: int = 100
@@ -165,7 +166,7 @@ def main(config: Config) -> None:
         check_free(config.keep)
     bundle = load_bundle(config.bundle)
     scene, card = load_scene_of(ReachScene, bundle.scene_name), bundle.card
-    seen = shoot(scene, card.target_domain, card.image.shape, config.calibration, card.seeds["target_data"])
+    seen = shoot(scene, card.target_domain, card.image.shape, config.calibration, CALIBRATION_SEED)
     shots = shoot(scene, card.target_domain, card.image.shape, config.images)
     with tempfile.TemporaryDirectory() as folder:
         policies = open_all(quantized(bundle, seen.images, config.keep or Path(folder)))
