@@ -63,13 +63,13 @@ class Shots:
     per_episode: int
 
 
-def shoot(scene: ReachScene, domain: str, size: tuple[int, int], episodes: int) -> Shots:
+def shoot(scene: ReachScene, domain: str, size: tuple[int, int], episodes: int, seed: int = SEED) -> Shots:
     """Take images along the expert's ways, each episode with a look of its own."""
     images, poses, per_episode = [], [], 0
     with Cell(scene, load_domain(domain), size) as cell:
         for index in range(episodes):
-            states = scene.path(scene.sample_start(SEED, index))
-            look, per_episode = cell.sample_look(SEED, index), len(states)
+            states = scene.path(scene.sample_start(seed, index))
+            look, per_episode = cell.sample_look(seed, index), len(states)
             images += [cell.render(state, look, k * scene.step_s) for k, state in enumerate(states)]
             poses += [state.joint_pos for state in states]
     return Shots(np.stack(images), np.array(poses), per_episode)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import psutil
 import tyro
 from bench import Bench, open_bench
 from film import Film, render
 from report import ROOT, Row, commit_of, report
+from turns import Times, time_networks
 
 from taskgan_ros.policy.bundle import load_bundle
 from taskgan_ros.policy.policy import Policy
@@ -40,43 +39,6 @@ class Config:
     """A checkout of another commit, whose node takes turns too."""
     out: Path | None = None
     """JSON to write."""
-
-
-@dataclass
-class Times:
-    """What the turns of one of the two have brought: s of each, and CPU and wall time in all, s."""
-
-    values_s: list[float] = field(default_factory=list)
-    cpu_s: float = 0.0
-    wall_s: float = 0.0
-
-    def row(self, image: str, what: str, base: Times) -> Row:
-        """Return them as the table shows them; `base` is what they are compared with."""
-        p50, p99 = np.quantile(self.values_s, [0.5, 0.99])
-        return {
-            "image": image,
-            "what": what,
-            "n": len(self.values_s),
-            "p50 ms": 1e3 * float(p50),
-            "p99 ms": 1e3 * float(p99),
-            "CPU % of a core": 100 * self.cpu_s / self.wall_s,
-            "p50 ratio": float(p50 / np.quantile(base.values_s, 0.5)),
-        }
-
-
-def time_networks(policy: Policy, images: np.ndarray, config: Config, times: Times) -> None:
-    """Take a turn of the networks, at the camera's rate: idle cores slow down, as they do in the node."""
-    started_s, cpu_s = time.monotonic(), time.process_time()
-    for count in itertools.count(1):
-        start_s = time.perf_counter()
-        policy.act(images[count % len(images)][None])
-        times.values_s.append(time.perf_counter() - start_s)
-        due_s = started_s + count / config.rate_hz
-        if due_s > started_s + config.seconds:
-            break
-        time.sleep(max(0.0, due_s - time.monotonic()))
-    times.cpu_s += time.process_time() - cpu_s
-    times.wall_s += time.monotonic() - started_s
 
 
 def start(stack: ExitStack, tree: Path, config: Config, film: Path, encoding: str) -> tuple[Bench, psutil.Process]:
@@ -126,7 +88,7 @@ def measure(config: Config, policy: Policy, own: Film, film: Film, encoding: str
         for _ in range(config.rounds):
             for what, node in nodes.items():
                 time_node(*node, config, times[what])
-            time_networks(policy, own.images, config, times["networks alone"])
+            time_networks(policy, own.images, config.rate_hz, config.seconds, times["networks alone"])
     return times
 
 
@@ -141,7 +103,7 @@ def main(config: Config) -> None:
         for encoding in TRANSPORTS:
             times = measure(config, policy, own, film, encoding)
             image = f"{size[1]}x{size[0]} {encoding}"
-            rows += [each.row(image, what, times["networks alone"]) for what, each in times.items()]
+            rows += [each.row({"image": image, "what": what}, times["networks alone"]) for what, each in times.items()]
     report(f"{config.rate_hz:g} Hz, {bundle.card.name}", rows, config.out)
 
 

@@ -1,0 +1,186 @@
+"""The networks in int8 and by OpenVINO, beside single precision on the CPU: time, commands, guard and success.
+
+Needs `onnx`, and for OpenVINO the package `onnxruntime-openvino` in place of `onnxruntime`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import tyro
+from guard_detection import Images, Shots, judge, shoot
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from report import Row, report
+from turns import Times, time_networks
+
+from taskgan_ros.core.files import check_free
+from taskgan_ros.policy.bundle import IMAGE, TASK_MODEL, TRANSLATOR, Bundle, load_bundle, write_bundle
+from taskgan_ros.policy.policy import CPU, Policy
+from taskgan_ros.sim.cell import Cell
+from taskgan_ros.sim.domain import load_domain
+from taskgan_ros.sim.evaluate import TEST_SEED, arrivals, rollout, run_episodes
+from taskgan_ros.tasks.reach import ReachScene
+from taskgan_ros.tasks.registry import load_scene_of
+
+CALIBRATION_SEED = 2  # other images than those that are compared
+OPENVINO = "OpenVINOExecutionProvider"
+PROVIDERS = {"CPU": (CPU,), "OpenVINO": (OPENVINO, CPU)}
+MATRICES = ("Gemm", "MatMul")
+QUANTIZED = ("Conv", "ConvTranspose", *MATRICES)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Quantize a bundle with its target domain's images, and compare all that the installed onnxruntime can run."""
+
+    bundle: str = "reach_target_wood"
+    """A shipped bundle's name or a folder, with a translator and a guard."""
+    calibration: int = 13
+    """Episodes of 16 images of the target domain that the activations' ranges are found on."""
+    images: int = 20
+    """Episodes of 16 images that commands and guard are compared on; no training has seen them."""
+    episodes: int = 100
+    """Of the closed loop; 0 leaves it out."""
+    rate_hz: float = 20.0
+    """Of the images that are timed: idle cores slow down, as they do in the node."""
+    rounds: int = 6
+    """The networks take turns so often, so that the machine's moods hit all of them."""
+    seconds: float = 6.0
+    """Of each turn."""
+    keep: Path | None = None
+    """A folder to make for the bundles in int8."""
+    out: Path | None = None
+    """JSON to write."""
+
+
+class Calibration(CalibrationDataReader):  # type: ignore[misc]
+    """Images, one by one, as onnxruntime's quantization asks for them."""
+
+    def __init__(self, images: Images) -> None:
+        """Start with the first of `images`, (N, H, W, 3) uint8 RGB."""
+        self._left: Iterator[Images] = iter(images)
+
+    def get_next(self) -> dict[str, Images] | None:
+        """Return the next input of the graph."""
+        image = next(self._left, None)
+        return None if image is None else {IMAGE: image[None]}
+
+
+def quantize(graph: Path, images: Images) -> bytes:
+    """Return a graph in int8, weights by channel; f_X's last layer stays as it is.
+
+    In int8 that layer cuts off all commands larger than the calibration's: some were off by more than a usual command.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        prepared, out = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
+        quant_pre_process(graph, prepared, skip_symbolic_shape=True)
+        matrices = [node.name for node in onnx.load(prepared).graph.node if node.op_type in MATRICES]
+        quantize_static(
+            prepared,
+            out,
+            Calibration(images),
+            op_types_to_quantize=list(QUANTIZED),
+            nodes_to_exclude=matrices[-1:],
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+        return out.read_bytes()
+
+
+def quantized(bundle: Bundle, images: Images, folder: Path) -> dict[str, Bundle]:
+    """Write bundles whose translator, and whose networks both, are int8; return all by what they are."""
+    policy = Policy(bundle)
+    translated = np.stack([_translate(policy, each) for each in images])
+    translator = {TRANSLATOR: quantize(bundle.path / TRANSLATOR, images)}
+    both = {**translator, TASK_MODEL: quantize(bundle.path / TASK_MODEL, translated)}
+    own = {name: (bundle.path / name).read_bytes() for name in bundle.card.files}
+    card = replace(bundle.card, results=(), export_max_abs_diff={})  # they are of single precision
+    readme = f"{bundle.card.name} in int8, by `benchmarks/quantization.py`.\n"
+    made = {
+        what: write_bundle(folder / what, card, {**own, **graphs}, readme)
+        for what, graphs in (("translator", translator), ("both", both))
+    }
+    return {"float32": bundle, "int8 translator": made["translator"], "int8": made["both"]}
+
+
+def _translate(policy: Policy, image: Images) -> Images:
+    translated = policy.act(image[None], want_translated=True).translated
+    assert translated is not None
+    return translated[0]
+
+
+def success(bundle: Bundle, scene: ReachScene, policy: Policy, episodes: int) -> float:
+    """Return the share of episodes that arrive, of those that `taskgan evaluate` runs."""
+
+    def run(indices: range) -> np.ndarray:
+        with Cell(scene, load_domain(bundle.card.target_domain), bundle.card.image.shape) as cell:
+            return rollout(scene, cell, lambda *seen: policy.act(*seen).commands[:, 0], TEST_SEED, indices)
+
+    return arrivals(run_episodes(run, episodes, scene, 1, "closed loop"), scene)["success_rate"]
+
+
+def compare(bundle: Bundle, policies: dict[tuple[str, str], Policy], shots: Shots, episodes: int) -> list[Row]:
+    """Return how far each one's commands are from the first one's, what the guard says, and who arrives."""
+    scene = load_scene_of(ReachScene, bundle.scene_name)
+    rows: list[Row] = []
+    wanted = None
+    for policy in policies.values():
+        scores, commands = judge(policy, bundle, shots)
+        wanted = commands if wanted is None else wanted
+        usual, error = np.sqrt(np.mean(wanted**2)), commands - wanted
+        rows.append(
+            {
+                "largest difference %": 100 * float(np.abs(error).max() / usual),
+                "RMS difference %": 100 * float(np.sqrt(np.mean(error**2)) / usual),
+                "guard above 1 %": 100 * float(np.mean(scores.max(axis=1) > 1)),
+                **({"success %": 100 * success(bundle, scene, policy, episodes)} if episodes else {}),
+            }
+        )
+    return rows
+
+
+def open_all(bundles: dict[str, Bundle]) -> dict[tuple[str, str], Policy]:
+    """Return the policies of all bundles by each provider that is here, single precision on the CPU first."""
+    policies = {
+        (provider, what): Policy(bundle, names)
+        for provider, names in PROVIDERS.items()
+        if names[0] in ort.get_available_providers()
+        for what, bundle in bundles.items()
+    }
+    for policy in policies.values():
+        policy.warm_up()
+    return policies
+
+
+def main(config: Config) -> None:
+    """Quantize, let all take turns, compare."""
+    if config.keep:
+        check_free(config.keep)
+    bundle = load_bundle(config.bundle)
+    scene, card = load_scene_of(ReachScene, bundle.scene_name), bundle.card
+    seen = shoot(scene, card.target_domain, card.image.shape, config.calibration, CALIBRATION_SEED)
+    shots = shoot(scene, card.target_domain, card.image.shape, config.images)
+    with tempfile.TemporaryDirectory() as folder:
+        policies = open_all(quantized(bundle, seen.images, config.keep or Path(folder)))
+    times = {key: Times() for key in policies}
+    for _ in range(config.rounds):
+        for key, policy in policies.items():
+            time_networks(policy, shots.images, config.rate_hz, config.seconds, times[key])
+    first, others = next(iter(times.values())), compare(bundle, policies, shots, config.episodes)
+    rows = [
+        {**each.row({"provider": provider, "networks": networks}, first), **other}
+        for ((provider, networks), each), other in zip(times.items(), others, strict=True)
+    ]
+    report(f"{config.rate_hz:g} Hz, {card.name}, onnxruntime {ort.__version__}", rows, config.out)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))
