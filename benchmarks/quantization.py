@@ -1,39 +1,34 @@
 """The networks in int8 and by OpenVINO, beside single precision on the CPU: time, commands, guard and success.
 
-Needs `onnx`, and for OpenVINO the package `onnxruntime-openvino` in place of `onnxruntime`.
+For OpenVINO it needs the package `onnxruntime-openvino` in place of `onnxruntime`.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 import tyro
 from guard_detection import Images, Shots, judge, shoot
-from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
 from report import Row, report
 from turns import Times, time_networks
 
 from taskgan_ros.core.files import check_free
-from taskgan_ros.policy.bundle import IMAGE, TASK_MODEL, TRANSLATOR, Bundle, load_bundle, write_bundle
+from taskgan_ros.policy.bundle import TASK_MODEL, TRANSLATOR, Bundle, load_bundle, write_bundle
 from taskgan_ros.policy.policy import CPU, Policy
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.sim.evaluate import TEST_SEED, arrivals, rollout, run_episodes
 from taskgan_ros.tasks.reach import ReachScene
 from taskgan_ros.tasks.registry import load_scene_of
+from taskgan_ros.training.quantize import matrices, to_int8
 
 CALIBRATION_SEED = 2  # other images than those that are compared
 OPENVINO = "OpenVINOExecutionProvider"
 PROVIDERS = {"CPU": (CPU,), "OpenVINO": (OPENVINO, CPU)}
-MATRICES = ("Gemm", "MatMul")
-QUANTIZED = ("Conv", "ConvTranspose", *MATRICES)
 
 
 @dataclass(frozen=True)
@@ -60,47 +55,17 @@ class Config:
     """JSON to write."""
 
 
-class Calibration(CalibrationDataReader):  # type: ignore[misc]
-    """Images, one by one, as onnxruntime's quantization asks for them."""
-
-    def __init__(self, images: Images) -> None:
-        """Start with the first of `images`, (N, H, W, 3) uint8 RGB."""
-        self._left: Iterator[Images] = iter(images)
-
-    def get_next(self) -> dict[str, Images] | None:
-        """Return the next input of the graph."""
-        image = next(self._left, None)
-        return None if image is None else {IMAGE: image[None]}
-
-
-def quantize(graph: Path, images: Images) -> bytes:
-    """Return a graph in int8, weights by channel; f_X's last layer stays as it is.
-
-    In int8 that layer cuts off all commands larger than the calibration's: some were off by more than a usual command.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        prepared, out = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
-        quant_pre_process(graph, prepared, skip_symbolic_shape=True)
-        matrices = [node.name for node in onnx.load(prepared).graph.node if node.op_type in MATRICES]
-        quantize_static(
-            prepared,
-            out,
-            Calibration(images),
-            op_types_to_quantize=list(QUANTIZED),
-            nodes_to_exclude=matrices[-1:],
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-        )
-        return out.read_bytes()
-
-
 def quantized(bundle: Bundle, images: Images, folder: Path) -> dict[str, Bundle]:
-    """Write bundles whose translator, and whose networks both, are int8; return all by what they are."""
+    """Write bundles whose translator, and whose networks both, are int8; return all by what they are.
+
+    f_X's last layer stays: in int8 it cuts off all commands larger than the calibration's, which was more than a usual
+    command.
+    """
     policy = Policy(bundle)
     translated = np.stack([_translate(policy, each) for each in images])
-    translator = {TRANSLATOR: quantize(bundle.path / TRANSLATOR, images)}
-    both = {**translator, TASK_MODEL: quantize(bundle.path / TASK_MODEL, translated)}
+    task_model = bundle.path / TASK_MODEL
+    translator = {TRANSLATOR: to_int8(bundle.path / TRANSLATOR, images)}
+    both = {**translator, TASK_MODEL: to_int8(task_model, translated, matrices(task_model)[-1:])}
     own = {name: (bundle.path / name).read_bytes() for name in bundle.card.files}
     card = replace(bundle.card, results=(), export_max_abs_diff={})  # they are of single precision
     readme = f"{bundle.card.name} in int8, by `benchmarks/quantization.py`.\n"

@@ -147,6 +147,13 @@ def _guard(arguments: Sequence[str]) -> None:
     add_guard(_parse(GuardConfig, arguments, "guard"))
 
 
+def _quantize(arguments: Sequence[str]) -> None:
+    """Let a bundle's translator run in int8, quicker on a CPU."""
+    from taskgan_ros.training.quantize import QuantizeConfig, quantize
+
+    quantize(_parse(QuantizeConfig, arguments, "quantize"))
+
+
 def _upgrade(arguments: Sequence[str]) -> None:
     """Convert an older bundle to this version's format."""
     from taskgan_ros.training.upgrade import UpgradeConfig, upgrade
@@ -185,6 +192,7 @@ VERBS: dict[tuple[str, ...], Verb] = {
     ("export",): _export,
     ("bundle",): _bundle,
     ("guard",): _guard,
+    ("quantize",): _quantize,
     ("upgrade",): _upgrade,
     ("evaluate",): _evaluate,
     ("replay",): _replay,

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from taskgan_ros import cli
+from taskgan_ros.data.dataset import load_dataset
+from taskgan_ros.policy.bundle import TASK_MODEL, TRANSLATOR, load_bundle, write_bundle
+from taskgan_ros.policy.policy import Policy
+from taskgan_ros.sim.collect import CollectConfig, collect
+from taskgan_ros.training.quantize import matrices, to_int8
+
+BUNDLE = load_bundle("reach_target_wood")
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("quantize") / "target.h5"
+    collect(CollectConfig("target_wood", 3, out, seed=2, workers=1))
+    return out
+
+
+def quantize(target: Path, out: Path) -> int:
+    return cli.run(["quantize", "--bundle", "reach_target_wood", "--target", str(target), "--out", str(out)])
+
+
+def test_the_translator_gets_smaller_and_the_commands_stay(
+    target: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert quantize(target, tmp_path / "small") == 0
+    made = load_bundle(tmp_path / "small")
+    assert (made.card.name, made.card.results) == ("small", ())
+    assert (made.path / TRANSLATOR).stat().st_size < 0.4 * (BUNDLE.path / TRANSLATOR).stat().st_size
+    assert made.card.files[TASK_MODEL] == BUNDLE.card.files[TASK_MODEL]
+    images = load_dataset(target).images[1::8]
+    before, after = (Policy(bundle).act(images).commands for bundle in (BUNDLE, made))
+    assert np.sqrt(np.mean((after - before) ** 2)) < 0.1 * np.sqrt(np.mean(before**2))
+    assert "differ by" in capsys.readouterr().out
+    assert quantize(target, tmp_path / "small") == 2  # and is not overwritten
+    assert load_bundle(tmp_path / "small").card == made.card
+
+
+def test_images_of_another_domain_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "other.h5"
+    collect(CollectConfig("target_a", 2, other, workers=1))
+    assert quantize(other, tmp_path / "small") == 2
+    assert "expected the domain target_wood, got target_a" in capsys.readouterr().err
+    assert not (tmp_path / "small").exists()
+
+
+def test_f_x_in_int8_gives_commands_larger_than_those_it_was_calibrated_on(target: Path, tmp_path: Path) -> None:
+    translated = Policy(BUNDLE).act(load_dataset(target).images, want_translated=True).translated
+    assert translated is not None
+    graph = BUNDLE.path / TASK_MODEL
+    size = np.abs(Policy(BUNDLE, translate=False).act(translated).commands).max(axis=(1, 2))
+    small = to_int8(graph, translated[size < np.median(size)], matrices(graph)[-1:])
+    made = write_bundle(tmp_path / "int8", replace(BUNDLE.card, guard=None), {TASK_MODEL: small}, "")
+    commands = Policy(made, translate=False).act(translated).commands
+    assert size.max() > 1.5 * np.median(size)
+    np.testing.assert_allclose(np.abs(commands).max(), size.max(), rtol=0.2)
