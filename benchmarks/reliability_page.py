@@ -144,10 +144,11 @@ networks (F and f_X) take turns at the same rate; so does the node of the commit
         "Where the time goes",
         """\
 The node's functions wrapped, so that each image has a stamp at every hop; the columns with a commit are of its node.
-What follows the networks costs more than its work: they leave nothing else in the caches, and the first call of a numpy
-function takes six times as long as the next. Not taken: a subscription to bytes would save 0.1 to 0.2 ms of the take
-and cost some of it again to read them; the EventsExecutor of Jazzy's wheels (rclpy 7.1.6) takes a whole core and calls
-nothing back; and the guard must have judged an image before its command is sent.""",
+The columns were measured one after the other, so compare the networks' row first. What follows the networks costs more
+than its work, because they leave nothing else in the caches: in a trial the first call of a numpy function took six
+times as long as the next. What we tried and left out: a subscription to bytes saves 0.1 to 0.2 ms of the take, and
+some of that goes into reading them; the EventsExecutor of Jazzy's wheels (rclpy 7.1.6) takes a whole core and calls
+nothing back. The guard stays in the way, for it must have judged an image before its command is sent.""",
         options="--before CHECKOUT",
     ),
 )

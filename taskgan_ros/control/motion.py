@@ -63,7 +63,7 @@ def at_knots(times_s: Array, positions: Array, velocities: Array, at_s: ArrayLik
     """Return what a motion is at `at_s` (...): positions (..., n) rad and velocities (..., n) rad/s.
 
     Args:
-        times_s: (K,) s of its knots; of two at one time the later counts. It rests before the first and after the last.
+        times_s: (K,) s of its knots; of two at one time the later counts. Before the first it is what it is there.
         positions: (K, n) rad there.
         velocities: (K, n) rad/s there, linear in between.
         at_s: s.

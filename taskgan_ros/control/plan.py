@@ -47,7 +47,10 @@ class Plan:
         self._offset = np.zeros(len(pose))  # of all of them
 
     def extend(self, start_s: float, motion: Motion) -> None:
-        """Let `motion` take over at `start_s`, in place of all that was planned from then on."""
+        """Let `motion` take over at `start_s`, in place of all that was planned from then on.
+
+        It must not be earlier than the plan itself, and the motion must begin with what `at` says of that moment.
+        """
         kept = max(bisect_left(self._starts_s, start_s), 1)
         del self._starts_s[kept:], self._pieces[kept:]
         self._pieces[-1] = self._pieces[-1].until(start_s)

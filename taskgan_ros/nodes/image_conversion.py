@@ -14,7 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.vision.compressed import LeastSize, check_compressed, read_compressed
+from taskgan_ros.vision.compressed import Shrink, check_compressed, read_compressed
 from taskgan_ros.vision.images import RawImage, read_image, sample_size
 
 # Of what `vision/` reads, all that cv_bridge makes rgb8 of. It knows no uyvy, yuyv and nv* by these names, and takes
@@ -75,10 +75,8 @@ def converted(message: Image, checked: RawImage, bridge: Any = BRIDGE) -> RawIma
         raise InputError(f"image: expected one that cv_bridge converts, got {error}") from error
 
 
-def read_compressed_message(
-    message: CompressedImage, least_size: LeastSize | None = None, bridge: Any = BRIDGE
-) -> RawImage:
-    """Return the picture of a compressed message, smaller where `least_size` allows: see `read_compressed`.
+def read_compressed_message(message: CompressedImage, shrink: Shrink | None = None, bridge: Any = BRIDGE) -> RawImage:
+    """Return the picture of a compressed message, smaller where `shrink` says so: see `read_compressed`.
 
     cv_bridge decodes a file of 8-bit colours; it also decodes half a file, so that this is checked to be whole first.
 
@@ -86,7 +84,7 @@ def read_compressed_message(
         InputError: as `read_compressed` does.
     """
     if bridge is None or not check_compressed(message.format, message.data):
-        return read_compressed(message.format, message.data, least_size)
+        return read_compressed(message.format, message.data, shrink)
     try:
         pixels = bridge.compressed_imgmsg_to_cv2(message)
     except Exception as error:  # as above

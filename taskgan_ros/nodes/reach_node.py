@@ -111,10 +111,10 @@ class ReachNode(ForgivingLifecycleNode):
         """Let commands through as soon as everything is there."""
         super().on_activate(state)  # the publishers first
         self._state = ACTIVE
+        self._journal = Journal()  # what is wrong this time is news
+        self._output.start()  # before anything can be sent
         self._activated_s = time.monotonic()
         self._reacher.activate(self._activated_s)
-        self._journal = Journal()  # what is wrong this time is news
-        self._output.start()
         return SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -183,9 +183,9 @@ class ReachNode(ForgivingLifecycleNode):
         self._endpoints.destroy()
 
     def _stop_threads(self) -> None:
-        if self._receiver:
-            self._receiver.stop(_THREAD_S)
-            self._receiver = None
+        receiver, self._receiver = self._receiver, None  # a signal may come during a transition
+        if receiver:
+            receiver.stop(_THREAD_S)
         if self._worker:
             self._worker.stop(_THREAD_S)
 
@@ -208,8 +208,8 @@ class ReachNode(ForgivingLifecycleNode):
 
     def _receive_compressed(self, message: CompressedImage) -> None:
         """Leave it to the worker to decode the newest: all of them would keep this thread from the joint states."""
-        least_size = self._pipeline.view.least_size
-        self._hand_over(message.header, partial(read_compressed_message, message, least_size))
+        shrink = self._pipeline.view.shrink
+        self._hand_over(message.header, partial(read_compressed_message, message, shrink))
 
     def _hand_over(self, header: Header, read: Callable[[], RawImage]) -> None:
         image = self._reacher.receive_image(seconds(header.stamp), read, header)

@@ -50,7 +50,8 @@ class Receiver:
         """Start the thread.
 
         Args:
-            node: whose they are, in an `ApartFromExecutor`; what a callback raises is raised in its executor.
+            node: whose they are, in an `ApartFromExecutor`; what a callback raises ends this thread, and is raised in
+                the node's executor.
             subscriptions: in order.
             watch: is called every `period_s`, and as much later as a callback takes.
             period_s: s.

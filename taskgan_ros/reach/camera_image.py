@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -70,18 +69,22 @@ class Framing:
         height, width = image.pixels.shape[:2]
         return image.to_rgb(*self.size, self._zoom(height, width), self.squeeze)
 
-    def least_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return the least height and width at which an image of that size has all the pixels that `read` needs.
+    def shrink(self, height: int, width: int) -> int:
+        """Return by what an image of that size may be made smaller (8, 4, 2, 1) for `read` to see the same part of it.
+
+        Enough pixels are left, and the part that is cut out begins and ends between two of them.
 
         Raises:
             InputError: as `read` does.
         """
         if self.camera or self.expects_camera:
-            return height, width  # its maps are of that size
+            return 1  # the camera's maps are of that size
         shown = (height, width) if self.squeeze else self.size
         rows, columns = centre_size((height, width), shown, self._zoom(height, width))
-        share = min(max(self.size[0] / rows, self.size[1] / columns), 1.0)
-        return math.ceil(share * height), math.ceil(share * width)
+        edges = np.array([height, width, rows, columns, (height - rows) // 2, (width - columns) // 2])
+        is_centred = (height - rows) % 2 == (width - columns) % 2 == 0
+        most = min(rows // self.size[0], columns // self.size[1]) if is_centred else 1
+        return next((part for part in (8, 4, 2) if part <= most and not np.any(edges % part)), 1)
 
     def _zoom(self, height: int, width: int) -> float:
         shown = (height, width) if self.squeeze else self.size

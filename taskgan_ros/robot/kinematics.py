@@ -98,7 +98,7 @@ def joint_frames(arm: Arm, joint_pos: ArrayLike) -> Array:
     factors, offsets = arm.coupling
     frames = list(accumulate(_motions(arm, q.reshape(-1, q.shape[-1]) @ factors.T + offsets), np.matmul))
     frames.append(frames[-1] @ _constant(arm.tip.xyz, arm.tip.rpy))
-    return np.stack(frames).reshape(-1, *q.shape[:-1], 4, 4)
+    return np.stack(frames).reshape(len(frames), *q.shape[:-1], 4, 4)
 
 
 def _motions(arm: Arm, positions: Array) -> Array:
@@ -108,7 +108,7 @@ def _motions(arm: Arm, positions: Array) -> Array:
     factors[..., 1] = np.where(slides, positions, np.cos(positions)).T
     factors[..., 2] = np.sin(positions).T
     terms = [_terms(joint.origin_xyz, joint.origin_rpy, joint.axis, joint.kind == "prismatic") for joint in arm.joints]
-    return (factors @ np.stack(terms)).reshape(-1, len(positions), 4, 4)
+    return (factors @ np.stack(terms)).reshape(len(terms), len(positions), 4, 4)
 
 
 def is_clear(arm: Arm, joint_pos: Array, lowest_m: float) -> bool:

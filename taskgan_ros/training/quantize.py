@@ -22,10 +22,9 @@ from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import check_free
 from taskgan_ros.core.progress import print_line, progress_bar
 from taskgan_ros.data.dataset import Dataset, load_dataset
-from taskgan_ros.policy.bundle import IMAGE, POLICY, TRANSLATOR, Bundle, load_bundle, write_bundle
+from taskgan_ros.policy.bundle import IMAGE, POLICY, README, TRANSLATOR, Bundle, load_bundle, write_bundle
 from taskgan_ros.policy.policy import Policy
 from taskgan_ros.training.lineage import check_domain
-from taskgan_ros.training.model_card import write_model_card
 
 Images = NDArray[np.uint8]
 
@@ -55,21 +54,33 @@ def quantize(config: QuantizeConfig) -> Bundle:
     """
     check_free(config.out)
     bundle, data = load_bundle(config.bundle), load_dataset(config.target)
-    if TRANSLATOR not in bundle.card.files:
-        raise InputError(f"bundle {bundle.card.name}: expected a translator, got a task model alone")
-    check_domain(f"target: {config.target}", bundle.card.target_domain, data.info.domain)
-    if data.images.shape[1:3] != bundle.card.image.shape or len(data) < _LEAST:
-        height, width = bundle.card.image.shape
-        got = f"{len(data)} of {data.images.shape[2]}x{data.images.shape[1]}"
-        raise InputError(f"target: {config.target}: expected at least {_LEAST} images of {width}x{height}, got {got}")
+    _check(bundle, data, f"target: {config.target}")
     chosen = np.unique(np.linspace(0, len(data) - 1, min(len(data), _MOST)).astype(int))
-    graph = to_int8(bundle.path / TRANSLATOR, data.images[chosen[::2]])
+    ranges, others = np.array_split(chosen, 2)  # of different episodes: images that follow each other are alike
+    graph = to_int8(bundle.path / TRANSLATOR, data.images[ranges])
     files = {name: (bundle.path / name).read_bytes() for name in bundle.card.files if name != POLICY}  # of both in one
     # Its results are those of single precision.
     card = dataclasses.replace(bundle.card, name=config.out.name, results=(), export_max_abs_diff={})
-    written = write_bundle(config.out, card, {**files, TRANSLATOR: graph}, write_model_card(card, []))
-    print_line(f"{config.out}: {TRANSLATOR} is int8; {_difference(bundle, written, data, chosen[1::2])}")
+    own = (bundle.path / README).read_text(encoding="utf-8") if (bundle.path / README).is_file() else ""
+    pictures = {path.name: path.read_bytes() for path in sorted(bundle.path.glob("*.png"))}
+    readme = f"`{TRANSLATOR}` is int8, by `taskgan quantize`. All that follows is of single precision.\n\n{own}"
+    written = write_bundle(config.out, card, {**files, TRANSLATOR: graph}, readme, pictures)
+    print_line(f"{config.out}: {TRANSLATOR} is int8; {_difference(bundle, written, data, others)}")
     return written
+
+
+def _check(bundle: Bundle, data: Dataset, what: str) -> None:
+    """Refuse a dataset that is not of what the bundle's translator takes."""
+    if TRANSLATOR not in bundle.card.files:
+        raise InputError(f"bundle {bundle.card.name}: expected a translator, got a task model alone")
+    check_domain(what, bundle.card.target_domain, data.info.domain)
+    if data.images.shape[1:3] != bundle.card.image.shape or len(data) < _LEAST:
+        height, width = bundle.card.image.shape
+        got = f"{len(data)} of {data.images.shape[2]}x{data.images.shape[1]}"
+        raise InputError(f"{what}: expected at least {_LEAST} images of {width}x{height}, got {got}")
+    if tuple(data.info.joint_names) != bundle.arm.joint_names:
+        expected = f"the joints {list(bundle.arm.joint_names)}"
+        raise InputError(f"{what}: expected {expected}, got {list(data.info.joint_names)}")
 
 
 def to_int8(graph: Path, images: Images, excluded: Collection[str] = ()) -> bytes:

@@ -18,7 +18,7 @@ from PIL import Image as Pillow
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.vision.images import ENCODINGS, Image, RawImage, check_size
 
-LeastSize = Callable[[int, int], tuple[int, int]]
+Shrink = Callable[[int, int], int]
 
 # What a file claims is allocated before its data says otherwise, and a few bytes can claim gigabytes. Twice the
 # pixels of the largest cameras that robots carry, and less than 200 MB of RGB.
@@ -28,7 +28,7 @@ MAX_PIXELS: Final = 64_000_000
 # needs is refused before a second goes into decoding it. Each scan of a progressive file takes as long as an image.
 _JPEG_PIXELS_A_BYTE: Final = 1024
 _MAX_JPEG_SCANS: Final = 32
-_JPEG_PARTS: Final = (8, 4, 2)  # of its size; others, as 3/8, take as long as all of it
+_JPEG_PARTS: Final = (8, 4, 2, 1)  # parts of its size are decoded quickly, with every bit read; not so 3/8
 
 # How each kind begins and ends; cameras may pad what follows.
 _MAGIC: Final = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
@@ -48,7 +48,7 @@ _LONGEST_NAME: Final = 40  # of a string that a message's sender chose, in a lin
 
 
 def read_compressed(
-    format: str, data: bytes | bytearray | memoryview | array[int], least_size: LeastSize | None = None
+    format: str, data: bytes | bytearray | memoryview | array[int], shrink: Shrink | None = None
 ) -> RawImage:
     """Decode a compressed image; 16-bit samples keep their high byte, and alpha is dropped.
 
@@ -58,8 +58,8 @@ def read_compressed(
     Args:
         format: as compressed_image_transport writes it ("jpeg", "png", "bgr8; png compressed bgr8"), or anything.
         data: the file.
-        least_size: is given height and width, and returns what of them is needed; None for all. A JPEG is decoded at a
-            half, a quarter or an eighth where that is no less.
+        shrink: is given height and width, and returns by which whole number the image may be made smaller; None for
+            none. A JPEG is decoded at a half, a quarter or an eighth then.
 
     Returns:
         An rgb8 image (H, W, 3), or a bayer_*8 one (H, W, 1) where `format` says that the grey file is a sensor's
@@ -72,7 +72,7 @@ def read_compressed(
     file = bytes(data)
     kind = _kind(format, file)
     with _refusing(kind, file):
-        pixels = _decode_jpeg(file, least_size) if kind == "JPEG" else _decode_png(file)
+        pixels = _decode_jpeg(file, shrink) if kind == "JPEG" else _decode_png(file)
     if pixels.ndim == 3:
         return RawImage(pixels, "rgb8")
     mosaic = _mosaic(format)
@@ -152,25 +152,17 @@ def _check_jpeg(file: bytes) -> tuple[int, int, str]:
     return height, width, str(colours)
 
 
-def _decode_jpeg(file: bytes, least_size: LeastSize | None) -> Image:
+def _decode_jpeg(file: bytes, shrink: Shrink | None) -> Image:
     """Return (H, W, 3) RGB or (H, W) grey."""
     height, width, colours = _check_jpeg(file)
-    size = _smaller(height, width, *least_size(height, width)) if least_size else (height, width)
+    part = next(part for part in _JPEG_PARTS if part <= (shrink(height, width) if shrink else 1))
+    size = -(-height // part), -(-width // part)
     if colours == "Gray":
         return _decode_scans(file, "GRAY", *size)[..., 0]
     if colours in ("CMYK", "YCCK"):
         inks = _decode_scans(file, "CMYK", *size).astype(np.uint16)  # 255 is no ink, as Adobe writes them
         return (inks[..., :3] * inks[..., 3:] // 255).astype(np.uint8)
     return _decode_scans(file, "RGB", *size)
-
-
-def _smaller(height: int, width: int, least_height: int, least_width: int) -> tuple[int, int]:
-    """Return the least size that a decoder is quick to decode at: it leaves out frequencies, but reads every bit."""
-    for part in _JPEG_PARTS:
-        size = -(-height // part), -(-width // part)
-        if size[0] >= least_height and size[1] >= least_width:
-            return size
-    return height, width
 
 
 def _decode_scans(file: bytes, colours: str, height: int, width: int) -> Image:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 
@@ -9,6 +10,7 @@ from taskgan_ros.core.errors import InputError
 from taskgan_ros.policy.bundle import load_bundle
 from taskgan_ros.reach.camera_image import make_view
 from taskgan_ros.vision.camera_model import CameraModel
+from taskgan_ros.vision.compressed import read_compressed
 from taskgan_ros.vision.images import RawImage
 
 BUNDLE = load_bundle("reach_target_wood")
@@ -49,12 +51,25 @@ def test_the_field_of_view_stands_over_a_calibration() -> None:
     np.testing.assert_array_equal(view.read(IMAGE), make_view(BUNDLE, 0.9).read(IMAGE))
 
 
-def test_as_many_pixels_are_asked_for_as_are_left_after_the_cut() -> None:
-    height, width = BUNDLE.card.image.shape
-    whole = make_view(BUNDLE)
-    assert whole.least_size(4 * height, 8 * width) == (height, 2 * width)
-    assert whole.least_size(height // 2, width // 2) == (height // 2, width // 2)
-    rows, _ = make_view(BUNDLE, 0.9).least_size(480, 640)
-    zoom = math.tan(0.9 / 2) / math.tan(BUNDLE.camera_fov / 2)
-    assert rows == pytest.approx(zoom * height, abs=2)
-    assert make_view(BUNDLE, expects_camera=True).seen_by(model(0.9)).least_size(480, 640) == (480, 640)
+@pytest.mark.parametrize(
+    ("size", "fov", "factor"),
+    [
+        ((480, 640), 0.0, 2),
+        ((1080, 1920), 0.0, 4),
+        ((1080, 1440), 0.0, 4),
+        ((480, 640), 0.9, 1),
+        ((1920, 2560), 0.9, 4),
+    ],
+)
+def test_a_smaller_image_shows_the_same_part(size: tuple[int, int], fov: float, factor: int) -> None:
+    view = make_view(BUNDLE, fov)
+    assert view.shrink(*size) == factor
+    rows, columns = np.indices(size)
+    waves = np.stack([128 + 100 * np.sin(rows / 40), 128 + 100 * np.sin(columns / 40), 0 * rows + 90], axis=-1)
+    file = cv2.imencode(".jpg", waves.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 98])[1].tobytes()
+    whole, small = (view.read(read_compressed("", file, shrink)) for shrink in (None, view.shrink))
+    np.testing.assert_allclose(small.astype(int), whole, atol=4)  # half a pixel off would be 5 or more
+
+
+def test_an_image_that_is_rectified_is_decoded_whole() -> None:
+    assert make_view(BUNDLE, expects_camera=True).seen_by(model(0.9)).shrink(480, 640) == 1
