@@ -210,7 +210,7 @@ def main(config: Config) -> None:
         rows = [measure(case, off, config.starts, advance) for case, off in chosen]
     if not config.only or "board" in config.only:
         with progress_bar("calibration", 10, "boards") as advance:
-            rows.append(simulated_board(advance) | {"on edges": np.nan, "published on edges": np.nan})
+            rows.append(simulated_board(advance) | {"on edges": "", "published on edges": ""})
     report("camera from the arm's outline", rows, config.out)
 
 
