@@ -15,6 +15,59 @@ _SAME = 1e-12  # rad/s; rounding of two equal speeds
 
 
 @dataclass(frozen=True)
+class Knots:
+    """Where n joints are at some times, and what is in between: velocities are linear there.
+
+    Attributes:
+        times_s: (K,) s, K ≥ 2; they never decrease, and of two at one time the later counts.
+        positions: (K, n) rad.
+        velocities: (K, n) rad/s.
+    """
+
+    times_s: Array
+    positions: Array
+    velocities: Array
+
+    def at(self, at_s: ArrayLike) -> tuple[Array, Array]:
+        """Return the positions (..., n) rad and velocities (..., n) rad/s at `at_s` (...).
+
+        Before the first knot they are the first's, after the last the last's.
+        """
+        times, velocities = self.times_s, self.velocities
+        at = np.minimum(np.maximum(at_s, times[0]), times[-1])  # np.clip takes five times as long
+        before = np.searchsorted(times[1:-1], at, side="right")
+        after, passed_s, since = before + 1, at - times[before], velocities[before]
+        whole_s = times[after] - times[before]
+        share = np.divide(passed_s, whole_s, out=np.ones_like(passed_s), where=whole_s > 0)[..., None]
+        reached = since + share * (velocities[after] - since)
+        return self.positions[before] + (since + reached) / 2 * passed_s[..., None], reached
+
+    def extremes(self, first_s: float, last_s: float) -> Array:
+        """Return positions (E, n) rad with each joint's extremes between two times; the last is that at the end.
+
+        Velocities are linear between knots, so a joint is furthest at an end, at a knot or where its velocity is zero.
+        """
+        inner = self.times_s[(self.times_s > first_s) & (self.times_s < last_s)]
+        times = np.concatenate([[first_s], inner, [last_s]])
+        positions, velocities = self.at(times)
+        before, after = velocities[:-1], velocities[1:]
+        turns = before * after < 0
+        share = np.divide(before, before - after, out=np.zeros_like(before), where=turns)
+        turning_points = positions[:-1] + before * share * np.diff(times)[:, None] / 2
+        return np.vstack([positions[:-1], turning_points, positions[-1:]])
+
+    def until(self, end_s: float) -> Knots:
+        """Return what of it is over at `end_s`; where it had not begun, the place where it would have."""
+        kept = max(int(np.searchsorted(self.times_s, end_s)), 1)
+        position, velocity = self.at(end_s)
+        return Knots(
+            np.append(self.times_s[:kept], end_s),
+            np.vstack([self.positions[:kept], position]),
+            np.vstack([self.velocities[:kept], velocity]),
+        )
+
+
+@dataclass(frozen=True)
 class Motion:
     """Velocities of n joints over time, linear between knots; after the last one, zero, the arm rests.
 
@@ -35,6 +88,10 @@ class Motion:
         ways = np.cumsum(means * np.diff(self.times_s)[:, None], axis=0)
         return np.vstack([self.start, self.start + ways])
 
+    @cached_property
+    def _knots(self) -> Knots:
+        return Knots(self.times_s, self.positions, self.velocities)
+
     @property
     def lasts_s(self) -> float:
         """How long it takes to come to rest, s."""
@@ -42,11 +99,11 @@ class Motion:
 
     def at(self, times_s: ArrayLike) -> tuple[Array, Array]:
         """Return the positions (..., n) rad and velocities (..., n) rad/s at `times_s` (...) from the beginning."""
-        return at_knots(self.times_s, self.positions, self.velocities, times_s)
+        return self._knots.at(times_s)
 
     def extremes(self, first_s: float, last_s: float) -> Array:
         """Return positions (E, n) rad with each joint's extremes between two times; the last is that at the end."""
-        return extremes_of_knots(self.times_s, self.positions, self.velocities, first_s, last_s)
+        return self._knots.extremes(first_s, last_s)
 
     def sample_times(self, step_s: float) -> Array:
         """Return times (P,) s after the beginning, up to the end, at most `step_s` apart wherever the speed changes."""
@@ -57,40 +114,6 @@ class Motion:
             pieces.append(np.linspace(first_s, last_s, steps + 1)[1:])
         times = np.concatenate(pieces)
         return times[np.diff(times, prepend=0.0) > 0]
-
-
-def at_knots(times_s: Array, positions: Array, velocities: Array, at_s: ArrayLike) -> tuple[Array, Array]:
-    """Return what a motion is at `at_s` (...): positions (..., n) rad and velocities (..., n) rad/s.
-
-    Args:
-        times_s: (K,) s of its knots; of two at one time the later counts. Before the first it is what it is there.
-        positions: (K, n) rad there.
-        velocities: (K, n) rad/s there, linear in between.
-        at_s: s.
-    """
-    at = np.minimum(np.maximum(at_s, times_s[0]), times_s[-1])  # np.clip takes five times as long
-    before = np.searchsorted(times_s[1:-1], at, side="right")
-    after, passed_s, since = before + 1, at - times_s[before], velocities[before]
-    whole_s = times_s[after] - times_s[before]
-    share = np.divide(passed_s, whole_s, out=np.ones_like(passed_s), where=whole_s > 0)[..., None]
-    reached = since + share * (velocities[after] - since)
-    return positions[before] + (since + reached) / 2 * passed_s[..., None], reached
-
-
-def extremes_of_knots(times_s: Array, positions: Array, velocities: Array, first_s: float, last_s: float) -> Array:
-    """Return positions (E, n) rad with each joint's extremes between two times; the last is that at the end.
-
-    Velocities are linear between knots, so a joint is furthest at an end, at a knot or where its velocity is zero. For
-    the arguments see `at_knots`.
-    """
-    inner = times_s[(times_s > first_s) & (times_s < last_s)]
-    times = np.concatenate([[first_s], inner, [last_s]])
-    there, velocities = at_knots(times_s, positions, velocities, times)
-    before, after = velocities[:-1], velocities[1:]
-    turns = before * after < 0
-    share = np.divide(before, before - after, out=np.zeros_like(before), where=turns)
-    turning_points = there[:-1] + before * share * np.diff(times)[:, None] / 2
-    return np.vstack([there[:-1], turning_points, there[-1:]])
 
 
 def cruise(

@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from taskgan_ros.control.motion import Motion, at_knots, extremes_of_knots
+from taskgan_ros.control.motion import Knots, Motion
 
 Array = NDArray[np.float64]
 
 _REMEMBERED_S = 30.0  # longer than any joint state in use is old
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """A motion up to where the next takes over: its knots as `at_knots` has them, but for the plan's offset."""
-
-    times_s: Array
-    positions: Array
-    velocities: Array
-
-    def until(self, end_s: float) -> _Piece:
-        """Return what of it is over at `end_s`."""
-        kept = max(int(np.searchsorted(self.times_s, end_s)), 1)  # of a piece that had not begun, where it stood
-        position, velocity = at_knots(self.times_s, self.positions, self.velocities, end_s)
-        return _Piece(
-            np.append(self.times_s[:kept], end_s),
-            np.vstack([self.positions[:kept], position]),
-            np.vstack([self.velocities[:kept], velocity]),
-        )
 
 
 class Plan:
@@ -43,7 +23,8 @@ class Plan:
     def __init__(self, now_s: float, pose: Array) -> None:
         """Rest at `pose` (n,) rad, now and at all earlier times."""
         self._starts_s = [now_s]  # of each piece, none before the one before it
-        self._pieces = [_Piece(np.full(2, now_s), np.tile(pose, (2, 1)), np.zeros((2, len(pose))))]
+        # Each motion up to where the next takes over, but for the offset.
+        self._pieces = [Knots(np.full(2, now_s), np.tile(pose, (2, 1)), np.zeros((2, len(pose))))]
         self._offset = np.zeros(len(pose))  # of all of them
 
     def extend(self, start_s: float, motion: Motion) -> None:
@@ -55,14 +36,14 @@ class Plan:
         del self._starts_s[kept:], self._pieces[kept:]
         self._pieces[-1] = self._pieces[-1].until(start_s)
         self._starts_s.append(start_s)
-        self._pieces.append(_Piece(start_s + motion.times_s, motion.positions - self._offset, motion.velocities))
+        self._pieces.append(Knots(start_s + motion.times_s, motion.positions - self._offset, motion.velocities))
         while len(self._pieces) > 2 and self._starts_s[1] < start_s - _REMEMBERED_S:
             del self._starts_s[0], self._pieces[0]
 
     def at(self, times_s: ArrayLike) -> tuple[Array, Array]:
         """Return the positions (..., n) rad and velocities (..., n) rad/s at `times_s` (...)."""
         times = np.asarray(times_s, np.float64)
-        positions, velocities = at_knots(*self._knots(float(times.min()), float(times.max())), times)
+        positions, velocities = self._knots(float(times.min()), float(times.max())).at(times)
         return positions + self._offset, velocities
 
     def extremes(self, first_s: float, last_s: float) -> Array:
@@ -72,7 +53,7 @@ class Plan:
             first_s: s, on the plan's clock.
             last_s: s, not before.
         """
-        return extremes_of_knots(*self._knots(first_s, last_s), first_s, last_s) + self._offset
+        return self._knots(first_s, last_s).extremes(first_s, last_s) + self._offset
 
     def shift(self, offset: Array) -> None:
         """Move all of it by `offset` (n,) rad."""
@@ -83,13 +64,13 @@ class Plan:
         """When the arm comes to rest."""
         return float(self._pieces[-1].times_s[-1])
 
-    def _knots(self, first_s: float, last_s: float) -> tuple[Array, Array, Array]:
+    def _knots(self, first_s: float, last_s: float) -> Knots:
         """Return the knots of the pieces that are under way between two times."""
         first, last = (max(bisect_right(self._starts_s, time_s) - 1, 0) for time_s in (first_s, last_s))
         pieces = self._pieces[first : last + 1]
         if len(pieces) == 1:
-            return pieces[0].times_s, pieces[0].positions, pieces[0].velocities
-        return (
+            return pieces[0]
+        return Knots(
             np.concatenate([piece.times_s for piece in pieces]),
             np.concatenate([piece.positions for piece in pieces]),
             np.concatenate([piece.velocities for piece in pieces]),

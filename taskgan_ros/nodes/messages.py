@@ -55,14 +55,13 @@ def joint_state_message(stamp: Time, names: Sequence[str], positions: Array, vel
 
 def trajectory_message(trajectory: JointTrajectory, start_s: float) -> JointTrajectoryMessage:
     """Return the trajectory as a message that starts at `start_s` on the ROS clock; at 0, on arrival."""
-    times_ns = np.rint(1e9 * trajectory.time_from_start_s).astype(np.int64).tolist()
     message = JointTrajectoryMessage(header=Header(stamp=time_message(start_s)), joint_names=list(trajectory.names))
-    for k, time_ns in enumerate(times_ns):
+    for k, time_s in enumerate(trajectory.time_from_start_s.tolist()):
         point = JointTrajectoryPoint()  # filled by place: keywords make each of its values twice
         point.positions.extend(trajectory.positions[k].tolist())
         if trajectory.velocities is not None:
             point.velocities.extend(trajectory.velocities[k].tolist())
-        point.time_from_start.sec, point.time_from_start.nanosec = divmod(time_ns, 1_000_000_000)
+        point.time_from_start = duration_message(time_s)
         message.points.append(point)
     return message
 

@@ -288,9 +288,10 @@ class ReachNode(ForgivingLifecycleNode):
         status = Status(self._state, self._fault, self._activated_s, *loaded)
         if status.links and status.label == ACTIVE:
             status.links.controllers.query()
-        notices = self._diagnostics.log_notices(status, self._reacher.lock if status.pipeline else nullcontext())
+        lock = self._reacher.lock if status.pipeline else nullcontext()
+        notices = self._diagnostics.log_notices(status, lock)
         self._decisions.log_deprecation()
-        with self._reacher.lock if status.pipeline else nullcontext():
+        with lock:
             self._diagnostics.publish(status, notices)
 
     # Parameters.

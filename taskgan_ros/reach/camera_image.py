@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.policy.bundle import Bundle
 from taskgan_ros.vision.camera_model import CameraModel
+from taskgan_ros.vision.compressed import JPEG_PARTS
 from taskgan_ros.vision.images import RawImage, centre_size, zoom_for
 
 
@@ -79,16 +80,18 @@ class Framing:
         """
         if self.camera or self.expects_camera:
             return 1  # the camera's maps are of that size
-        shown = (height, width) if self.squeeze else self.size
-        rows, columns = centre_size((height, width), shown, self._zoom(height, width))
-        edges = np.array([height, width, rows, columns, (height - rows) // 2, (width - columns) // 2])
-        is_centred = (height - rows) % 2 == (width - columns) % 2 == 0
-        most = min(rows // self.size[0], columns // self.size[1]) if is_centred else 1
-        return next((part for part in (8, 4, 2) if part <= most and not np.any(edges % part)), 1)
+        rows, columns = centre_size((height, width), self._shape(height, width), self._zoom(height, width))
+        most = min(rows // self.size[0], columns // self.size[1])
+        doubled = np.array([2 * height, 2 * width, height - rows, width - columns])  # the sides, and twice the margins
+        return next(part for part in JPEG_PARTS if part == 1 or (part <= most and not np.any(doubled % (2 * part))))
 
     def _zoom(self, height: int, width: int) -> float:
-        shown = (height, width) if self.squeeze else self.size
+        shown = self._shape(height, width)
         return zoom_for(self.camera_fov, (height, width), self.bundle_fov, shown) if self.bundle_fov else 1.0
+
+    def _shape(self, height: int, width: int) -> tuple[int, int]:
+        """Return the shape of what is cut out."""
+        return (height, width) if self.squeeze else self.size
 
     def describe(self) -> str:
         """Return what is done to an image before the policy sees it, and what of the camera's view is left."""

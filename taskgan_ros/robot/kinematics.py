@@ -50,32 +50,37 @@ def _constant(xyz: Vector3, rpy: Vector3) -> Array:
 
 @lru_cache(maxsize=1024)
 def _terms(xyz: Vector3, rpy: Vector3, axis: Vector3, is_prismatic: bool) -> Array:
-    """Return (3, 16), of which the joint's frame is a sum weighted by [1, cos q, sin q], or if prismatic by [1, q, 0].
-
-    A turn is Rodrigues' formula: I + sin q K + (1 - cos q) K², with K the cross product by the axis.
-    """
-    x, y, z = np.array(axis) / np.linalg.norm(axis)
-    cross, along = np.zeros((4, 4)), np.zeros((4, 4))
-    cross[:3, :3], along[:3, 3] = [[0, -z, y], [z, 0, -x], [-y, x, 0]], (x, y, z)
-    square, whole, none = cross @ cross, np.eye(4), np.zeros((4, 4))
-    parts = (whole, along, none) if is_prismatic else (whole + square, -square, cross)
-    terms: Array = (transform(xyz, rpy) @ np.stack(parts)).reshape(3, 16)
+    """Return (3, 16): a joint's frame in that before it is the sum of these, by `_weights`."""
+    terms: Array = (transform(xyz, rpy) @ _motion_terms(is_prismatic, np.array(axis) / np.linalg.norm(axis))).reshape(
+        3, 16
+    )
     terms.flags.writeable = False
     return terms
 
 
-def joint_motion(is_prismatic: bool, axis: ArrayLike, position: ArrayLike) -> Array:
-    """Return the motion (..., 4, 4) of a joint at `position` (...) rad or m about or along the unit `axis` (3,).
+def _motion_terms(is_prismatic: bool, axis: Array) -> Array:
+    """Return (3, 4, 4): a joint's motion about or along the unit `axis` (3,) is the sum of these, by `_weights`.
 
-    A turn is Rodrigues' formula.
+    A turn is Rodrigues' formula: I + sin q K + (1 - cos q) K², with K the cross product by the axis.
     """
-    k, q = np.asarray(axis, dtype=np.float64), np.asarray(position, dtype=np.float64)[..., None, None]
-    motion = np.zeros((*q.shape[:-2], 4, 4)) + np.eye(4)
-    if is_prismatic:
-        motion[..., :3, 3] = q[..., 0] * k
-        return motion
-    cross = np.array([[0, -k[2], k[1]], [k[2], 0, -k[0]], [-k[1], k[0], 0]])
-    motion[..., :3, :3] = np.cos(q) * np.eye(3) + np.sin(q) * cross + (1 - np.cos(q)) * np.outer(k, k)
+    x, y, z = axis
+    cross, along = np.zeros((4, 4)), np.zeros((4, 4))
+    cross[:3, :3], along[:3, 3] = [[0, -z, y], [z, 0, -x], [-y, x, 0]], axis
+    square, whole, none = cross @ cross, np.eye(4), np.zeros((4, 4))
+    return np.stack((whole, along, none) if is_prismatic else (whole + square, -square, cross))
+
+
+def _weights(is_prismatic: ArrayLike, positions: Array) -> Array:
+    """Return (..., 3) at positions (...) rad or m: [1, cos q, sin q], or [1, q, 0] of prismatic joints' terms."""
+    return np.stack(
+        [np.ones_like(positions), np.where(is_prismatic, positions, np.cos(positions)), np.sin(positions)], axis=-1
+    )
+
+
+def joint_motion(is_prismatic: bool, axis: ArrayLike, position: ArrayLike) -> Array:
+    """Return the motion (..., 4, 4) of a joint at `position` (...) rad or m about or along the unit `axis` (3,)."""
+    weights = _weights(is_prismatic, np.asarray(position, np.float64))
+    motion: Array = np.tensordot(weights, _motion_terms(is_prismatic, np.asarray(axis, np.float64)), axes=1)
     return motion
 
 
@@ -103,12 +108,9 @@ def joint_frames(arm: Arm, joint_pos: ArrayLike) -> Array:
 
 def _motions(arm: Arm, positions: Array) -> Array:
     """Return each joint's frame in that before it (m, N, 4, 4) at `positions` (N, m) of all joints."""
-    slides = np.array([joint.kind == "prismatic" for joint in arm.joints])
-    factors = np.ones((positions.shape[1], len(positions), 3))
-    factors[..., 1] = np.where(slides, positions, np.cos(positions)).T
-    factors[..., 2] = np.sin(positions).T
+    weights = _weights([joint.kind == "prismatic" for joint in arm.joints], positions).swapaxes(0, 1)
     terms = [_terms(joint.origin_xyz, joint.origin_rpy, joint.axis, joint.kind == "prismatic") for joint in arm.joints]
-    return (factors @ np.stack(terms)).reshape(len(terms), len(positions), 4, 4)
+    return (weights @ np.stack(terms)).reshape(len(terms), len(positions), 4, 4)
 
 
 def is_clear(arm: Arm, joint_pos: Array, lowest_m: float) -> bool:

@@ -28,7 +28,7 @@ MAX_PIXELS: Final = 64_000_000
 # needs is refused before a second goes into decoding it. Each scan of a progressive file takes as long as an image.
 _JPEG_PIXELS_A_BYTE: Final = 1024
 _MAX_JPEG_SCANS: Final = 32
-_JPEG_PARTS: Final = (8, 4, 2, 1)  # parts of its size are decoded quickly, with every bit read; not so 3/8
+JPEG_PARTS: Final = (8, 4, 2, 1)  # parts of its size are decoded quickly, with every bit read; not so 3/8
 
 # How each kind begins and ends; cameras may pad what follows.
 _MAGIC: Final = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
@@ -155,7 +155,7 @@ def _check_jpeg(file: bytes) -> tuple[int, int, str]:
 def _decode_jpeg(file: bytes, shrink: Shrink | None) -> Image:
     """Return (H, W, 3) RGB or (H, W) grey."""
     height, width, colours = _check_jpeg(file)
-    part = next(part for part in _JPEG_PARTS if part <= (shrink(height, width) if shrink else 1))
+    part = next(part for part in JPEG_PARTS if part <= (shrink(height, width) if shrink else 1))
     size = -(-height // part), -(-width // part)
     if colours == "Gray":
         return _decode_scans(file, "GRAY", *size)[..., 0]
