@@ -98,6 +98,11 @@ class Bench:
         (started,) = set(psutil.Process().children()) - before
         return started
 
+    def start_camera(self, film: Path, image_rate_hz: float, joint_state_rate_hz: float) -> psutil.Process:
+        """Play a film that was saved, over and over."""
+        camera_py = str(Path(__file__).with_name("camera.py"))
+        return self.start("camera", camera_py, str(film), str(image_rate_hz), str(joint_state_rate_hz))
+
     def change(self, transition: str) -> None:
         """Ask the node for a lifecycle transition."""
         client = self.node.create_client(ChangeState, "reach_node/change_state")

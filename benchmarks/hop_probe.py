@@ -5,7 +5,6 @@ Functions of the node, of rclpy and of the networks are wrapped here, in its own
 
 from __future__ import annotations
 
-import struct
 import sys
 import threading
 import time
@@ -69,12 +68,12 @@ class Stamps:
         found = min(self._under_way, key=lambda stamp: abs(stamp - stamp_s * 1e9), default=None)
         self._of_thread.stamps = [] if found is None else self._under_way[found]
 
-    def add(self, place: int) -> None:
-        """Stamp the image that this thread is at, if it comes by its hop number `place` for the first time."""
+    def add(self, hop: str) -> None:
+        """Stamp the image that this thread is at, if it is the end of this one of `HOPS`, for the first time."""
         stamps = getattr(self._of_thread, "stamps", [])
-        if len(stamps) == place:
+        if len(stamps) < len(HOPS) and HOPS[len(stamps)] == hop:
             stamps.append(time.time_ns())
-            if place == len(HOPS) - 1:
+            if len(stamps) == len(HOPS):
                 self.finished.append(stamps)
 
     def woke(self) -> None:
@@ -94,15 +93,15 @@ class Stamps:
 STAMPS = Stamps()
 
 
-def wrap(owner: Any, name: str, before: int | None = None, after: int | None = None) -> None:
+def wrap(owner: Any, name: str, before: str = "", after: str = "") -> None:
     """Stamp before and after each call of `owner.name`."""
     call: Callable[..., Any] = getattr(owner, name)
 
     def stamped(*arguments: Any, **options: Any) -> Any:
-        if before is not None:
+        if before:
             STAMPS.add(before)
         result = call(*arguments, **options)
-        if after is not None:
+        if after:
             STAMPS.add(after)
         return result
 
@@ -129,11 +128,8 @@ def wrap_rclpy() -> None:
     rclpy_implementation.WaitSet.wait, rclpy_implementation.Subscription.take_message = stamped_wait, stamped_take
 
 
-def stamp_of(message: Any) -> int:
-    """Return an image's stamp in ns; its bytes have it behind four of the encapsulation."""
-    if isinstance(message, bytes):
-        seconds, nanoseconds = struct.unpack_from("<iI", message, 4)
-        return int(seconds * 1_000_000_000 + nanoseconds)
+def stamp_of(message: Image | CompressedImage) -> int:
+    """Return an image's stamp in ns."""
     return int(message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec)
 
 
@@ -143,7 +139,7 @@ def wrap_worker() -> None:
 
     def stamped_infer(self: Reacher, image: CameraImage) -> None:
         STAMPS.resume(image.stamp_s)
-        STAMPS.add(7)
+        STAMPS.add("hand-over to the worker")
         infer(self, image)
 
     Reacher.infer = stamped_infer  # type: ignore[method-assign]
@@ -154,12 +150,12 @@ def main() -> None:
     out = Path(sys.argv.pop(1))
     wrap_rclpy()
     wrap_worker()
-    wrap(NewestOnly, "put", before=6)
-    wrap(Framing, "read", after=8)
-    wrap(Policy, "act", before=9, after=10)
-    wrap(Pipeline, "score", before=11, after=12)
-    wrap(JointCommander, "follow", before=13, after=14)
-    wrap(TrajectoryOutput, "send", after=15)
+    wrap(NewestOnly, "put", before="stamp checked")
+    wrap(Framing, "read", after="decode, crop, resize")
+    wrap(Policy, "act", before="to the networks", after="networks")
+    wrap(Pipeline, "score", before="to the guard", after="guard")
+    wrap(JointCommander, "follow", before="decision", after="limits and motion")
+    wrap(TrajectoryOutput, "send", after="published")
     stop = reach_node.ReachNode.stop
 
     def stop_and_save(node: reach_node.ReachNode) -> None:

@@ -11,7 +11,7 @@ import tyro
 from bench import open_bench
 from film import Film, render
 from hop_probe import HOPS
-from latency import JOINT_STATE_RATE_HZ, SIZES, TRANSPORTS
+from latency import JOINT_STATE_RATE_HZ, SIZES, TRANSPORTS, start_node
 from numpy.typing import NDArray
 from report import ROOT, Row, commit_of, report
 
@@ -36,19 +36,11 @@ class Config:
 
 def measure(config: Config, film: Film, encoding: str, tree: Path) -> NDArray[np.float64]:
     """Return the ms (N, hops) of N images."""
-    here = Path(__file__).parent
     with tempfile.TemporaryDirectory() as folder, open_bench(Path(folder)) as bench:
         path, stamps = Path(folder) / "film.npz", Path(folder) / "stamps.npy"
         film.save(path, as_jpeg=encoding == "jpeg")
-        bench.start_reach(
-            program=(str(here / "hop_probe.py"), str(stamps)),
-            tree=tree,
-            bundle=config.bundle,
-            image_transport=TRANSPORTS[encoding],
-            follow_tolerance_rad=100.0,  # this arm does not follow
-            arrived_images=0,
-        )
-        bench.start("camera", str(here / "camera.py"), str(path), str(config.rate_hz), str(JOINT_STATE_RATE_HZ))
+        start_node(bench, config.bundle, encoding, (str(Path(__file__).with_name("hop_probe.py")), str(stamps)), tree)
+        bench.start_camera(path, config.rate_hz, JOINT_STATE_RATE_HZ)
         bench.change("activate")
         bench.wait("commands", lambda: bench.trajectories)
         bench.sleep(config.seconds)

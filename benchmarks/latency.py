@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import tyro
-from bench import Bench, open_bench
+from bench import REACH, Bench, open_bench
 from film import Film, render
 from report import ROOT, Row, commit_of, report
 from turns import Times, time_networks
@@ -41,20 +42,25 @@ class Config:
     """JSON to write."""
 
 
-def start(stack: ExitStack, tree: Path, config: Config, film: Path, encoding: str) -> tuple[Bench, psutil.Process]:
-    """Start a checkout's node in a domain of its own, and a camera that waits."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    bench = stack.enter_context(open_bench(folder))
+def start_node(bench: Bench, bundle: str, encoding: str, program: Sequence[str] = REACH, tree: Path = ROOT) -> None:
+    """Start a checkout's node for images of an encoding; see `Bench.start_reach`."""
     bench.start_reach(
+        program=program,
         tree=tree,
-        bundle=config.bundle,
+        bundle=bundle,
         image_transport=TRANSPORTS[encoding],
         follow_tolerance_rad=100.0,  # this arm does not follow
         arrived_images=0,
     )
+
+
+def start(stack: ExitStack, tree: Path, config: Config, film: Path, encoding: str) -> tuple[Bench, psutil.Process]:
+    """Start a checkout's node in a domain of its own, and a camera that waits."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    bench = stack.enter_context(open_bench(folder))
+    start_node(bench, config.bundle, encoding, tree=tree)
     bench.hear_latencies()
-    camera_py = str(Path(__file__).with_name("camera.py"))
-    camera = bench.start("camera", camera_py, str(film), str(config.rate_hz), str(JOINT_STATE_RATE_HZ))
+    camera = bench.start_camera(film, config.rate_hz, JOINT_STATE_RATE_HZ)
     camera.suspend()
     return bench, camera
 

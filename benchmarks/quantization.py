@@ -6,25 +6,25 @@ For OpenVINO it needs the package `onnxruntime-openvino` in place of `onnxruntim
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import tyro
 from guard_detection import Images, Shots, judge, shoot
 from report import Row, report
 from turns import Times, time_networks
 
-from taskgan_ros.core.files import check_free
-from taskgan_ros.policy.bundle import TASK_MODEL, TRANSLATOR, Bundle, load_bundle, write_bundle
+from taskgan_ros.policy.bundle import TASK_MODEL, TRANSLATOR, Bundle, load_bundle
 from taskgan_ros.policy.policy import CPU, Policy
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.sim.evaluate import TEST_SEED, arrivals, rollout, run_episodes
 from taskgan_ros.tasks.reach import ReachScene
 from taskgan_ros.tasks.registry import load_scene_of
-from taskgan_ros.training.quantize import matrices, to_int8
+from taskgan_ros.training.quantize import difference, to_int8, write_int8
 
 CALIBRATION_SEED = 2  # other images than those that are compared
 OPENVINO = "OpenVINOExecutionProvider"
@@ -49,8 +49,6 @@ class Config:
     """The networks take turns so often, so that the machine's moods hit all of them."""
     seconds: float = 6.0
     """Of each turn."""
-    keep: Path | None = None
-    """A folder to make for the bundles in int8."""
     out: Path | None = None
     """JSON to write."""
 
@@ -66,14 +64,15 @@ def quantized(bundle: Bundle, images: Images, folder: Path) -> dict[str, Bundle]
     task_model = bundle.path / TASK_MODEL
     translator = {TRANSLATOR: to_int8(bundle.path / TRANSLATOR, images)}
     both = {**translator, TASK_MODEL: to_int8(task_model, translated, matrices(task_model)[-1:])}
-    own = {name: (bundle.path / name).read_bytes() for name in bundle.card.files}
-    card = replace(bundle.card, results=(), export_max_abs_diff={})  # they are of single precision
-    readme = f"{bundle.card.name} in int8, by `benchmarks/quantization.py`.\n"
     made = {
-        what: write_bundle(folder / what, card, {**own, **graphs}, readme)
-        for what, graphs in (("translator", translator), ("both", both))
+        what: write_int8(bundle, graphs, folder / what) for what, graphs in (("translator", translator), ("both", both))
     }
     return {"float32": bundle, "int8 translator": made["translator"], "int8": made["both"]}
+
+
+def matrices(graph: Path) -> list[str]:
+    """Return the names of a graph's matrix products, in order."""
+    return [node.name for node in onnx.load(graph).graph.node if node.op_type in ("Gemm", "MatMul")]
 
 
 def _translate(policy: Policy, image: Images) -> Images:
@@ -100,11 +99,11 @@ def compare(bundle: Bundle, policies: dict[tuple[str, str], Policy], shots: Shot
     for policy in policies.values():
         scores, commands = judge(policy, bundle, shots)
         wanted = commands if wanted is None else wanted
-        usual, error = np.sqrt(np.mean(wanted**2)), commands - wanted
+        rms, largest = difference(wanted, commands)
         rows.append(
             {
-                "largest difference %": 100 * float(np.abs(error).max() / usual),
-                "RMS difference %": 100 * float(np.sqrt(np.mean(error**2)) / usual),
+                "largest difference %": 100 * largest,
+                "RMS difference %": 100 * rms,
                 "guard above 1 %": 100 * float(np.mean(scores.max(axis=1) > 1)),
                 **({"success %": 100 * success(bundle, scene, policy, episodes)} if episodes else {}),
             }
@@ -127,14 +126,12 @@ def open_all(bundles: dict[str, Bundle]) -> dict[tuple[str, str], Policy]:
 
 def main(config: Config) -> None:
     """Quantize, let all take turns, compare."""
-    if config.keep:
-        check_free(config.keep)
     bundle = load_bundle(config.bundle)
     scene, card = load_scene_of(ReachScene, bundle.scene_name), bundle.card
     seen = shoot(scene, card.target_domain, card.image.shape, config.calibration, CALIBRATION_SEED)
     shots = shoot(scene, card.target_domain, card.image.shape, config.images)
     with tempfile.TemporaryDirectory() as folder:
-        policies = open_all(quantized(bundle, seen.images, config.keep or Path(folder)))
+        policies = open_all(quantized(bundle, seen.images, Path(folder)))
     times = {key: Times() for key in policies}
     for _ in range(config.rounds):
         for key, policy in policies.items():

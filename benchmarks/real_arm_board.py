@@ -18,10 +18,12 @@ from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
 from taskgan_ros.recordings.board import Sighting, find_board
+from taskgan_ros.recordings.board_calibration import board_in_camera
 from taskgan_ros.robot.board import parse_board
 from taskgan_ros.robot.kinematics import forward
 from taskgan_ros.robot.models import load_robot
 from taskgan_ros.robot.silhouette import View
+from taskgan_ros.vision.camera_model import CameraModel
 
 Array = NDArray[np.float64]
 
@@ -67,18 +69,15 @@ def fit(view: View, tips: Array, sightings: list[Sighting]) -> tuple[Array, floa
         local = on_hand @ in_camera[:, :3, :3].transpose(0, 2, 1) + in_camera[:, None, :3, 3]
         return np.asarray(local @ view.matrix[:2].T / local[..., 2:] - pixels).ravel()
 
-    first = np.linalg.inv(in_camera[0]) @ _seen_pose(view, points[0], pixels[0])
+    (fx, _, cx), (_, fy, cy), _ = view.matrix
+    lens = CameraModel(((fx, 0.0, cx), (0.0, fy, cy), (0.0, 0.0, 1.0)), (), "plumb_bob", view.height, view.width)
+    seen = board_in_camera(Sighting(points[0], pixels[0]), lens)
+    seen[:3, 3] *= _NEAR_M
+    first = np.linalg.inv(in_camera[0]) @ seen
     turn = Rotation.from_matrix(first[:3, :3]).as_euler("xyz")
     found = least_squares(off, [*first[:3, 3], *turn, _NEAR_M], loss="soft_l1")
     rms_px = float(np.sqrt(np.mean(np.square(off(found.x)).reshape(-1, 2).sum(axis=1))))
     return found.x[:6], float(found.x[6]), rms_px
-
-
-def _seen_pose(view: View, points: Array, pixels: Array) -> Array:
-    _, turn, shift = cv2.solvePnP(points * _NEAR_M, pixels, view.matrix, None)
-    pose = np.eye(4)
-    pose[:3, :3], pose[:3, 3] = cv2.Rodrigues(turn)[0], shift[:, 0]
-    return pose
 
 
 def _picture(path: Path) -> NDArray[np.uint8]:

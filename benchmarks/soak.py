@@ -95,9 +95,8 @@ class Soak:
         bench.listen(UInt64, "camera/published", self._hear_published)
         bench.hear_latencies()
         bench.change("activate")
-        camera_py = str(Path(__file__).with_name("camera.py"))
         self._published, self._origin = 0, dict.fromkeys((*COUNTS, "published"), 0)
-        self._camera = bench.start("camera", camera_py, str(film), str(config.rate_hz), str(JOINT_STATE_RATE_HZ))
+        self._camera = bench.start_camera(film, config.rate_hz, JOINT_STATE_RATE_HZ)
         bench.wait("the first commands", lambda: bench.trajectories > 0 and self._published > 0)
         with self._paused():
             self._origin = self._counts()

@@ -293,6 +293,11 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
     return Bundle(path, card, _load_arm(path, card))
 
 
+def read_pictures(folder: Path) -> dict[str, bytes]:
+    """Return the pictures of a bundle's model card by file name, as `write_bundle` takes them."""
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
+
+
 def write_bundle(
     out: Path,
     card: BundleCard,

@@ -106,7 +106,7 @@ def calibrate_by_board(
         raise InputError(f"expected the board in at least {LEAST_SIGHTINGS} frames, got {len(sightings)}")
     hands = forward(arm, joint_pos)
     check_turns(hands)
-    seen = [_board_in_camera(sighting, camera) for sighting in sightings]
+    seen = [board_in_camera(sighting, camera) for sighting in sightings]
     world = _World(arm, joint_pos, sightings, camera, fits_zeros, not board.is_measured)
     start, is_inlier = _search(world, hands, np.stack(seen))
     check_turns(hands[is_inlier])
@@ -117,7 +117,7 @@ def place_by_board(board_pose: Array, sightings: Sequence[Sighting], camera: Cam
     """Return the camera's pose (4, 4), and its covariance (6, 6), from a fixed board whose pose (4, 4) is known."""
     from scipy.optimize import least_squares
 
-    first = board_pose @ np.linalg.inv(_board_in_camera(sightings[0], camera))
+    first = board_pose @ np.linalg.inv(board_in_camera(sightings[0], camera))
 
     def residuals(change: Array) -> Array:
         back = np.linalg.inv(moved(first, change)) @ board_pose
@@ -298,7 +298,7 @@ def _covariance(found: object) -> Array:
     return covariance
 
 
-def _board_in_camera(sighting: Sighting, camera: CameraModel) -> Array:
+def board_in_camera(sighting: Sighting, camera: CameraModel) -> Array:
     """Return the board's pose (4, 4) in the camera's frame, in units of the board's points."""
     rays = _rays(sighting.pixels, camera)
     _, turn, shift = cv2.solvePnP(sighting.points, rays, np.eye(3), None, flags=cv2.SOLVEPNP_IPPE)

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -22,15 +21,24 @@ from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import check_free
 from taskgan_ros.core.progress import print_line, progress_bar
 from taskgan_ros.data.dataset import Dataset, load_dataset
-from taskgan_ros.policy.bundle import IMAGE, POLICY, README, TRANSLATOR, Bundle, load_bundle, write_bundle
+from taskgan_ros.policy.bundle import (
+    IMAGE,
+    POLICY,
+    README,
+    TRANSLATOR,
+    Bundle,
+    load_bundle,
+    read_pictures,
+    write_bundle,
+)
 from taskgan_ros.policy.policy import Policy
 from taskgan_ros.training.lineage import check_domain
 
 Images = NDArray[np.uint8]
+Commands = NDArray[np.float64]
 
 _LEAST, _MOST = 20, 400  # images: half for the activations' ranges, half to compare
-_MATRICES = ("Gemm", "MatMul")
-_QUANTIZED = ("Conv", "ConvTranspose", *_MATRICES)
+_QUANTIZED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 @dataclass(frozen=True)
@@ -58,15 +66,34 @@ def quantize(config: QuantizeConfig) -> Bundle:
     chosen = np.unique(np.linspace(0, len(data) - 1, min(len(data), _MOST)).astype(int))
     ranges, others = np.array_split(chosen, 2)  # of different episodes: images that follow each other are alike
     graph = to_int8(bundle.path / TRANSLATOR, data.images[ranges])
-    files = {name: (bundle.path / name).read_bytes() for name in bundle.card.files if name != POLICY}  # of both in one
-    # Its results are those of single precision.
-    card = dataclasses.replace(bundle.card, name=config.out.name, results=(), export_max_abs_diff={})
-    own = (bundle.path / README).read_text(encoding="utf-8") if (bundle.path / README).is_file() else ""
-    pictures = {path.name: path.read_bytes() for path in sorted(bundle.path.glob("*.png"))}
-    readme = f"`{TRANSLATOR}` is int8, by `taskgan quantize`. All that follows is of single precision.\n\n{own}"
-    written = write_bundle(config.out, card, {**files, TRANSLATOR: graph}, readme, pictures)
-    print_line(f"{config.out}: {TRANSLATOR} is int8; {_difference(bundle, written, data, others)}")
+    written = write_int8(bundle, {TRANSLATOR: graph}, config.out)
+    rms, largest = difference(*(_commands(each, data, others) for each in (bundle, written)))
+    print_line(
+        f"{config.out}: {TRANSLATOR} is int8; the commands of {len(others)} other images differ by {100 * rms:.1f} % "
+        f"(RMS), {100 * largest:.1f} % at most, of their RMS; whether they arrive, `taskgan evaluate` says"
+    )
     return written
+
+
+def write_int8(bundle: Bundle, graphs: Mapping[str, bytes], out: Path) -> Bundle:
+    """Write the bundle with some of its graphs in int8, by file name, and return it; what was measured of it goes."""
+    files = {name: (bundle.path / name).read_bytes() for name in bundle.card.files if name != POLICY}  # of both in one
+    card = dataclasses.replace(bundle.card, name=out.name, results=(), export_max_abs_diff={})
+    own = (bundle.path / README).read_text(encoding="utf-8") if (bundle.path / README).is_file() else ""
+    what = " and ".join(f"`{name}`" for name in graphs)
+    readme = f"{what}: int8, by `taskgan quantize`. All that follows is of single precision.\n\n{own}"
+    return write_bundle(out, card, {**files, **graphs}, readme, read_pictures(bundle.path))
+
+
+def difference(wanted: Commands, found: Commands) -> tuple[float, float]:
+    """Return how far commands are from those that are wanted, RMS and at most, as shares of the wanted ones' RMS."""
+    usual, error = np.sqrt(np.mean(np.square(wanted))), found - wanted
+    return float(np.sqrt(np.mean(np.square(error))) / usual), float(np.abs(error).max() / usual)
+
+
+def _commands(bundle: Bundle, data: Dataset, chosen: NDArray[np.intp]) -> Commands:
+    policy = Policy(bundle)
+    return np.stack([policy.act(data.images[[k]], data.joint_pos[[k]].astype(np.float64)).commands for k in chosen])
 
 
 def _check(bundle: Bundle, data: Dataset, what: str) -> None:
@@ -107,11 +134,6 @@ def to_int8(graph: Path, images: Images, excluded: Collection[str] = ()) -> byte
         return out.read_bytes()
 
 
-def matrices(graph: Path) -> list[str]:
-    """Return the names of a graph's matrix products, in order."""
-    return [node.name for node in onnx.load(graph).graph.node if node.op_type in _MATRICES]
-
-
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]
     """Images, one by one, as onnxruntime asks for them."""
 
@@ -125,17 +147,3 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]
             return None
         self._advance(1)
         return {IMAGE: image[None]}
-
-
-def _difference(before: Bundle, after: Bundle, data: Dataset, chosen: NDArray[np.intp]) -> str:
-    """Return how far the commands of images are from those before, in words."""
-    wanted, found = (
-        np.stack([policy.act(data.images[[k]], data.joint_pos[[k]].astype(np.float64)).commands for k in chosen])
-        for policy in (Policy(before), Policy(after))
-    )
-    usual, error = np.sqrt(np.mean(np.square(wanted))), found - wanted
-    rms, largest = (100 * value / usual for value in (np.sqrt(np.mean(np.square(error))), np.abs(error).max()))
-    off = (
-        f"the commands of {len(chosen)} other images differ by {rms:.1f} % (RMS), {largest:.1f} % at most, of their RMS"
-    )
-    return f"{off}; whether they arrive, `taskgan evaluate` says"

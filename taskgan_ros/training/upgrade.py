@@ -23,6 +23,7 @@ from taskgan_ros.policy.bundle import (
     TRANSLATED,
     Bundle,
     BundleCard,
+    read_pictures,
     read_verified,
     write_bundle,
 )
@@ -57,7 +58,7 @@ def upgrade(config: UpgradeConfig) -> Bundle:
     card = build(BundleCard, {**values, "format": 2}, str(path / CARD))
     files = {name: read_verified(path / name, sha256) for name, sha256 in card.files.items()}
     graphs = {name: _with_check(path / name, files[name], card) for name in (*GRAPHS, GUARD) if name in files}
-    pictures = {picture.name: picture.read_bytes() for picture in sorted(path.glob("*.png"))}
+    pictures = read_pictures(path)
     bundle = write_bundle(config.out, card, files | graphs, (path / README).read_text(encoding="utf-8"), pictures)
     what = f"the graphs give the same results as those of {path}, and report values that are not finite"
     print_line(f"{config.out}: format 2; {what}")

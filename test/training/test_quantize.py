@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +7,9 @@ import pytest
 
 from taskgan_ros import cli
 from taskgan_ros.data.dataset import load_dataset
-from taskgan_ros.policy.bundle import TASK_MODEL, TRANSLATOR, load_bundle, write_bundle
+from taskgan_ros.policy.bundle import TASK_MODEL, TRANSLATOR, load_bundle
 from taskgan_ros.policy.policy import Policy
 from taskgan_ros.sim.collect import CollectConfig, collect
-from taskgan_ros.training.quantize import matrices, to_int8
 
 BUNDLE = load_bundle("reach_target_wood")
 
@@ -49,15 +47,3 @@ def test_images_of_another_domain_are_refused(tmp_path: Path, capsys: pytest.Cap
     assert quantize(other, tmp_path / "small") == 2
     assert "expected the domain target_wood, got target_a" in capsys.readouterr().err
     assert not (tmp_path / "small").exists()
-
-
-def test_f_x_in_int8_gives_commands_larger_than_those_it_was_calibrated_on(target: Path, tmp_path: Path) -> None:
-    translated = Policy(BUNDLE).act(load_dataset(target).images, want_translated=True).translated
-    assert translated is not None
-    graph = BUNDLE.path / TASK_MODEL
-    size = np.abs(Policy(BUNDLE, translate=False).act(translated).commands).max(axis=(1, 2))
-    small = to_int8(graph, translated[size < np.median(size)], matrices(graph)[-1:])
-    made = write_bundle(tmp_path / "int8", replace(BUNDLE.card, guard=None), {TASK_MODEL: small}, "")
-    commands = Policy(made, translate=False).act(translated).commands
-    assert size.max() > 1.5 * np.median(size)
-    np.testing.assert_allclose(np.abs(commands).max(), size.max(), rtol=0.2)

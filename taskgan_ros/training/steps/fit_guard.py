@@ -37,6 +37,7 @@ from taskgan_ros.policy.bundle import (
     Bundle,
     GuardCard,
     load_bundle,
+    read_pictures,
     write_bundle,
 )
 from taskgan_ros.policy.guard import CAMERA, POSE, TRANSLATION
@@ -103,7 +104,7 @@ def add_guard(config: GuardConfig) -> Bundle:
         raise InputError(f"{config.target}: expected images, joints and task of {config.bundle}, got {taken}")
     files = {name: (bundle.path / name).read_bytes() for name in bundle.card.files if name != GUARD}
     graph, guard = fit_guard(read_task_model(files[TASK_MODEL], bundle), files[TRANSLATOR], data)
-    pictures = {path.name: path.read_bytes() for path in sorted(bundle.path.glob("*.png"))}
+    pictures = read_pictures(bundle.path)
     card = dataclasses.replace(bundle.card, guard=guard)
     readme = write_model_card(card, list(pictures))
     written = write_bundle(config.out, card, {**files, GUARD: graph}, readme, pictures)
