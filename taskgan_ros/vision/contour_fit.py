@@ -143,15 +143,16 @@ def refine(problem: Problem, start: Estimate | None = None, reach_px: Sequence[f
 def support(problem: Problem, estimate: Estimate) -> list[float]:
     """Return for each picture what share of the outline finds the arm's end near, looking four times as far.
 
-    Near is 1.5 px of 240 in height. Where there is no arm a point finds an end anywhere: 0.25 to 0.3.
+    Near is 1.5 px of 240 in height, and the end the likeliest place for it: the mean of a bare wall's ends would always
+    lie near. Where there is no arm, that place is anywhere: 0.15 to 0.25.
     """
     within_px = max(_NEAR_SHARE * problem.view.height, _LEAST_NEAR_PX)
     reach_px = 4 * within_px
     shares = []
     for shot in problem.shots:
         line = _line(problem, shot.joint_pos + estimate.zeros, estimate.view)
-        offset, variance = find_ends(shot.evidence, line, reach_px, shot.image)
-        near = np.isfinite(variance) & (np.abs(offset) <= within_px)
+        place, odds = _odds_of_ends(shot.evidence, line, reach_px, shot.image)
+        near = np.abs(place[odds.argmax(axis=1)]) <= within_px
         shares.append(float(near.mean()) if len(near) else 0.0)
     return shares
 
@@ -230,15 +231,7 @@ def find_ends(
     is an image (H, W, 3), where its colours before and after differ. The variance is infinite where neither says
     anything, or there is no end within `reach_px`.
     """
-    if not len(line.points):  # the arm is not in the picture
-        return np.empty(0), np.empty(0)
-    step = max(reach_px / 12, 0.5)
-    t = np.arange(-reach_px, reach_px + step / 2, step)
-    won = np.cumsum(_along(evidence, line, t), axis=1) * step
-    odds = np.concatenate([np.zeros((len(won), 1)), won], axis=1)
-    place = np.append(t - step / 2, t[-1] + step / 2)
-    if image is not None:
-        odds = odds + _steps(image, line, place, step)
+    place, odds = _odds_of_ends(evidence, line, reach_px, image)
     chance = np.exp(odds - odds.max(axis=1, keepdims=True, initial=-np.inf))
     chance /= chance.sum(axis=1, keepdims=True)
     mean = chance @ place
@@ -246,6 +239,20 @@ def find_ends(
     best = odds.argmax(axis=1)
     is_within = (best > 0) & (best < len(place) - 1)
     return mean, np.where(is_within, variance, np.inf)
+
+
+def _odds_of_ends(
+    evidence: Evidence, line: Contour, reach_px: float, image: NDArray[np.uint8] | None
+) -> tuple[Array, Array]:
+    """Return places (p,) px along the normals, and the log odds (k, p) that each point's end of the arm is there."""
+    step = max(reach_px / 12, 0.5)
+    t = np.arange(-reach_px, reach_px + step / 2, step)
+    place = np.append(t - step / 2, t[-1] + step / 2)
+    if not len(line.points):  # the arm is not in the picture
+        return place, np.empty((0, len(place)))
+    won = np.cumsum(_along(evidence, line, t), axis=1) * step
+    odds = np.concatenate([np.zeros((len(won), 1)), won], axis=1)
+    return place, odds if image is None else odds + _steps(image, line, place, step)
 
 
 def _along(image: NDArray[np.float32] | NDArray[np.uint8], line: Contour, t: Array) -> Array:
