@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import yaml
 
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.files import check_fetched
 from taskgan_ros.core.schema import SchemaError, check
 
 T = TypeVar("T")
@@ -102,6 +103,7 @@ def read_yaml(path: Path) -> Any:
     Raises:
         InputError: no file, not YAML, or a key that occurs twice in one mapping.
     """
+    check_fetched(path)
     try:
         return yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except InputError as error:

@@ -7,9 +7,11 @@ import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from taskgan_ros.core.errors import InputError, OutputExistsError
+
+_POINTER: Final = b"version https://git-lfs"
 
 
 def check_free(path: Path) -> None:
@@ -38,6 +40,19 @@ def check_outputs(paths: Sequence[Path]) -> None:
     resolved = [path.resolve() for path in paths]
     if same := [path for k, path in enumerate(paths) if path.resolve() in resolved[:k]]:
         raise InputError(f"expected outputs that differ, got {same[0]} twice")
+
+
+def check_fetched(path: Path) -> None:
+    """Refuse Git LFS's pointer to a file in its place: what a clone without `git lfs pull` leaves.
+
+    Raises:
+        InputError: it is one; a file that is missing or cannot be read is no fault here.
+    """
+    start = b""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        start = file.read(len(_POINTER))
+    if start == _POINTER:
+        raise InputError(f"{path}: expected the file itself, got Git LFS's pointer to it: `git lfs pull` fetches it")
 
 
 def make_folder(path: Path) -> None:

@@ -20,6 +20,7 @@ from rosbags.typesys.msg import normalize_msgtype
 
 from taskgan_ros.core.config import read_yaml
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.files import check_fetched
 from taskgan_ros.recordings.read_options import BAG_SUFFIXES
 
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
@@ -112,9 +113,12 @@ def bag_files(path: Path, folder: Path) -> list[Path]:
     """Return the files of the bag at `path`, in order; compressed ones are unpacked into `folder`.
 
     Raises:
-        InputError: a file is missing that the metadata name.
+        InputError: a file is missing that the metadata name, or has only its pointer by Git LFS.
     """
-    return [_unpacked(file, folder) for file in (_listed(path) if path.is_dir() else [path])]
+    files = _listed(path) if path.is_dir() else [path]
+    for file in files:
+        check_fetched(file)
+    return [_unpacked(file, folder) for file in files]
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from taskgan_ros.core.config import expand_home
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.core.files import check_place
+from taskgan_ros.core.files import check_fetched, check_place
 from taskgan_ros.core.progress import print_line, progress_bar
 from taskgan_ros.recordings.board import Sighting, find_board
 from taskgan_ros.recordings.board_calibration import calibrate_by_board, place_by_board, solve_lens
@@ -230,6 +230,7 @@ def _read_masks(folder: Path, count: int, recording: Recording, view: View) -> l
         raise InputError(f"{folder}: expected a mask for each of {count} frames, got {len(paths)}")
     masks, size = [], next(iter(recording.frames())).rgb.shape[:2]
     for path in paths:
+        check_fetched(path)
         mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         if mask is None:
             raise InputError(f"{path}: expected a picture")

@@ -14,6 +14,7 @@ from typing import Any, Final
 import cv2
 
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.files import check_fetched
 from taskgan_ros.recordings.read_options import DEGREES, RADIANS, ReadOptions
 from taskgan_ros.recordings.source import JointTracks, Shot, Source
 from taskgan_ros.vision.camera_model import CameraModel, read_camera_model
@@ -37,6 +38,7 @@ def read_folder(path: Path, options: ReadOptions) -> Source:
             is missing.
     """
     table = _table(path)
+    check_fetched(table)
     rows = _read_csv(table) if table.suffix == ".csv" else _read_json(table)
     if not rows:
         raise InputError(f"{table}: expected a row for each image, got none")
@@ -46,6 +48,7 @@ def read_folder(path: Path, options: ReadOptions) -> Source:
     images = [table.parent / str(_get(row, _IMAGE, f"{table}: row {k + 1}")) for k, row in enumerate(rows)]
     if missing := [str(image)[:_LONGEST_PATH] for image in images if not _is_file(image)]:
         raise InputError(f"{table}: expected {len(images)} images, got none of {missing[:3]} ({len(missing)} missing)")
+    check_fetched(images[0])
     return Source(
         name=str(path),
         shots=partial(_shots, images, stamps),

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.files import check_fetched
 from taskgan_ros.recordings.read_options import ReadOptions
 from taskgan_ros.recordings.source import JointTracks, Shot, Source
 from taskgan_ros.vision.compressed import read_compressed
@@ -205,6 +206,7 @@ def _names(info: dict[str, Any], count: int) -> list[str]:
 
 
 def _table(file: Path, columns: list[str] | None = None) -> pa.Table:
+    check_fetched(file)
     try:
         if columns is None:  # statistics have columns of their own by the dozen
             kept = pq.read_schema(file).names
@@ -250,6 +252,7 @@ def _shots_of_video(video: Path, stamps: NDArray[np.float64], start_s: float, fp
 
 
 def _frames(video: Path, from_s: float) -> Iterator[av.VideoFrame]:
+    check_fetched(video)
     with av.open(str(video)) as container:
         if not container.streams.video:
             raise InputError(f"{video}: expected a video, got a file without images")

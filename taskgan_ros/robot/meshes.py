@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.files import check_fetched
 from taskgan_ros.robot.description import Description, Link, Mesh, MeshFile, Visual
 
 Array = NDArray[np.float64]
@@ -168,6 +169,7 @@ def _load(file: MeshFile) -> list[Colored]:
     import trimesh  # not at the top: a robot's computer has none
 
     assert file.path is not None
+    check_fetched(file.path)
     scene = _open(file.path)
     factor = _unit(file.path) * np.array(file.scale)
     colored: list[Colored] = []

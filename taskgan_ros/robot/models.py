@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from taskgan_ros.core.config import is_path, read_yaml, resolve, share_dir
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.files import check_fetched
 from taskgan_ros.core.schema import Before, config_dataclass
 from taskgan_ros.robot.arm import Argument, Arm, Joint, Mimic, Model, ToolPart, build_line, load_arm
 from taskgan_ros.robot.description import DescribedJoint, Description, Link, describe_shapes
@@ -170,6 +171,7 @@ def read_model(model: Model, folder: Path) -> Description:
         InputError: no such file, or not a URDF, xacro or MJCF; or the packages that read it are missing.
     """
     path = locate_model(model.file, folder)
+    check_fetched(path)
     try:
         if _is_mjcf(path):
             from taskgan_ros.robot.read_mjcf import read_mjcf

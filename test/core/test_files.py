@@ -101,3 +101,11 @@ def test_only_a_free_path_is_taken(tmp_path: Path) -> None:
             files.check_free(taken)
     with pytest.raises(InputError, match="expected a path to write to, got -"):
         files.check_free(Path("-"))
+
+
+def test_a_pointer_in_a_files_place_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "day.mcap"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:2776b1\nsize 82515\n")
+    with pytest.raises(InputError, match=r"day\.mcap: expected the file itself, got .*`git lfs pull`"):
+        files.check_fetched(path)
+    files.check_fetched(tmp_path / "none.mcap")  # whoever opens it says that

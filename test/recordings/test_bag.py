@@ -112,6 +112,13 @@ def test_what_is_no_bag_is_refused_in_one_line(bags: ModuleType, tmp_path: Path,
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["x.mcap", "x.mcap.zstd"])
+def test_git_lfs_pointer_to_a_bag_is_named(bags: ModuleType, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:27\nsize 825\n")
+    with pytest.raises(InputError, match=r"x\.mcap.*: expected the file itself, got Git LFS's pointer"):
+        read(bags, tmp_path / name)
+
+
 def test_images_that_repeat_are_taken_once_and_counted(bags: ModuleType, tmp_path: Path) -> None:
     data = [bags.png(k) for k in range(3)]
     messages = [message for message in bags.motion() if "image" not in message.topic]

@@ -258,6 +258,13 @@ def test_a_table_that_does_not_fit(bags: ModuleType, tmp_path: Path, table: str,
         opened(bags, folder(bags, tmp_path / "images", table), units="radians")
 
 
+def test_git_lfs_pointers_to_images_are_named(bags: ModuleType, tmp_path: Path) -> None:
+    images = folder(bags, tmp_path / "images", "image,a,b\n0.png,1,2\n")
+    (images / "0.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:27\nsize 825\n")
+    with pytest.raises(InputError, match=r"0\.png: expected the file itself, got Git LFS's pointer"):
+        opened(bags, images, units="radians")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
