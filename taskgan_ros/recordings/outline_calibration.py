@@ -321,7 +321,7 @@ def _judge(view: View, fine: View, options: OutlineOptions, ends: list[End]) -> 
         raise InputError(
             f"expected the arm's outline in the pictures, got only {100 * won:.0f} % of it with an end of the arm "
             f"near ({100 * _LEAST_SUPPORT:.0f} % needed): is the guess within 10 cm and "
-            "10°, is it this arm, are the stamps right?"
+            "10°, is it this arm, are the stamps right, does the arm stand out from what is behind it?"
         )
     covariance = best.covariance + apart.T @ apart / max(len(rivals) - 1, 1)
     _check_determined(covariance, _WITH_FOCAL if options.fits_focal else 1.0)

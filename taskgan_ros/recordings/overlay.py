@@ -92,7 +92,8 @@ def _compared(surface: ArmSurface, view: View, pictures: Pictures) -> str:
     if not motion.is_certain:
         return (
             f"camera: the outline has no place near that fits ({100 * motion.share:.0f} % of it on an edge at best): "
-            "farther off than 5 cm or 5°, another arm, or a model that lacks what the arm carries"
+            "farther off than 5 cm or 5°, another arm, a model that lacks what the arm carries, or an arm of the "
+            "background's colours: judge by the picture"
         )
     sigma = np.sqrt(np.diag(motion.covariance))
     spread_cm, spread_deg = 100 * np.linalg.norm(sigma[:3]), np.rad2deg(np.linalg.norm(sigma[3:]))
