@@ -52,6 +52,8 @@ class Config:
     """Folder of real recordings: panda/ and xarm7/."""
     starts: int = 20
     """Guesses for each distance."""
+    med7: tuple[Path, Path] | None = None
+    """Also a KUKA LBR Med 7: checkouts of lbr-stack/roboreg at 3685a61, and of lbr-stack/lbr_fri_ros2_stack."""
     out: Path | None = None
     """JSON to write."""
     only: tuple[str, ...] = ()
@@ -96,6 +98,23 @@ def xarm(folder: Path, with_masks: bool) -> Case:
     return Case(f"xArm 7, {what}", _robot("xarm7"), view, Pictures(images, joint_pos, masks if with_masks else None))
 
 
+def med7(roboreg: Path, stack: Path, camera: str, with_masks: bool) -> Case:
+    """Return pictures of a KUKA LBR Med 7: 10 by the left one of two cameras beside it, or 7 by `high_res`."""
+    folder, side = roboreg / "test/data/lbr_med7/zed2i" / camera, "left_" if camera == "stereo_data" else ""
+    image, joints = ("image", "joint_states") if not side else ("img", "joint_state")
+    info = yaml.safe_load((folder / f"{side}camera_info.yaml").read_text())
+    pose = np.load(folder / "HT_hydra_robust.npy") @ _FORWARD_X
+    whole = View(pose, np.reshape(info["k"], (3, 3)), info["height"], info["width"])
+    view = whole.scaled(_HEIGHT_PX / whole.height)
+    rows = range(len(list(folder.glob(f"{joints}_*.npy"))))
+    images = [_image(folder / f"{side}{image}_{k}.png", view) for k in rows]
+    masks = [_mask(folder / f"{side}mask_{k}.png", view) for k in rows] if with_masks else None
+    joint_pos = np.array([np.load(folder / f"{joints}_{k}.npy").ravel() for k in rows])
+    robot = load_robot(stack / "lbr_description/urdf/med7/med7.xacro", "lbr_link_ee")
+    name = f"LBR Med 7 by {camera}, {'published masks' if with_masks else 'motion'}"
+    return Case(name, robot, view, Pictures(images, joint_pos, masks))
+
+
 def ideal(case: Case) -> Case:
     """Return the case with masks drawn at the published camera: what the fit itself reaches."""
     surface = ArmSurface(case.robot.arm, case.robot.drawable)
@@ -108,12 +127,20 @@ def _labelled(folder: Path, view: View) -> tuple[list[NDArray[np.uint8]], Array,
     labels = json.loads((folder / "labels.json").read_text())
     images, masks = [], []
     for label in labels:
-        rgb = cv2.cvtColor(cv2.imread(str(folder / label["image"])), cv2.COLOR_BGR2RGB)  # type: ignore[arg-type]
-        images.append(np.asarray(cv2.resize(rgb, (view.width, view.height), interpolation=cv2.INTER_AREA), np.uint8))
+        images.append(_image(folder / label["image"], view))
         if "mask" in label:
-            mask = cv2.imread(str(folder / label["mask"]), cv2.IMREAD_GRAYSCALE)
-            masks.append(cv2.resize(mask, (view.width, view.height), interpolation=cv2.INTER_AREA) > 127)  # type: ignore[arg-type]
+            masks.append(_mask(folder / label["mask"], view))
     return images, np.array([label["positions_rad"] for label in labels]), masks
+
+
+def _image(path: Path, view: View) -> NDArray[np.uint8]:
+    rgb = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)  # type: ignore[arg-type]
+    return np.asarray(cv2.resize(rgb, (view.width, view.height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _mask(path: Path, view: View) -> NDArray[np.bool_]:
+    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    return cv2.resize(mask, (view.width, view.height), interpolation=cv2.INTER_AREA) > 127  # type: ignore[arg-type]
 
 
 def _robot(name: str) -> Robot:
@@ -205,6 +232,9 @@ def main(config: Config) -> None:
     arm = panda(config.real / "panda")
     other = [xarm(config.real / "xarm7" / "realsense", with_masks) for with_masks in (False, True)]
     cases = [(case, off) for case in (arm, *other, ideal(arm), ideal(other[0])) for off in (5.0, 10.0)]
+    if config.med7:
+        sets = [(camera, with_masks) for camera in ("high_res", "stereo_data") for with_masks in (False, True)]
+        cases += [(med7(*config.med7, *one), off) for one in sets for off in (5.0, 10.0)]
     chosen = [pair for pair in cases if not config.only or any(word in pair[0].name for word in config.only)]
     with progress_bar("calibration", len(chosen) * config.starts, "starts") as advance:
         rows = [measure(case, off, config.starts, advance) for case, off in chosen]
