@@ -32,7 +32,7 @@ _DONE, _SECONDS, _LOCK = "done.json", "seconds", "lock"
 _BUNDLED = "skimage:"  # photos that are fixed by the version of scikit-image
 _CODE = ("taskgan_ros", "config")
 _FREE = ("out", "resume", "device", "workers", "log_every", "show_every", "save_every")  # change no result
-_NEWER = ("task_model",)  # options that older keys lack: where they are not given, those stay as they were
+_NEWER = {"task_model": None, "pixel_focus": 0.0}  # older keys lack these options, and stay where they are not given
 _NODE_ONLY = ("max_acceleration",)  # of an arm's joints; the simulation does not know them
 _NAMED = {"domain": "domains", "paired": "domains", "scene": "scenes"}  # options that name files, and their kinds
 
@@ -127,8 +127,8 @@ class Cache:
 
     def _hash(self, job: Job, digests: Mapping[str, str | None]) -> str:
         config = self._config(job, {name: Path(name) for name in job.needs}, Path("out"), resume=False)
-        unset = [name for name in _NEWER if getattr(config, name, None) is None]
-        plain = {name: value for name, value in to_plain(config).items() if name not in (*_FREE, *job.needs, *unset)}
+        given = {name: value for name, value in to_plain(config).items() if name not in (*_FREE, *job.needs)}
+        plain = _without_newer(given)
         files = [_content(kind, plain[name]) for name, kind in _NAMED.items() if plain.get(name)]
         text = json.dumps([job.step, plain, files, digests], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -231,6 +231,12 @@ def _content(kind: str, name: str) -> Any:
         own = [photo for photo in load(Domain, path).table.photos if not photo.startswith(_BUNDLED)]
         return [content, [_file_digest(photos.find(photo, path.parent)) for photo in own]] if own else content
     return content
+
+
+def _without_newer(values: dict[str, Any]) -> dict[str, Any]:
+    """Return options, and those inside them, without newer ones that were not given."""
+    kept = {name: value for name, value in values.items() if name not in _NEWER or value != _NEWER[name]}
+    return {name: _without_newer(value) if isinstance(value, dict) else value for name, value in kept.items()}
 
 
 def _without(values: Any, names: tuple[str, ...]) -> Any:

@@ -14,6 +14,8 @@ from taskgan_ros.training import distributed
 from taskgan_ros.training.augment import photometric
 from taskgan_ros.training.networks import to_network, to_uint8
 
+_MEDIAN_OF = 256  # images, spread over all: more change nothing
+
 
 @dataclass(frozen=True)
 class Bank:
@@ -58,6 +60,12 @@ class Bank:
         if self.paired is None:
             raise ValueError("expected a bank with paired images, got one without")
         return to_network(self.paired[self.rows[index]])
+
+    def median(self) -> Tensor:
+        """Return the median image (3, H, W) in [-1, 1]: of a camera and a look that stay, the empty scene."""
+        count = min(len(self), _MEDIAN_OF)
+        index = torch.linspace(0, len(self) - 1, count, device=self.rows.device).long()
+        return to_network(self.images[self.rows[index]].median(dim=0, keepdim=True).values)[0]
 
     def take(self, rows: NDArray[np.int64]) -> Bank:
         """Return the bank of `rows` (indices into this one), sharing the images."""

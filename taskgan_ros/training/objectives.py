@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from taskgan_ros.training import distributed
 
+_DIFFERS = 0.04  # of [-1, 1], at which a pixel is no longer the empty scene's: five of 255
+_LEAST_SHARE = 0.01  # of an image's pixels: fewer than that weigh no more
 _MMD_WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the kernels, in medians of the squared distance
 
 
@@ -25,9 +28,28 @@ def task_loss(prediction: Tensor, labels: Tensor) -> Tensor:
     return (prediction - labels).square().mean()
 
 
-def pixel_loss(translated: Tensor, truth: Tensor) -> Tensor:
-    """Mean absolute difference of images in [-1, 1]."""
-    return (translated - truth).abs().mean()
+def pixel_loss(translated: Tensor, truth: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean absolute difference of images (N, 3, H, W) in [-1, 1], each pixel by its weight (N, 1, H, W)."""
+    difference = (translated - truth).abs()
+    return difference.mean() if weights is None else (difference * weights).mean()
+
+
+def focus_weights(truth: Tensor, empty: Tensor, focus: float) -> Tensor:
+    """Return weights (N, 1, H, W) that give the share `focus` of each image's loss to what is not the empty scene.
+
+    The arm covers a tenth of a picture, and a translator that draws the empty scene alone has nine tenths of it right.
+
+    Args:
+        truth: (N, 3, H, W) images in [-1, 1].
+        empty: (3, H, W) the empty scene. A pixel within one of where `truth` differs counts as different.
+        focus: in [0, 1).
+    """
+    differs = ((truth - empty).abs().amax(dim=1, keepdim=True) > _DIFFERS).float()
+    differs = functional.max_pool2d(differs, kernel_size=3, stride=1, padding=1)
+    rest = 1 - differs
+    shares = (part.mean(dim=(1, 2, 3), keepdim=True).clamp_min(_LEAST_SHARE) for part in (differs, rest))
+    there, elsewhere = shares
+    return focus * differs / there + (1 - focus) * rest / elsewhere
 
 
 def r1_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:

@@ -49,6 +49,9 @@ class Recipe:
     """Images of the output domain that the translator must leave as they are, a step."""
     pixel_weight: Weight = 10.0
     """Weight of the L1 loss wherever the true image is known: pairs and identity."""
+    pixel_focus: Share = 0.0
+    """Share of that loss on pixels where the true image differs from the empty scene, the arm's and what it is after;
+    0 weighs all pixels alike. The empty scene is the median of the output domain's images, so that has one look."""
     paired_target: bool = False
     """Whether the few target images also train by L1 on their true render, where the dataset holds it; where it does
     not, this is left out, unless the option was given by hand. The other direction learns from the same pairs turned

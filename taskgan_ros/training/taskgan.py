@@ -15,7 +15,7 @@ from taskgan_ros.training.augment import photometric
 from taskgan_ros.training.bank import Bank
 from taskgan_ros.training.cycle import Cycle
 from taskgan_ros.training.networks import Discriminator, Generator, TaskModel, autocast, upscale
-from taskgan_ros.training.objectives import pixel_loss, task_loss
+from taskgan_ros.training.objectives import focus_weights, pixel_loss, task_loss
 from taskgan_ros.training.rates import RateSchedule, set_rate
 from taskgan_ros.training.recipe import Recipe
 
@@ -82,6 +82,7 @@ class TranslatorTrainer:
         """Take the data, the task model, one to measure with, and a generator that is not to start from nothing."""
         device = banks.inputs.images.device
         self.recipe, self._banks, self._device = recipe, banks, device
+        self._empty = banks.outputs.median() if recipe.pixel_focus else None
         self._task_model = task_model.to(device).requires_grad_(False)
         self._judge = None if judge is None else judge.to(device).requires_grad_(False)
         self.generator = _placed(start or Generator(recipe.generator), device)
@@ -119,7 +120,7 @@ class TranslatorTrainer:
         images, labels, truth = self._draw_pairs(self._banks.pairs, self.recipe.pretrain_batch_size)
         with autocast(self._device):
             translated = self.generator(images)
-        losses = {"pixel": pixel_loss(translated, truth), **self._task_losses(translated, labels)}
+        losses = {"pixel": self._pixel_loss(translated, truth), **self._task_losses(translated, labels)}
         return self._step_generators(step, translated, losses, {}, len(translated))
 
     def _adversarial_step(self, step: int) -> dict[str, Tensor]:
@@ -134,7 +135,7 @@ class TranslatorTrainer:
         }
         losses |= self._task_losses(translated, batch.labels)
         if len(batch.truth):
-            losses["pixel"] = pixel_loss(translated[-len(batch.truth) :], batch.truth)
+            losses["pixel"] = self._pixel_loss(translated[-len(batch.truth) :], batch.truth)
         if self.recipe.self_weight:
             losses["self"] = pixel_loss(fake, batch.recorded)
         cycle_losses: dict[str, Tensor] = {}
@@ -194,6 +195,12 @@ class TranslatorTrainer:
     def _discriminator_input(self, recorded: Tensor, translated: Tensor) -> Tensor:
         """Return what the discriminator sees of translations."""
         return torch.cat([recorded, translated], dim=1) if self.recipe.conditional else translated
+
+    def _pixel_loss(self, translated: Tensor, truth: Tensor) -> Tensor:
+        """Return the L1 loss, of which the recipe's `pixel_focus` lies on what is not the empty scene."""
+        if self._empty is None:
+            return pixel_loss(translated, truth)
+        return pixel_loss(translated, truth, focus_weights(truth, self._empty, self.recipe.pixel_focus))
 
     def _task_losses(self, translated: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return the task loss, or nothing where it has no weight and would only cost time."""

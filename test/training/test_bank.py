@@ -70,3 +70,11 @@ def test_draws_are_of_all_rows_and_follow_the_seed() -> None:
         draws.append(line(10).draw(200).tolist())
     assert draws[0] == draws[1] != draws[2]
     assert set(draws[0]) == set(range(10))
+
+
+def test_the_median_image_is_the_scene_without_the_arm() -> None:
+    images = torch.full((9, 4, 4, 3), 100, dtype=torch.uint8)
+    for k in range(9):
+        images[k, k % 4, k // 4] = 255  # an arm that is nowhere twice
+    bank = Bank(images, torch.arange(9), torch.zeros(9, 1))
+    assert torch.equal(bank.median(), to_network(torch.full((1, 4, 4, 3), 100, dtype=torch.uint8))[0])

@@ -9,6 +9,7 @@ from taskgan_ros.training.objectives import (
     ImagePool,
     adversarial_loss,
     discriminator_loss,
+    focus_weights,
     pixel_loss,
     r1_penalty,
     task_loss,
@@ -24,6 +25,25 @@ def test_the_losses_are_the_papers() -> None:
     labels = torch.tensor([[1.0, 0.0], [2.0, -1.0]])
     assert task_loss(torch.tensor([[0.0, 2.0], [2.0, 2.0]]), labels).item() == pytest.approx(3.5)
     assert pixel_loss(torch.tensor([0.5, -1.0]), torch.tensor([0.0, 1.0])).item() == pytest.approx(1.25)
+
+
+def test_the_focus_is_what_an_images_loss_has_of_the_arm() -> None:
+    empty, truth = torch.zeros(3, 20, 20), torch.zeros(2, 3, 20, 20)
+    truth[0, 0, 5:8, 5:8] = 0.5  # one channel is enough; with its border 5 x 5 pixels
+    weights = focus_weights(truth, empty, 0.75)
+    arm = torch.zeros(20, 20, dtype=torch.bool)
+    arm[4:9, 4:9] = True
+    assert weights[0, 0][arm].sum().item() / 400 == pytest.approx(0.75)
+    assert weights[0, 0][~arm].sum().item() / 400 == pytest.approx(0.25)
+    torch.testing.assert_close(weights[1], torch.full((1, 20, 20), 0.25))  # no arm: as little weight as elsewhere
+    assert pixel_loss(truth, truth + 1, weights).item() == pytest.approx((1 + 0.25) / 2)
+
+
+def test_a_single_pixel_is_not_all_that_counts() -> None:
+    empty = torch.zeros(3, 100, 100)
+    truth = empty[None].clone()
+    truth[..., 50, 50] = 1.0
+    assert focus_weights(truth, empty, 0.5).max().item() == pytest.approx(0.5 / 0.01)
 
 
 def test_the_r1_penalty_is_half_the_squared_gradient_and_trains_the_discriminator() -> None:
