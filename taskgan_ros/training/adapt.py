@@ -73,7 +73,7 @@ _STEPS = ((20, 250), (200, 750))
 _ALL_STEPS = 1500
 _SHIFT, _BRIGHTNESS, _JITTER, _SHARE = 0.01, (0.85, 1.15), 0.05, 0.8  # of the background: its height, gains, episodes
 # Seconds a unit takes on two idle cores, to tell how long all steps will; they are scaled by the pace that is measured.
-_COSTS = {"source": 0.06, "randomized": 0.13, "task_model": 0.02, "pretrain": 0.15, "taskgan": 0.25, "refine": 0.04}
+_COSTS = {"source": 0.06, "randomized": 0.13, "task_model": 0.02, "pretrain": 0.15, "taskgan": 0.4, "refine": 0.04}
 _EXPORT_S = 90.0
 
 
