@@ -38,6 +38,7 @@ def focus_weights(truth: Tensor, empty: Tensor, focus: float) -> Tensor:
     """Return weights (N, 1, H, W) that give the share `focus` of each image's loss to what is not the empty scene.
 
     The arm covers a tenth of a picture, and a translator that draws the empty scene alone has nine tenths of it right.
+    The weights of each image have a mean of 1, also where all of it differs, or nothing.
 
     Args:
         truth: (N, 3, H, W) images in [-1, 1].
@@ -46,10 +47,13 @@ def focus_weights(truth: Tensor, empty: Tensor, focus: float) -> Tensor:
     """
     differs = ((truth - empty).abs().amax(dim=1, keepdim=True) > _DIFFERS).float()
     differs = functional.max_pool2d(differs, kernel_size=3, stride=1, padding=1)
-    rest = 1 - differs
-    shares = (part.mean(dim=(1, 2, 3), keepdim=True).clamp_min(_LEAST_SHARE) for part in (differs, rest))
-    there, elsewhere = shares
-    return focus * differs / there + (1 - focus) * rest / elsewhere
+    weights = focus * _spread(differs) + (1 - focus) * _spread(1 - differs)
+    return weights / weights.mean(dim=(1, 2, 3), keepdim=True)
+
+
+def _spread(part: Tensor) -> Tensor:
+    """Return a mask (N, 1, H, W) with a mean of 1 in each image, less where it has hardly a pixel."""
+    return part / part.mean(dim=(1, 2, 3), keepdim=True).clamp_min(_LEAST_SHARE)
 
 
 def r1_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:

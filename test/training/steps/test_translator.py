@@ -191,6 +191,19 @@ def test_labelled_target_images_become_their_render(
     assert metrics(run, "pixel")[1] == pytest.approx(grey(60), abs=0.02)
 
 
+def test_the_pixel_loss_looks_where_the_scene_is_not_empty(
+    train: Train, painted: Callable[[Path, Any, Any], Path], source: Path, randomized: Path
+) -> None:
+    truth = np.full((16, 32, 32, 3), 240, np.uint8)
+    truth[:, :, :16] = 180  # an arm, beside the source's empty 240; the column next to it counts as its border
+    data = ["--source", painted(source, 240, 0), "--pretrain", painted(randomized, 0, truth)]
+    run = train(
+        "run", *data, "--target", "None", "--pretrain-steps", 1, "--steps", 0, "--augment", 0.0, "--pixel-focus", 0.9
+    )
+    expected = 0.9 * (16 * grey(180) + grey(240)) / 17 + 0.1 * grey(240)
+    assert metrics(run, "pixel")[1] == pytest.approx(expected, abs=0.02)
+
+
 def test_the_tasks_gradient_can_be_limited(train: Train) -> None:
     ratios = []
     for name, limit in (("free", 0.0), ("limited", 0.5)):
