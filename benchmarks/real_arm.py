@@ -83,7 +83,7 @@ class Config:
     """Randomised ones, with the recording's own empty scene behind most."""
     steps: int = 4000
     """Of each task model."""
-    pretrain_steps: int = 4000
+    pretrain_steps: int = 3000
     """Of the translator."""
     refine_steps: int = 1500
     """Of each refinement."""

@@ -91,6 +91,30 @@ def test_an_option_that_came_later_changes_keys_only_where_it_is_given(cache: Ca
     assert newer.key(given) != newer.key(number(1))
 
 
+@dataclass(frozen=True)
+class Settings:
+    steps: int = 3
+
+
+@dataclass(frozen=True)
+class NewerSettings(Settings):
+    pixel_focus: float = 0.0
+
+
+@dataclass(frozen=True)
+class Nested(AddConfig):
+    settings: Settings = Settings()
+
+
+def test_so_does_one_inside_another_option(cache: Cache) -> None:
+    nested = Cache(cache.folder, {"add": Step(Nested, add)})
+    before, off, on = (
+        nested.key(Job("given", "add", 0, {"number": 1, "settings": settings}, {}))
+        for settings in (Settings(), NewerSettings(), NewerSettings(pixel_focus=0.25))
+    )
+    assert before == off != on
+
+
 def test_a_job_that_was_stopped_goes_on_and_its_time_counts(cache: Cache) -> None:
     job = number(13)
     with pytest.raises(KeyboardInterrupt):
