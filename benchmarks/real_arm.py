@@ -79,11 +79,11 @@ class Config:
     """Of all training."""
     episodes: int = 1250
     """Of plain simulation, 16 poses each."""
-    randomized: int = 600
+    randomized: int = 1500
     """Randomised ones, with the recording's own empty scene behind most."""
-    steps: int = 4000
+    steps: int = 3000
     """Of each task model."""
-    pretrain_steps: int = 3000
+    pretrain_steps: int = 12000
     """Of the translator."""
     refine_steps: int = 1500
     """Of each refinement."""
@@ -242,7 +242,7 @@ def learn(config: Config, out: Path, dataset: Path, seed: int) -> Path:
     """Return a run of step 1."""
     start(out, train_task_model, TaskModelConfig(
         dataset=dataset, out=out, steps=config.steps, seed=seed, network=config.network, device="cpu",
-        augment=0.0 if out.name == "f_x" else 0.5, batch_size=_LEARN_BATCH, learning_rate=_LEARN_RATE,
+        augment=0.0 if out.name == "f_x" else 0.5, batch_size=_LEARN_BATCH, learning_rate=_LEARN_RATE, optimiser="muon",
     ))  # fmt: skip
     return out
 

@@ -32,7 +32,13 @@ _DONE, _SECONDS, _LOCK = "done.json", "seconds", "lock"
 _BUNDLED = "skimage:"  # photos that are fixed by the version of scikit-image
 _CODE = ("taskgan_ros", "config")
 _FREE = ("out", "resume", "device", "workers", "log_every", "show_every", "save_every")  # change no result
-_NEWER = {"task_model": None, "pixel_focus": 0.0}  # older keys lack these options, and stay where they are not given
+_NEWER = {  # older keys lack these options, and stay where they are not given
+    "task_model": None,
+    "pixel_focus": 0.0,
+    "merges": False,
+    "optimiser": "adam",
+    "pretrain_optimiser": "adam",
+}
 _NODE_ONLY = ("max_acceleration",)  # of an arm's joints; the simulation does not know them
 _NAMED = {"domain": "domains", "paired": "domains", "scene": "scenes"}  # options that name files, and their kinds
 

@@ -73,7 +73,7 @@ _STEPS = ((20, 250), (200, 750))
 _ALL_STEPS = 1500
 _SHIFT, _BRIGHTNESS, _JITTER, _SHARE = 0.01, (0.85, 1.15), 0.05, 0.8  # of the background: its height, gains, episodes
 # Seconds a unit takes on two idle cores, to tell how long all steps will; they are scaled by the pace that is measured.
-_COSTS = {"source": 0.06, "randomized": 0.13, "task_model": 0.02, "pretrain": 0.15, "taskgan": 0.4, "refine": 0.04}
+_COSTS = {"source": 0.06, "randomized": 0.13, "task_model": 0.02, "pretrain": 0.08, "taskgan": 0.4, "refine": 0.04}
 _EXPORT_S = 90.0
 
 
@@ -113,7 +113,7 @@ class AdaptConfig:
     task_model_steps: int | None = None
     """Step 1: 15000; quick: 60."""
     pretrain_steps: int | None = None
-    """Of the translator, on randomised pairs: 3000; quick: 20."""
+    """Of the translator, on randomised pairs: the recipe's; quick: 20."""
     translator_steps: int | None = None
     """Of the translator, on the recording: 250 below 20 training frames, 750 below 200, else 1500; quick: 10."""
     refine_steps: int | None = None
@@ -139,7 +139,7 @@ class Sizes:
     source_episodes: int = 1416
     randomized_episodes: int = 600
     task_model_steps: int = 15000
-    pretrain_steps: int = 3000
+    pretrain_steps: int = 0
     translator_steps: int = _ALL_STEPS
     refine_steps: int = 3000
 
@@ -147,7 +147,8 @@ class Sizes:
     def of(cls, config: AdaptConfig, frames: int) -> Sizes:
         """Return the sizes that are given, and the defaults for so many training frames."""
         steps = next((count for below, count in _STEPS if frames < below), _ALL_STEPS)
-        usual = _QUICK if config.quick else cls(translator_steps=steps)
+        pretrain_steps = load_recipe(config.recipe).pretrain_steps
+        usual = _QUICK if config.quick else cls(pretrain_steps=pretrain_steps, translator_steps=steps)
         names = [field.name for field in dataclasses.fields(cls)]
         given = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
         return dataclasses.replace(usual, **given)

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from taskgan_ros.core.config import load, resolve
-from taskgan_ros.core.schema import Field, config_dataclass
+from taskgan_ros.core.schema import Field, config_dataclass, whole_rule
 
 _INIT_STD = 0.02  # CycleGAN's, which the paper adapts
 _LEAK = 0.2  # the paper's
 _CONVOLUTION = 4  # dimensions of its weights
 _NORM = 3  # dimensions of a group norm's
 _GROUPS = 8  # of a group norm, where they divide the filters
+_BFLOAT16_UNITS = "avx512_bf16", "amx_bf16"  # without them a CPU emulates it, which is slower than float32
 _BATCH = 64  # images a pass; more are no faster on a CPU
 
 
@@ -34,6 +35,8 @@ class GeneratorConfig:
         stem_kernel: of the first and the last convolution.
         stem_stride: 1 is the paper's; 2 starts at half resolution and ends in a pixel shuffle.
         skips: whether the decoder also sees the encoder's activations.
+        merges: whether a convolution, norm and ReLU follow where it does (Ronneberger et al. 2015). Without them, the
+            finest activations reach the output through the last convolution alone, which cannot choose among them.
     """
 
     widths: Annotated[tuple[int, ...], Field(min_length=2)] = (32, 64, 128)
@@ -41,6 +44,12 @@ class GeneratorConfig:
     stem_kernel: Annotated[int, Field(ge=3)] = 7
     stem_stride: Annotated[int, Field(ge=1, le=2)] = 1
     skips: bool = False
+    merges: bool = False
+
+    @whole_rule
+    def _has_what_it_merges(self) -> None:
+        if self.merges and not self.skips:
+            raise ValueError("merges: expected skips to merge, got skips: false")
 
     @property
     def stride(self) -> int:
@@ -81,19 +90,21 @@ class Generator(nn.Module):
         """Build the encoder, the residual blocks and the decoder."""
         super().__init__()
         widths, kernel, stride = config.widths, config.stem_kernel, config.stem_stride
-        self._skips = config.skips
         pad = kernel // 2
         stem = nn.Conv2d(3, widths[0], kernel, stride, pad, padding_mode="reflect")
         self.encoder = nn.ModuleList([_normed(stem, widths[0])])
         for fine, coarse in pairwise(widths):
             self.encoder.append(_normed(nn.Conv2d(fine, coarse, 3, 2, 1), coarse))
         self.blocks = nn.Sequential(*[ResidualBlock(widths[-1]) for _ in range(config.blocks)])
-        self.decoder = nn.ModuleList()
+        both = 2 if config.skips and not config.merges else 1
+        self.decoder, self.merges = nn.ModuleList(), nn.ModuleList()
         for k in range(len(widths) - 1, 0, -1):
-            wide = widths[k] * (2 if config.skips and k < len(widths) - 1 else 1)
-            up = nn.ConvTranspose2d(wide, widths[k - 1], 3, 2, 1, output_padding=1)
-            self.decoder.append(_normed(up, widths[k - 1]))
-        last = widths[0] * (2 if config.skips else 1)
+            fine, wide = widths[k - 1], widths[k] * (both if k < len(widths) - 1 else 1)
+            self.decoder.append(_normed(nn.ConvTranspose2d(wide, fine, 3, 2, 1, output_padding=1), fine))
+            if config.skips:
+                merge = nn.Conv2d(2 * fine, fine, 3, padding=1)
+                self.merges.append(_normed(merge, fine) if config.merges else nn.Identity())
+        last = widths[0] * both
         self.head = nn.Sequential(
             nn.Conv2d(last, 3 * stride**2, kernel, padding=pad, padding_mode="reflect"),
             nn.PixelShuffle(stride) if stride > 1 else nn.Identity(),
@@ -109,10 +120,10 @@ class Generator(nn.Module):
             x = layer(x)
             activations.append(x)
         x = self.blocks(activations.pop())
-        for layer in self.decoder:
+        for k, layer in enumerate(self.decoder):
             x = layer(x)
-            if self._skips:
-                x = torch.cat([x, activations.pop()], dim=1)
+            if self.merges:
+                x = self.merges[k](torch.cat([x, activations.pop()], dim=1))
         translated: Tensor = self.head(x)
         return translated
 
@@ -300,8 +311,9 @@ class TaskModel(nn.Module):
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """Return the context for networks: bfloat16 where it is fast; norms and losses stay in float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+    """Return the context for networks: bfloat16 where the hardware multiplies it; losses stay in float32."""
+    fast = device.type == "cuda" or any(torch.cpu.get_capabilities().get(unit) for unit in _BFLOAT16_UNITS)
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 
 
 def to_network(images: Tensor) -> Tensor:

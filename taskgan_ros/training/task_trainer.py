@@ -1,4 +1,4 @@
-"""How a task model learns: Adam on the error of its labels, and on the discrepancy of domains where it adapts."""
+"""How a task model learns: by the error of its labels, and on the discrepancy of domains where it adapts."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from taskgan_ros.training.bank import Bank
 from taskgan_ros.training.learned import WEIGHTS
 from taskgan_ros.training.networks import TaskModel
 from taskgan_ros.training.objectives import mmd_loss, task_loss
+from taskgan_ros.training.optimisers import OptimiserName, make_optimiser
 from taskgan_ros.training.rates import RateSchedule, set_rate
 
 _EVALUATION_BATCH = 256
 
 
 class TaskModelTrainer:
-    """Adam on the mean squared error of standardised labels, batches mixed from several banks."""
+    """Goes down the mean squared error of standardised labels, batches mixed from several banks."""
 
     def __init__(
         self,
@@ -28,6 +29,7 @@ class TaskModelTrainer:
         validation: dict[str, Bank],
         schedule: RateSchedule,
         augment: float,
+        optimiser: OptimiserName = "adam",
     ) -> None:
         """Start with fresh moments.
 
@@ -37,14 +39,15 @@ class TaskModelTrainer:
             validation: banks to validate on, by name.
             schedule: of the learning rate.
             augment: strength of photometric augmentation.
+            optimiser: which one.
         """
         self.network, self._banks, self._validation = network, banks, validation
         self._schedule, self._augment = schedule, augment
-        self._optimiser = distributed.joint(torch.optim.Adam(network.parameters(), lr=schedule.start))
+        self._optimiser = distributed.joint(make_optimiser(optimiser, network, schedule.start))
         self.batch_size = sum(count for _, count in banks)
 
     def train_step(self, step: int) -> dict[str, Tensor]:
-        """Do one step of Adam."""
+        """Do one step of the optimiser."""
         set_rate(self._optimiser, self._schedule.rate(step))
         losses = self._losses()
         self._optimiser.zero_grad()
@@ -97,10 +100,11 @@ class AdaptingTrainer(TaskModelTrainer):
         validation: dict[str, Bank],
         schedule: RateSchedule,
         augment: float,
+        optimiser: OptimiserName,
         mmd_weight: float,
     ) -> None:
         """Take the other domain's images and the weight of the discrepancy; the rest as `TaskModelTrainer`."""
-        super().__init__(network, banks, validation, schedule, augment)
+        super().__init__(network, banks, validation, schedule, augment, optimiser)
         self._task_model, self._others, self._weight = network, others, mmd_weight
 
     def _losses(self) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from taskgan_ros.training.bank import Bank
 from taskgan_ros.training.cycle import Cycle
 from taskgan_ros.training.networks import Discriminator, Generator, TaskModel, autocast, upscale
 from taskgan_ros.training.objectives import focus_weights, pixel_loss, task_loss
+from taskgan_ros.training.optimisers import Muon
 from taskgan_ros.training.rates import RateSchedule, set_rate
 from taskgan_ros.training.recipe import Recipe
 
@@ -89,6 +91,9 @@ class TranslatorTrainer:
         self._average = copy.deepcopy(self.generator).requires_grad_(False)
         adam = torch.optim.Adam(self.generator.parameters(), recipe.learning_rate, BETAS)
         self._generator_adam = distributed.joint(adam)
+        self._pretrainer: torch.optim.Optimizer = self._generator_adam
+        if recipe.pretrain_optimiser == "muon":
+            self._pretrainer = distributed.joint(Muon(self.generator.parameters(), recipe.pretrain_learning_rate))
         self._adversary = self._new_adversary(6 if recipe.conditional else 3)
         self._cycle: Cycle | None = None
         if recipe.cycle_weight:
@@ -103,7 +108,7 @@ class TranslatorTrainer:
         recipe = self.recipe
         if step < recipe.pretrain_steps:
             pretraining = RateSchedule(recipe.pretrain_learning_rate, recipe.pretrain_steps)
-            set_rate(self._generator_adam, pretraining.rate(step))
+            set_rate(self._pretrainer, pretraining.rate(step))
             losses = self._pretrain_step(step)
         else:
             rate = RateSchedule(recipe.learning_rate, recipe.steps).rate(step - recipe.pretrain_steps)
@@ -121,7 +126,7 @@ class TranslatorTrainer:
         with autocast(self._device):
             translated = self.generator(images)
         losses = {"pixel": self._pixel_loss(translated, truth), **self._task_losses(translated, labels)}
-        return self._step_generators(step, translated, losses, {}, len(translated))
+        return self._step_generators([self._pretrainer], step, translated, losses, {}, len(translated))
 
     def _adversarial_step(self, step: int) -> dict[str, Tensor]:
         batch = self._mixed_batch()
@@ -142,7 +147,8 @@ class TranslatorTrainer:
         back = fake
         if self._cycle is not None:  # the last channels of what is real are the output domain's, conditional or not
             cycle_losses, back = self._cycle.compute_losses(self.generator, batch.recorded, fake, real[:, -3:])
-        figures = self._step_generators(step, translated, losses, cycle_losses, count)
+        optimisers = [self._generator_adam, *([self._cycle.adam] if self._cycle is not None else [])]
+        figures = self._step_generators(optimisers, step, translated, losses, cycle_losses, count)
         figures["discriminator"] = self._adversary.step(real, self._discriminator_input(batch.recorded, fake.detach()))
         if self._cycle is not None:
             figures["cycle_discriminator"] = self._cycle.adversary.step(batch.recorded, back.detach())
@@ -224,9 +230,17 @@ class TranslatorTrainer:
         }
 
     def _step_generators(
-        self, step: int, translated: Tensor, losses: dict[str, Tensor], cycle_losses: dict[str, Tensor], count: int
+        self,
+        optimisers: Sequence[torch.optim.Optimizer],
+        step: int,
+        translated: Tensor,
+        losses: dict[str, Tensor],
+        cycle_losses: dict[str, Tensor],
+        count: int,
     ) -> dict[str, Tensor]:
         """Step down the weighted sum of the losses and return them, with |task gradient| / |adversarial gradient|.
+
+        The first of the `optimisers` is the generator's, another the cycle's.
 
         The gradients of `losses` meet at `translated`, so that their ratio at the first `count` images, which is what
         lambda balances, costs nothing; without an adversarial loss it is against all others. The `cycle_losses` of a
@@ -244,12 +258,11 @@ class TranslatorTrainer:
             figures["gradient_ratio"] = task[:count].norm() / against[:count].norm().clamp_min(_TINY)
             total = total + task
         roots = [weights[name] * loss for name, loss in cycle_losses.items()]
-        adams = [self._generator_adam, *([self._cycle.adam] if self._cycle is not None and cycle_losses else [])]
-        for adam in adams:
-            adam.zero_grad()
+        for optimiser in optimisers:
+            optimiser.zero_grad()
         torch.autograd.backward([translated, *roots], [total, *[None] * len(roots)])
-        for adam in adams:
-            adam.step()
+        for optimiser in optimisers:
+            optimiser.step()
         return figures
 
     @torch.no_grad()
@@ -296,6 +309,7 @@ class TranslatorTrainer:
             "generator": self.generator.state_dict(),
             "average": self._average.state_dict(),
             "generator_adam": self._generator_adam.state_dict(),
+            **({} if self._pretrainer is self._generator_adam else {"pretrainer": self._pretrainer.state_dict()}),
             **self._adversary.state_dict(),
             **({} if self._cycle is None else {"cycle": self._cycle.state_dict()}),
         }
@@ -305,6 +319,8 @@ class TranslatorTrainer:
         self.generator.load_state_dict(state["generator"])
         self._average.load_state_dict(state["average"])
         self._generator_adam.load_state_dict(state["generator_adam"])
+        if self._pretrainer is not self._generator_adam:
+            self._pretrainer.load_state_dict(state["pretrainer"])
         self._adversary.load_state_dict(state)
         if self._cycle is not None:
             self._cycle.load_state_dict(state["cycle"])

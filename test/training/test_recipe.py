@@ -60,6 +60,8 @@ def test_an_option_goes_over_the_recipe_that_is_named() -> None:
         ({"ema": 1.0}, "ema: Input should be less than 1, got 1.0"),
         ({"generator": {"widths": [32]}}, "generator.widths: Tuple should have at least 2 items"),
         ({"sigmoid": "perhaps"}, "sigmoid: Input should be a valid boolean"),
+        ({"generator": {"merges": True}}, "generator: Value error, merges: expected skips to merge, got skips: false"),
+        ({"pretrain_optimiser": "sgd"}, "pretrain_optimiser: Input should be 'adam' or 'muon'"),
     ],
 )
 def test_a_recipe_file_with_a_fault_is_refused(

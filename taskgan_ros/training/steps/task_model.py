@@ -18,6 +18,7 @@ from taskgan_ros.training.learned import Learned, load_task_model, write_learned
 from taskgan_ros.training.lineage import check_domain
 from taskgan_ros.training.loop import schedule_of, train
 from taskgan_ros.training.networks import TaskModel, load_shape
+from taskgan_ros.training.optimisers import OptimiserName
 from taskgan_ros.training.rates import RateSchedule
 from taskgan_ros.training.run import Count, RunOptions, Share, open_run, pick_device
 from taskgan_ros.training.splits import first_rows, split_dataset
@@ -37,7 +38,9 @@ class TaskModelConfig(RunOptions):
     batch_size: Count = 16
     """The paper's."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    """Adam's; the paper's. It falls linearly over the second half."""
+    """The paper's. It falls linearly over the second half."""
+    optimiser: OptimiserName = "adam"
+    """`adam` is the paper's; `muon` needs less than half the steps (Jordan et al. 2024): docs/training.md."""
     augment: Annotated[float, Field(ge=0)] = 0.0
     """Strength of photometric augmentation; 0 is the paper's."""
     validation_share: Share = 0.05
@@ -86,7 +89,7 @@ def train_task_model(config: TaskModelConfig) -> dict[str, float]:
         network = network.to(device)
         banks, held_out_banks = [(training, config.batch_size)], {"error": held_out}
         rates = RateSchedule(config.learning_rate, config.steps)
-        arguments = network, banks, held_out_banks, rates, config.augment
+        arguments = network, banks, held_out_banks, rates, config.augment, config.optimiser
         if others is None:
             trainer = TaskModelTrainer(*arguments)
         else:
