@@ -20,10 +20,13 @@ from taskgan_ros.experiments.statistics import kernel_distance
 from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.lineage import check_domain, translated_domains
 from taskgan_ros.training.networks import TaskModel, run_batches, to_network
+from taskgan_ros.training.objectives import differing
 from taskgan_ros.training.run import Count, pick_device
 
 Array = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
+
+_MEDIAN_OF = 256  # images; more change no pixel of it
 
 
 @config_dataclass
@@ -61,12 +64,14 @@ class _Judge(torch.nn.Module):
 def measure_translations(config: TranslationConfig) -> dict[str, Any]:
     """Translate, draw a grid, and return how far the translations are from the true images.
 
-    `l1` is the mean |F(y) - x| of values in [0, 1]. `ssim` is the structural similarity. `kid` is the kernel inception
-    distance (Binkowski et al. 2018) on the judge's 256 features instead of Inception's, whose weights cannot be had
-    offline: it compares only with figures of the same judge and the same images. Features are divided by their root
-    mean square over the true images, so that the kernel's terms are about as large as each other for every judge.
-    `judge_error` is the judge's mean squared error on the translations, in standard deviations of the labels squared;
-    `judge_floor` the same on the true images.
+    `l1` is the mean |F(y) - x| of values in [0, 1]; `l1_arm` is that of where x is not the empty scene, which is the
+    median of the true images, and `l1_empty` that of elsewhere. `ssim` is the structural similarity.
+
+    `kid` is the kernel inception distance (Binkowski et al. 2018) on the judge's 256 features instead of Inception's,
+    whose weights cannot be had offline: it compares only with figures of the same judge and the same images. Features
+    are divided by their root mean square over the true images, so that the kernel's terms are about as large as each
+    other for every judge. `judge_error` is the judge's mean squared error on the translations, in standard deviations
+    of the labels squared; `judge_floor` the same on the true images.
 
     Raises:
         InputError: runs or a dataset that do not fit, or fewer images than requested.
@@ -88,8 +93,11 @@ def measure_translations(config: TranslationConfig) -> dict[str, Any]:
     )
     scale = max(float(np.sqrt(np.square(true).mean())), np.finfo(np.float64).tiny)
     write_translations(config.out, images, translated, truth)
+    on_arm, elsewhere = distances_by_place(translated, truth)
     return {
         "l1": pixel_distance(translated, truth),
+        "l1_arm": on_arm,
+        "l1_empty": elsewhere,
         "ssim": similarity(translated, truth),
         "kid": kernel_distance(fake / scale, true / scale),
         "judge_error": fake_error,
@@ -102,6 +110,15 @@ def pixel_distance(translated: Pixels, truth: Pixels) -> float:
     """Return the mean |difference| of images (N, H, W, 3) uint8, as values in [0, 1]."""
     differences = [np.abs(one.astype(np.int16) - other).mean() for one, other in zip(translated, truth, strict=True)]
     return float(np.mean(differences) / 255)
+
+
+def distances_by_place(translated: Pixels, truth: Pixels) -> tuple[float, float]:
+    """Return the mean |difference|, as values in [0, 1], where `truth` is not the empty scene, and where it is."""
+    empty = torch.from_numpy(np.median(truth[:: max(1, len(truth) // _MEDIAN_OF)], axis=0).astype(np.uint8))
+    empty = to_network(empty[None])[0]
+    mask = run_batches(lambda part: differing(to_network(part), empty), truth)[:, 0] > 0
+    distance = np.abs(translated.astype(np.int16) - truth).mean(axis=-1) / 255
+    return float(distance[mask].mean()), float(distance[~mask].mean())
 
 
 def similarity(translated: Pixels, truth: Pixels) -> float:

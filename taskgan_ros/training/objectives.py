@@ -42,13 +42,18 @@ def focus_weights(truth: Tensor, empty: Tensor, focus: float) -> Tensor:
 
     Args:
         truth: (N, 3, H, W) images in [-1, 1].
-        empty: (3, H, W) the empty scene. A pixel within one of where `truth` differs counts as different.
+        empty: (3, H, W) the empty scene.
         focus: in [0, 1).
     """
-    differs = ((truth - empty).abs().amax(dim=1, keepdim=True) > _DIFFERS).float()
-    differs = functional.max_pool2d(differs, kernel_size=3, stride=1, padding=1)
+    differs = differing(truth, empty)
     weights = focus * _spread(differs) + (1 - focus) * _spread(1 - differs)
     return weights / weights.mean(dim=(1, 2, 3), keepdim=True)
+
+
+def differing(truth: Tensor, empty: Tensor) -> Tensor:
+    """Return a mask (N, 1, H, W), 1 where images (N, 3, H, W) differ within a pixel from the empty scene (3, H, W)."""
+    differs = ((truth - empty).abs().amax(dim=1, keepdim=True) > _DIFFERS).float()
+    return functional.max_pool2d(differs, kernel_size=3, stride=1, padding=1)
 
 
 def _spread(part: Tensor) -> Tensor:

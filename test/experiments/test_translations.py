@@ -14,6 +14,7 @@ from taskgan_ros.core.errors import InputError
 from taskgan_ros.data.dataset import load_dataset
 from taskgan_ros.experiments.translations import (
     TranslationConfig,
+    distances_by_place,
     measure_translations,
     pixel_distance,
     similarity,
@@ -22,7 +23,7 @@ from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.networks import to_network, to_uint8
 from taskgan_ros.training.steps.translator import load_translator
 
-KEYS = {"l1", "ssim", "kid", "judge_error", "judge_floor", "images"}
+KEYS = {"l1", "l1_arm", "l1_empty", "ssim", "kid", "judge_error", "judge_floor", "images"}
 
 
 @pytest.fixture
@@ -63,6 +64,18 @@ def test_distance_is_of_values_from_0_to_1_and_noise_is_less_alike_than_a_shift_
     assert pixel_distance(images + np.uint8(51), images) == pytest.approx(0.2)
     noise = np.random.default_rng(0).integers(0, 102, images.shape).astype(np.uint8)
     assert 0 < similarity(images + noise, images) < 0.5 < similarity(images + np.uint8(51), images) < 1
+
+
+def test_what_is_drawn_of_the_arm_counts_apart_from_the_table() -> None:
+    truth = np.full((9, 32, 32, 3), 100, np.uint8)
+    for k, image in enumerate(truth):
+        image[8:16, 3 * k : 3 * k + 4] = 30  # moves, so that the median is the empty table
+    translated = truth.copy()
+    translated[truth == 30] = 81  # 0.2 off in its 32 pixels of the 60 to 50 that are within one of it
+    translated[:, 24:] = 151
+    on_arm, elsewhere = distances_by_place(translated, truth)
+    assert 0.2 * 32 / 60 <= on_arm <= 0.2 * 32 / 50
+    assert elsewhere == pytest.approx(0.2 * 8 * 32 / (32 * 32 - 60), rel=0.02)
 
 
 def test_translations_are_compared_with_the_true_images(config: dict[str, Any]) -> None:

@@ -1,0 +1,45 @@
+"""How near translations come to the true images: on the arm, on the empty scene, and by what task models read off them.
+
+`python benchmarks/translations.py --translators runs/translator --dataset pairs.h5 --judge runs/task_model --out look`
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import tyro
+from report import report
+
+from taskgan_ros.experiments.translations import TranslationConfig, measure_translations
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Measure translators on one dataset with pairs, one row each."""
+
+    translators: tuple[Path, ...]
+    """Runs of step 2."""
+    dataset: Path
+    """Pairs that trained none of them."""
+    judge: Path
+    """Run of a task model of the domain translated into."""
+    out: Path
+    """Folder for a grid of each."""
+    json: Path | None = None
+    """JSON to write."""
+
+
+def main(config: Config) -> None:
+    """Measure each, and report."""
+    rows = []
+    for run in config.translators:
+        one = TranslationConfig(
+            translator=run, dataset=config.dataset, judge=config.judge, out=config.out / run.name, device="cpu"
+        )
+        rows.append({"translator": str(run), **measure_translations(one)})
+    report(f"translations of {config.dataset.name}", rows, config.json)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))
