@@ -41,6 +41,10 @@ class Bank:
         """Return `count` random indices, from torch's seeded generator; of several processes, each its share."""
         return distributed.randint(len(self), distributed.share(count)).to(self.rows.device)
 
+    def spread(self, most: int) -> Tensor:
+        """Return the indices of `most` images, evenly spaced; of all where there are fewer."""
+        return torch.linspace(0, len(self) - 1, min(most, len(self)), device=self.rows.device).long()
+
     def nearest(self, labels: Tensor, among: int) -> Tensor:
         """Return for each of `labels` (B, J) one index, random among those of its `among` nearest labels."""
         order = torch.cdist(labels, self.labels).topk(min(among, len(self)), largest=False).indices
@@ -63,9 +67,8 @@ class Bank:
 
     def median(self) -> Tensor:
         """Return the median image (3, H, W) in [-1, 1]: of a camera and a look that stay, the empty scene."""
-        count = min(len(self), _MEDIAN_OF)
-        index = torch.linspace(0, len(self) - 1, count, device=self.rows.device).long()
-        return to_network(self.images[self.rows[index]].median(dim=0, keepdim=True).values)[0]
+        images = self.images[self.rows[self.spread(_MEDIAN_OF)]]
+        return to_network(images.median(dim=0, keepdim=True).values)[0]
 
     def take(self, rows: NDArray[np.int64]) -> Bank:
         """Return the bank of `rows` (indices into this one), sharing the images."""

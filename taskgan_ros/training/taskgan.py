@@ -279,7 +279,7 @@ class TranslatorTrainer:
         Of more than 512 images, as many evenly spaced ones speak for all.
         """
         bank, sums = self._banks.validation, {"validation_task": 0.0}
-        rows = torch.linspace(0, len(bank) - 1, min(len(bank), _VALIDATED), device=self._device).long()
+        rows = bank.spread(_VALIDATED)
         for index in rows.split(_EVALUATION_BATCH):
             images, labels = bank.batch(index)
             translated = self._average(images)
@@ -296,7 +296,7 @@ class TranslatorTrainer:
     def picture(self) -> Tensor:
         """Return a grid: input, translation, true render where known, for evenly spaced held-out images."""
         bank = self._banks.validation
-        index = torch.linspace(0, len(bank) - 1, _PICTURE_ROWS, device=self._device).long()
+        index = bank.spread(_PICTURE_ROWS)
         images, _ = bank.batch(index)
         columns = [images, self._average(images)]
         if bank.paired is not None:

@@ -72,6 +72,16 @@ def test_draws_are_of_all_rows_and_follow_the_seed() -> None:
     assert set(draws[0]) == set(range(10))
 
 
+def test_spread_indices_reach_from_the_first_image_to_the_last() -> None:
+    def spread(count: int, most: int) -> list[int]:
+        return Bank(torch.empty(0), torch.arange(count), torch.empty(count, 1)).spread(most).tolist()
+
+    assert spread(2400, 4) == [0, 799, 1599, 2399]
+    assert len(set(spread(2400, 512))) == 512
+    assert spread(3, 512) == [0, 1, 2]
+    assert spread(1, 512) == [0]
+
+
 def test_the_median_image_is_the_scene_without_the_arm() -> None:
     images = torch.full((9, 4, 4, 3), 100, dtype=torch.uint8)
     for k in range(9):
