@@ -36,8 +36,7 @@ EXTRAS = {
     "experiments": ["scikit-image"],  # also brings the photograph of the domain real_standin
     # Bags, LeRobotDatasets and their videos; also needs what "training" brings for datasets, h5py.
     "recordings": ["av", "h5py", "mcap", "pyarrow", "rosbags", "scipy", "zstandard"],
-    # torch 2.9 brought Muon.
-    "training": ["h5py", "onnx", "onnxscript", "safetensors", "tensorboard", "torch>=2.9"],
+    "training": ["h5py", "onnx", "onnxscript", "safetensors", "tensorboard", "torch"],
     # ROS 2 Jazzy from PyPI, for a machine that has no ROS 2 installation.
     "ros-wheels": [
         "ros-jazzy-diagnostic-msgs",

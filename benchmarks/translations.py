@@ -33,10 +33,9 @@ class Config:
 def main(config: Config) -> None:
     """Measure each, and report."""
     rows = []
-    for run in config.translators:
-        one = TranslationConfig(
-            translator=run, dataset=config.dataset, judge=config.judge, out=config.out / run.name, device="cpu"
-        )
+    for k, run in enumerate(config.translators):
+        out = config.out / f"{k}_{run.name}"
+        one = TranslationConfig(translator=run, dataset=config.dataset, judge=config.judge, out=out)
         rows.append({"translator": str(run), **measure_translations(one)})
     report(f"translations of {config.dataset.name}", rows, config.json)
 

@@ -26,19 +26,12 @@ from taskgan_ros.data.dataset import Dataset, load_dataset, partial_path
 from taskgan_ros.experiments.results import read_json
 from taskgan_ros.sim import photos
 from taskgan_ros.sim.domain import Domain
-from taskgan_ros.training.run import CONFIG, pick_device
+from taskgan_ros.training.run import CONFIG, NEWER, pick_device
 
 _DONE, _SECONDS, _LOCK = "done.json", "seconds", "lock"
 _BUNDLED = "skimage:"  # photos that are fixed by the version of scikit-image
 _CODE = ("taskgan_ros", "config")
 _FREE = ("out", "resume", "device", "workers", "log_every", "show_every", "save_every")  # change no result
-_NEWER = {  # older keys lack these options, and stay where they are not given
-    "task_model": None,
-    "pixel_focus": 0.0,
-    "merges": False,
-    "optimiser": "adam",
-    "pretrain_optimiser": "adam",
-}
 _NODE_ONLY = ("max_acceleration",)  # of an arm's joints; the simulation does not know them
 _NAMED = {"domain": "domains", "paired": "domains", "scene": "scenes"}  # options that name files, and their kinds
 
@@ -241,7 +234,7 @@ def _content(kind: str, name: str) -> Any:
 
 def _without_newer(values: dict[str, Any]) -> dict[str, Any]:
     """Return options, and those inside them, without newer ones that were not given."""
-    kept = {name: value for name, value in values.items() if name not in _NEWER or value != _NEWER[name]}
+    kept = {name: value for name, value in values.items() if name not in NEWER or value != NEWER[name]}
     return {name: _without_newer(value) if isinstance(value, dict) else value for name, value in kept.items()}
 
 

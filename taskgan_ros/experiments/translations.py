@@ -112,13 +112,17 @@ def pixel_distance(translated: Pixels, truth: Pixels) -> float:
     return float(np.mean(differences) / 255)
 
 
-def distances_by_place(translated: Pixels, truth: Pixels) -> tuple[float, float]:
-    """Return the mean |difference|, as values in [0, 1], where `truth` is not the empty scene, and where it is."""
+def distances_by_place(translated: Pixels, truth: Pixels) -> tuple[float | None, float | None]:
+    """Return the mean |difference|, as values in [0, 1], where `truth` is not the empty scene, and where it is.
+
+    None where there is no such pixel. The empty scene is the median of `truth`: many poses in one look show it.
+    """
     empty = torch.from_numpy(np.median(truth[:: max(1, len(truth) // _MEDIAN_OF)], axis=0).astype(np.uint8))
     empty = to_network(empty[None])[0]
     mask = run_batches(lambda part: differing(to_network(part), empty), truth)[:, 0] > 0
     distance = np.abs(translated.astype(np.int16) - truth).mean(axis=-1) / 255
-    return float(distance[mask].mean()), float(distance[~mask].mean())
+    on_arm, elsewhere = (float(distance[part].mean()) if part.any() else None for part in (mask, ~mask))
+    return on_arm, elsewhere
 
 
 def similarity(translated: Pixels, truth: Pixels) -> float:

@@ -35,7 +35,8 @@ class Adversary:
     def compute_generator_loss(self, fake: Tensor) -> Tensor:
         """Return the adversarial loss of the generator of `fake` (N, C, H, W)."""
         with autocast(fake.device):
-            return adversarial_loss(self.network(self._augmented(fake)))
+            score = self.network(self._augmented(fake))
+        return adversarial_loss(score.float())
 
     def step(self, real: Tensor, fake: Tensor) -> Tensor:
         """Do one step of Adam on as many real as generated images, (N, C, H, W) each, and return the loss."""
@@ -49,8 +50,8 @@ class Adversary:
         """Return the discriminator's loss on real and generated images, (N, C, H, W) each, with R1's penalty."""
         with autocast(real.device):
             # One pass over both: instance norm treats each image alone.
-            real_score, fake_score = self.network(torch.cat([real, fake])).chunk(2)
-            loss = discriminator_loss(real_score, fake_score)
+            real_score, fake_score = self.network(torch.cat([real, fake])).float().chunk(2)
+        loss = discriminator_loss(real_score, fake_score)
         if self._recipe.r1:
             loss = loss + self._recipe.r1 * r1_penalty(self.network, real)
         return loss

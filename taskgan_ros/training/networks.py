@@ -21,7 +21,7 @@ _LEAK = 0.2  # the paper's
 _CONVOLUTION = 4  # dimensions of its weights
 _NORM = 3  # dimensions of a group norm's
 _GROUPS = 8  # of a group norm, where they divide the filters
-_BFLOAT16_UNITS = "avx512_bf16", "amx_bf16"  # without them a CPU emulates it, which is slower than float32
+_BFLOAT16_UNITS = "avx512_bf16", "amx_bf16"  # of CPUs
 _BATCH = 64  # images a pass; more are no faster on a CPU
 
 
@@ -101,9 +101,10 @@ class Generator(nn.Module):
         for k in range(len(widths) - 1, 0, -1):
             fine, wide = widths[k - 1], widths[k] * (both if k < len(widths) - 1 else 1)
             self.decoder.append(_normed(nn.ConvTranspose2d(wide, fine, 3, 2, 1, output_padding=1), fine))
-            if config.skips:
-                merge = nn.Conv2d(2 * fine, fine, 3, padding=1)
-                self.merges.append(_normed(merge, fine) if config.merges else nn.Identity())
+            if config.merges:
+                self.merges.append(_normed(nn.Conv2d(2 * fine, fine, 3, padding=1), fine))
+            elif config.skips:
+                self.merges.append(nn.Identity())
         last = widths[0] * both
         self.head = nn.Sequential(
             nn.Conv2d(last, 3 * stride**2, kernel, padding=pad, padding_mode="reflect"),
@@ -310,10 +311,15 @@ class TaskModel(nn.Module):
         return prediction
 
 
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Return whether the hardware multiplies bfloat16; a CPU that emulates it is slower than in float32."""
+    features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch does not tell
+    return device.type == "cuda" or any(features.get(unit) for unit in _BFLOAT16_UNITS)
+
+
 def autocast(device: torch.device) -> torch.autocast:
-    """Return the context for networks: bfloat16 where the hardware multiplies it; losses stay in float32."""
-    fast = device.type == "cuda" or any(torch.cpu.get_capabilities().get(unit) for unit in _BFLOAT16_UNITS)
-    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+    """Return the context for networks: bfloat16 where the hardware multiplies it."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bfloat16(device))
 
 
 def to_network(images: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ class RateSchedule:
     """A rate that stays over the first half of a run, and falls linearly over the second.
 
     Attributes:
-        start: Adam's learning rate.
+        start: the optimiser's learning rate.
         steps: of the run.
     """
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, Final
 
 import torch
 import yaml
@@ -30,6 +30,14 @@ from taskgan_ros.training import distributed
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
+# Options that older runs lack, and what they did: a run may be resumed, and a study's job be found, that began before.
+NEWER: Final = {
+    "task_model": None,
+    "pixel_focus": 0.0,
+    "merges": False,
+    "optimiser": "adam",
+    "pretrain_optimiser": "adam",
+}
 CONFIG, METRICS, CHECKPOINT = "config.yaml", "metrics.jsonl", "checkpoint.pt"
 
 
@@ -196,9 +204,10 @@ class Run:
         if described.kind != kind:
             raise InputError(f"{self.path}: expected a run of {kind} to resume, got one of {described.kind}")
         before, after = _flat(described.config), _flat(plain)
-        differing = sorted(name for name, value in after.items() if before.get(name) != value)
+        before = {name: NEWER.get(name.rsplit(".")[-1]) for name in after} | before
+        differing = sorted(name for name, value in after.items() if before[name] != value)
         if differing:
-            was = {name: before.get(name) for name in differing}
+            was = {name: before[name] for name in differing}
             now = {name: after[name] for name in differing}
             raise InputError(f"{self.path}: expected the configuration it started with, {was}, got {now}")
 

@@ -74,8 +74,10 @@ def test_what_is_drawn_of_the_arm_counts_apart_from_the_table() -> None:
     translated[truth == 30] = 81  # 0.2 off in its 32 pixels of the 60 to 50 that are within one of it
     translated[:, 24:] = 151
     on_arm, elsewhere = distances_by_place(translated, truth)
+    assert on_arm is not None
     assert 0.2 * 32 / 60 <= on_arm <= 0.2 * 32 / 50
     assert elsewhere == pytest.approx(0.2 * 8 * 32 / (32 * 32 - 60), rel=0.02)
+    assert distances_by_place(translated[:1], truth[:1])[0] is None  # one image is its own median
 
 
 def test_translations_are_compared_with_the_true_images(config: dict[str, Any]) -> None:

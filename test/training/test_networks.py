@@ -13,6 +13,7 @@ from taskgan_ros.training.networks import (
     TaskModel,
     TaskModelShape,
     load_shape,
+    multiplies_bfloat16,
     shape_of,
     to_network,
     to_uint8,
@@ -132,3 +133,13 @@ def test_a_feature_is_read_where_it_is_strong() -> None:
     first, second = FeaturePositions(3)(maps).detach()
     assert first.tolist() == pytest.approx([-0.5, 1, 0, -0.5, 1, 0, 50, 30, 0], abs=1e-5)
     assert second[[2, 5, 8]].tolist() == pytest.approx([0, -1, 40], abs=1e-5)
+
+
+def test_bfloat16_is_for_what_multiplies_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    assert multiplies_bfloat16(torch.device("cpu"))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    assert not multiplies_bfloat16(torch.device("cpu"))
+    assert multiplies_bfloat16(torch.device("cuda"))
+    monkeypatch.delattr(torch.cpu, "get_capabilities")  # as in torch 2.9
+    assert not multiplies_bfloat16(torch.device("cpu"))

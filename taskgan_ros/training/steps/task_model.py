@@ -38,9 +38,9 @@ class TaskModelConfig(RunOptions):
     batch_size: Count = 16
     """The paper's."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    """The paper's. It falls linearly over the second half."""
+    """The paper's. It falls linearly over the second half. With `positions`, 2e-3 suits either optimiser."""
     optimiser: OptimiserName = "adam"
-    """`adam` is the paper's; `muon` needs less than half the steps (Jordan et al. 2024): docs/training.md."""
+    """`adam` is the paper's. With `positions`, `muon` (Jordan et al. 2024) needs fewer steps: docs/training.md."""
     augment: Annotated[float, Field(ge=0)] = 0.0
     """Strength of photometric augmentation; 0 is the paper's."""
     validation_share: Share = 0.05

@@ -596,6 +596,18 @@ def test_resuming_with_another_setting_is_refused(train: Train, capsys: pytest.C
     assert refused(capsys) == f"{run}: expected the configuration it started with, {was}, got {now}"
 
 
+def test_a_run_that_began_before_an_option_is_resumed(
+    train: Train, at_step: Callable[..., AbstractContextManager[None]]
+) -> None:
+    with at_step(TranslatorTrainer, 2, signal.SIGINT):
+        run = train("run", "--recipe", "paper", status=130)
+    described = yaml.safe_load((run / "config.yaml").read_text())
+    del described["config"]["settings"]["pretrain_optimiser"], described["config"]["settings"]["generator"]["merges"]
+    (run / "config.yaml").write_text(yaml.safe_dump(described))
+    train("run", "--recipe", "paper", "--resume")
+    assert max(metrics(run, "adversarial")) == 6
+
+
 def test_an_output_that_exists_is_refused(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     run = train("run")
     before = (run / "translator.safetensors").read_bytes()
