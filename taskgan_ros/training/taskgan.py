@@ -248,7 +248,9 @@ class TranslatorTrainer:
         cycle reach both generators along other paths.
         """
         weights = self._weights(step)
-        gradients = {name: torch.autograd.grad(weights[name] * loss, translated)[0] for name, loss in losses.items()}
+        gradients = {  # of images in bfloat16, whose sums and lengths would be rounded too
+            name: torch.autograd.grad(weights[name] * loss, translated)[0].float() for name, loss in losses.items()
+        }
         figures = {name: loss.detach() for name, loss in (losses | cycle_losses).items()}
         task = gradients.pop("task", None)
         total = torch.stack(list(gradients.values())).sum(dim=0)
@@ -333,7 +335,7 @@ class TranslatorTrainer:
 
 def _lengths(gradient: Tensor) -> Tensor:
     """Return the length of each image's gradient, (N, 1, 1, 1)."""
-    return gradient.float().flatten(1).norm(dim=1).clamp_min(_TINY).view(-1, 1, 1, 1)
+    return gradient.flatten(1).norm(dim=1).clamp_min(_TINY).view(-1, 1, 1, 1)
 
 
 def _placed(network: Network, device: torch.device) -> Network:

@@ -31,7 +31,8 @@ Train = Callable[..., Path]
 OPTIONS = ["--device", "cpu", "--log-every", 1, "--show-every", 3, "--save-every", 2]
 TINY = ["--generator.widths", 8, 16, "--generator.blocks", 1]
 SHORT = ["--pretrain-steps", 2, "--steps", 4]
-FLAT = ["--generator.no-merges"]  # on images of one value, each instance norm makes 300 times as much of rounding
+# On images of one value, each instance norm makes 300 times as much of rounding: with few norms that stays small.
+FLAT = ["--generator.no-merges", "--generator.stem-kernel", 5]
 
 
 @pytest.fixture
@@ -212,7 +213,7 @@ def test_the_tasks_gradient_can_be_limited(train: Train) -> None:
         run = train(name, *options, "--pretrain-steps", 2, "--steps", 1)
         ratios.append(metrics(run, "gradient_ratio")[1])
     assert ratios[0] > 1
-    assert ratios[1] == pytest.approx(0.5, abs=2e-3)  # gradients at images are bfloat16 on some CPUs
+    assert ratios[1] == pytest.approx(0.5, abs=1e-4)
 
 
 def test_pre_training_on_pairs_comes_nearer_to_the_plain_render(train: Train) -> None:
@@ -327,8 +328,8 @@ def test_pre_training_alone_does_not_train_on_what_it_holds_out(train: Train, ra
             )
     only = ["--target", "None", "--pretrain", tmp_path / "pairs.h5", "--pretrain-steps", 1, "--steps", 0]
     run = train("run", "--recipe", "rcan", *only, *FLAT, "--augment", 0.0)
-    assert metrics(run, "pixel")[1] == pytest.approx(grey(60), abs=0.1)  # 0.53, and 0.88 of what is held out
-    assert metrics(run, "validation_pixel")[1] == pytest.approx(grey(240), abs=0.1)
+    assert metrics(run, "pixel")[1] == pytest.approx(grey(60), abs=0.02)
+    assert metrics(run, "validation_pixel")[1] == pytest.approx(grey(240), abs=0.02)
 
 
 def test_a_run_starts_from_anothers_weights_in_place_of_pre_training(train: Train) -> None:
@@ -397,8 +398,9 @@ SHADE = np.linspace(-20, 20, 32)[:, None, None]  # from top to bottom: of one co
 def test_a_translation_is_held_to_its_input(
     train: Train, painted: Callable[[Path, Any, int], Path], target: Path
 ) -> None:
+    flat = train("flat", *ONLY, *FLAT, "--self-weight", 10.0, "--steps", 1, "--target", painted(target, 60, 0))
+    assert metrics(flat, "self")[1] == pytest.approx(grey(60), abs=0.02)
     run = train("run", *ONLY, "--self-weight", 10.0, "--target", painted(target, 60 + SHADE, 0))
-    assert metrics(run, "self")[1] == pytest.approx(grey(60), abs=0.05)
     assert metrics(run, "self")[40] < 0.5 * grey(60)
 
 
@@ -406,9 +408,9 @@ def test_there_and_back_ends_at_the_start_in_both_domains(
     train: Train, painted: Callable[[Path, Any, int], Path], source: Path, target: Path
 ) -> None:
     data = ["--source", painted(source, 230 + SHADE, 0), "--target", painted(target, 60 + SHADE, 0)]
-    run = train("run", *ONLY, "--cycle-weight", 10.0, *data)
+    run = train("run", *ONLY, *FLAT, "--cycle-weight", 10.0, *data)
     cycle = metrics(run, "cycle")
-    assert cycle[1] == pytest.approx(grey(60) + grey(230), abs=0.1)
+    assert cycle[1] == pytest.approx(grey(60) + grey(230), abs=0.04)
     assert cycle[40] < 0.5 * min(grey(60), grey(230))  # which takes both generators
     state = load_checkpoint(run)["trainer"]["cycle"]
     assert {"generator", "generator_adam", "discriminator", "discriminator_adam", "pool"} == state.keys()
