@@ -17,6 +17,7 @@ from taskgan_ros.data.dataset import Dataset, check_compatible, load_dataset
 from taskgan_ros.experiments.models import load_translator_graph
 from taskgan_ros.experiments.pictures import write_translations
 from taskgan_ros.experiments.statistics import kernel_distance
+from taskgan_ros.training.bank import median_image
 from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.lineage import check_domain, translated_domains
 from taskgan_ros.training.networks import TaskModel, run_batches, to_network
@@ -25,8 +26,6 @@ from taskgan_ros.training.run import Count, pick_device
 
 Array = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
-
-_MEDIAN_OF = 256  # images; more change no pixel of it
 
 
 @config_dataclass
@@ -117,8 +116,7 @@ def distances_by_place(translated: Pixels, truth: Pixels) -> tuple[float | None,
 
     None where there is no such pixel. The empty scene is the median of `truth`: many poses in one look show it.
     """
-    empty = torch.from_numpy(np.median(truth[:: max(1, len(truth) // _MEDIAN_OF)], axis=0).astype(np.uint8))
-    empty = to_network(empty[None])[0]
+    empty = median_image(torch.from_numpy(truth))
     mask = run_batches(lambda part: differing(to_network(part), empty), truth)[:, 0] > 0
     distance = np.abs(translated.astype(np.int16) - truth).mean(axis=-1) / 255
     on_arm, elsewhere = (float(distance[part].mean()) if part.any() else None for part in (mask, ~mask))

@@ -67,13 +67,17 @@ class Bank:
 
     def median(self) -> Tensor:
         """Return the median image (3, H, W) in [-1, 1]: of a camera and a look that stay, the empty scene."""
-        images = self.images[self.rows[self.spread(_MEDIAN_OF)]]
-        return to_network(images.median(dim=0, keepdim=True).values)[0]
+        return median_image(self.images[self.rows[self.spread(_MEDIAN_OF)]])
 
     def take(self, rows: NDArray[np.int64]) -> Bank:
         """Return the bank of `rows` (indices into this one), sharing the images."""
         index = torch.from_numpy(rows).to(self.rows.device)
         return Bank(self.images, self.rows[index], self.labels[index], self.paired)
+
+
+def median_image(images: Tensor) -> Tensor:
+    """Return the median (3, H, W) in [-1, 1] of images (N, H, W, 3) uint8."""
+    return to_network(images.median(dim=0, keepdim=True).values)[0]
 
 
 def label_scale(actions: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -35,7 +35,7 @@ class GeneratorConfig:
         stem_kernel: of the first and the last convolution.
         stem_stride: 1 is the paper's; 2 starts at half resolution and ends in a pixel shuffle.
         skips: whether the decoder also sees the encoder's activations.
-        merges: whether a convolution, norm and ReLU follow where it does (Ronneberger et al. 2015). Without them, the
+        merges: whether a convolution, norm and ReLU follow each skip (Ronneberger et al. 2015). Without them, the
             finest activations reach the output through the last convolution alone, which cannot choose among them.
     """
 

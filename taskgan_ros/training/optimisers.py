@@ -75,12 +75,13 @@ def orthogonal(matrix: Tensor) -> Tensor:
     """Return about U V' of a matrix (N, M) = U S V', by five steps of Newton and Schulz."""
     a, b, c = _COEFFICIENTS
     near = matrix.to(torch.bfloat16) if multiplies_bfloat16(matrix.device) else matrix
-    near = near.T if len(matrix) > matrix.shape[1] else near
+    is_tall = len(matrix) > matrix.shape[1]  # the products are then of its columns, the smaller ones
+    near = near.T if is_tall else near
     near = near / near.norm().clamp_min(1e-7)
     for _ in range(_STEPS):
         gram = near @ near.T
         near = a * near + (b * gram + c * gram @ gram) @ near
-    near = near.T if len(matrix) > matrix.shape[1] else near
+    near = near.T if is_tall else near
     return near.to(matrix.dtype).contiguous()
 
 

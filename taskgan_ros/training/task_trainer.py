@@ -1,4 +1,4 @@
-"""How a task model learns: by the error of its labels, and on the discrepancy of domains where it adapts."""
+"""How a task model learns: by the error of its labels, and by the discrepancy of domains where it adapts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TaskModelTrainer:
             validation: banks to validate on, by name.
             schedule: of the learning rate.
             augment: strength of photometric augmentation.
-            optimiser: which one.
+            optimiser: its name.
         """
         self.network, self._banks, self._validation = network, banks, validation
         self._schedule, self._augment = schedule, augment
