@@ -1,7 +1,8 @@
-"""Draws docs/domains.png: the same states in every shipped domain, scene by scene. Run from the repository's root."""
+"""Draws docs/domains.png and docs/hard_domains.png: the same states in every shipped domain. Run from the root."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,24 +15,34 @@ from taskgan_ros.tasks.registry import load_scene
 from taskgan_ros.tasks.scene import MotionScene
 from taskgan_ros.tasks.state import CellState
 
-ROWS = (
-    *(("reach", domain) for domain in ("source", "target_a", "target_b", "target_wood", "randomized")),
-    *(("poses", domain) for domain in ("source", "real_standin")),
-)
+PICTURES = {
+    "domains.png": (
+        *(("reach", domain) for domain in ("source", "target_a", "target_b", "target_wood", "randomized")),
+        *(("poses", domain) for domain in ("source", "real_standin")),
+    ),
+    "hard_domains.png": tuple(
+        ("reach", f"hard_{what}") for what in ("clutter", "light", "arm", "camera", "occlusion", "all")
+    ),
+}
 EPISODES = 6
 ENLARGED = 2
 
 
 def main() -> None:
-    """Draw one column an episode, each a little further on its path where it has one."""
+    """Draw both."""
+    for name, rows in PICTURES.items():
+        draw(rows).save(Path(__file__).with_name(name), optimize=True)
+
+
+def draw(shown_rows: Sequence[tuple[str, str]]) -> Image.Image:
+    """Draw a row for each scene and domain, a column an episode, each a little further on its path where it has one."""
     rows = []
-    for scene_name, domain in ROWS:
+    for scene_name, domain in shown_rows:
         scene = load_scene(scene_name)
         with Cell(scene, load_domain(domain)) as cell:
             shown = [cell.render(pick(scene, k), cell.sample_look(0, k), k * scene.step_s) for k in range(EPISODES)]
         rows.append(np.hstack(shown))
-    picture = np.vstack(rows).repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1)
-    Image.fromarray(picture).save(Path(__file__).with_suffix(".png"), optimize=True)
+    return Image.fromarray(np.vstack(rows).repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1))
 
 
 def pick(scene: MotionScene | PoseScene, episode: int) -> CellState:

@@ -15,10 +15,14 @@ from taskgan_ros.robot.models import Robot
 from taskgan_ros.sim import textures
 from taskgan_ros.sim.arm_model import ThickMesh, add_arm, add_material, add_object, colored_by_link
 from taskgan_ros.sim.background import load_background, vary
+from taskgan_ros.sim.clutter import ClutterParts
 from taskgan_ros.sim.domain import Domain, check_calibration
+from taskgan_ros.sim.dressing import dress
 from taskgan_ros.sim.lens import make_lens
-from taskgan_ros.sim.look import Look, apply_sensor, sample_look
+from taskgan_ros.sim.look import Look, sample_look
+from taskgan_ros.sim.occlusion import draw_bars
 from taskgan_ros.sim.renderer import FURTHEST_M, NEAREST_M, camera_quaternion, drawn_pixels, open_renderer
+from taskgan_ros.sim.sensor import apply_sensor
 from taskgan_ros.tasks.state import CellState, Object
 from taskgan_ros.vision.camera import Camera
 
@@ -118,6 +122,7 @@ class Cell:
     def render(self, state: CellState, look: Look, time_s: float = 0.0) -> NDArray[np.uint8]:
         """Return the camera's image (H, W, 3) uint8 RGB of `state`, `time_s` into an episode of this look."""
         self._apply(look, time_s)
+        self._apply_clutter(look, state, time_s)
         joint_pos = self.domain.calibration.true_state(state).joint_pos
         self._data.qpos[self._joints] = self._arm.factors @ joint_pos + self._arm.offsets
         self._place(state.objects)
@@ -127,8 +132,10 @@ class Cell:
         noise = np.random.default_rng([*look.seed, 2, round(time_s * 1000)])
         image = self._renderer.render()
         if look.background and self._background is not None:
-            return apply_sensor(self._before(vary(self._background, look.background), image), look.sensor, noise)
-        return apply_sensor(self._through_lens(image), look.sensor, noise)
+            seen = self._before(vary(self._background, look.background), image)
+        else:
+            seen = self._through_lens(image)
+        return apply_sensor(draw_bars(seen, look.bars, time_s), look.sensor, noise)
 
     def _before(self, background: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the background (H, W, 3) with what has just been drawn before it, its edges as smooth as the image's.
@@ -166,6 +173,7 @@ class Cell:
         shown = self.scene.robot.drawable
         if self.domain.arm.by_link:
             shown = colored_by_link(shown)
+        shown = dress(self.scene.robot.arm, shown, self.domain.arm, self.domain.texture_seed)
         self._arm = add_arm(spec, self.scene.robot.arm, shown, self.scene.held_joints)
         world = spec.worldbody
         world.add_geom(
@@ -177,6 +185,8 @@ class Cell:
         )
         for thing in self.scene.objects:
             add_object(spec, thing)
+        self._clutter = ClutterParts(self.domain.clutter.count[1], self.domain.light.passer > 0)
+        self._clutter.add(spec)
         world.add_light(name="lamp", castshadow=self.domain.light.shadows, pos=[0, 0, 2], dir=[0, 0, -1], cutoff=60)
         camera = self.scene.camera
         fov = self._lens.fov if self._lens else camera.fov
@@ -192,6 +202,7 @@ class Cell:
         self._resizable = [thing.surface == "cube" and thing.mesh is None for thing in self.scene.objects]
         self._table = model.geom("table").id
         model.geom_sameframe[self._table] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE  # else its rotation is not looked at
+        self._clutter.find(model)
         self._shapes = [model.geom(name).id for name in self._arm.geoms]
         self._shape_sizes = model.geom_size[self._shapes].copy()
         self._round = np.array([kind in ("capsule", "cylinder") for kind in self._arm.kinds], bool)
@@ -226,23 +237,31 @@ class Cell:
             model.mat_rgba[model.material(surface).id, :3] = rgb
         model.mat_rgba[self._materials, :3] = look.material_rgb
         model.mat_specular[self._materials] = look.gloss
-        model.vis.headlight.ambient[:] = look.ambient
-        model.vis.headlight.diffuse[:] = look.headlight
+        share = min(time_s / self.domain.light.fade_s, 1.0)
+        fade = 1 + share * (look.fade - 1)
+        model.vis.headlight.ambient[:] = fade * look.ambient
+        model.vis.headlight.diffuse[:] = fade * look.headlight
         model.vis.headlight.specular[:] = 0
-        self._apply_lamp(look, time_s)
+        self._apply_lamp(look, time_s, fade)
         self._apply_shapes(look)
         model.cam_pos[0] = self._camera_position + look.camera_offset
         model.cam_quat[0] = _turned(self._camera_rotation, look.camera_turn)
 
-    def _apply_lamp(self, look: Look, time_s: float) -> None:
+    def _apply_lamp(self, look: Look, time_s: float, fade: float) -> None:
         model = self._model
         phase = look.lamp_phase + 2 * np.pi * time_s / self.domain.light.sway_period_s
         position = look.lamp_position + look.lamp_sway * np.sin(phase)
         direction = self.scene.camera.aim() - position
         model.light_active[0] = bool(look.lamp_rgb.any())
         model.light_pos[0], model.light_dir[0] = position, direction / np.linalg.norm(direction)
-        model.light_diffuse[0], model.light_specular[0] = look.lamp_rgb, look.lamp_rgb
+        model.light_diffuse[0], model.light_specular[0] = fade * look.lamp_rgb, fade * look.lamp_rgb
         model.light_ambient[0] = 0
+
+    def _apply_clutter(self, look: Look, state: CellState, time_s: float) -> None:
+        middle = self.scene.camera.aim() * [1, 1, 0] + [0, 0, self.scene.table_height]
+        sizes = np.array([max(thing.half_size[:2]) for thing in self.scene.objects])
+        self._clutter.place(self._model, look.clutter, middle, state.objects[:, :2], sizes)
+        self._clutter.walk(self._model, look.clutter, middle, look.lamp_position, time_s)
 
     def _apply_shapes(self, look: Look) -> None:
         model = self._model

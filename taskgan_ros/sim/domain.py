@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 
 from taskgan_ros.core.config import load, resolve
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.core.schema import Before, Field, config_dataclass
-from taskgan_ros.robot.arm import Arm, Color
+from taskgan_ros.core.schema import Before, Field, config_dataclass, field_rule, whole_rule
+from taskgan_ros.robot.arm import Arm, Color, ToolPart
 from taskgan_ros.robot.units import Angle, Metres, at_most
 from taskgan_ros.sim import photos
 from taskgan_ros.tasks.scene import Bounds, MotionScene, Range
@@ -24,6 +25,9 @@ AngleError = Annotated[float, at_most(1, "rad", "degrees")]
 PositionError = Annotated[float, at_most(1, "m", "mm")]
 LampDistance = Annotated[float, Field(gt=0), at_most(100, "m", "mm")]  # the sun's, in effect
 Quality = Annotated[int, Field(ge=1, le=100)]
+Few = Annotated[int, Field(ge=0, le=20)]
+Length = Annotated[Metres, Field(gt=0)]
+Pixels = Annotated[float, Field(ge=0)]
 _ONE = (1.0, 1.0)
 _ZERO = (0.0, 0.0)
 
@@ -97,12 +101,60 @@ class ArmLook:
         brightness: factor on each colour.
         jitter: largest change of each channel.
         gloss: strength of the highlight.
+        stickers: how many of them are on the arm, in places and colours that `texture_seed` fixes.
+        sticker_m: a sticker's radius.
+        cable_m: the radius of a cable along the links; 0 is none.
+        tool: what the hand carries beside what the scene's arm has: shapes in the tip's frame, or a link's.
     """
 
     by_link: bool = False
     brightness: Range = _ONE
     jitter: Fraction = 0.0
     gloss: Range = _ZERO
+    stickers: Annotated[int, Field(ge=0, le=50)] = 0
+    sticker_m: Length = 0.02
+    cable_m: Annotated[Metres, Field(ge=0)] = 0.0
+    tool: tuple[ToolPart, ...] = ()
+
+    @staticmethod
+    @field_rule("tool")
+    def _is_of_shapes(tool: tuple[ToolPart, ...], _: Mapping[str, Any]) -> None:
+        if other := [part.kind for part in tool if part.kind in ("mesh", "board")]:
+            raise ValueError(f"expected capsules, cylinders, ellipsoids and boxes, got {other}")
+
+
+@config_dataclass
+class Clutter:
+    """Things on the table that are not the task's; one that stands too near to an object of the task is not drawn.
+
+    Attributes:
+        count: how many.
+        size_m: half of a thing's width.
+        distance_m: from the point of the table that the camera looks at.
+        red: share that has the cube's colour; none of these is a box.
+    """
+
+    count: Bounds[Few] = (0, 0)
+    size_m: Bounds[Length] = (0.02, 0.04)
+    distance_m: Bounds[Metres] = (0.1, 0.5)
+    red: Fraction = 0.0
+
+
+@config_dataclass
+class Occlusion:
+    """Bars close to the lens, out of focus, such as a cable or the edge of a bench; each swings slowly.
+
+    Attributes:
+        count: how many.
+        width: of a bar, as a share of the image's height.
+        swing: how far it swings to each side, as a share of the image's height.
+        brightness: of its grey.
+    """
+
+    count: Bounds[Few] = (0, 0)
+    width: Bounds[Fraction] = (0.03, 0.08)
+    swing: Bounds[Fraction] = _ZERO
+    brightness: Bounds[Fraction] = (0.05, 0.3)
 
 
 @config_dataclass
@@ -120,6 +172,10 @@ class Light:
         sway_period_s: one swing there and back.
         tint: largest change of each colour channel of the lamp.
         shadows: whether the lamp throws them.
+        fade: what all light is multiplied by at the end of `fade_s`, 1 at the beginning, and so far in between.
+        fade_s: s from an episode's beginning.
+        passer: share of the episodes in which a person walks to and fro between lamp and table, whose shadow falls on
+            it; needs `shadows`.
     """
 
     ambient: Range
@@ -132,6 +188,14 @@ class Light:
     sway_period_s: Annotated[float, Field(gt=0)] = 8.0
     tint: Fraction = 0.0
     shadows: bool = False
+    fade: Range = _ONE
+    fade_s: Annotated[float, Field(gt=0)] = 10.0
+    passer: Fraction = 0.0
+
+    @whole_rule
+    def _throws_a_passers_shadow(self) -> None:
+        if self.passer and not self.shadows:
+            raise ValueError("expected shadows: true for a passer, of whom nothing else is seen, got false")
 
 
 @config_dataclass
@@ -157,6 +221,10 @@ class Sensor:
         supersampling: drawn so many times as large and averaged, as a lens and pixels with an area do; 1 has jagged
             edges.
         jpeg_quality: 1 to 100, as of a webcam that compresses; none where it does not.
+        shake_px: how far the camera moves while a frame is exposed, each frame in another direction.
+        rolling_px: how far rows are shifted against each other, at most, because a camera that shakes reads them one
+            after the other.
+        glare: brightness that light in the lens adds around one place of the image.
     """
 
     gain: Range = _ONE
@@ -168,6 +236,9 @@ class Sensor:
     distortion: tuple[float, float] = _ZERO
     supersampling: Annotated[int, Field(ge=1, le=4)] = 1
     jpeg_quality: Bounds[Quality] | None = None
+    shake_px: Bounds[Pixels] = _ZERO
+    rolling_px: Bounds[Pixels] = _ZERO
+    glare: Range = _ZERO
 
 
 @config_dataclass
@@ -223,6 +294,8 @@ class Domain:
     light: Light
     deformation: Deformation = Deformation()
     sensor: Sensor = Sensor()
+    clutter: Clutter = Clutter()
+    occlusion: Occlusion = Occlusion()
     camera_error: CameraError = CameraError()
     calibration: Calibration = Calibration()
     texture_seed: int = 0
