@@ -67,6 +67,9 @@ class Recipe:
     """Real images are drawn among this many nearest to the generated ones' labels; 0 draws freely."""
     ema: Share = 0.0
     """Decay of the moving average of the generator's weights; 0 keeps the last weights."""
+    keep_best: bool = False
+    """Whether the run's weights are those of the best validation since the TaskGAN's steps began, or those from before
+    them if none was better; else they are the last."""
     r1: Weight = 0.0
     """Weight of the gradient penalty at real images."""
     self_weight: Weight = 0.0

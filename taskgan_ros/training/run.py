@@ -34,6 +34,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 NEWER: Final = {
     "task_model": None,
     "pixel_focus": 0.0,
+    "keep_best": False,
     "merges": False,
     "optimiser": "adam",
     "pretrain_optimiser": "adam",

@@ -15,8 +15,9 @@ from taskgan_ros.training.adversary import BETAS, Adversary
 from taskgan_ros.training.augment import photometric
 from taskgan_ros.training.bank import Bank
 from taskgan_ros.training.cycle import Cycle
+from taskgan_ros.training.kept import LOOK, PIXEL, TASK, KeptWeights
 from taskgan_ros.training.networks import Discriminator, Generator, TaskModel, autocast, upscale
-from taskgan_ros.training.objectives import focus_weights, pixel_loss, task_loss
+from taskgan_ros.training.objectives import focus_weights, pixel_loss, sorted_deviations, task_loss
 from taskgan_ros.training.optimisers import Muon
 from taskgan_ros.training.rates import RateSchedule, set_rate
 from taskgan_ros.training.recipe import Recipe
@@ -85,7 +86,8 @@ class TranslatorTrainer:
         """Take the data, the task model, one to measure with, and a generator that is not to start from nothing."""
         device = banks.inputs.images.device
         self.recipe, self._banks, self._device = recipe, banks, device
-        self._empty = banks.outputs.median() if recipe.pixel_focus else None
+        self._empty = banks.outputs.median()
+        self._usual = self._usual_deviations()
         self._task_model = task_model.to(device).requires_grad_(False)
         self._judge = None if judge is None else judge.to(device).requires_grad_(False)
         self.generator = _placed(start or Generator(recipe.generator), device)
@@ -100,6 +102,16 @@ class TranslatorTrainer:
         if recipe.cycle_weight:
             self._cycle = Cycle(_placed(Generator(recipe.generator), device), self._new_adversary(3), recipe)
         self.batch_size = recipe.batch_size
+        self._kept, self._done = KeptWeights(), 0
+
+    @torch.no_grad()
+    def _usual_deviations(self) -> Tensor:
+        """Return the output domain's curve, of its images with the labels nearest to the validation's."""
+        bank, outputs = self._banks.validation, self._banks.outputs
+        rows = torch.cdist(bank.labels[bank.spread(_VALIDATED)], outputs.labels).argmin(dim=1)
+        parts = rows.split(_EVALUATION_BATCH)
+        curves = [sorted_deviations(outputs.batch(index)[0], self._empty) * len(index) for index in parts]
+        return torch.stack(curves).sum(dim=0) / len(rows)
 
     def _new_adversary(self, channels: int) -> Adversary:
         return Adversary(_placed(Discriminator(self.recipe.sigmoid, channels), self._device), self.recipe)
@@ -112,6 +124,8 @@ class TranslatorTrainer:
             set_rate(self._pretrainer, pretraining.rate(step))
             losses = self._pretrain_step(step)
         else:
+            if recipe.keep_best and step == recipe.pretrain_steps:
+                self._kept.begin(step, self._average, self._figures())
             rate = RateSchedule(recipe.learning_rate, recipe.steps).rate(step - recipe.pretrain_steps)
             set_rate(self._generator_adam, rate)
             self._adversary.set_rate(rate)
@@ -119,6 +133,7 @@ class TranslatorTrainer:
                 self._cycle.set_rate(rate)
             losses = self._adversarial_step(step)
         self._update_average(step)
+        self._done = step + 1
         return losses
 
     def _pretrain_step(self, step: int) -> dict[str, Tensor]:
@@ -205,7 +220,7 @@ class TranslatorTrainer:
 
     def _pixel_loss(self, translated: Tensor, truth: Tensor) -> Tensor:
         """Return the L1 loss, of which the recipe's `pixel_focus` lies on what is not the empty scene."""
-        if self._empty is None:
+        if not self.recipe.pixel_focus:
             return pixel_loss(translated, truth)
         return pixel_loss(translated, truth, focus_weights(truth, self._empty, self.recipe.pixel_focus))
 
@@ -274,25 +289,32 @@ class TranslatorTrainer:
         for average, current in zip(self._average.parameters(), self.generator.parameters(), strict=True):
             average.lerp_(current, 1 - decay)
 
-    @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Return errors of the translations of held-out images: by task model, by judge, and by pixel where known.
+        """Return the figures of the translations of held-out images, and after which step the kept weights were."""
+        figures = self._figures()
+        self._kept.offer(self._done, self._average, figures)
+        return figures if self._kept.network is None else {**figures, "kept_step": float(self._kept.step)}
+
+    @torch.no_grad()
+    def _figures(self) -> dict[str, float]:
+        """Return errors by task model, by judge, by pixel where the truth is known, and by look, which needs no truth.
 
         Of more than 512 images, as many evenly spaced ones speak for all.
         """
-        bank, sums = self._banks.validation, {"validation_task": 0.0}
+        bank, sums, curve = self._banks.validation, {TASK: 0.0}, torch.zeros_like(self._usual)
         rows = bank.spread(_VALIDATED)
         for index in rows.split(_EVALUATION_BATCH):
             images, labels = bank.batch(index)
             translated = self._average(images)
-            figures = {"validation_task": task_loss(self._task_model(translated), labels)}
+            figures = {TASK: task_loss(self._task_model(translated), labels)}
             if self._judge is not None:
                 figures["validation_judge"] = task_loss(self._judge(translated), labels)
             if bank.paired is not None:
-                figures["validation_pixel"] = pixel_loss(translated, bank.paired_batch(index))
+                figures[PIXEL] = pixel_loss(translated, bank.paired_batch(index))
+            curve += sorted_deviations(translated, self._empty) * len(index) / len(rows)
             for name, value in figures.items():
                 sums[name] = sums.get(name, 0.0) + float(value) * len(index) / len(rows)
-        return sums
+        return {**sums, LOOK: float((curve - self._usual).abs().mean())}
 
     @torch.no_grad()
     def picture(self) -> Tensor:
@@ -307,8 +329,8 @@ class TranslatorTrainer:
         return (upscale(rows.unsqueeze(0), 2)[0] + 1) / 2
 
     def networks(self) -> dict[str, nn.Module]:
-        """Return the translator, averaged."""
-        return {WEIGHTS: self._average}
+        """Return the translator: averaged, and of the best validation where the recipe keeps that."""
+        return {WEIGHTS: self._average if self._kept.network is None else self._kept.network}
 
     def state_dict(self) -> dict[str, Any]:
         """Return networks, optimisers and image pools."""
@@ -317,6 +339,7 @@ class TranslatorTrainer:
             "average": self._average.state_dict(),
             "generator_adam": self._generator_adam.state_dict(),
             **({} if self._pretrainer is self._generator_adam else {"pretrainer": self._pretrainer.state_dict()}),
+            "kept": self._kept.state_dict(),
             **self._adversary.state_dict(),
             **({} if self._cycle is None else {"cycle": self._cycle.state_dict()}),
         }
@@ -328,6 +351,7 @@ class TranslatorTrainer:
         self._generator_adam.load_state_dict(state["generator_adam"])
         if self._pretrainer is not self._generator_adam:
             self._pretrainer.load_state_dict(state["pretrainer"])
+        self._kept.load_state_dict(state.get("kept", {}), self._average)
         self._adversary.load_state_dict(state)
         if self._cycle is not None:
             self._cycle.load_state_dict(state["cycle"])

@@ -12,6 +12,7 @@ from taskgan_ros.training.objectives import (
     focus_weights,
     pixel_loss,
     r1_penalty,
+    sorted_deviations,
     task_loss,
 )
 
@@ -25,6 +26,21 @@ def test_the_losses_are_the_papers() -> None:
     labels = torch.tensor([[1.0, 0.0], [2.0, -1.0]])
     assert task_loss(torch.tensor([[0.0, 2.0], [2.0, 2.0]]), labels).item() == pytest.approx(3.5)
     assert pixel_loss(torch.tensor([0.5, -1.0]), torch.tensor([0.0, 1.0])).item() == pytest.approx(1.25)
+
+
+def test_speckles_and_a_faint_arm_show_in_the_deviations() -> None:
+    generator = torch.Generator().manual_seed(0)
+    empty, images = torch.zeros(3, 20, 20), torch.zeros(8, 3, 20, 20)
+    for k, image in enumerate(images):
+        image[:, k : k + 5, 4:12] = 1.0
+    moved = images.roll(3, dims=3)
+    usual = sorted_deviations(images, empty)
+    assert usual.shape == (400,)
+    assert torch.equal(usual, sorted_deviations(moved, empty))  # another pose is no other look
+    speckled = images + 0.1 * torch.rand(images.shape, generator=generator)
+    faint = images * 0.6
+    assert (sorted_deviations(speckled, empty) - usual)[:100].mean() > 0.01
+    assert (sorted_deviations(faint, empty) - usual)[-40:].mean().item() == pytest.approx(-0.2)
 
 
 def test_the_focus_is_what_an_images_loss_has_of_the_arm() -> None:

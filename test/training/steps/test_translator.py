@@ -73,7 +73,7 @@ def test_the_default_recipe_trains_and_measures_with_what_took_no_part(train: Tr
     judge = train("judge_data").parent / "judge"
     words = ["train", "task-model", "--dataset", collected("source", seed=9), "--out", judge, "--steps", 2]
     assert cli.run([*map(str, words), "--device", "cpu"]) == 0
-    run = train("run", "--judge", judge, "--validation", validation)
+    run = train("run", "--judge", judge, "--validation", validation, "--no-keep-best")
     assert list(metrics(run, "pixel")) == [1, 2, 3, 4, 5, 6]
     assert list(metrics(run, "adversarial")) == [3, 4, 5, 6]  # after two steps of pre-training
     assert list(metrics(run, "validation_pixel")) == [3, 6]
@@ -89,6 +89,15 @@ def test_the_default_recipe_trains_and_measures_with_what_took_no_part(train: Tr
     assert data.paired is not None
     truth = to_network(torch.from_numpy(data.paired))
     assert metrics(run, "validation_pixel")[6] == pytest.approx((translated - truth).abs().mean().item(), rel=1e-3)
+
+
+def test_what_the_adversarial_steps_spoil_is_not_kept(train: Train) -> None:
+    run = train("run", "--learning-rate", 1.0)
+    assert metrics(run, "kept_step") == {3: 2, 6: 2}  # after two steps of pre-training
+    state = load_checkpoint(run)["trainer"]
+    saved = load_translator(run).state_dict()
+    assert all(torch.equal(saved[name], weights) for name, weights in state["kept"]["weights"].items())
+    assert not all(torch.equal(saved[name], weights) for name, weights in state["average"].items())
 
 
 def test_pictures_show_input_translation_and_truth(train: Train, target: Path) -> None:
