@@ -77,6 +77,8 @@ class Config:
     """Of the task models."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Of all training."""
+    rivals: tuple[int, ...] = (0, 1, 2)
+    """The seeds with which f learns on randomised images and f_X is refined too, which takes as long as all else."""
     episodes: int = 1250
     """Of plain simulation, 16 poses each."""
     randomized: int = 1500
@@ -191,10 +193,8 @@ def measure(config: Config, data: Data, seed: int) -> Iterator[Row]:
     """Train everything with one seed, and yield its errors."""
     runs = config.out / f"seed_{seed}"
     f_x = learn(config, runs / "f_x", data.source, seed)
-    f_dr = learn(config, runs / "f_randomized", data.randomized, seed)
     yield predicted("f_X alone", 0, f_x, data)
     yield predicted("f_X on true plain renders", 0, f_x, data, of="paired")
-    yield predicted("f on randomised images", 0, f_dr, data)
     for count in (1, len(_TRAIN)):
         yield row("Normal", count, normal(data, count, f_x, seed), data.recorded.actions)
     plain = translate(config, runs / "inverse_0", data, f_x, seed, None)
@@ -208,14 +208,14 @@ def measure(config: Config, data: Data, seed: int) -> Iterator[Row]:
     }
     for (name, count), translator in kinds.items():
         yield predicted(name, count, f_x, data, translator)
-        if translator.name not in _REFINED:
-            continue
-        refined = runs / f"{translator.name}_refined"
-        start(refined, refine, RefineConfig(
-            task_model=f_x, translator=translator, source=data.source, target=data.randomized, variants=1,
-            steps=config.refine_steps, out=refined, seed=seed, device="cpu",
-        ))  # fmt: skip
-        yield predicted(f"{name}, refined", count, refined, data, translator)
+    if seed not in config.rivals:
+        return
+    f_dr = learn(config, runs / "f_randomized", data.randomized, seed)
+    yield predicted("f on randomised images", 0, f_dr, data)
+    for (name, count), translator in kinds.items():
+        if translator.name in _REFINED:
+            refined = refine_behind(config, runs / f"{translator.name}_refined", data, f_x, seed, translator)
+            yield predicted(f"{name}, refined", count, refined, data, translator)
 
 
 def normal(data: Data, count: int, f_x: Path, seed: int) -> NDArray[Any]:
@@ -261,6 +261,15 @@ def translate(
         source=data.source, target=data.labelled if begun else None, target_images=images if begun else None,
         task_model=f_x, recipe=recipe, settings=settings, pretrain=data.randomized, start_from=begun,
         validation=data.labelled if begun else None, out=out, seed=seed, device="cpu",
+    ))  # fmt: skip
+    return out
+
+
+def refine_behind(config: Config, out: Path, data: Data, f_x: Path, seed: int, translator: Path) -> Path:
+    """Return a run of step 3, on what the translator makes of randomised images."""
+    start(out, refine, RefineConfig(
+        task_model=f_x, translator=translator, source=data.source, target=data.randomized, variants=1,
+        steps=config.refine_steps, out=out, seed=seed, device="cpu",
     ))  # fmt: skip
     return out
 
