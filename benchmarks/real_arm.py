@@ -202,7 +202,7 @@ def measure(config: Config, data: Data, seed: int) -> Iterator[Row]:
         ("inverse, no target image", 0): plain,
         ("inverse, 1 labelled", 1): translate(config, runs / "inverse_1", data, f_x, seed, 1, plain),
         ("inverse, 10 unlabelled", 0): translate(
-            config, runs / "inverse_10_unlabelled", data, f_x, seed, 10, plain, paired=False
+            config, runs / "inverse_10_unlabelled", data, f_x, seed, 10, plain, labelled=False
         ),
         ("inverse, 10 labelled", 10): translate(config, runs / "inverse_10", data, f_x, seed, 10, plain),
     }
@@ -249,14 +249,17 @@ def learn(config: Config, out: Path, dataset: Path, seed: int) -> Path:
 
 def translate(
     config: Config, out: Path, data: Data, f_x: Path, seed: int, images: int | None, begun: Path | None = None,
-    paired: bool = True,
+    labelled: bool = True,
 ) -> Path:  # fmt: skip
-    """Return a run of step 2: pre-training alone, or from a pre-trained one on the first frames."""
+    """Return a run of step 2: pre-training alone, or from a pre-trained one on the first frames.
+
+    Without their labels there is no task loss, no plain render to pair with, and no pose to match.
+    """
     recipe = "default" if begun else "rcan"
-    steps: dict[str, Any] = (
-        {"steps": _FEW_STEPS, "paired_target": paired} if begun else {"pretrain_steps": config.pretrain_steps}
-    )
-    settings = dataclasses.replace(load_recipe(recipe), **steps)
+    own: dict[str, Any] = {"steps": _FEW_STEPS} if begun else {"pretrain_steps": config.pretrain_steps}
+    if not labelled:
+        own |= {"lambda_task": 0.0, "paired_target": False, "matched_poses": 0}
+    settings = dataclasses.replace(load_recipe(recipe), **own)
     start(out, train_translator, TranslatorConfig(
         source=data.source, target=data.labelled if begun else None, target_images=images if begun else None,
         task_model=f_x, recipe=recipe, settings=settings, pretrain=data.randomized, start_from=begun,
