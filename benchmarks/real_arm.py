@@ -253,12 +253,13 @@ def translate(
 ) -> Path:  # fmt: skip
     """Return a run of step 2: pre-training alone, or from a pre-trained one on the first frames.
 
-    Without their labels there is no task loss, no plain render to pair with, and no pose to match.
+    Without their labels there is no task loss, no plain render to pair with and no pose to match, and nothing to tell the
+    best weights by.
     """
     recipe = "default" if begun else "rcan"
     own: dict[str, Any] = {"steps": _FEW_STEPS} if begun else {"pretrain_steps": config.pretrain_steps}
     if not labelled:
-        own |= {"lambda_task": 0.0, "paired_target": False, "matched_poses": 0}
+        own |= {"lambda_task": 0.0, "paired_target": False, "matched_poses": 0, "keep_best": False}
     settings = dataclasses.replace(load_recipe(recipe), **own)
     start(out, train_translator, TranslatorConfig(
         source=data.source, target=data.labelled if begun else None, target_images=images if begun else None,
