@@ -253,8 +253,8 @@ def translate(
 ) -> Path:  # fmt: skip
     """Return a run of step 2: pre-training alone, or from a pre-trained one on the first frames.
 
-    Without their labels there is no task loss, no plain render to pair with and no pose to match, and nothing to tell the
-    best weights by.
+    Without their labels there is no task loss, no plain render to pair with and no pose to match, and nothing tells the
+    best weights.
     """
     recipe = "default" if begun else "rcan"
     own: dict[str, Any] = {"steps": _FEW_STEPS} if begun else {"pretrain_steps": config.pretrain_steps}
