@@ -116,7 +116,8 @@ def test_defaults_of_arguments_and_yaml_are_those_of_the_node(node: str) -> None
 
 
 def test_the_guides_file_of_parameters_gives_the_node_what_it_has_and_no_argument() -> None:
-    (example,) = re.findall(r"```yaml\n# my_arm.yaml\n(.*?)```", (ROOT / "docs" / "node.md").read_text(), re.DOTALL)
+    page = (ROOT / "docs" / "node" / "connect.md").read_text()
+    (example,) = re.findall(r"```yaml\n# my_arm.yaml\n(.*?)```", page, re.DOTALL)
     own, values = dataclasses.asdict(PARAMETERS["reach_node"]), yaml.safe_load(example)["/**/reach_node"]
     for name, value in values["ros__parameters"].items():
         expected = list if isinstance(own[name], tuple) else type(own[name])

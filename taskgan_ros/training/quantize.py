@@ -1,4 +1,4 @@
-"""A bundle's translator in int8, for a CPU: a third less time, measured in docs/node.md.
+"""A bundle's translator in int8, for a CPU: a third less time, measured in docs/node/inference.md.
 
 f_X stays in single precision: it is a twentieth of the work, and in int8 its last layer cuts off every command that is
 larger than those of the calibration.

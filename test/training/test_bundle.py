@@ -244,8 +244,8 @@ def test_masks_of_infinity_are_no_fault(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_the_example_of_the_docs_works_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (Path(__file__).resolve().parents[2] / "docs" / "node.md").read_text()
-    page = page[page.index("### Your own policy") : page.index("## States")]
+    page = (Path(__file__).resolve().parents[2] / "docs" / "bundles.md").read_text()
+    page = page[page.index("## Your own policy") :]
     code, commands = re.findall(r"```(?:python)?\n(.*?)```", page, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     exec(code, {})
