@@ -12,7 +12,7 @@ from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.tasks.poses import PoseScene
 from taskgan_ros.tasks.registry import load_scene
-from taskgan_ros.tasks.scene import MotionScene
+from taskgan_ros.tasks.scene import Scene
 from taskgan_ros.tasks.state import CellState
 
 PICTURES = {
@@ -45,7 +45,7 @@ def draw(shown_rows: Sequence[tuple[str, str]]) -> Image.Image:
     return Image.fromarray(np.vstack(rows).repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1))
 
 
-def pick(scene: MotionScene | PoseScene, episode: int) -> CellState:
+def pick(scene: Scene, episode: int) -> CellState:
     """Return the state to show of an episode."""
     if isinstance(scene, PoseScene):
         return scene.demonstrate(0, episode)[0][0]

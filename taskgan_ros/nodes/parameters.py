@@ -78,8 +78,9 @@ def read(node: Node, kind: type[T]) -> T:
 def _descriptor(field: dataclasses.Field[Any], *, read_only: bool) -> ParameterDescriptor:
     about = field.metadata
     descriptor = ParameterDescriptor(description=about["description"], read_only=read_only)
-    if about["choices"]:
-        descriptor.additional_constraints = "one of " + ", ".join(about["choices"])
+    words = ["one of " + ", ".join(about["choices"])] if about["choices"] else []
+    words += ["may change at any time"] if about["live"] and not read_only else []
+    descriptor.additional_constraints = "; ".join(words)
     ends = {"from_value": about["minimum"], "to_value": about["maximum"]}
     if type(field.default) is float:
         descriptor.floating_point_range = [FloatingPointRange(**ends)]

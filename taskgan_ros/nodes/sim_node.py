@@ -61,32 +61,61 @@ _CAMERA_S = 5.0  # to wait for the picture that is being drawn
 
 @dataclass(frozen=True)
 class SimParameters:
-    """The parameters; config/sim_node.yaml says more on them."""
+    """The parameters; docs/node/parameters.md is made of these declarations."""
 
     scene: str = parameter("reach", "a shipped scene's name, or a YAML file")
     domain: str = parameter("target_wood", "how the cell looks: a shipped domain's name, or a YAML file")
-    seed: int = parameter(1000, "of the episodes; 1000 is `taskgan evaluate`'s", minimum=0, maximum=2**31 - 1)
+    seed: int = parameter(
+        1000,
+        "the same seed gives the same episodes in every domain; 1000 is `taskgan evaluate`'s, not a training's",
+        minimum=0,
+        maximum=2**31 - 1,
+    )
     first_episode: int = parameter(0, "the number of the first start's episode", minimum=0, maximum=2**31 - 1)
-    image_height: int = parameter(128, "pixels", minimum=16, maximum=2048)
+    image_height: int = parameter(
+        128, "pixels; the shipped bundles take 128x128, reach_node resizes others", minimum=16, maximum=2048
+    )
     image_width: int = parameter(128, "pixels", minimum=16, maximum=2048)
     camera_rate_hz: float = parameter(20.0, "images a second", minimum=0.1, maximum=1000.0)
     joint_state_rate_hz: float = parameter(50.0, "joint states a second", minimum=1.0, maximum=1000.0)
-    auto_start: bool = parameter(False, "start the next episode when one has run for episode_s")
-    episode_s: float = parameter(10.0, "length of an episode with auto_start, s", minimum=0.1, maximum=1e5)
+    auto_start: bool = parameter(
+        False, "start the next episode when one has run for episode_s; false: wait for ~/start_episode"
+    )
+    episode_s: float = parameter(
+        10.0, "length of an episode with auto_start, s: the paper's 100 steps of 0.1 s", minimum=0.1, maximum=1e5
+    )
     settle_s: float = parameter(
-        0.3, "how long after a start commands from elsewhere are ignored, s", minimum=0.0, maximum=60.0
+        0.3,
+        "an episode starts with a jump, which no arm can make: for so long, commands that do not begin where the arm "
+        "now stands are ignored, and so are velocities until one is zero, s",
+        minimum=0.0,
+        maximum=60.0,
     )
     command_interface: str = parameter(
-        JOINT_TRAJECTORY, "which controller moves the arm, as reach_node's parameter", choices=COMMAND_INTERFACES
+        JOINT_TRAJECTORY,
+        "which controller moves the arm, as reach_node's parameter: the two must agree",
+        choices=COMMAND_INTERFACES,
     )
     joint_prefix: str = parameter("", "as reach_node's parameter")
     joint_names: tuple[str, ...] = parameter(("",), "as reach_node's parameter")
     frame_prefix: str = parameter("", "put before the camera's frame, as robot_state_publisher has it for the arm's")
-    servo_lag_s: float = parameter(0.03, "lag of the arm's servos behind commands, s", minimum=0.0, maximum=1.0)
-    controller_rate_hz: float = parameter(100.0, "update rate of the controller, Hz", minimum=10.0, maximum=1000.0)
-    allow_partial_joints_goal: bool = parameter(False, "accept trajectories for some of the joints")
+    servo_lag_s: float = parameter(
+        0.03,
+        "how far each joint lags behind the controller's commands, s: the time constant of its position servo; 0: no "
+        "lag, unlike any real servo",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    controller_rate_hz: float = parameter(
+        100.0, "update rate of the controller, Hz; ros2_control's default is 100", minimum=10.0, maximum=1000.0
+    )
+    allow_partial_joints_goal: bool = parameter(
+        False, "accept trajectories that name some of the joints only, as ros2_control's parameter"
+    )
     interpolate_from_desired_state: bool = parameter(
-        True, "start a trajectory from the last command; false: from where the arm was measured"
+        True,
+        "start a trajectory from the last command; false, ros2_control's default: from where the arm was measured, "
+        "which lags behind it",
     )
 
 

@@ -58,6 +58,14 @@ def declared(node: Node) -> Any:
     return read(node, kind)
 
 
+def test_describe_says_what_may_change_while_the_node_runs(node: Make) -> None:
+    made = node()
+    declared(made)
+    assert made.describe_parameter("speed_scale").additional_constraints == "may change at any time"
+    assert made.describe_parameter("guard").additional_constraints == "one of stop, warn, off"
+    assert made.describe_parameter("threads").additional_constraints == ""
+
+
 @pytest.mark.parametrize("is_file", [True, False])
 def test_each_documented_value_works_without_quotes(node: Make, is_file: bool) -> None:
     texts = [f"    {name}: {choice}" for name, choice in CHOICES]
