@@ -1,6 +1,7 @@
 # make reach   set up what the main job needs, and run it; ARGS="--episodes 3" is passed on
 # make test    set up everything, and run every check; ARGS="-k trajectory" goes to pytest
 # make lint    the static checks alone
+# make docs    the documentation as a site, build/site/index.html; a broken link fails
 # make lock    renew requirements/ from setup.py
 
 SHELL := /bin/bash
@@ -8,7 +9,7 @@ SHELL := /bin/bash
 # A sourced ROS 2, or another environment of ROS wheels, would mix its libraries with ours.
 unexport PYTHONPATH PYTHONHOME LD_LIBRARY_PATH AMENT_PREFIX_PATH RMW_IMPLEMENTATION _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-.PHONY: reach test lint lock setup-reach setup-test
+.PHONY: reach test lint docs lock setup-reach setup-test
 
 reach: setup-reach
 	.venv-reach/bin/taskgan reach $(ARGS)
@@ -21,6 +22,9 @@ lint: setup-test
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports
 	.venv/bin/mypy
+
+docs: setup-test
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict # the warning is on a release to come
 
 setup-reach:
 	@scripts/setup .venv-reach requirements/reach.txt
@@ -40,6 +44,6 @@ lock:
 	echo "torch==2.13.0" >build/pins.txt
 	set -o pipefail; $(COMPILE) build/reach.in | $(KEEP) >build/reach.txt
 	set -o pipefail; $(COMPILE) --extra arms --extra recordings --extra training --extra experiments \
-		--extra test \
+		--extra docs --extra test \
 		--constraint build/reach.txt --constraint build/pins.txt | $(KEEP) >build/test.txt
 	mkdir -p requirements && mv build/reach.txt build/test.txt requirements/

@@ -33,6 +33,7 @@ EXTRAS = {
     # Neither is in RUN_TIME, because an extra can add a requirement but never take one's place.
     "cpu": ["onnxruntime"],
     "gpu": ["onnxruntime-gpu[cuda,cudnn]"],
+    "docs": ["mkdocs-material", "mkdocstrings[python]"],  # the site of docs/, which `make docs` builds
     "experiments": ["scikit-image"],  # also brings the photograph of the domain real_standin
     # Bags, LeRobotDatasets and their videos; also needs what "training" brings for datasets, h5py.
     "recordings": ["av", "h5py", "mcap", "pyarrow", "rosbags", "scipy", "zstandard"],

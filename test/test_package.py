@@ -143,7 +143,7 @@ def test_every_import_is_a_declared_dependency(setup_arguments: dict[str, Any]) 
 
 def test_package_xml_declares_nothing_that_is_not_used() -> None:
     assert declared() - {key_of(module) for module, _ in imported_modules()} - STARTED == set()
-    text = "".join(file.read_text() for file in [*(ROOT / "launch").glob("*.py"), *(ROOT / "docs").glob("*.md")])
+    text = "".join(file.read_text() for file in [*(ROOT / "launch").glob("*.py"), *(ROOT / "docs").rglob("*.md")])
     for name in ("ros2 launch", "ros2 bag", "mcap", "robot_state_publisher"):
         assert name in text
 
@@ -159,7 +159,7 @@ def test_pip_installs_what_package_xml_declares(setup_arguments: dict[str, Any])
     ("lock", "extras"),
     [
         ("reach", ["cpu", "ros-wheels"]),
-        ("test", ["cpu", "ros-wheels", "recordings", "training", "experiments", "test"]),
+        ("test", ["cpu", "ros-wheels", "recordings", "training", "experiments", "docs", "test"]),
     ],
 )
 def test_the_lock_is_of_this_setup_py(lock: str, extras: list[str], setup_arguments: dict[str, Any]) -> None:
