@@ -74,7 +74,8 @@ class ReachParameters:
         "what listens. joint_trajectory: ros2_control's JointTrajectoryController. position_group, velocity_group: "
         "its forward_command_controller (or the JointGroup one) for positions or velocities. joint_jog: MoveIt "
         "Servo, with command_in_type: speed_units; needs control_msgs. kinova: Kinova's own driver, which acts on "
-        "velocities in the order of the joints and needs all_joints",
+        "velocities in the order of the joints and needs all_joints. docs/node/interfaces.md says which to choose, "
+        "and what each does if this node dies",
         choices=COMMAND_INTERFACES,
         formerly="command_mode",
         renamed={"jtc": JOINT_TRAJECTORY},
@@ -125,13 +126,14 @@ class ReachParameters:
     )
     margin_rad: float = parameter(
         0.02,
-        "the arm is sent no nearer to the arm file's position limits than this, and slows down before, rad",
+        "the arm is sent no nearer than this to its position limits, and slows down before, rad",
         minimum=0.0,
         maximum=1.0,
     )
     limit_tolerance_rad: float = parameter(
         0.1,
-        "a joint measured further outside of its position limits is a fault, rad: another arm, or other zeros",
+        "a joint measured further than this outside of its position limits is a fault, rad: another arm, or other "
+        "zeros",
         minimum=0.0,
         maximum=10.0,
     )
@@ -149,7 +151,7 @@ class ReachParameters:
         "reach.launch.py sets it for the simulated cell",
     )
     max_step_rad: float = parameter(
-        0.5, "no joint is sent further than this from where it was measured, rad", minimum=0.01, maximum=3.0
+        0.5, "no joint is ever sent further than this from where it was measured, rad", minimum=0.01, maximum=3.0
     )
     fence_m: tuple[float, ...] = parameter(
         (-0.75, -0.75, 0.02, 0.75, 0.75, 1.0),
@@ -159,13 +161,18 @@ class ReachParameters:
     )
     arrived_speed: float = parameter(
         0.02,
-        "once arrived_images commands in a row ask every joint for less than this, the arm has arrived, rad/s: it "
-        "stands until they ask for twice as much",
+        "a command that asks no joint for more than this is small, rad/s. After arrived_images of them in a row the "
+        "arm has arrived: it stands until one asks for twice as much",
         minimum=0.0,
         maximum=1.0,
         live=True,
     )
-    arrived_images: int = parameter(10, "see arrived_speed; 0 for a task that has no end", minimum=0, maximum=100_000)
+    arrived_images: int = parameter(
+        10,
+        "so many small commands in a row are an arrival, see arrived_speed; 0 for a task that has no end",
+        minimum=0,
+        maximum=100_000,
+    )
     guard: str = parameter(
         STOP,
         "what out-of-distribution images, unlike the bundle's training, do: stop the arm, warn in log and "
@@ -185,12 +192,15 @@ class ReachParameters:
         3, "so many out-of-distribution images in a row stop the arm until one is not", minimum=1, maximum=100_000
     )
     guard_fault_s: float = parameter(
-        2.0, "no others for so long are a fault, which needs a person, s; 0 is never one", minimum=0.0, maximum=3600.0
+        2.0,
+        "nothing but out-of-distribution images for so long is a fault, which needs a person, s; 0 is never one",
+        minimum=0.0,
+        maximum=3600.0,
     )
     camera_watch_s: float = parameter(
         10.0,
-        "so often, and when the guard objects, where the camera sees the arm is compared with where it should: a "
-        "camera that has moved is reported, s; 0: only when the guard objects; -1: never",
+        "so often, s, and when the guard objects, where the camera sees the arm is compared with where it should: a "
+        "camera that has moved is reported; 0: only when the guard objects; -1: never",
         minimum=-1.0,
         maximum=3600.0,
     )

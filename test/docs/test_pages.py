@@ -25,6 +25,15 @@ def test_parameters_are_those_that_the_nodes_declare() -> None:
         assert f"| `{field.name}` |" in page
 
 
+def test_the_comments_of_parameter_files_are_the_declarations_too() -> None:
+    pytest.importorskip("rclpy")
+    import parameters
+
+    for file, kind in parameters.FILES.items():
+        text = file.read_text(encoding="utf-8")
+        assert text == parameters.make_file(text, kind), "run `python docs/parameters.py`"
+
+
 def test_commands_are_those_of_the_help() -> None:
     page = commands.make_page()
     assert (DOCS / "commands.md").read_text(encoding="utf-8") == page, "run `python docs/commands.py`"
