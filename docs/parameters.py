@@ -62,14 +62,15 @@ def make_entry(field: dataclasses.Field[Any], value: Any) -> str:
 def make_table(kind: type) -> str:
     """Return a table with a row for each field of a dataclass of parameters."""
     rows = [make_row(field) for field in dataclasses.fields(kind)]
-    return "\n".join(["| parameter | type | default | may be | what it is |", "| --- | --- | --- | --- | --- |", *rows])
+    return "\n".join(["| parameter | default | takes | what it is |", "| --- | --- | --- | --- |", *rows])
 
 
 def make_row(field: dataclasses.Field[Any]) -> str:
     """Return a parameter's row."""
     about = field.metadata
     what = "**Live.** " * about["live"] + about["description"]
-    cells = f"`{field.name}`", type_name(field.default), f"`{default_text(field.default)}`", allowed(about), what
+    takes = ", ".join(filter(None, (type_name(field.default), allowed(about))))
+    cells = f"`{field.name}`", f"`{default_text(field.default)}`", takes, what
     return f"| {' | '.join(cells)} |"
 
 
