@@ -77,8 +77,8 @@ class Config:
     """Of the task models."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Of all training."""
-    rivals: tuple[int, ...] = (0, 1, 2)
-    """The seeds with which f learns on randomised images and f_X is refined too, which takes as long as all else."""
+    refined: tuple[int, ...] = (0, 1, 2)
+    """The seeds with which f_X is refined too."""
     episodes: int = 1250
     """Of plain simulation, 16 poses each."""
     randomized: int = 1500
@@ -193,8 +193,10 @@ def measure(config: Config, data: Data, seed: int) -> Iterator[Row]:
     """Train everything with one seed, and yield its errors."""
     runs = config.out / f"seed_{seed}"
     f_x = learn(config, runs / "f_x", data.source, seed)
+    f_dr = learn(config, runs / "f_randomized", data.randomized, seed)
     yield predicted("f_X alone", 0, f_x, data)
     yield predicted("f_X on true plain renders", 0, f_x, data, of="paired")
+    yield predicted("f on randomised images", 0, f_dr, data)
     for count in (1, len(_TRAIN)):
         yield row("Normal", count, normal(data, count, f_x, seed), data.recorded.actions)
     plain = translate(config, runs / "inverse_0", data, f_x, seed, None)
@@ -208,10 +210,8 @@ def measure(config: Config, data: Data, seed: int) -> Iterator[Row]:
     }
     for (name, count), translator in kinds.items():
         yield predicted(name, count, f_x, data, translator)
-    if seed not in config.rivals:
+    if seed not in config.refined:
         return
-    f_dr = learn(config, runs / "f_randomized", data.randomized, seed)
-    yield predicted("f on randomised images", 0, f_dr, data)
     for (name, count), translator in kinds.items():
         if translator.name in _REFINED:
             refined = refine_behind(config, runs / f"{translator.name}_refined", data, f_x, seed, translator)
