@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -108,11 +109,8 @@ def test_the_process_ends_with_the_commands_status(tmp_path: Path) -> None:
     words = ["collect", "--domain", "marble", "--episodes", "1", "--out", str(tmp_path / "data.h5")]
     done = subprocess.run([sys.executable, "-m", "taskgan_ros.cli", *words], text=True, capture_output=True)
     assert done.returncode == 2
-    assert done.stderr == (
-        "taskgan: domains: expected a file or one of [colored, randomized, real_standin, source, target_a, "
-        "target_b, target_wood], "
-        "got 'marble'\n"
-    )
+    (line,) = done.stderr.splitlines()
+    assert re.fullmatch(r"taskgan: domains: expected a file or one of \[.*source.*\], got 'marble'", line)
 
 
 def test_sigterm_is_told_as_ctrl_c_is_and_the_handler_given_back(

@@ -149,7 +149,7 @@ def test_no_file_in_the_working_directory_takes_a_shipped_names_place(
         (tmp_path / name).touch()
     assert resolve("arms", "mico") == share_dir() / "config" / "arms" / "mico.yaml"
     assert [resolve("arms", path) for path in ("./mico", "mine.yaml")] == [Path("mico"), Path("mine.yaml")]
-    with pytest.raises(InputError, match=r"arms: expected a file or one of \[mico, panda, so101, ur5e\], got 'mine'"):
+    with pytest.raises(InputError, match=r"arms: expected a file or one of \[.*mico.*\], got 'mine'"):
         resolve("arms", "mine")
 
 
@@ -159,19 +159,21 @@ def test_the_home_of_nobody_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "names"),
+    ("kind", "some"),
     [
-        ("arms", "[mico, panda, so101, ur5e]"),
-        ("domains", "[colored, randomized, real_standin, source, target_a, target_b, target_wood]"),
-        ("recipes", "[cyclegan, default, forward, paper, paper_small, pix2pix, rcan, simgan]"),
-        ("scenes", "[panda_reach, poses, push, reach, so101_reach, ur5e_reach]"),
-        ("scales", "[cpu, full, smoke]"),
+        ("arms", {"mico", "panda"}),
+        ("domains", {"source", "target_wood"}),
+        ("recipes", {"default", "paper"}),
+        ("scenes", {"poses", "push", "reach"}),
+        ("scales", {"full", "smoke"}),
     ],
 )
-def test_an_unknown_name_is_refused_with_the_shipped_ones(kind: str, names: str) -> None:
+def test_an_unknown_name_is_refused_with_the_shipped_ones(kind: str, some: set[str]) -> None:
+    names = sorted(path.stem for path in (share_dir() / "config" / kind).iterdir())
+    assert some <= set(names)
     with pytest.raises(InputError) as error:
         resolve(kind, "marble")
-    assert str(error.value) == f"{kind}: expected a file or one of {names}, got 'marble'"
+    assert str(error.value) == f"{kind}: expected a file or one of [{', '.join(names)}], got 'marble'"
 
 
 def test_a_configuration_is_filled_from_what_has_fields_of_the_same_name_and_more() -> None:

@@ -90,5 +90,5 @@ def test_an_arm_file_with_a_fault_is_refused(
 
 
 def test_an_unknown_arm_is_refused_with_the_shipped_ones() -> None:
-    with pytest.raises(InputError, match=r"arms: expected a file or one of \[mico, panda, so101, ur5e\], got 'ur5'"):
+    with pytest.raises(InputError, match=r"arms: expected a file or one of \[.*mico.*ur5e.*\], got 'ur5'"):
         load_arm("ur5")

@@ -12,7 +12,7 @@ import pytest
 import trimesh
 import yaml
 
-from taskgan_ros.core.config import build
+from taskgan_ros.core.config import build, resolve
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.schema import to_plain
 from taskgan_ros.robot.arm import Arm
@@ -435,9 +435,12 @@ def test_what_is_no_arm_is_refused_with_what_was_found(
     assert len(str(error.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("name", [name for name in shipped_arms() if name != "mico"])
+MODELS = {name: yaml.safe_load(resolve("arms", name).read_text()).get("model") for name in shipped_arms()}
+
+
+@pytest.mark.parametrize("name", [name for name, model in MODELS.items() if model])
 def test_a_shipped_arm_is_understood_from_its_unmodified_model(name: str) -> None:
-    package = yaml.safe_load((Path(__file__).parents[2] / "config" / "arms" / f"{name}.yaml").read_text())["model"]
+    package = MODELS[name]
     folder = package.removeprefix("package://").split("/")[0]
     if folder.isidentifier() and importlib.util.find_spec(folder) is None:
         pytest.skip(f"{folder} is not installed")
