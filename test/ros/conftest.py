@@ -26,7 +26,7 @@ from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from lifecycle_msgs.msg import Transition  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue  # noqa: E402
-from rcl_interfaces.srv import SetParameters  # noqa: E402
+from rcl_interfaces.srv import GetParameters, SetParameters  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.qos import QoSProfile  # noqa: E402
@@ -46,7 +46,7 @@ ARM = load_arm("mico")
 READY = [4.712, 4.09, 1.52, 3.1416, 5.65, 3.1416]  # rad, within all limits
 VELOCITY = (0.3, -0.2, 0.1)  # rad/s, what the tiny bundle commands on every image that is not black
 SIZE = 16
-_MET_S = 0.5  # for a service that we have found to find us too, or its answer is lost (ros2/rmw_fastrtps#842)
+_ANSWER_S = 0.1  # to wait for one that comes within milliseconds, before asking again
 PATIENCE_S = 30.0  # to wait for what comes within a second on an idle machine
 
 # F inverts the colours. f_X commands VELOCITY on every image, but 0/0 on a black one, and fails on one that is nowhere
@@ -206,6 +206,7 @@ class Lab:
         self._spinner = threading.Thread(target=self._executor.spin, daemon=True)
         self._spinner.start()
         self.ready, self.velocity = list(READY), VELOCITY
+        self._clients: dict[str, Any] = {}  # by the service's name
         self.trajectories: list[tuple[float, JointTrajectory]] = []
         self.images = self.node.create_publisher(Image, topics.IMAGE, 1)
         self.joint_states = self.node.create_publisher(JointState, topics.JOINT_STATES, 10)
@@ -220,6 +221,8 @@ class Lab:
         self, module: str, arguments: Sequence[str] = (), program: Sequence[str] = (), **parameters: Any
     ) -> Process:
         """Start a node, or a `program` for Python that is one."""
+        for name in list(self._clients):  # its services, which have not met them, may have the names of a dead one's
+            self.node.destroy_client(self._clients.pop(name))
         log = self._folder / f"{module}_{len(self._processes)}.log"
         program = program or ["-m", f"taskgan_ros.nodes.{module}"]
         process = Process(program, self.domain_id, log, arguments, parameters)
@@ -227,13 +230,25 @@ class Lab:
         return process
 
     def call(self, kind: Any, name: str, request: Any) -> Any:
-        client = self.node.create_client(kind, name)
-        assert client.wait_for_service(PATIENCE_S), f"no service {name}"
-        time.sleep(_MET_S)
-        future = client.call_async(request)
+        if name not in self._clients:
+            self._clients[name] = self._meet(kind, name)
+        future = self._clients[name].call_async(request)
         until(future.done, f"an answer of {name}")
-        self.node.destroy_client(client)
         return future.result()
+
+    def _meet(self, kind: Any, name: str) -> Any:
+        """Return a client that the service knows too, or its answer would be lost (ros2/rmw_fastrtps#842).
+
+        Clients become known in the order in which they were made: this one, once a later one has been answered.
+        """
+        client = self.node.create_client(kind, name)
+        probe = self.node.create_client(GetParameters, f"{name.rpartition('/')[0]}/get_parameters")
+        until(lambda: client.service_is_ready() and probe.service_is_ready(), f"the service {name}")
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not _is_answered(probe):
+            assert time.monotonic() < deadline_s, f"expected an answer of the node with {name} within {PATIENCE_S} s"
+        self.node.destroy_client(probe)
+        return client
 
     def change(self, transition: str, node: str = "reach_node") -> bool:
         request = ChangeState.Request(transition=Transition(label=transition))
@@ -335,6 +350,14 @@ class Lab:
         self._spinner.join(5)
         self.node.destroy_node()
         rclpy.shutdown(context=self._context)
+
+
+def _is_answered(probe: Any) -> bool:
+    """Return whether an answer comes at once; another request is then due, for an early one's answer is lost."""
+    future, deadline_s = probe.call_async(GetParameters.Request()), time.monotonic() + _ANSWER_S
+    while not future.done() and time.monotonic() < deadline_s:
+        time.sleep(0.005)
+    return bool(future.done())
 
 
 def until(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> None:
