@@ -24,7 +24,7 @@ from report import ROOT
 from trajectory_msgs.msg import JointTrajectory
 
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.demo.isolation import ChildProcesses, SessionError, environment, own_domain
+from taskgan_ros.demo.isolation import ChildProcesses, SessionError, environment, own_domain, ros_environment
 from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.sim_node import read_trajectory
 from taskgan_ros.robot.arm import load_arm
@@ -183,19 +183,22 @@ class Bench:
                 self.reports += 1
 
 
+def bench_environment(domain_id: int) -> dict[str, str | None]:
+    """Return what nodes need to meet in this domain, on this machine alone, with room for large images."""
+    return ros_environment(domain_id) | {"FASTRTPS_DEFAULT_PROFILES_FILE": str(ROOT / "config" / "fastdds.xml")}
+
+
 @contextmanager
 def open_bench(folder: Path) -> Iterator[Bench]:
     """Open a bench on this machine alone; `folder` gets the logs. At its end all its processes are ended."""
-    with own_domain() as domain_id:
-        changes = {
-            "ROS_DOMAIN_ID": str(domain_id),
-            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-            "FASTRTPS_DEFAULT_PROFILES_FILE": str(ROOT / "config" / "fastdds.xml"),
-        }
-        with environment(changes), ChildProcesses(folder, os.environ) as processes:
-            bench = Bench(domain_id, processes, folder)
-            try:
-                yield bench
-            finally:
-                processes.stop()
-                bench.close()
+    with (
+        own_domain() as domain_id,
+        environment(bench_environment(domain_id)),
+        ChildProcesses(folder, os.environ) as processes,
+    ):
+        bench = Bench(domain_id, processes, folder)
+        try:
+            yield bench
+        finally:
+            processes.stop()
+            bench.close()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import tyro
+from bench import bench_environment
 from fault_bench import FaultBench
 from fault_list import DRIFTS, GOES_ON, STOPS, STOPS_HARD, TIMEOUT_S, WATCHDOG_S, Fault, make_faults
 from fault_timeline import LEAD_S, TAIL_S, draw, pictured
@@ -22,7 +23,6 @@ from fault_trial import Trial, run_trial
 from report import Row, report
 
 from taskgan_ros.control.command_interfaces import JOINT_TRAJECTORY
-from taskgan_ros.core.config import share_dir
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.interrupts import deferred
 from taskgan_ros.core.progress import print_line, progress_bar
@@ -80,19 +80,6 @@ def _median_and_worst(what: str, times_s: Sequence[float]) -> Row:
     return {what: round(1e3 * float(np.median(times_s))), f"worst {what}": round(1e3 * max(times_s))}
 
 
-def ros_environment(domain_id: int) -> dict[str, str | None]:
-    """Return what the nodes need to meet in this domain, on this machine."""
-    return {
-        "ROS_DOMAIN_ID": str(domain_id),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        "ROS_STATIC_PEERS": None,
-        "ROS_DISCOVERY_SERVER": None,
-        "FASTRTPS_DEFAULT_PROFILES_FILE": str(share_dir() / "config" / "fastdds.xml"),
-        "RCUTILS_COLORIZED_OUTPUT": "0",
-        "PYTHONUNBUFFERED": "1",
-    }
-
-
 def chosen(faults: Sequence[Fault], words: Sequence[str]) -> list[Fault]:
     """Return the faults with one of the words in their names.
 
@@ -110,7 +97,7 @@ def run_interface(config: Config, command_interface: str) -> Trials:
     with (
         tempfile.TemporaryDirectory() as folder,
         own_domain() as domain_id,
-        environment(ros_environment(domain_id)),
+        environment(bench_environment(domain_id)),
         deferred() as check_interrupt,
     ):
         listed = make_faults(Path(folder), config.bundle, command_interface)

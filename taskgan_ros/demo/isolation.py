@@ -156,6 +156,19 @@ def own_domain() -> Iterator[int]:
     raise SessionError(f"expected a free ROS domain, but 1 to {_LAST_DOMAIN_ID} are all in use")
 
 
+def ros_environment(domain_id: int) -> dict[str, str | None]:
+    """Return what nodes need to meet in this domain, on this machine alone; for `environment`."""
+    return {
+        "ROS_DOMAIN_ID": str(domain_id),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "ROS_STATIC_PEERS": None,
+        "ROS_DISCOVERY_SERVER": None,
+        "RCUTILS_COLORIZED_OUTPUT": "0",
+        "PYTHONSAFEPATH": "1",  # or the nodes would import what lies in the working directory
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
 @contextlib.contextmanager
 def environment(changes: Mapping[str, str | None]) -> Iterator[None]:
     """Change this process's environment within the block; None removes a variable."""

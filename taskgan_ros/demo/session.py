@@ -170,7 +170,7 @@ def _run(plan: _Plan, console: Console, done: list[Episode], check_interrupt: Ca
     display = Display(console, config.episodes, plan.length_s, plan.scene.threshold_m)
     with (
         isolation.own_domain() as domain_id,
-        isolation.environment(_ros_environment(domain_id)),
+        isolation.environment(isolation.ros_environment(domain_id)),
         ChildProcesses(plan.out, os.environ) as nodes,
         display,
     ):
@@ -293,15 +293,3 @@ def _command_line(plan: _Plan) -> str:
     words = ["taskgan", "reach", "--bundle", config.bundle, "--domain", config.domain]
     guard = [] if config.guard == "stop" else ["--guard", config.guard]
     return shlex.join([*words, "--episodes", str(config.episodes), "--seed", str(config.seed), *guard])
-
-
-def _ros_environment(domain_id: int) -> dict[str, str | None]:
-    return {
-        "ROS_DOMAIN_ID": str(domain_id),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        "ROS_STATIC_PEERS": None,
-        "ROS_DISCOVERY_SERVER": None,
-        "RCUTILS_COLORIZED_OUTPUT": "0",
-        "PYTHONSAFEPATH": "1",  # or the nodes would import what lies in the working directory
-        "PYTHONUNBUFFERED": "1",
-    }
