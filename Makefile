@@ -1,5 +1,6 @@
 # make reach   set up what the main job needs, and run it; ARGS="--episodes 3" is passed on
 # make test    set up everything, and run every check; ARGS="-k trajectory" goes to pytest
+# make quick   the tests that take seconds, in a minute or so: none that trains, runs nodes or draws much
 # make lint    the static checks alone
 # make docs    the documentation as a site, build/site/index.html; a broken link fails
 # make lock    renew requirements/ from setup.py
@@ -9,13 +10,16 @@ SHELL := /bin/bash
 # A sourced ROS 2, or another environment of ROS wheels, would mix its libraries with ours.
 unexport PYTHONPATH PYTHONHOME LD_LIBRARY_PATH AMENT_PREFIX_PATH RMW_IMPLEMENTATION _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-.PHONY: reach test lint docs lock setup-reach setup-test
+.PHONY: reach test quick lint docs lock setup-reach setup-test
 
 reach: setup-reach
 	.venv-reach/bin/taskgan reach $(ARGS)
 
 test: lint
 	.venv/bin/python -m pytest $(ARGS)
+
+quick: setup-test
+	.venv/bin/python -m pytest -m "not slow" $(ARGS)
 
 lint: setup-test
 	.venv/bin/ruff check .

@@ -25,21 +25,46 @@ for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHU
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, usual)
 
+ROOT = Path(__file__).parent
 SIZE = 32  # pixels a side
 STEPS = 3  # of an episode, in place of 100
 TRAINING = ("h5py", "onnx", "onnxscript", "safetensors", "tensorboard", "torch")
+MESHES = ("trimesh", "yourdfpy")
 NEEDS = {  # by folder or file under test/
-    "arm/test_mjcf.py": ("mujoco",),
+    "benchmarks/test_quantization.py": TRAINING,
     "data": ("h5py",),
     "experiments": (*TRAINING, "skimage"),
     "ros/test_own_policy.py": TRAINING,
     "recordings": ("av", "h5py", "mcap", "mujoco", "pyarrow", "rosbags"),
+    "robot/test_held_tool.py": MESHES,
+    "robot/test_models.py": ("mujoco", *MESHES),
+    "robot/test_silhouette.py": ("mujoco",),
     "sim": ("mujoco",),
     "sim/test_collect.py": ("h5py",),
     "sim/test_evaluate.py": TRAINING,
+    "sim/test_show_arm.py": MESHES,
     "test_cli.py": TRAINING,
     "training": TRAINING,
 }
+SLOW = (  # what trains, draws much, runs nodes or starts Python many times: `make quick` leaves it out
+    "core/test_threads.py",
+    "demo/test_report.py",
+    "experiments",
+    "recordings/test_calibrate.py",
+    "recordings/test_held_board.py",
+    "recordings/test_import_recording.py",
+    "ros",
+    "sim/test_cell.py",
+    "sim/test_collect.py",
+    "sim/test_evaluate.py",
+    "sim/test_first_scene.py",
+    "sim/test_show_arm.py",
+    "test_cli.py",
+    "test_imports.py",
+    "test_package.py",
+    "training",
+)
+QUICK = "not slow"  # what -m says then
 TINY = ["--generator.widths", "8", "16", "--generator.blocks", "1", "--device", "cpu"]
 
 YamlFile = Callable[..., Path]
@@ -47,19 +72,36 @@ Collected = Callable[..., Path]
 
 
 def _missing(path: Path) -> list[str]:
-    here = path.relative_to(Path(__file__).parent) if path.is_relative_to(Path(__file__).parent) else path
-    needed = {name for place, names in NEEDS.items() if here.is_relative_to(place) for name in names}
+    needed = {name for place, names in NEEDS.items() if path.is_relative_to(ROOT / place) for name in names}
     return sorted(name for name in needed if importlib.util.find_spec(name) is None)
 
 
-def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    return True if _missing(collection_path) else None
+def _is_slow(path: Path) -> bool:
+    return any(path.is_relative_to(ROOT / place) for place in SLOW)
 
 
-def pytest_report_header() -> list[str]:
-    root = Path(__file__).parent
-    absent = {place: _missing(root / place) for place in NEEDS}
-    return [f"left out: test/{place}, which needs {', '.join(names)}" for place, names in absent.items() if names]
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: not among what `make quick` runs; test/conftest.py says which")
+    gone = [place for place in (*NEEDS, *SLOW) if not (ROOT / place).exists()]
+    assert not gone, f"expected folders or files under test/, got {gone}"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    is_slow = config.option.markexpr == QUICK and _is_slow(collection_path)  # not even imported: torch takes seconds
+    return True if is_slow or _missing(collection_path) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _is_slow(item.path):
+            item.add_marker("slow")
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    slow = [f"left out as slow, under test/: {', '.join(SLOW)}"] if config.option.markexpr == QUICK else []
+    absent = {place: _missing(ROOT / place) for place in NEEDS}
+    lacking = [f"left out: test/{place}, which needs {', '.join(names)}" for place, names in absent.items() if names]
+    return slow + lacking
 
 
 def taskgan(*words: object) -> None:
