@@ -116,6 +116,11 @@ def test_package_xml_is_valid_and_agrees_with_setup_py(setup_arguments: dict[str
     assert [person.email for person in package.maintainers] == [setup_arguments["author_email"]]
 
 
+def test_the_changelog_begins_with_this_version() -> None:
+    (newest, *_) = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest == taskgan_ros.__version__
+
+
 def declared() -> set[str]:
     """Return what package.xml needs at run time: ROS packages and rosdep keys."""
     catkin_pkg = pytest.importorskip("catkin_pkg.package")
