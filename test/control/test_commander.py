@@ -142,7 +142,7 @@ def place(commander: JointCommander, share: Array) -> Array:
     return np.clip(low + share * (high - low), low, high)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     commanders,
     st.lists(st.tuples(st.none() | commands, ends(0.02, 0.3)), min_size=1, max_size=8),
@@ -576,7 +576,7 @@ chunks = st.integers(1, 6).flatmap(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     commanders,
     st.lists(st.tuples(st.none() | chunks, ends(0.02, 0.3), ends(0.01, 0.5), ends(0.0, 0.5)), min_size=1, max_size=6),
@@ -609,7 +609,7 @@ def test_random_chunks_keep_every_limit(
         assert np.max(config.fence.outside_m(commanded)) <= 0.002
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(commanders, st.lists(chunks, min_size=1, max_size=6), starts, ends(0.01, 0.5))
 def test_no_chunk_sends_a_joint_further_than_the_largest_step(
     commander: JointCommander, sent: list[Array], share: Array, step_s: float
