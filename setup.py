@@ -34,7 +34,10 @@ EXTRAS = {
     "cpu": ["onnxruntime"],
     "gpu": ["onnxruntime-gpu[cuda,cudnn]"],
     "docs": ["mkdocs-material", "mkdocstrings[python]"],  # the site of docs/, which `make docs` builds
-    "experiments": ["scikit-image"],  # also brings the photograph of the domain real_standin
+    "experiments": [
+        "scikit-image",  # also brings the photograph of the domain real_standin
+        "snakemake>=9",
+    ],
     # Bags, LeRobotDatasets and their videos; also needs what "training" brings for datasets, h5py.
     "recordings": ["av", "h5py", "mcap", "pyarrow", "rosbags", "scipy", "zstandard"],
     "training": ["h5py", "onnx", "onnxscript", "safetensors", "tensorboard", "torch"],

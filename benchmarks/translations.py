@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import tyro
 from report import report
 
-from taskgan_ros.experiments.translations import TranslationConfig, measure_translations
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # experiments/ is not installed
+from experiments.translations import TranslationConfig, measure_translations
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TypeVar
 import tyro
 
 from taskgan_ros.core import interrupts, streams
+from taskgan_ros.core.config import share_dir
 from taskgan_ros.core.errors import InputError
 
 Verb = Callable[[Sequence[str]], int | None]
@@ -170,9 +171,13 @@ def _replay(arguments: Sequence[str]) -> None:
 
 def _reproduce(arguments: Sequence[str]) -> int:
     """Rerun a study of the paper: its jobs, tables and figures."""
-    from taskgan_ros.experiments.reproduce import ReproduceConfig, reproduce
+    root = share_dir()
+    if not (root / "experiments" / "Snakefile").is_file():
+        raise InputError(f"expected a checkout of the repository, whose experiments/ has the studies, got {root}")
+    sys.path.insert(0, str(root))
+    from experiments.reproduce import main
 
-    return reproduce(_parse(ReproduceConfig, arguments, "reproduce"))
+    return main(arguments)
 
 
 VERBS: dict[tuple[str, ...], Verb] = {
@@ -254,7 +259,7 @@ def _missing(error: ModuleNotFoundError) -> int:
     root = (error.name or "").split(".")[0]
     if root == "taskgan_ros":
         raise error
-    of_extra = {"ros-wheels": _ROS, "arms": _ARMS, "recordings": _RECORDINGS, "experiments": ("skimage",)}
+    of_extra = {"ros-wheels": _ROS, "arms": _ARMS, "recordings": _RECORDINGS, "experiments": ("skimage", "snakemake")}
     extras = {module: extra for extra, modules in of_extra.items() for module in modules}
     extra = extras.get(root, "training")
     hint = f"pip install -e '.[{extra}]'"

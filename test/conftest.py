@@ -33,7 +33,7 @@ MESHES = ("trimesh", "yourdfpy")
 NEEDS = {  # by folder or file under test/
     "benchmarks/test_quantization.py": TRAINING,
     "data": ("h5py",),
-    "experiments": (*TRAINING, "skimage"),
+    "experiments": (*TRAINING, "skimage", "snakemake"),
     "ros/test_own_policy.py": TRAINING,
     "recordings": ("av", "h5py", "mcap", "mujoco", "pyarrow", "rosbags"),
     "robot/test_held_tool.py": MESHES,

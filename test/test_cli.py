@@ -89,7 +89,7 @@ def test_wrong_options_are_refused(words: list[str], message: str, capsys: pytes
 
 @pytest.mark.parametrize(
     ("missing", "verb", "extra"),
-    [("h5py", "collect", "training"), ("torch", "refine", "training"), ("skimage", "reproduce", "experiments")],
+    [("h5py", "collect", "training"), ("torch", "refine", "training"), ("snakemake", "reproduce", "experiments")],
 )
 def test_a_missing_module_is_named_with_the_extra_that_brings_it(missing: str, verb: str, extra: str) -> None:
     done = run_without(missing, words=[verb])

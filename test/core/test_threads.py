@@ -24,7 +24,7 @@ def _told(module: str, **environment: str) -> str:
     return done.stderr
 
 
-@pytest.mark.parametrize("module", ["taskgan_ros.training.steps.task_model", "taskgan_ros.experiments.models"])
+@pytest.mark.parametrize("module", ["taskgan_ros.training.steps.task_model", "experiments.models"])
 def test_waiting_threads_sleep_soon(module: str) -> None:
     assert "GOMP_SPINCOUNT = '50000'" in _told(module)
 

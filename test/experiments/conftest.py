@@ -1,13 +1,16 @@
-"""Tiny runs of the joint-angle task."""
+"""Tiny runs of the joint-angle task; experiments/ is not installed, so the tests import it from the tree."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from taskgan_ros import cli
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 
 @pytest.fixture(scope="session")

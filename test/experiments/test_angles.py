@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.angles import AnglesConfig, measure_angles
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.data.dataset import load_dataset
-from taskgan_ros.experiments.angles import AnglesConfig, measure_angles
 from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.networks import to_network, to_uint8
 from taskgan_ros.training.steps.translator import load_translator

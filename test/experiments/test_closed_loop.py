@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from experiments.closed_loop import ClosedLoopConfig, measure_closed_loop
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.experiments.closed_loop import ClosedLoopConfig, measure_closed_loop
 from taskgan_ros.sim.evaluate import EvaluateConfig, evaluate
 
 
@@ -27,7 +27,6 @@ def test_runs_arrive_where_the_bundle_exported_from_them_does(config: dict[str, 
     assert len(distances_m) == 12
     assert sum(distances_m) / 12 == pytest.approx(figures["final_distance_mean_m"], abs=1e-4)
     assert figures["successes"] == sum(distance < figures["threshold_m"] for distance in distances_m)
-    assert (config["out"] / "distances.png").stat().st_size > 1000
 
 
 def test_the_number_of_workers_changes_no_figure(config: dict[str, Any]) -> None:

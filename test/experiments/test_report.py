@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments.page import grid_path
+from experiments.report import write_report
+from experiments.results import Record, load_results
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.experiments.page import grid_path
-from taskgan_ros.experiments.report import write_report
-from taskgan_ros.experiments.results import Record, load_results
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 MEASURES = {"l1": 0.0115, "ssim": 0.93, "kid": 0.027, "judge_error": 0.0263, "judge_floor": 0.0108, "images": 320}
@@ -25,7 +25,6 @@ def record(study: str, name: str, figures: dict[str, Any] | None, seed: int = 0,
         "study": study,
         "name": name,
         "seed": seed,
-        "key": "k",
         "step": name.rsplit("/")[-1],
         "scale": "cpu",
         "figures": figures,

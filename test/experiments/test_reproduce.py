@@ -1,101 +1,245 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 
+from experiments.jobs import Job
+from experiments.reproduce import Plan, ReproduceConfig
+from experiments.studies import STUDIES, load_scale
 from taskgan_ros import cli
-from taskgan_ros.core.config import share_dir
-from taskgan_ros.data.dataset import EpisodeRecord, open_writer
-from taskgan_ros.experiments import reproduce as reproduce_module
-from taskgan_ros.experiments.jobs import Job, Step
-from taskgan_ros.experiments.reproduce import STEPS
-from taskgan_ros.experiments.studies import STUDIES, load_scale, study_jobs, with_needs
-from taskgan_ros.sim.collect import CollectConfig, describe
-from taskgan_ros.training.loop import Interrupted
+from taskgan_ros.core.config import build, share_dir
 
-Reproduce = Callable[..., dict[tuple[str, int], dict[str, Any]]]
+ROOT = Path(__file__).parents[2]
+NOTHING = "Nothing to be done"
+UNSEEN = "target_wood/unseen/translations"
+SEEN = "target_wood/seen/translations"
+FIGURES: dict[str, dict[str, Any]] = {
+    "translations": {"l1": 0.1, "ssim": 0.5, "kid": 0.0, "judge_error": 0.2, "judge_floor": 0.1},
+    "closed-loop": {
+        "successes": 1,
+        "episodes": 2,
+        "steps": 3,
+        "threshold_m": 0.1,
+        "final_distance_mean_m": 0.1,
+        "final_distance_std_m": 0.0,
+    },
+}
 
-
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the tests share, as studies do: each job runs once."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture
-def reproduce(cache: Path) -> Reproduce:
-    def run(study: str, *options: object, status: int = 0) -> dict[tuple[str, int], dict[str, Any]]:
-        words = ["reproduce", study, "--scale", "smoke", "--cache", str(cache), *map(str, options)]
-        assert cli.run(words) == status
-        return records(cache / "smoke" / f"{study}.json")
-
-    return run
+Records = dict[tuple[str, int], dict[str, Any]]
 
 
-def records(path: Path) -> dict[tuple[str, int], dict[str, Any]]:
+def records(path: Path) -> Records:
     found = json.loads(path.read_text())["records"]
     return {(record["name"], record["seed"]): record for record in found}
 
 
-def test_figure_9_from_nothing_for_one_domain(reproduce: Reproduce, cache: Path) -> None:
-    found = reproduce("reaching", "--domains", "target_a")
-    measured = {name: record for (name, _), record in found.items() if name.endswith("closed-loop")}
-    forward = ("benchmark", "source", "source+paired", "source+translated", "source+paired+translated")
-    expected = {f"target_a/{regime}/closed-loop" for regime in (*forward, "inverse", "inverse-100")}
-    assert set(measured) == {"source/source/closed-loop", *expected}
-    for record in measured.values():
-        assert record["figures"]["episodes"] == 2
-        assert record["seconds"] > 0
-    assert (cache / "smoke" / "reaching.md").is_file()
+def shown(path: Path) -> set[str]:
+    return {name for (name, _), record in records(path).items() if record["figures"] and "l1" in record["figures"]}
 
 
-def test_what_has_run_does_not_run_again(reproduce: Reproduce, capsys: pytest.CaptureFixture[str]) -> None:
-    reproduce("unseen", "--domains", "target_a")
-    capsys.readouterr()
-    reproduce("unseen", "--domains", "target_a")
-    assert "left]" not in capsys.readouterr().out
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `unseen` at scale smoke left, run as a user runs it."""
+    folder = tmp_path_factory.mktemp("cache")
+    assert cli.run(["reproduce", "unseen", "--scale", "smoke", "--cache", str(folder)]) == 0
+    return folder
 
 
-def test_figures_outlive_the_cache(
-    reproduce: Reproduce, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_figure_8_from_nothing(cache: Path) -> None:
+    found = records(cache / "smoke" / "unseen.json")
+    assert all(record["figures"] is not None and record["seconds"] > 0 for record in found.values())
+    assert shown(cache / "smoke" / "unseen.json") == {SEEN, UNSEEN}
+    assert found[SEEN, 0]["command"] == f"taskgan reproduce unseen --scale smoke --only {SEEN}"
+    assert (cache / "smoke" / "unseen.md").is_file()
+    assert (cache / "smoke" / "unseen" / "target_wood_seen.jpg").is_file()
+
+
+def test_a_measurement_runs_again_where_it_is_forced(cache: Path) -> None:
+    before = records(cache / "smoke" / "unseen.json")
+    words = ["reproduce", "unseen", "--scale", "smoke", "--cache", str(cache), "--only", SEEN]
+    assert cli.run(words) == 0
+    assert records(cache / "smoke" / "unseen.json") == before
+    assert cli.run([*words, "--force"]) == 0
+    after = records(cache / "smoke" / "unseen.json")
+    assert {name for name in before if before[name] != after[name]} == {(SEEN, 0)}
+    assert after[SEEN, 0]["figures"] == before[SEEN, 0]["figures"]
+
+
+def test_a_training_that_diverges_is_named_and_stops_no_other(
+    cache: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """On another machine only the data is collected anew, to see that it is the same."""
-    before = reproduce("unseen", "--domains", "target_a")
-    moved = tmp_path / "moved"
-    shutil.copytree(cache, moved, ignore=lambda folder, names: [n for n in names if n.startswith("trans")])
-    capsys.readouterr()
-    assert cli.run(["reproduce", "unseen", "--scale", "smoke", "--domains", "target_a", "--cache", str(moved)]) == 0
-    assert "left]" not in capsys.readouterr().out
-    assert records(moved / "smoke" / "unseen.json") == before
-
-
-def test_one_job_and_what_it_needs(reproduce: Reproduce) -> None:
-    found = reproduce("joint-angles", "--only", "inverse-1/angles")
-    ran = {name for (name, _), record in found.items() if record["figures"] is not None}
-    assert "inverse-1/angles" in ran
-    assert "inverse-10/angles" not in ran
-    assert found["inverse-10/angles", 0]["command"].endswith("--only inverse-10/angles")
+    values = yaml.safe_load((share_dir() / "config" / "recipes" / "default.yaml").read_text())
+    recipe = tmp_path / "wild.yaml"
+    recipe.write_text(yaml.safe_dump(values | {"pixel_weight": 1e39}))
+    only = "target_wood/[is]*e/closed-loop"  # f_X behind F, and f_X alone
+    words = ["reproduce", "reaching", "--scale", "smoke", "--domains", "target_wood", "--recipe", str(recipe)]
+    assert cli.run([*words, "--only", only, "--cache", str(cache)]) == 1
+    said = capfd.readouterr().out
+    assert "pretrained/translator (seed 0) failed: taskgan: step 6: expected finite losses, got" in said
+    found = records(cache / "smoke" / "reaching.json")
+    assert found["target_wood/source/closed-loop", 0]["figures"]["episodes"] == 2
+    assert found["target_wood/inverse/closed-loop", 0]["figures"] is None
 
 
 @pytest.mark.parametrize("study", STUDIES)
-def test_every_study_can_be_made_of_its_jobs(study: str) -> None:
-    for scale in ("smoke", "cpu", "full"):
-        jobs = with_needs(study_jobs(STUDIES[study], load_scale(scale), "default", None))
-        assert len({(job.name, job.seed) for job in jobs}) == len(jobs)
-        for job in jobs:
-            _configured(job)
+def test_a_fresh_clone_has_nothing_to_run(study: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = ROOT / "docs" / "results"
+    before = (out / f"{study}.json").read_bytes()
+    assert cli.run(["reproduce", study, "--out", str(out), "--cache", str(tmp_path), "--dry-run"]) == 0
+    assert NOTHING in "".join(capfd.readouterr())
+    assert (out / f"{study}.json").read_bytes() == before
 
 
-def _configured(job: Job) -> None:
-    values = {**job.options, **{name: Path(name) for name in job.needs}, "out": Path("out")}
-    STEPS[job.step].config(**values)
+class Killed:
+    """A study of one job that trains for a while, on a domain of the user's own, which was interrupted meanwhile."""
+
+    def __init__(self, folder: Path) -> None:
+        self.domain = folder / "mine.yaml"
+        self.domain.write_text((share_dir() / "config" / "domains" / "target_a.yaml").read_text())
+        scale = yaml.safe_load((share_dir() / "config" / "scales" / "smoke.yaml").read_text())
+        (folder / "slow.yaml").write_text(yaml.safe_dump(scale | {"target_model_steps": 150}))
+        self.out, self.run = folder / "out", folder / "cache" / "slow" / "0" / "poses" / "normal" / "task-model"
+        self.words = ["reproduce", "joint-angles", "--scale", str(folder / "slow.yaml"), "--only", "normal/angles"]
+        self.words += ["--domains", str(self.domain), "--cache", str(folder / "cache"), "--out", str(self.out)]
+
+    def interrupt(self) -> str:
+        """Interrupt the command while it trains, and return what it said."""
+        command, log = [sys.executable, "-m", "taskgan_ros.cli", *self.words], self.run.with_name("task-model.log")
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            while process.poll() is None and not (log.exists() and "steps [" in log.read_text()):
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            said = process.communicate()[1]
+        assert process.returncode == 130
+        return said
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Killed, str]:
+    study = Killed(tmp_path_factory.mktemp("killed"))
+    return study, study.interrupt()
+
+
+def test_a_training_that_was_interrupted_is_resumed(
+    killed: tuple[Killed, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    study, said = killed
+    assert said.endswith("taskgan: interrupted; the same command resumes\n")
+    stopped = study.run.with_name("task-model.log").read_text().splitlines()[-1]
+    step = int(stopped.split("stopped after step ")[1].split()[0])
+    assert cli.run(study.words) == 0
+    assert f" {step}/150 steps" in study.run.with_name("task-model.log").read_text()
+    found = records(study.out / "joint-angles.json")
+    assert found["normal/angles", 0]["figures"]["images"] == 32
+    assert found["inverse-1/angles", 0]["figures"] is None
+
+
+def test_what_comes_from_a_file_that_was_edited_runs_again(
+    killed: tuple[Killed, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    study, _ = killed
+    study.domain.write_text("# a comment\n" + study.domain.read_text())
+    assert cli.run([*study.words, "--dry-run", "--device", "cpu"]) == 0
+    assert NOTHING in "".join(capfd.readouterr())
+    values = yaml.safe_load(study.domain.read_text())
+    study.domain.write_text(yaml.safe_dump(values | {"description": "Another"}))
+    assert cli.run([*study.words, "--dry-run"]) == 0
+    listed = "".join(capfd.readouterr())
+    for what in ("collect: slow/0/poses/mine/data", "task_model: slow/0/poses/normal/task-model", "normal/angles"):
+        assert what in listed
+    assert "Params have changed" in listed
+
+
+Planned = Callable[..., Plan]
+
+
+@pytest.fixture
+def planned(tmp_path: Path, my_files: Path) -> Planned:
+    """Return a function that plans a study at a small scale whose results count."""
+
+    def plan(study: str = "unseen", cache: str = "cache", **options: Any) -> Plan:
+        given = {"study": study, "scale": str(my_files / "tiny.yaml"), "out": str(tmp_path / "out")}
+        return Plan(build(ReproduceConfig, {**given, "cache": str(tmp_path / cache), **options}, "options"))
+
+    return plan
+
+
+def finish(plan: Plan, name: str, finished: str = "2026-11-29T12:00:00Z", **changes: Any) -> None:
+    """Leave what a measurement leaves once it is done."""
+    job = next(job for job in plan.jobs if job.name == name)
+    (plan.config.cache / job.output).mkdir(parents=True, exist_ok=True)
+    done = {"seconds": 1.5, "finished": finished, "commit": "1bb25b9", "hardware": "2 CPU cores"}
+    (plan.config.cache / job.record).write_text(json.dumps(done))
+    (plan.config.cache / job.output / "figures.json").write_text(json.dumps(FIGURES[job.step] | changes))
+
+
+def names(jobs: list[Job]) -> set[str]:
+    return {job.name for job in jobs}
+
+
+def test_what_the_results_alone_know_is_no_target(planned: Planned) -> None:
+    plan = planned()
+    assert names(plan.targets()) == {SEEN, UNSEEN}
+    finish(plan, SEEN)
+    plan.write()
+    assert names(planned(cache="elsewhere").targets()) == {UNSEEN}
+    assert names(planned(cache="elsewhere", only="*/seen/*").targets()) == set()
+    assert names(planned(cache="elsewhere", only="*/seen/*", force=True).targets()) == {SEEN}
+    assert names(planned().targets()) == {SEEN, UNSEEN}  # Snakemake looks whether it is up to date
+
+
+def test_a_record_that_is_removed_is_a_target_again(planned: Planned, tmp_path: Path) -> None:
+    plan = planned()
+    finish(plan, SEEN)
+    finish(plan, UNSEEN)
+    plan.write()
+    path = tmp_path / "out" / "unseen.json"
+    kept = [record for record in json.loads(path.read_text())["records"] if record["name"] != SEEN]
+    path.write_text(json.dumps({"records": kept}))
+    assert names(planned(cache="elsewhere").targets()) == {SEEN}
+
+
+def test_the_newest_of_what_is_known_counts(planned: Planned, tmp_path: Path) -> None:
+    plan = planned()
+    finish(plan, SEEN, "2026-11-29T12:00:00Z", l1=0.2)
+    plan.write()
+    for place, finished, l1 in (("older", "2026-11-28T12:00:00Z", 0.2), ("newer", "2026-11-30T12:00:00Z", 0.3)):
+        plan = planned(cache=place)
+        finish(plan, SEEN, finished, l1=0.3)
+        plan.write()
+        assert records(tmp_path / "out" / "unseen.json")[SEEN, 0]["figures"]["l1"] == l1
+
+
+def test_a_users_domain_joins_the_table(planned: Planned, my_files: Path, tmp_path: Path) -> None:
+    for domain in ("target_a", str(my_files / "factory.yaml")):
+        plan = planned("reaching", domains=[domain])
+        finish(plan, f"{Path(domain).stem}/inverse/closed-loop")
+        plan.write()
+    found = records(tmp_path / "out" / "reaching.json")
+    for domain in ("target_a", "factory"):
+        assert found[f"{domain}/inverse/closed-loop", 0]["figures"] is not None
+    assert "| success | factory | target_a |" in (tmp_path / "out" / "reaching.md").read_text()
+
+
+def test_only_what_was_tried_since_and_left_nothing_failed(planned: Planned) -> None:
+    plan = planned()
+    for job, record, age_s in zip(plan.jobs, (False, True, False), (0, 0, 60), strict=False):
+        (plan.config.cache / job.log).parent.mkdir(parents=True, exist_ok=True)
+        (plan.config.cache / job.log).write_text("it began\ntaskgan: step 7: expected finite losses\n\n")
+        os.utime(plan.config.cache / job.log, (time.time() - age_s,) * 2)
+        if record:
+            (plan.config.cache / job.record).touch()
+    assert plan.failed(time.time() - 30) == [(plan.jobs[0], "taskgan: step 7: expected finite losses")]
 
 
 def test_full_scale_has_three_seeds_and_the_papers_numbers() -> None:
@@ -126,17 +270,6 @@ def test_what_does_not_exist_is_refused(
     assert cli.run(words) == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-
-
-def test_results_of_another_scale_are_not_mixed(
-    reproduce: Reproduce, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    reproduce("unseen", "--domains", "target_a")
-    kept = (cache / "smoke" / "unseen.json").read_bytes()
-    words = ["reproduce", "unseen", "--scale", "cpu", "--cache", str(tmp_path), "--out", str(cache / "smoke")]
-    assert cli.run(words) == 2
-    assert "expected results of scale cpu" in capsys.readouterr().err
-    assert (cache / "smoke" / "unseen.json").read_bytes() == kept
 
 
 @pytest.fixture
@@ -177,170 +310,35 @@ def test_a_users_file_that_does_not_fit_is_refused_before_anything_runs(
     assert [path.name for path in tmp_path.iterdir()] == ["my files"]
 
 
-class Fakes:
-    """Steps that take no time: datasets of one value, trainings of nothing, and measures that always give the same.
-
-    Attributes:
-        ran: the steps of all that ran, in order.
-        before: called with each configuration before its work.
-    """
-
-    def __init__(self) -> None:
-        self.ran: list[str] = []
-        self.before: Callable[[Any], None] = lambda config: None
-
-    def steps(self) -> dict[str, Step]:
-        return {name: Step(step.config, self._work_of(name), step.suffix) for name, step in STEPS.items()}
-
-    def _work_of(self, name: str) -> Callable[[Any], dict[str, Any] | None]:
-        def work(config: Any) -> dict[str, Any] | None:
-            self.before(config)
-            self.ran.append(name)
-            if name == "collect":
-                self._collect(config)
-            return _FAKE_FIGURES.get(name)
-
-        return work
-
-    def _collect(self, config: CollectConfig) -> None:
-        info = describe(config)
-        shape = (info.images // info.episodes, info.height, info.width, 3)
-        images = np.zeros(shape, np.uint8)
-        actions = np.full((shape[0], len(info.action_names)), config.seed, np.float32)
-        joint_pos = np.zeros((shape[0], len(info.joint_names)), np.float32)
-        record = EpisodeRecord(images, actions, joint_pos, images if info.paired_domain else None)
-        with open_writer(config.out, info, config.resume) as writer:
-            for index in range(info.episodes):
-                writer.add(index, record)
-
-
-_FAKE_FIGURES: dict[str, dict[str, Any]] = {
-    "translations": {"l1": 0.1, "ssim": 0.5, "kid": 0.0, "judge_error": 0.2, "judge_floor": 0.1},
-    "closed-loop": {
-        "successes": 1,
-        "episodes": 2,
-        "steps": 3,
-        "threshold_m": 0.1,
-        "final_distance_mean_m": 0.1,
-        "final_distance_std_m": 0.0,
-    },
-}
-
-
-@pytest.fixture
-def fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
-    made = Fakes()
-    monkeypatch.setattr(reproduce_module, "STEPS", made.steps())
-    return made
-
-
-@pytest.fixture
-def unseen(my_files: Path, tmp_path: Path) -> Callable[..., int]:
-    """Return a function that runs the study `unseen` with results that count."""
-
-    def run(*options: object, cache: str = "cache", out: str = "out") -> int:
-        folders = ["--cache", str(tmp_path / cache), "--out", str(tmp_path / out)]
-        return cli.run(["reproduce", "unseen", "--scale", str(my_files / "tiny.yaml"), *folders, *map(str, options)])
-
-    return run
-
-
-def shown(path: Path) -> set[str]:
-    return {name for (name, _), record in records(path).items() if record["figures"] and "l1" in record["figures"]}
-
-
-def test_results_outlive_an_interrupt_before_the_data_is_there_again(
-    fakes: Fakes, unseen: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert unseen() == 0
-    kept = shown(tmp_path / "out" / "unseen.json")
-
-    def stop(config: Any) -> None:
-        raise Interrupted("stopped after step 3 of 5; go on with --resume --out here")
-
-    fakes.before = stop
-    assert unseen(cache="new") == 130
-    assert "stopped after step 3 of 5; the same command resumes\n" in capsys.readouterr().err
-    assert shown(tmp_path / "out" / "unseen.json") == kept != set()
-
-
-def test_what_has_results_is_not_trained_again_only_to_see_that_they_are_good(
-    fakes: Fakes, unseen: Callable[..., int]
-) -> None:
-    assert unseen() == 0
-    fakes.ran.clear()
-    assert unseen(cache="new") == 0
-    assert set(fakes.ran) == {"collect"}
-
-
-def test_a_users_domain_joins_the_table(fakes: Fakes, my_files: Path, tmp_path: Path) -> None:
-    folders = ["--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "out")]
-    words = ["reproduce", "reaching", "--scale", str(my_files / "tiny.yaml"), *folders]
-    assert cli.run([*words, "--domains", "target_a"]) == 0
-    assert cli.run([*words, "--domains", str(my_files / "factory.yaml")]) == 0
-    found = records(tmp_path / "out" / "reaching.json")
-    for domain in ("target_a", "factory"):
-        assert found[f"{domain}/inverse/closed-loop", 0]["figures"] is not None
-    assert "| success | factory | target_a |" in (tmp_path / "out" / "reaching.md").read_text()
-
-
-def test_two_at_once_keep_each_others_results(fakes: Fakes, unseen: Callable[..., int], tmp_path: Path) -> None:
-    """The second begins and ends while the first is at work, elsewhere."""
-
-    def another(config: Any) -> None:
-        fakes.before = lambda config: None
-        assert unseen("--only", "*/unseen/*", cache="second") == 0
-
-    fakes.before = another
-    assert unseen("--only", "*/seen/*", cache="first") == 0
-    assert shown(tmp_path / "out" / "unseen.json") == {
-        "target_wood/seen/translations",
-        "target_wood/unseen/translations",
-    }
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--recipe", "{recipe}"), "expected results of recipe {recipe} to resume, got default"),
+        (("--scale", "cpu"), "expected results of scale cpu to resume, got tiny"),
+        (("--recipe", "paper"), "expected results of recipe paper to resume, got default"),
         (("--domains", "target_a"), "expected results of domain target_a to resume, got target_wood"),
     ],
 )
 def test_results_of_another_configuration_are_not_mixed(
     options: tuple[str, ...],
     said: str,
-    fakes: Fakes,
-    unseen: Callable[..., int],
+    planned: Planned,
+    my_files: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    recipe = tmp_path / "mine.yaml"
-    recipe.write_text((share_dir() / "config" / "recipes" / "default.yaml").read_text())
-    assert unseen() == 0
+    planned().write()
     kept = (tmp_path / "out" / "unseen.json").read_bytes()
-    assert unseen(*(word.format(recipe=recipe) for word in options)) == 2
-    assert said.format(recipe=recipe) in capsys.readouterr().err
+    folders = ["--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "out")]
+    assert cli.run(["reproduce", "unseen", "--scale", str(my_files / "tiny.yaml"), *folders, *options]) == 2
+    assert said in capsys.readouterr().err
     assert (tmp_path / "out" / "unseen.json").read_bytes() == kept
 
 
 def test_a_place_for_results_that_is_none_is_refused_before_anything_runs(
-    fakes: Fakes, unseen: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    planned: Planned, my_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "out").touch()
-    assert unseen() == 2
-    assert "expected a folder to write results to, got" in capsys.readouterr().err
-    assert not fakes.ran
-
-
-def test_a_method_that_diverges_does_not_stop_the_others(
-    fakes: Fakes, unseen: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def diverge(config: Any) -> None:
-        if "translations" in str(config.out) and config.dataset.parent.name.startswith("collect"):
-            fakes.before = lambda config: None
-            raise FloatingPointError("step 7: expected finite losses")
-
-    fakes.before = diverge
-    assert unseen() == 1
-    assert "failed: step 7: expected finite losses" in capsys.readouterr().out
-    assert len(shown(tmp_path / "out" / "unseen.json")) == 1
+    folders = ["--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "out")]
+    assert cli.run(["reproduce", "unseen", "--scale", str(my_files / "tiny.yaml"), *folders]) == 2
+    assert "expected to make a folder there, got" in capsys.readouterr().err
+    assert list((tmp_path / "cache").iterdir()) == []

@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
+from experiments.results import Record, load_results, save_results
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.experiments.results import Record, load_results, save_results
 
 RECORD = Record(
     study="reaching",
     name="target_a/inverse/closed-loop",
     seed=0,
-    key="0123abcd",
     step="closed-loop",
     scale="cpu",
     figures={

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from experiments.statistics import difference_interval, kernel_distance, wilson_interval
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.experiments.statistics import difference_interval, kernel_distance, wilson_interval
 
 
 @pytest.mark.parametrize(

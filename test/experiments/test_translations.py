@@ -9,16 +9,16 @@ import pytest
 import torch
 from PIL import Image
 
-from taskgan_ros import cli
-from taskgan_ros.core.errors import InputError
-from taskgan_ros.data.dataset import load_dataset
-from taskgan_ros.experiments.translations import (
+from experiments.translations import (
     TranslationConfig,
     distances_by_place,
     measure_translations,
     pixel_distance,
     similarity,
 )
+from taskgan_ros import cli
+from taskgan_ros.core.errors import InputError
+from taskgan_ros.data.dataset import load_dataset
 from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.networks import to_network, to_uint8
 from taskgan_ros.training.steps.translator import load_translator

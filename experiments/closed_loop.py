@@ -10,16 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from experiments.models import load_policy
 from taskgan_ros.core.config import short_name
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.core.files import whole
 from taskgan_ros.core.schema import config_dataclass
-from taskgan_ros.experiments.models import load_policy
 from taskgan_ros.sim.cell import Cell
-from taskgan_ros.sim.distance_plot import dress_distances
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.sim.evaluate import TEST_SEED, arrivals, rollout, run_episodes
 from taskgan_ros.tasks.registry import load_motion_scene
@@ -28,8 +25,6 @@ from taskgan_ros.tasks.state import check_seed_range
 from taskgan_ros.training.learned import Learned, load_task_model
 from taskgan_ros.training.lineage import data_seeds
 from taskgan_ros.training.run import Count
-
-DISTANCES = "distances.png"
 
 Array = NDArray[np.float64]
 
@@ -53,11 +48,11 @@ class ClosedLoopConfig:
     workers: Count = 1
     """Processes that render and predict; 1 starts none."""
     out: Path
-    """A folder for the picture."""
+    """A folder for the figures."""
 
 
 def measure_closed_loop(config: ClosedLoopConfig) -> dict[str, Any]:
-    """Run the episodes, plot their distances, and return the figures of the last step.
+    """Run the episodes and return the figures of the last step.
 
     Raises:
         InputError: unknown names, runs for another task, arm or joints, a seed that trained them, a killed worker.
@@ -70,8 +65,6 @@ def measure_closed_loop(config: ClosedLoopConfig) -> dict[str, Any]:
     scene.sample_start(config.seed, 0)
     title = f"closed loop in {short_name(config.domain)}"
     distances_m = run_episodes(partial(_run_chunk, config), config.episodes, scene, config.workers, title)
-    config.out.mkdir(parents=True, exist_ok=True)
-    _plot(config.out / DISTANCES, distances_m, scene, f"{config.task_model.name} in {short_name(config.domain)}")
     final_m = distances_m[:, -1]
     return {
         **arrivals(distances_m, scene),
@@ -117,13 +110,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _plot(path: Path, distances_m: Array, scene: MotionScene, title: str) -> None:
-    """Draw the distance over time of every episode, and the threshold."""
-    figure = Figure(figsize=(7, 4), dpi=100, layout="constrained")
-    axes = figure.subplots()
-    axes.plot(scene.step_s * np.arange(scene.steps + 1), distances_m.T, color="#009e73", alpha=0.4, linewidth=1)
-    dress_distances(axes, scene.threshold_m, title)
-    with whole(path, "the plot") as partial:
-        figure.savefig(partial)

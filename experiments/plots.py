@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from experiments.summary import Arrivals
 from taskgan_ros.core.files import whole
-from taskgan_ros.experiments.summary import Arrivals
 
 Array = NDArray[np.float64]
 

@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
+from experiments.jobs import Job
 from taskgan_ros.core.config import is_path, load, resolve, share_dir, short_name
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.schema import Field, config_dataclass, whole_rule
-from taskgan_ros.experiments.jobs import Job
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.training.recipe import Recipe, load_recipe
 from taskgan_ros.training.run import Count
@@ -110,16 +110,17 @@ class JobFactory:
         recipe_name: of the translators that a study does not name another recipe for; a shipped one or a file.
     """
 
-    def __init__(self, scale: Scale, recipe: str, seed: int, scene: str = "reach", task: str = "joint_velocities"):
-        """Make the jobs of one seed in one scene."""
-        self.scale, self.seed = scale, seed
+    def __init__(self, scale: str, recipe: str, seed: int, scene: str = "reach", task: str = "joint_velocities"):
+        """Make the jobs of one seed in one scene, at a shipped scale or one in a file."""
+        self.scale, self.seed = load_scale(scale), seed
         self.recipe_name, self._scene, self._task = recipe, scene, task
+        self._place = f"{short_name(scale)}/{seed}/{scene}"
         self._jobs: dict[str, Job] = {}
 
     def job(self, name: str, step: str, needs: dict[str, Job], **options: Any) -> Job:
         """Return the job of this name, made at its first mention."""
         if name not in self._jobs:
-            self._jobs[name] = Job(name, step, self.seed, options, needs)
+            self._jobs[name] = Job(name, step, self.seed, self._place, options, needs)
         return self._jobs[name]
 
     def data(self, what: str, domain: str, episodes: int, seed: int, paired: str | None = None) -> Job:
@@ -169,25 +170,30 @@ class JobFactory:
         needs = {"dataset": data}
         return self.job(f"{short_name(domain)}/judge", "task-model", needs, steps=self.scale.judge_steps)
 
-    def recipe(self, name: str | None = None, **changes: Any) -> Recipe:
-        """Return a recipe's settings at this scale."""
+    def recipe(self, name: str | None = None) -> Recipe:
+        """Return a recipe with as many steps as this scale has."""
         recipe, share = load_recipe(name or self.recipe_name), self.scale.translator_share
         steps, pretrain_steps = (_part(share, count) for count in (recipe.steps, recipe.pretrain_steps))
-        return dataclasses.replace(recipe, **{"steps": steps, "pretrain_steps": pretrain_steps} | changes)
+        return dataclasses.replace(recipe, steps=steps, pretrain_steps=pretrain_steps)
+
+    def translator(self, name: str, needs: dict[str, Job], recipe: str | None = None, **options: Any) -> Job:
+        """Return the training of a translator by a recipe, with options in place of the recipe's settings."""
+        settings = self.recipe(recipe)
+        steps = {"steps": settings.steps, "pretrain_steps": settings.pretrain_steps}
+        return self.job(f"{name}/translator", "translator", needs, recipe=recipe or self.recipe_name, **steps | options)
 
     def pretrained(self) -> Job:
         """Return F after pre-training on randomised simulation, no target image seen."""
         needs = {"source": self.source(), "pretrain": self.randomized(), "task_model": self.source_model()}
-        settings = self.recipe(steps=0)
-        if not settings.pretrain_steps:
+        if not self.recipe().pretrain_steps:
             raise InputError(f"--recipe {self.recipe_name}: expected pretrain_steps above 0 for this study, got 0")
-        return self.job("pretrained/translator", "translator", needs, recipe=self.recipe_name, settings=settings)
+        return self.translator("pretrained", needs, steps=0)
 
     def inverse(
-        self, domain: str, label: str = "inverse", images: int | None = None, recipe: str | None = None, **changes: Any
+        self, domain: str, label: str = "inverse", images: int | None = None, recipe: str | None = None, **options: Any
     ) -> Job:
         """Return F of a domain, which starts from the pre-trained one where its recipe pre-trains."""
-        settings = self.recipe(recipe, **changes)
+        settings = self.recipe(recipe)
         if not settings.steps:
             raise InputError(f"--recipe {recipe or self.recipe_name}: expected steps above 0 for this study, got 0")
         needs = {"source": self.source(), "target": self.target(domain), "task_model": self.source_model()}
@@ -196,8 +202,7 @@ class JobFactory:
             needs["start_from"] = self.pretrained()
         if settings.pairs_batch_size:
             needs["pretrain"] = self.randomized()
-        options = {"recipe": recipe or self.recipe_name, "settings": settings, "target_images": images}
-        return self.job(f"{short_name(domain)}/{label}/translator", "translator", needs, **options)
+        return self.translator(f"{short_name(domain)}/{label}", needs, recipe, target_images=images, **options)
 
     def refined(self, domain: str, label: str = "inverse", images: int | None = None) -> Job:
         """Return f_X refined on F's translations."""
@@ -223,12 +228,11 @@ class JobFactory:
             options["translated_images"] = self.scale.translated_images
         return self.job(f"{short_name(domain)}/{regime}/task-model", "two-column", needs, **options)
 
-    def forward(self, domain: str, label: str = "forward", recipe: str = "forward", **changes: Any) -> Job:
+    def forward(self, domain: str, label: str = "forward", recipe: str = "forward", **options: Any) -> Job:
         """Return G, held to its task by the two-column model of the few pairs."""
         needs = {"source": self.source(), "target": self.target(domain)}
         needs |= {"task_model": self.two_column(domain, "source+paired")}
-        options = {"recipe": recipe, "settings": self.recipe(recipe, **changes), "direction": "forward"}
-        return self.job(f"{short_name(domain)}/{label}/translator", "translator", needs, **options)
+        return self.translator(f"{short_name(domain)}/{label}", needs, recipe, direction="forward", **options)
 
     def benchmark(self, domain: str) -> Job:
         """Return a task model of the few target images alone."""
@@ -389,12 +393,12 @@ STUDIES = {
 }
 
 
-def study_jobs(study: Study, scale: Scale, recipe: str, domains: Iterable[str] | None) -> list[Job]:
+def study_jobs(study: Study, scale: str, recipe: str, domains: Iterable[str] | None) -> list[Job]:
     """Return the jobs that the study's tables show, of all seeds; seed by seed, so that one is soon whole.
 
     Raises:
-        InputError: a domain or recipe that does not exist or does not fit, two domains of one name, several where the
-            study takes one.
+        InputError: a scale, domain or recipe that does not exist or does not fit, two domains of one name, several
+            where the study takes one.
     """
     domains = tuple(domains or study.domains)
     for domain in domains:
@@ -408,20 +412,6 @@ def study_jobs(study: Study, scale: Scale, recipe: str, domains: Iterable[str] |
     if len(study.domains) == 1 < len(domains):
         raise InputError(f"expected one domain for this study, got {list(domains)}")
     jobs = []
-    for seed in range(scale.seeds):
+    for seed in range(load_scale(scale).seeds):
         jobs += study.jobs(JobFactory(scale, recipe, seed, study.scene, study.task), domains)
     return jobs
-
-
-def with_needs(jobs: Iterable[Job]) -> list[Job]:
-    """Return the jobs and all that they come from, each once, after what it needs."""
-    ordered: dict[Job, None] = {}
-
-    def visit(job: Job) -> None:
-        for need in job.needs.values():
-            visit(need)
-        ordered.setdefault(job)
-
-    for job in jobs:
-        visit(job)
-    return list(ordered)

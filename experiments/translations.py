@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
+from experiments.models import load_translator_graph
+from experiments.pictures import write_translations
+from experiments.statistics import kernel_distance
 from taskgan_ros.core.config import short_name
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.schema import Field, config_dataclass
 from taskgan_ros.data.dataset import Dataset, check_compatible, load_dataset
-from taskgan_ros.experiments.models import load_translator_graph
-from taskgan_ros.experiments.pictures import write_translations
-from taskgan_ros.experiments.statistics import kernel_distance
 from taskgan_ros.training.bank import median_image
 from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.lineage import check_domain, translated_domains

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from taskgan_ros.experiments import plots
-from taskgan_ros.experiments.page import Page
-from taskgan_ros.experiments.pictures import SYMMETRY
-from taskgan_ros.experiments.summary import NONE, NOT_RUN, Arrivals, Results, table
+from experiments import plots
+from experiments.page import Page
+from experiments.pictures import SYMMETRY
+from experiments.summary import NONE, NOT_RUN, Arrivals, Results, table
 
 _REGIMES = {  # of figure 9, and what each learns from
     "benchmark": "the few target images alone",

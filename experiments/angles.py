@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from experiments.models import load_policy
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.schema import config_dataclass
 from taskgan_ros.data.dataset import check_compatible, load_dataset
-from taskgan_ros.experiments.models import load_policy
 from taskgan_ros.training.run import pick_device
 
 
@@ -27,7 +27,7 @@ class AnglesConfig:
     device: str = "auto"
     """auto, cpu or cuda."""
     out: Path
-    """A folder, as all steps have one; nothing is left in it."""
+    """A folder for the figures."""
 
 
 def measure_angles(config: AnglesConfig) -> dict[str, Any]:

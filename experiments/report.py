@@ -7,12 +7,12 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from experiments.page import Page
+from experiments.results import Record
+from experiments.sections import SECTIONS
+from experiments.summary import NONE, SMOKE, Results, table
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import write_text
-from taskgan_ros.experiments.page import Page
-from taskgan_ros.experiments.results import Record
-from taskgan_ros.experiments.sections import SECTIONS
-from taskgan_ros.experiments.summary import NONE, SMOKE, Results, table
 
 
 def write_report(study: str, records: Sequence[Record], folder: Path) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from experiments.pictures import SYMMETRY
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import whole
 from taskgan_ros.core.schema import config_dataclass
-from taskgan_ros.experiments.pictures import SYMMETRY
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.tasks.poses import PoseScene

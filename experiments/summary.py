@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from taskgan_ros.experiments.results import Record
-from taskgan_ros.experiments.statistics import difference_interval, wilson_interval
+from experiments.results import Record
+from experiments.statistics import difference_interval, wilson_interval
 
 SMOKE = "smoke"
 NOT_RUN = "not run"

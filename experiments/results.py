@@ -9,12 +9,13 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from taskgan_ros.core.config import build
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import write_text
 
+FIGURES: Final = "figures.json"  # that a measurement leaves in its folder
 _CLOSED_LOOP = ("successes", "episodes", "steps", "threshold_m", "final_distance_mean_m", "final_distance_std_m")
 _FIGURES = {  # what reports are made from, by the kind of work that gives it
     "closed-loop": _CLOSED_LOOP,
@@ -33,7 +34,6 @@ class Record:
         study: that shows it.
         name: its place in the study, parts separated by slashes.
         seed: of the study.
-        key: fixes its result.
         step: what kind of work it was.
         scale: how large; `smoke` is never shown.
         figures: what came out, or None where it has not run.
@@ -47,7 +47,6 @@ class Record:
     study: str
     name: str
     seed: int
-    key: str
     step: str
     scale: str
     figures: dict[str, Any] | None
