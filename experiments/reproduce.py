@@ -175,12 +175,11 @@ class Plan:
 
     def _record(self, job: Job) -> Record:
         """Return the newest that is known of a job: from the cache, the results so far, or that it has not run."""
-        command = self._command(job)
         values = {"study": self.config.study, "name": job.name, "seed": job.seed, "step": job.step}
-        values |= {"scale": self._scale, "command": command}
+        values |= {"scale": self._scale, "command": self._command(job)}
         known = [build(Record, values | _NOT_RUN, job.name)]
         if before := self._before.get((job.name, job.seed)):
-            known.append(dataclasses.replace(before, command=command))
+            known.append(before)
         if (path := self.config.cache / job.record).exists():
             figures = self.config.cache / job.output / FIGURES
             done = {**read_json(path), "figures": read_json(figures) if figures.exists() else {}}

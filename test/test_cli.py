@@ -97,6 +97,14 @@ def test_a_missing_module_is_named_with_the_extra_that_brings_it(missing: str, v
     assert done.stderr == f"taskgan: expected the Python module {missing}, got none: pip install -e '.[{extra}]'\n"
 
 
+def test_studies_need_a_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "share_dir", lambda: tmp_path)
+    assert cli.run(["reproduce", "unseen"]) == 2
+    assert "expected a checkout of the repository, whose experiments/ has the studies, got" in capsys.readouterr().err
+
+
 def test_without_ros_reach_says_where_to_get_it(bundle: Path, tmp_path: Path) -> None:
     done = run_without("rclpy", words=["reach", "--bundle", str(bundle), "--out", str(tmp_path / "out")])
     assert done.returncode == 2

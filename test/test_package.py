@@ -80,8 +80,8 @@ def shipped_files(source: Path) -> set[Path]:
 
 
 def imported_modules() -> Iterator[tuple[str, Path]]:
-    """Yield the top-level name of every absolute import of the package and its launch files, and where it stands."""
-    for file in [*(ROOT / "taskgan_ros").rglob("*.py"), *(ROOT / "launch").glob("*.py")]:
+    """Yield the top-level name of every absolute import of the package, its studies and launch files, and the file."""
+    for file in [file for folder in ("taskgan_ros", "experiments", "launch") for file in (ROOT / folder).rglob("*.py")]:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Import):
                 yield from ((alias.name.split(".")[0], file) for alias in node.names)
@@ -133,7 +133,7 @@ def key_of(module: str) -> str:
 
 
 def test_every_import_is_a_declared_dependency(setup_arguments: dict[str, Any]) -> None:
-    beyond = {"taskgan_ros", *sys.stdlib_module_names, *BY_HAND}
+    beyond = {"taskgan_ros", "experiments", *sys.stdlib_module_names, *BY_HAND}
     extras = setup_arguments["extras_require"]
     from_extras = {canonicalize_name(Requirement(line).name) for extra in BEYOND_A_ROBOT for line in extras[extra]}
     undeclared = {
