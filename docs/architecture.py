@@ -18,7 +18,7 @@ INK, GREY, FILL = "#263238", "#78909c", "#eceff1"
 ROS, TRAINING, ROBOT = "#ffe0b2", "#d1c4e9", "#c8e6c9"
 COLOURS = {
     **dict.fromkeys(("nodes", "demo"), ROS),
-    **dict.fromkeys(("training", "experiments"), TRAINING),
+    "training": TRAINING,
     **dict.fromkeys(("core", "robot", "vision", "control", "policy", "reach"), ROBOT),
 }
 LEGEND = ((ROBOT, "on the robot"), (ROS, "speaks ROS 2"), (TRAINING, "needs torch"), (FILL, "everything else"))

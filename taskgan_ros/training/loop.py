@@ -104,8 +104,8 @@ def _take_steps(run: Run, trainer: Trainer, schedule: Schedule, seed: int, what:
 
 
 def _look(run: Run, trainer: Trainer, step: int) -> dict[str, float]:
-    """Validate, and log what came out."""
-    figures = trainer.validate()
+    """Validate, and log what came out: losses are of before a step, so only this sees a last step that diverged."""
+    figures = _finite(trainer.validate(), step)
     run.log(step, figures)
     picture = trainer.picture()
     if picture is not None:
