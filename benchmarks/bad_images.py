@@ -1,4 +1,4 @@
-"""Images that must be rejected: each kind is one fault, and whatever is drawn of it must be refused."""
+"""Images that must be rejected: each kind has one fault, and every sample of it must be refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _message(rng: Rng, encoding: str, height: int, width: int, step: int, length
 
 
 def _sound(rng: Rng) -> Image:
-    """Return an image that is one, for a fault to be put into."""
+    """Return a valid image to put a fault into."""
     encoding, channels = list(_CHANNELS.items())[rng.integers(len(_CHANNELS))]
     height, width = _size(rng)
     step = width * channels + int(rng.integers(4))
@@ -220,7 +220,7 @@ def _wrong_format(rng: Rng) -> CompressedImage:
 
 
 def _small_mosaic(rng: Rng) -> CompressedImage:
-    """A sensor's mosaic that is too small to be one."""
+    """A Bayer mosaic that is too small."""
     pixels = rng.integers(0, 256, (2, int(rng.integers(1, 50))), dtype=np.uint8)
     return _compressed(cv2.imencode(".png", pixels)[1].tobytes(), "bayer_rggb8; png compressed")
 

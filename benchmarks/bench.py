@@ -1,4 +1,4 @@
-"""A real `reach_node` in a ROS domain of its own, as a process, and what a benchmark beside it hears of it."""
+"""A real `reach_node` in a ROS domain of its own, as a process, and what a benchmark receives from it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Bench:
         self.listen(DiagnosticArray, "reach_node/status", self._hear_decision)
 
     def listen(self, kind: Any, topic: str, callback: Callable[[Any], None]) -> None:
-        """Hear a topic, in the bench's own thread."""
+        """Subscribe to a topic, in the bench's own thread."""
         self.node.create_subscription(kind, topic, callback, QoSProfile(depth=1000))
 
     def start_reach(self, program: Sequence[str] = REACH, tree: Path = ROOT, **parameters: Any) -> None:

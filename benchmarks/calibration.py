@@ -160,7 +160,7 @@ def guesses(view: View, count: int, off_cm: float) -> Iterator[View]:
 
 
 def measure(case: Case, off_cm: float, starts: int, advance: Callable[[int], None]) -> Row:
-    """Calibrate from every guess and return how far the ends are from the published camera."""
+    """Calibrate from every guess and return how far the results are from the published camera."""
     surface = ArmSurface(case.robot.arm, case.robot.drawable)
     coarse = ArmSurface(case.robot.arm, read_meshes(case.robot.description, 2500))
     ignored = frozenset(k for k, name in enumerate(surface.link_names) if name in case.covered)
@@ -186,7 +186,7 @@ def measure(case: Case, off_cm: float, starts: int, advance: Callable[[int], Non
 
 
 def simulated_board(advance: Callable[[int], None], count: int = 10, noise_px: float = 0.5) -> Row:
-    """Calibrate by simulated chessboards of 25 configurations each, and return how far the ends are off."""
+    """Calibrate by simulated chessboards of 25 configurations each, and return the errors of the results."""
     arm, board = load_robot("panda").arm, parse_board("chessboard:9x6:0.02")
     lens = CameraModel(((600.0, 0.0, 325.0), (0.0, 600.0, 238.0), (0.0, 0.0, 1.0)), (-0.1, 0.02, 0, 0), *_LENS)
     camera = Camera(position=(1.1, 0.5, 0.7), target=(0.4, 0.0, 0.5), fov=0.8).pose()

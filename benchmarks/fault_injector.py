@@ -1,4 +1,4 @@
-"""Stands between a robot and `reach_node`: relays, spoils what it relays, and notes every message."""
+"""Stands between a robot and `reach_node`: relays messages, corrupts them on request, and logs every one."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Log:
         motions: of the arm.
         commands_s: when the arm was sent on.
         stops_s: when it was sent a trajectory that only stops; other interfaces have no message for that.
-        states: that the node said, with their reasons.
+        states: that the node reported, with their reasons.
         reach, sim: what the nodes' diagnostics said.
     """
 
@@ -148,7 +148,7 @@ class Injector:
         self._joint_states: Any = self.node.create_publisher(JointState, f"{RELAYED}/{topics.JOINT_STATES}", 10)
 
     def vanish(self) -> None:
-        """Take them away, as discovery does that has lost them."""
+        """Destroy them, as if discovery had lost them."""
         # In the executor's thread: rclpy ends a spin that is about to wait for what another thread destroys.
         done = threading.Event()
         self._executor.create_task(self._destroy_publishers).add_done_callback(lambda _: done.set())
@@ -161,7 +161,7 @@ class Injector:
             self._images = self._joint_states = None
 
     def intruder(self) -> Node:
-        """Return a new node in the same domain, for what nobody expects there."""
+        """Return a new node in the same domain, which nobody expects there."""
         return rclpy.create_node("intruder", context=self._context)
 
     def close(self) -> None:

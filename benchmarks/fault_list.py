@@ -1,4 +1,4 @@
-"""The faults: how each begins and ends, and what `reach_node` shall make of it."""
+"""The faults: how each begins and ends, and how `reach_node` should react."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class Fault:
     Attributes:
         name: of it, for people.
         inject: begins it on entry and ends it on exit.
-        says: what the node shall say of it in its state or its diagnostics, and in its log; "" for nothing.
-        expected: what the arm shall do.
+        says: what the node should report in its state or its diagnostics, and in its log; "" for nothing.
+        expected: what the arm should do.
         recovers: what lets it resume.
         limit_s: from the cause to the stop that is sent; None where nothing tells the node, or it cannot send one.
         lasts_s: how long.
         setup: how the node runs.
-        takes_arm: whether nobody can say meanwhile where the arm is; it comes back elsewhere.
+        takes_arm: whether the arm's position is unknown meanwhile; it comes back elsewhere.
     """
 
     name: str
@@ -97,13 +97,13 @@ def _all_faults(folder: Path, bundle: str) -> list[Fault]:
         on_images(
             "camera freezes, new stamps",
             lambda injector: frozen(injector.past_images[-1][1], new_stamps=True),
-            "to the last pixel",
+            "in every pixel",
             unlimited,  # it shows once the arm has moved
         ),
         on_images(
             "camera freezes, old stamps",
             lambda injector: frozen(injector.past_images[-1][1]),
-            "expected a stamp of its own",
+            "expected a new stamp",
             limit_s,
         ),
         on_images("camera's stamps jump 10 s back", lambda _: stamped(-_JUMP_S), far, limit_s),
@@ -115,7 +115,7 @@ def _all_faults(folder: Path, bundle: str) -> list[Fault]:
         on_states(
             "joint states repeat the last",
             lambda injector: frozen(injector.last_joint_state),
-            "expected a stamp of its own",
+            "expected a new stamp",
         ),
         on_states("joint states are NaN", lambda _: not_a_number, "expected finite"),
         Fault(

@@ -24,7 +24,7 @@ _PICTURED = {
 }
 _COLORS = {"running": "#009e73", "held": "#e69f00", "fault": "#d55e00", "arrived": "#56b4e9"}  # Okabe and Ito's
 _OTHER = "#bbbbbb"
-LEAD_S, TAIL_S = 0.6, 1.5  # that the arm is let be before and after
+LEAD_S, TAIL_S = 0.6, 1.5  # that the arm is left alone before and after
 _BEFORE_S, _AFTER_S = 0.9, 3.0
 _TOP = 0.75  # rad/s
 _MEAN_S = 0.05  # a trajectory's speed goes in steps

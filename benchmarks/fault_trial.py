@@ -1,4 +1,4 @@
-"""One fault in one episode: run it, and see what came of it."""
+"""One fault in one episode: run it, and record the outcome."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _JERKY = 1.3  # share of the acceleration limit; by the arm's own, uneven, times
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of a fault. Times are s of the steady clock, NEVER for what did not come.
+    """The outcome of a fault. Times are s of the steady clock, NEVER for what did not come.
 
     Attributes:
         cause_s, end_s: when the fault began and ended.
@@ -41,7 +41,7 @@ class Trial:
         state: what the node reported, with its reason; "" for nothing.
         speed, acceleration: the largest, as a share of the arm file's limits.
         rejected: commands that the cell's controller did.
-        failures: what was not as it shall be.
+        failures: what was not as expected.
     """
 
     cause_s: float
@@ -63,7 +63,7 @@ def run_trial(bench: FaultBench, fault: Fault, before_s: float = 0.0, after_s: f
     Args:
         bench: to break.
         fault: to break it with.
-        before_s: how long the arm is let be first, s.
+        before_s: how long the arm is left alone first, s.
         after_s: and in the end, s.
 
     Raises:

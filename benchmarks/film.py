@@ -49,7 +49,7 @@ class Film:
 
 
 def render(bundle: Bundle, size: tuple[int, int], episodes: int = 1, step_rad: float = 0.015) -> Film:
-    """Return the expert's ways from the scene's ready pose to a cube, one after the other, each there and back.
+    """Return the expert's paths from the scene's ready pose to a cube and back, one after the other.
 
     A cell's field of view is vertical, so an image that is wider than high shows what a square one does, and more at
     its sides: cropped in the middle, as the node does, it is what the bundle was trained on.

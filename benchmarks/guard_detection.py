@@ -45,7 +45,7 @@ class Config:
     bundle: str = "reach_target_wood"
     """A shipped bundle's name or a folder."""
     episodes: int = 60
-    """Of good images, 16 each along the expert's way; every corruption is of the same."""
+    """Episodes of 16 good images along the expert's path; every corruption is made from the same images."""
     closed_loop: int = 50
     """Episodes that the policy drives, to count false alarms in."""
     out: Path | None = None
@@ -159,7 +159,7 @@ CAMERAS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]
     "camera looks 5 cm past": ((0.0, 0.0, 0.0), (0.05, 0.0, 0.0)),
 }
 SCENES = ("target_a", "target_b", "source", "real_standin")
-LAGS = (2, 4, 8)  # sixteenths of a way
+LAGS = (2, 4, 8)  # sixteenths of a path
 
 
 def with_camera(bundle: Bundle, by: tuple[float, ...], past: tuple[float, ...]) -> ReachScene:

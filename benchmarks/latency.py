@@ -33,7 +33,7 @@ class Config:
     rate_hz: float = 20.0
     """Of the camera."""
     rounds: int = 8
-    """The node and the networks take turns so often, so that the machine's moods hit both."""
+    """How many turns the node and the networks take, so that the machine's variations affect both alike."""
     seconds: float = 8.0
     """Of each turn."""
     before: Path | None = None

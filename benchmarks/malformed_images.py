@@ -141,7 +141,7 @@ class Transport:
         return outcome
 
     def take_good_images(self) -> int:
-        """Send good images until the node has made commands of them; return of how many it has."""
+        """Send good images until the node has made commands from them; return from how many it has."""
         before, heard = self._bench.count("commands"), self._bench.trajectories
 
         def has_commanded() -> bool:

@@ -22,7 +22,7 @@ from taskgan_ros.tasks.registry import load_scene_of
 
 Array = NDArray[np.float64]
 
-SEED = 11  # of no training
+SEED = 11  # not used in training
 FALSE_ALARMS = 0.01
 MOVES = {"1 cm": (0.01, 0.0), "2 cm": (0.02, 0.0), "5 cm": (0.05, 0.0), "1°": (0.0, 1.0), "3°": (0.0, 3.0)}
 NONE = "not moved"

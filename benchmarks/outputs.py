@@ -184,7 +184,7 @@ class Run:
         self._set_held(False)
 
     def blind(self) -> float:
-        """Hand no images on; return when the last one was."""
+        """Stop relaying images; return when the last one was relayed."""
         self._sees = False
         return self._image_s
 
@@ -198,7 +198,7 @@ class Run:
         self._bench.wait("the node's answer", answer.done)
 
     def _start_episode(self) -> float:
-        """Let the arm be set elsewhere while it stands, and go."""
+        """Start an episode, which resets the arm to another pose while it stands, and resume."""
         self._set_held(True)
         self._bench.sleep(SETTLED_S)
         answer = self._start.call_async(Trigger.Request())

@@ -46,7 +46,7 @@ class Config:
     rate_hz: float = 20.0
     """Of the images that are timed: idle cores slow down, as they do in the node."""
     rounds: int = 6
-    """The networks take turns so often, so that the machine's moods hit all of them."""
+    """How many turns the networks take, so that the machine's variations affect all of them alike."""
     seconds: float = 6.0
     """Of each turn."""
     out: Path | None = None
@@ -56,8 +56,8 @@ class Config:
 def quantized(bundle: Bundle, images: Images, folder: Path) -> dict[str, Bundle]:
     """Write bundles whose translator, and whose networks both, are int8; return all by what they are.
 
-    f_X's last layer stays: in int8 it cuts off all commands larger than the calibration's, which was more than a usual
-    command.
+    f_X's last layer stays in float32: in int8 it clips all commands larger than the calibration's, an error larger than
+    a usual command.
     """
     policy = Policy(bundle)
     translated = np.stack([_translate(policy, each) for each in images])

@@ -1,4 +1,4 @@
-"""Joint angles of a real Panda from its camera's images: section 4.2 of the paper on pixels that nobody here made.
+"""Joint angles of a real Panda from its camera's images: section 4.2 of the paper, on real images.
 
 One clip of 47 distinct images of a Franka Panda with its seven joint angles and a calibrated camera (../shared/real).
 The first 0, 1 or 10 frames train; frames 27 to 46 test, 27-36 and 37-46 apart: from 37 on the hand is 0.2 m from the
@@ -54,18 +54,18 @@ _BOARD = {
     "rpy": [-1.5351, 0.0168, -1.6301],
     "size": [0.066, 0.048, 0.002],
 }
-_NEAREST_M = 0.15  # of the hand before the lens: nearer, it fills the picture
+_NEAREST_M = 0.15  # of the hand in front of the lens: nearer, it fills the picture
 _BOX_SHARE = 0.25  # of a joint's range, to each side of the first reading
 _TRAIN, _TESTS = range(10), {"27-46": range(27, 47), "27-36": range(27, 37), "37-46": range(37, 47)}
 _BATCH, _RATE, _NORMAL_STEPS = 16, 1e-3, 1500
-_LEARN_BATCH, _LEARN_RATE = 32, 2e-3  # group norms bear more of both than the paper's network
+_LEARN_BATCH, _LEARN_RATE = 32, 2e-3  # group norms tolerate more of both than the paper's network
 _REFINED = "inverse_0", "inverse_10"
 _FEW_STEPS = 250  # of the TaskGAN with ten images or fewer: docs/reproduce.md has why
 
 
 @dataclass(frozen=True)
 class Config:
-    """Measure how far angles are off that are read off real images."""
+    """Measure the error of angles predicted from real images."""
 
     out: Path = Path("runs/real_arm")
     """Folder for datasets and runs; what is there is not made again."""

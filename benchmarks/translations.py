@@ -1,4 +1,4 @@
-"""How near translations come to the true images: on the arm, on the empty scene, and by what task models read off them.
+"""How close translations are to the true images: on the arm, on the empty scene, and by a task model's predictions.
 
 `python benchmarks/translations.py --translators runs/translator --dataset pairs.h5 --judge runs/task_model --out look`
 """

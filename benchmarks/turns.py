@@ -1,4 +1,4 @@
-"""Things that are timed in turns, so that the machine's moods hit all of them alike."""
+"""Timing several things in turns, so that the machine's variations affect all of them alike."""
 
 from __future__ import annotations
 

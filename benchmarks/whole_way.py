@@ -1,4 +1,4 @@
-"""From a camera that stands elsewhere to arrivals, by a user's commands: record, calibrate, import, adapt, evaluate.
+"""From a misplaced camera to arrivals, by a user's commands: record, calibrate, import, adapt, evaluate.
 
 The simulated cell's camera is 3 cm and 3 degrees from where its scene says, each joint's zero is off by 1 degree, and
 it looks like `real_standin`. It is recorded through DDS: a tour of poses to calibrate with, and the expert's episodes.
@@ -71,7 +71,7 @@ def main(config: Config) -> None:
 
 
 def write_cell(folder: Path) -> None:
-    """Write how the cell really is, as a domain; and where the targets of the recorded episodes lay."""
+    """Write the real cell, as a domain, and where the targets of the recorded episodes were."""
     scene = load_scene_of(ReachScene, _SCENE)
     x, y, z = (_SIGNS * _OFF_M).tolist()
     a, b, c = (_SIGNS * _OFF_RAD).tolist()

@@ -23,7 +23,7 @@ class AnglesConfig:
     translator: Path | None = None
     """The run of step 2; without it the task model sees the images as they are."""
     dataset: Path
-    """Images and angles that no training saw."""
+    """Images and angles that were not used in training."""
     device: str = "auto"
     """auto, cpu or cuda."""
     out: Path

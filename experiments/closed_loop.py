@@ -44,9 +44,9 @@ class ClosedLoopConfig:
     episodes: Count = 100
     """The paper's."""
     seed: int = TEST_SEED
-    """Fixes the starts; another than the training data's."""
+    """Seed of the starts; it must differ from the training data's."""
     workers: Count = 1
-    """Processes that render and predict; 1 starts none."""
+    """Number of processes that render and predict; 1 starts none."""
     out: Path
     """A folder for the figures."""
 
@@ -87,7 +87,7 @@ def _check_scene(config: ClosedLoopConfig, learned: Learned, scene: MotionScene)
 
 
 def _check_seed(config: ClosedLoopConfig) -> None:
-    """Refuse a seed that training data was drawn with, or that is none."""
+    """Refuse a seed that training data was drawn with, or an invalid one."""
     check_seed_range(config.seed)
     used = data_seeds(*[run for run in (config.translator, config.task_model) if run is not None])
     if config.seed in used.values():

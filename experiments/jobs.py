@@ -52,7 +52,7 @@ class Job:
         seed: the study's seed that it belongs to.
         place: folder of the scale, seed and scene: studies share what has the same name there.
         options: of the step's command.
-        needs: options whose values other jobs make.
+        needs: options whose values are outputs of other jobs.
     """
 
     name: str

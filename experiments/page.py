@@ -30,7 +30,7 @@ class Page:
         self._parts += parts
 
     def plot(self, file: str, title: str, draw: Callable[[Path], None] | None) -> None:
-        """Add a plot; None where there is nothing to draw, and the last report's goes."""
+        """Add a plot; with None there is nothing to draw, and the last report's plot is removed."""
         path = self._folder / self._study / file
         if draw is None:
             path.unlink(missing_ok=True)

@@ -58,8 +58,8 @@ def plot_weights(
 
     Args:
         path: the PNG file.
-        weights: as their names say them, in order; each is as far from the next.
-        errors: by direction: a value a weight, None where it has not run.
+        weights: their names in order, drawn at equal distances.
+        errors: by direction, one value per weight, None where it has not run.
         floors: the error on true images, by direction.
         success: by direction, of those that close the loop.
     """

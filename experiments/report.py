@@ -39,7 +39,7 @@ def write_report(study: str, records: Sequence[Record], folder: Path) -> None:
 def _add_smoke(page: Page, records: Sequence[Record]) -> None:
     smoke = [record for record in records if record.scale == SMOKE and record.figures is not None]
     if smoke:
-        page.add(f"A smoke run took place ({len(smoke)} jobs): everything runs. Its numbers mean nothing.")
+        page.add(f"A smoke run succeeded ({len(smoke)} jobs): everything runs. Its numbers mean nothing.")
 
 
 def _add_origin(page: Page, results: Results) -> None:

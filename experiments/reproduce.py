@@ -49,7 +49,7 @@ class ReproduceConfig:
     domains: tuple[str, ...] = ()
     """Shipped domains' names or YAML files, in place of the study's own."""
     recipe: str = "default"
-    """Of the translators that a study does not name another for."""
+    """The recipe of translators for which the study names no other."""
     only: str = "*"
     """Measurements to run, as a shell pattern of their names (`target_wood/*`); what they need runs too."""
     force: bool = False
@@ -194,7 +194,7 @@ class Plan:
         return shlex.join(words + (["--only", job.name] if job in self._shown else []))
 
     def _copy_pictures(self) -> None:
-        """Put what measurements of the first seed have drawn where the report looks for it."""
+        """Copy the pictures of the first seed's measurements to where the report expects them."""
         folder, study = self.results.parent, self.config.study
         for job in self._shown:
             places = {TRANSLATIONS: grid_path(folder, study, job.name), SYMMETRY: folder / study / SYMMETRY}

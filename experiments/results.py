@@ -1,4 +1,4 @@
-"""What the jobs of a study gave, as one JSON file: all that its tables and plots are made from."""
+"""The results of a study's jobs as one JSON file, from which its tables and plots are made."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FLAT_LIST = re.compile(r'\[\n([^\[\]{}"]*)\]')  # of numbers; no string holds a
 
 @dataclass(frozen=True)
 class Record:
-    """What one job gave.
+    """The result of one job.
 
     Attributes:
         study: that shows it.

@@ -17,7 +17,7 @@ from taskgan_ros.training.run import Count
 _IMAGES_PER_EPISODE = 16  # of both shipped scenes; the paper's
 _SOURCE, _TARGET, _RANDOMIZED, _UNSEEN, _TEST = 1, 2, 3, 5, 6  # seeds of the datasets of study seed 0
 _SEEDS_APART = 10  # between the datasets' seeds of one study seed and of the next
-_JUDGE_SEED = 100  # a judge's weights start elsewhere
+_JUDGE_SEED = 100  # a judge has other initial weights
 FEW_IMAGES = 100
 _NOT_TARGETS = ("source", "randomized")  # domains that every study has beside its targets
 LAMBDAS = (0.0, 0.01, 0.1, 1.0, 10.0)  # METHOD's sweep; the paper's is 0.01, of labels whose scale it does not give
@@ -35,7 +35,7 @@ class Scale:
     """How large a study is: `config/scales/*.yaml`.
 
     Attributes:
-        seeds: how often everything is trained, with other data and other weights.
+        seeds: how many times everything is trained, each time with other data and weights.
         source_episodes, target_episodes, unseen_episodes, randomized_episodes: of 16 images, of the reaching task.
         judge_episodes: of a target domain, for the judge of the forward direction.
         pose_source_episodes, pose_target_episodes, pose_test_episodes, pose_randomized_episodes: of 16 images, of the
@@ -44,8 +44,8 @@ class Scale:
         task_model_steps: of models of plenty of images; `judge_steps` of those that only judge translations.
         target_model_steps: of models of few images, and of two columns.
         refine_steps: of step 3.
-        translator_share: of a recipe's steps that are done.
-        paper_recipe: with the paper's objective and nothing else.
+        translator_share: the share of a recipe's steps that is run.
+        paper_recipe: the recipe with the paper's objective and nothing else.
         test_episodes: in closed loop, in `reaching`; `short_test_episodes` in the other studies.
     """
 
@@ -263,7 +263,7 @@ class JobFactory:
 
 
 def _part(share: float, steps: int) -> int:
-    """Return this share of steps, of some at least one."""
+    """Return this share of steps, at least 1 unless there are none."""
     return max(1, round(share * steps)) if steps else 0
 
 
@@ -406,7 +406,7 @@ def study_jobs(study: Study, scale: str, recipe: str, domains: Iterable[str] | N
         _check_own_name("domains", domain)
     names = [short_name(domain) for domain in domains]
     if len(set(names)) < len(names):
-        raise InputError(f"--domains: expected a name of its own for each, got {names}")
+        raise InputError(f"--domains: expected different names, got {names}")
     if not set(names).isdisjoint(_NOT_TARGETS):
         raise InputError(f"--domains: expected target domains, got {names}: {_NOT_TARGETS} are what studies start from")
     if len(study.domains) == 1 < len(domains):

@@ -145,7 +145,7 @@ def show_values(values: list[float], remark: str = "") -> str:
 def table(
     corner: str, rows: Mapping[str, Row], columns: Mapping[str, Column], cell: Callable[[Row, Column], str]
 ) -> str:
-    """Return a Markdown table: `cell` prints what stands where a titled row and a titled column meet."""
+    """Return a Markdown table; `cell` gives the entry of a titled row and a titled column."""
     lines = [[corner, *columns], ["---"] * (1 + len(columns))]
     lines += [[title, *(cell(row, column) for column in columns.values())] for title, row in rows.items()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -35,9 +35,9 @@ class SymmetryConfig:
     joint: str = "m1n6s200_joint_6"
     """Which."""
     poses: Count = 100
-    """Of the arm, at random."""
+    """Number of random poses of the arm."""
     seed: int = 0
-    """Fixes the poses."""
+    """Seed of the poses."""
     out: Path
     """A folder for the picture."""
 

@@ -1,4 +1,4 @@
-"""How good translated images are, beside the true ones of the same states (figures 7 and 8, in numbers)."""
+"""The quality of translated images, compared with the true ones of the same states (figures 7 and 8, in numbers)."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class TranslationConfig:
     judge: Path
     """Run of a task model of the domain translated into, that took no part in training."""
     images: Count | None = None
-    """How many, one after the other; all that there are where not given."""
+    """Number of consecutive images; all if left out."""
     first: Annotated[int, Field(ge=0)] = 0
-    """Which image is the first."""
+    """Index of the first image."""
     device: str = "auto"
     """auto, cpu or cuda."""
     out: Path
@@ -67,7 +67,7 @@ def measure_translations(config: TranslationConfig) -> dict[str, Any]:
     median of the true images, and `l1_empty` that of elsewhere. `ssim` is the structural similarity.
 
     `kid` is the kernel inception distance (Binkowski et al. 2018) on the judge's 256 features instead of Inception's,
-    whose weights cannot be had offline: it compares only with figures of the same judge and the same images. Features
+    whose weights are not available offline: compare it only to figures of the same judge and the same images. Features
     are divided by their root mean square over the true images, so that the kernel's terms are about as large as each
     other for every judge. `judge_error` is the judge's mean squared error on the translations, in standard deviations
     of the labels squared; `judge_floor` the same on the true images.

@@ -1,4 +1,4 @@
-"""The whole loop: reach_node, and the simulated cell unless a robot stands there.
+"""The whole loop: reach_node, and the simulated cell unless there is a robot.
 
     ros2 launch taskgan_ros reach.launch.py rviz:=true
     ros2 launch taskgan_ros reach.launch.py sim:=false bundle:=/path/to/my_bundle \
@@ -45,7 +45,7 @@ ARGUMENTS = [
         "trajectory_topic", default_value=topics.TRAJECTORY, description="A JointTrajectoryController's, for commands."
     ),
     DeclareLaunchArgument(
-        "commands_topic", default_value=topics.COMMANDS, description="In its place with another command_interface."
+        "commands_topic", default_value=topics.COMMANDS, description="Used instead with another command_interface."
     ),
     DeclareLaunchArgument("prefix", default_value="", description="Of joints and frames, for one of two arms: left_."),
     DeclareLaunchArgument(

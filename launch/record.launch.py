@@ -23,7 +23,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "image_topic",
         default_value=topics.IMAGE,
-        description="Image, or CompressedImage: a tenth of the disk.",
+        description="Image, or CompressedImage, a tenth of the size.",
     ),
     DeclareLaunchArgument(
         "info_topic", default_value="auto", description="Its camera_info; auto: the one beside the images."
@@ -38,7 +38,7 @@ ARGUMENTS = [
         "extra", default_value="", description="More topics, with spaces between: /tf and /tf_static."
     ),
     DeclareLaunchArgument("bag", default_value="", description="The folder to write; named by the time if empty."),
-    DeclareLaunchArgument("storage", default_value="mcap", description="Of rosbag2: mcap or sqlite3."),
+    DeclareLaunchArgument("storage", default_value="mcap", description="rosbag2's storage: mcap or sqlite3."),
     *common_arguments(),
 ]
 
@@ -49,7 +49,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def record(context: LaunchContext) -> list[Action]:
-    """Return what says the topics, and the recorder of them; if that ends, so does the launch if required.
+    """Return a log line with the topics, and their recorder; if that ends, so does the launch if required.
 
     Raises:
         InputError: a wrong argument.

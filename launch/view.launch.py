@@ -1,6 +1,6 @@
 """The arm as RViz and Foxglove draw it. Included by reach.launch.py, which declares the arguments.
 
-The end of these programs ends nothing else: a robot does not wait for whoever looks on.
+If these programs end, nothing else does: a robot does not depend on its viewers.
 """
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix

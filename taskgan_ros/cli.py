@@ -1,4 +1,4 @@
-"""The command `taskgan`: each verb imports its own room, so that none needs what only another one uses."""
+"""The command `taskgan`: each verb imports only its own package, and so needs only that package's dependencies."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _collect(arguments: Sequence[str]) -> None:
 
 
 def _import(arguments: Sequence[str]) -> None:
-    """Make a dataset of your own recordings: bags, LeRobotDatasets, folders of images."""
+    """Make a dataset from your own recordings: bags, LeRobotDatasets, folders of images."""
     from taskgan_ros.recordings.import_recording import ImportConfig, import_recording
 
     import_recording(_parse(ImportConfig, arguments, "import"))
@@ -128,14 +128,14 @@ def _export(arguments: Sequence[str]) -> None:
 
 
 def _adapt(arguments: Sequence[str]) -> None:
-    """Make a bundle of a recording, all steps in one command, with a report."""
+    """Make a bundle from a recording, all steps in one command, with a report."""
     from taskgan_ros.training.adapt import AdaptConfig, adapt
 
     adapt(_parse(AdaptConfig, arguments, "adapt"))
 
 
 def _bundle(arguments: Sequence[str]) -> None:
-    """Make a bundle of a task model of your own, an ONNX file."""
+    """Make a bundle from your own task model, an ONNX file."""
     from taskgan_ros.training.bundle import BundleConfig, make_bundle
 
     make_bundle(_parse(BundleConfig, arguments, "bundle"))
@@ -149,7 +149,7 @@ def _guard(arguments: Sequence[str]) -> None:
 
 
 def _quantize(arguments: Sequence[str]) -> None:
-    """Let a bundle's translator run in int8, quicker on a CPU."""
+    """Convert a bundle's translator to int8, which is faster on a CPU."""
     from taskgan_ros.training.quantize import QuantizeConfig, quantize
 
     quantize(_parse(QuantizeConfig, arguments, "quantize"))
@@ -251,7 +251,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _tell(error: BaseException, what: str) -> None:
-    """Print `what` and the notes that were added to the error on its way, such as how to go on."""
+    """Print `what` and the notes that were added to the error, such as how to resume."""
     print("; ".join([f"taskgan: {what}", *getattr(error, "__notes__", [])]), file=sys.stderr)
 
 

@@ -121,7 +121,7 @@ def test_the_process_ends_with_the_commands_status(tmp_path: Path) -> None:
     assert re.fullmatch(r"taskgan: domains: expected a file or one of \[.*source.*\], got 'marble'", line)
 
 
-def test_sigterm_is_told_as_ctrl_c_is_and_the_handler_given_back(
+def test_sigterm_is_reported_like_ctrl_c_and_the_handler_restored(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def verb(_: Sequence[str]) -> None:

@@ -54,5 +54,5 @@ def test_training_needs_no_ros() -> None:
     import_rooms("training", "sim", "data", refused=("rclpy", "sensor_msgs", "trajectory_msgs"))
 
 
-def test_the_command_starts_without_loading_its_rooms() -> None:
+def test_the_command_starts_without_loading_its_packages() -> None:
     import_rooms("cli", refused=("torch", "rclpy", "mujoco", "onnxruntime", "matplotlib"))

@@ -6,7 +6,7 @@ from collections import deque
 
 _LOOKED_S = 2.0  # a joint state counts for this long; the least delayed one shows how far the clocks are apart
 _SAME_S = 0.02  # a trajectory may be late by this much without harm
-_JUMP_S = 1.0  # forth; less may be a simulator's clock that runs fast
+_JUMP_S = 1.0  # forward; a smaller step may be a simulator's clock that runs fast
 
 
 class ArmClock:

@@ -1,4 +1,4 @@
-"""A chunk of commands as segments of one motion: what is asked of the driven joints, and for how long."""
+"""A chunk of commands as segments of one motion: the command for the driven joints, and how long it lasts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Segment:
-    """What is asked of the J driven joints for some time.
+    """A command for the J driven joints over a time span.
 
     Attributes:
-        command: (J,) a velocity in rad/s, or a position in rad: where the joints shall be when the segment begins.
-        rate: (J,) rad/s at which that position goes on; zero for velocities.
-        lasts_s: s.
+        command: (J,) a velocity in rad/s, or a position in rad: where the joints should be when the segment begins.
+        rate: (J,) rad/s at which that position advances; zero for velocities.
+        lasts_s: s, the duration.
     """
 
     command: Array
@@ -26,11 +26,11 @@ class Segment:
 
 
 def segments(commands: Array, rates: Array, step_s: float, passed_s: float, horizon_s: float) -> list[Segment]:
-    """Return what is left of a chunk of K commands, up to the horizon. The last command holds until that.
+    """Return the rest of a chunk of K commands, up to the horizon; the last command is held until then.
 
     Args:
         commands: (K, J) rad/s or rad; the k-th is for the time from k · step_s on.
-        rates: (K, J) rad/s, how fast positions go on to the next.
+        rates: (K, J) rad/s, how fast positions advance to the next.
         step_s: s; any number for K = 1.
         passed_s: s of the chunk that are over when the motion begins.
         horizon_s: s that the motion lasts before its stop.

@@ -12,4 +12,4 @@ KINOVA: Final = "kinova"  # Kinova's own driver: velocities over time
 
 COMMAND_INTERFACES: Final = (JOINT_TRAJECTORY, POSITION_GROUP, VELOCITY_GROUP, JOINT_JOG, KINOVA)
 STREAMED: Final = (POSITION_GROUP, VELOCITY_GROUP, JOINT_JOG)  # one value per joint at a time, at a fixed rate
-INTEGRATED: Final = (VELOCITY_GROUP, JOINT_JOG, KINOVA)  # the listener adds velocities up, from where the arm is
+INTEGRATED: Final = (VELOCITY_GROUP, JOINT_JOG, KINOVA)  # the controller integrates, from the arm's position

@@ -33,7 +33,7 @@ _LOST_S = 2 * _LAG_S  # an arm that is nowhere near where the plan has been in t
 _AT_REST_RAD = 0.05  # distance from the plan, of an arm that sags or has backlash
 _DECIMALS = 6  # of a point's time in s; points closer than that are merged
 _LOOKS = 10  # samples of the plan within _LOST_S
-_HALVINGS = 8  # of a command, to find how much of it is allowed
+_HALVINGS = 8  # bisection steps to find the allowed share of a command
 _FENCE_SAMPLES = 4  # per piece of a motion, at which the tip is compared with the fence
 _TOUCHED_M, _TOUCHED_RAD = 1e-6, 1e-9  # outside by rounding
 
@@ -137,7 +137,7 @@ class JointCommander:
         return self._send(now_s, start_s, plan, cruise(start, before, before, 0.0, self.config.arm.max_acceleration))
 
     def tracking_error(self, now_s: float, measured: ArrayLike, age_s: float) -> float:
-        """Return how much further, at most, a joint was commanded than it was measured to go in the last second, rad.
+        """Return the largest difference of a joint's commanded and measured displacement in the last second, rad.
 
         To be called at every joint state: it shows a blocked arm, and frozen joint states. The plan waits for such an
         arm; how far it would have gone without waiting counts as commanded.
@@ -157,7 +157,7 @@ class JointCommander:
         return float(np.max(np.abs(self._tracking.error(now_s, here, commanded)[self.config.is_named])))
 
     def reset_tracking(self) -> None:
-        """Clear the tracking history: somebody else moves the arm, or nobody."""
+        """Clear the tracking history: this node no longer moves the arm."""
         self._tracking.clear()
 
     def is_small(self, command: ArrayLike, measured: ArrayLike, speed: float) -> bool:
@@ -185,8 +185,8 @@ class JointCommander:
     def _enter(self, now_s: float, here: Array, age_s: float) -> tuple[Plan, float]:
         """Return the plan, and when a motion may take over from it.
 
-        At the start, from rest, and if the arm has lost the plan, the controller may be away from the plan: it gets the
-        time to go there no faster than its top speed.
+        At the start, from rest, and after the arm has lost the plan, the controller may be off the plan. It then gets
+        enough time to reach the plan within its top speed.
         """
         plan = self._plan
         if plan is None:
@@ -213,7 +213,7 @@ class JointCommander:
         return self._step_to(plan.at(time_s)[0], here)
 
     def _move(self, plan: Plan, offset: Array) -> None:
-        """Move the plan to where the arm is, which commands nothing."""
+        """Shift the plan to the arm's position; this commands no motion."""
         plan.shift(offset)
         self._withheld.shift(offset)
 
@@ -227,9 +227,9 @@ class JointCommander:
     # What a command may be.
 
     def _segments(self, commands: Array, step_s: float | None, passed_s: float) -> list[Segment]:
-        """Return what is left of a chunk (K, J): velocities are kept, positions go on from one to the next.
+        """Return the rest of a chunk (K, J): velocities are held, positions move on linearly from one to the next.
 
-        The last position is approached in steps too: a longer one would have to be slower, not to go beyond it.
+        The last position is approached in steps too: in one long segment the arm would have to be slower, or overshoot.
         """
         config = self.config
         if len(commands) == 1:
@@ -282,9 +282,9 @@ class JointCommander:
         return np.clip(velocity, -down / approach_s, up / approach_s)
 
     def _within_reach(self, velocity: Array, ahead: Array) -> Array:
-        """Slow the plan where the arm lags by more than a servo does, down to none at twice as much.
+        """Slow the plan if the arm lags by more than a servo does, down to zero at twice that lag.
 
-        The driven joints by one factor.
+        All driven joints are slowed by one factor.
         """
         lag = np.sign(velocity) * ahead / (self.config.arm.max_velocity * _LAG_S)
         room = self.config.top_speed * np.clip(2 - lag, 0.0, 1.0)
@@ -334,10 +334,10 @@ class JointCommander:
         return cruise(start, before, before + change, for_s, largest, change_s)
 
     def _is_allowed(self, pieces: Sequence[Motion], until_start: Array) -> bool:
-        """Return whether the limits allow it all, and each piece's own stop: a next command may come there."""
+        """Return whether the limits allow every piece and its stop, since the next command may start in any of them."""
         positions = np.vstack([piece.extremes(0.0, piece.lasts_s) for piece in pieces])
         start = pieces[0].start
-        # Not only from where it is measured now: an arm that turns round is measured further away at the next command.
+        # Not only from the current measurement: an arm that reverses is measured further away at the next command.
         if np.any(np.ptp(np.vstack([until_start, positions]), axis=0) > self.config.max_step_rad):
             return False
         if np.any(positions < np.minimum(self.config.lower, start) - _TOUCHED_RAD):
@@ -394,7 +394,7 @@ class JointCommander:
         times = _KINOVA_STEP_S * np.arange(steps + 1, dtype=np.float64)
         positions = plan.at(now_s + times)[0]
         velocities = np.diff(positions, axis=0) / _KINOVA_STEP_S
-        # Zeros at the end stop the driver; twice, for one version of it repeats the last but one.
+        # Zeros at the end stop the driver. They are sent twice: one version of it repeats the last point but one.
         return JointTrajectory(
             self.config.names,
             np.vstack([positions[1:], positions[-1:], positions[-1:]]),

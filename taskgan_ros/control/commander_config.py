@@ -58,8 +58,8 @@ class CommanderConfig:
         """Check every value.
 
         Raises:
-            InputError: a joint that the arm has not, or that is named twice; an unknown task or interface; an
-                interface that needs all joints without them; a number out of its range.
+            InputError: a joint that the arm does not have, or that is named twice; an unknown task or interface; an
+                interface that needs all joints without them; a number out of range.
         """
         self._check_names()
         duration("horizon_s", self.horizon_s)
@@ -81,7 +81,7 @@ class CommanderConfig:
             expected = list(COMMAND_INTERFACES)
             raise InputError(f"command_interface: expected one of {expected}, got {self.command_interface!r}")
         if self.command_interface == KINOVA and not self.all_joints:
-            raise InputError("all_joints: expected true with kinova, whose driver goes by order, got false")
+            raise InputError("all_joints: expected true with kinova, whose driver matches joints by order, got false")
 
     @cached_property
     def driven(self) -> NDArray[np.intp]:
@@ -95,7 +95,7 @@ class CommanderConfig:
 
     @property
     def is_integrated(self) -> bool:
-        """Whether the listener adds velocities up, so that the motion goes on from where the arm is."""
+        """Whether the controller integrates velocities, so that the motion continues from the arm's position."""
         return self.command_interface in INTEGRATED
 
     @cached_property
@@ -119,7 +119,7 @@ class CommanderConfig:
         return self.speed_scale * self.arm.max_velocity
 
     def approach_s(self, lasts_s: float) -> float:
-        """Return how far ahead of where it must stand, in s at its speed, one that moves for `lasts_s` is slowed."""
+        """Return how many s before its limit a joint that moves for `lasts_s` must begin to slow down."""
         return lasts_s + self._longest_stop_s
 
     @cached_property

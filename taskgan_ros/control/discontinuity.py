@@ -1,4 +1,4 @@
-"""Which joint states an arm can have moved to since the last, and which are discontinuities. No clock is read here."""
+"""Tells joint states that an arm can have moved to since the last from discontinuities. No clock is read here."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from taskgan_ros.robot.angles import angle_difference
 Array = NDArray[np.float64]
 
 _NOISE_RAD = 0.05  # of encoders, and of messages that come in a burst
-_SHORTEST_S = 1e-9  # an infinite speed times no time is no number
-_ALTERNATES_S = 1.0  # a second publisher is heard again within that
+_SHORTEST_S = 1e-9  # infinite speed × zero time would be NaN
+_ALTERNATES_S = 1.0  # a second publisher sends again within this time
 
 
 class DiscontinuityDetector:
-    """Follows one arm's joint positions, and counts outliers that continue each other.
+    """Follows one arm's joint positions, and counts outliers that are consistent with each other.
 
     Positions after a discontinuity do not become credible by themselves: however long they last, the arm cannot have
     moved there when they began.
@@ -28,8 +28,8 @@ class DiscontinuityDetector:
         """Start without a joint state.
 
         Args:
-            max_velocity: (n,) rad/s; no arm moves at more than twice of it.
-            is_continuous: (n,) which joints' angles compare modulo 2π; for a joint with limits a turn is a turn.
+            max_velocity: (n,) rad/s; no arm moves at more than twice this speed.
+            is_continuous: (n,) which joints' angles compare modulo 2π; those of joints with limits do not.
         """
         self._max_velocity, self._is_continuous = np.asarray(max_velocity, np.float64), np.asarray(is_continuous)
         self.reset()

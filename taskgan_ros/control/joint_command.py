@@ -1,4 +1,4 @@
-"""One value per joint that a controller takes at once, or none at all. No ROS in here."""
+"""A command of one value per joint, checked when it is made. No ROS in here."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from taskgan_ros.core.errors import InputError
 
 @dataclass(frozen=True)
 class JointCommand:
-    """Values that break no rule of a forward_command_controller or of MoveIt Servo, or are not made at all.
+    """Joint values that a forward_command_controller and MoveIt Servo accept; invalid ones raise when made.
 
-    A forward_command_controller knows values by their place alone: one per joint of its own, in its order. It drops a
-    message with a number that is not finite, and with another number of values each of its updates fails. MoveIt Servo
-    goes by name.
+    A forward_command_controller matches values by position: one per joint, in its own order. It drops a message with a
+    non-finite number; with a wrong number of values, each of its updates fails. MoveIt Servo matches by name.
 
     Attributes:
         names: the J joints, each once, in the order of the controller's parameter `joints`.

@@ -14,22 +14,22 @@ from taskgan_ros.core.errors import InputError
 def configuration(
     joint_names: Sequence[str], names: Sequence[str], positions: Sequence[float] | NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the arm's angles out of a joint state that may hold other joints too, in any order.
+    """Return the arm's joint positions from a joint state, which may have other joints too, in any order.
 
     Args:
         joint_names: the n joints wanted, in the order wanted.
         names: the message's names.
-        positions: the message's positions, one a name, rad.
+        positions: the message's positions, one per name, rad.
 
     Returns:
         (n,) rad, finite.
 
     Raises:
-        InputError: a wanted joint missing or given twice, not one position a name, or a position that is not finite.
+        InputError: a wanted joint missing or given twice, not one position per name, or a position that is not finite.
     """
     if len(names) != len(positions):
         counts = f"{len(names)} names and {len(positions)} positions"
-        raise InputError(f"joint state: expected one position a name, got {counts}")
+        raise InputError(f"joint state: expected one position per name, got {counts}")
     wanted = set(joint_names)
     place = {name: index for index, name in enumerate(names)}
     missing = [name for name in joint_names if name not in place]

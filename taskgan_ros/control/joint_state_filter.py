@@ -1,4 +1,4 @@
-"""Which joint states tell where the arm is. No ROS in here, and no clock is read."""
+"""Accepts or rejects joint states. No ROS in here, and no clock is read."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from taskgan_ros.core.errors import InputError
 
 Array = NDArray[np.float64]
 
-_CONSISTENT = 5  # outliers that continue each other: no glitch, but where somebody says that the arm is
+_CONSISTENT = 5  # outliers that agree with each other: not a glitch, but somebody's claim about the arm
 
 
 class Watch(enum.Enum):
-    """What a joint state that contradicts those before may do."""
+    """How to treat joint states that contradict earlier ones."""
 
-    OFF = "off"  # the arm is inactive or at fault: move what is measured, once several agree
-    STANDING = "standing"  # be a fault, or move what is measured where `accept_jumps` says so
-    MOVING = "moving"  # be a fault
+    OFF = "off"  # the arm is inactive or at fault: accept them once several agree
+    STANDING = "standing"  # a fault, or accepted with `accept_jumps`
+    MOVING = "moving"  # a fault
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class JointStateFilterConfig:
         max_velocity: (n,) rad/s; a joint state that no arm could move to at twice this speed is an outlier.
         is_continuous: (n,) which joints' angles compare modulo 2π.
         joint_state_timeout_s: s; an older joint state is rejected, and a longer gap restarts the settling.
-        accept_jumps: accept outliers that continue each other while the arm stands, in place of a fault: a simulated
-            arm is set elsewhere.
+        accept_jumps: accept consistent outliers while the arm stands, instead of a fault: a simulated arm may be
+            reset to another pose.
         settle_s: s after `reset` that joint states must continue each other before they are accepted: where two
             publishers send, the first that is received need not be the arm's.
     """
@@ -66,10 +66,10 @@ class JointStateFilter:
         initial: (n,) rad, the first accepted ones since `reset`: where passive joints are held.
         accepted_s: s, when the arm was at `positions`; −inf before the first.
         is_in_doubt: whether the newest joint state was an outlier, so that the arm may not be at `positions`.
-        was_set: whether the newest joint state is a jump that `accept_jumps` allows: the arm was set elsewhere.
+        was_set: whether the newest joint state is a jump that `accept_jumps` allows: the arm was reset to another pose.
         rejection: why the newest joint state was rejected; empty if it was not.
         arm_rejection: the same since the last accepted one, another arm's messages left out.
-        awaited: what has to come before one is accepted, where none is wrong; empty once one was.
+        awaited: what is missing until one is accepted, if none was wrong; empty once one was accepted.
     """
 
     def __init__(self, config: JointStateFilterConfig) -> None:
@@ -152,7 +152,7 @@ class JointStateFilter:
 
     def _check_stamp(self, age_s: float, stamp_s: float) -> None:
         if stamp_s and stamp_s == self._stamp_s:
-            raise InputError("expected a stamp of its own, got the one before again")
+            raise InputError("expected a new stamp, got the previous one again")
         limit_s = self._config.joint_state_timeout_s
         if age_s > limit_s:  # it was delayed, and the arm has moved on
             why = "was this computer or the network busy, or do the clocks of arm and node differ?"
@@ -171,7 +171,7 @@ class JointStateFilter:
             return True
         last_s, self._settling_s = self._settling_s, measured_s
         if measured_s - last_s > self._config.joint_state_timeout_s:
-            self._steady_since_s = math.inf  # nobody was received in the gap
+            self._steady_since_s = math.inf  # nothing was received in the gap
         self._steady_since_s = min(self._steady_since_s, measured_s)
         self._is_settled = measured_s - self._steady_since_s >= self._config.settle_s
         if not self._is_settled:
@@ -179,13 +179,13 @@ class JointStateFilter:
         return self._is_settled
 
     def _are_accepted(self, outliers: int, watch: Watch) -> bool:
-        """Return whether several alike are where the arm is now: nobody moves it, and it may be set elsewhere."""
+        """Return whether several consistent outliers are accepted as the arm's new position."""
         may_be_elsewhere = self.positions is None or watch is Watch.OFF
         may_jump = self._config.accept_jumps and watch is Watch.STANDING
         return outliers >= _CONSISTENT and (may_be_elsewhere or may_jump)
 
     def _reject_outlier(self, measured: Array, outliers: int, watch: Watch) -> Fault | None:
-        """Reject positions that the arm cannot have moved to: followed once, they would be the arm's."""
+        """Reject positions that the arm cannot have moved to, or return a fault if several are consistent."""
         self._steady_since_s = math.inf
         jump = np.round(self._detector.displacement(measured), 3).tolist()
         self._reject(f"expected one near the last, got a jump of {jump} rad: is there a second publisher?")

@@ -1,4 +1,4 @@
-"""Speed and position limits: whatever a network puts out, what leaves here an arm can follow."""
+"""Speed and position limits: an arm can follow the result, whatever a network outputs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def limit_velocity(velocity: ArrayLike, max_velocity: ArrayLike) -> Array:
     """
     v, limit = finite("velocity", velocity), _speed_limit(max_velocity)
     _check_joints("velocity", v, limit)
-    with np.errstate(over="ignore"):  # a ratio beyond float64 stops the arm, which is right
+    with np.errstate(over="ignore"):  # a ratio beyond float64 stops the arm, as it should
         fastest = np.max(np.abs(v) / limit, axis=-1, keepdims=True, initial=1.0)
     slowed: Array = np.clip(v / fastest, -limit, limit)  # the clip takes off the division's rounding only
     return slowed

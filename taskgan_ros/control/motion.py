@@ -57,7 +57,7 @@ class Knots:
         return np.vstack([positions[:-1], turning_points, positions[-1:]])
 
     def until(self, end_s: float) -> Knots:
-        """Return what of it is over at `end_s`; where it had not begun, the place where it would have."""
+        """Return the part up to `end_s`; only the starting position if it has not begun by then."""
         kept = max(int(np.searchsorted(self.times_s, end_s)), 1)
         position, velocity = self.at(end_s)
         return Knots(

@@ -1,4 +1,4 @@
-"""Where the arm was and will be sent: motions, each taking over from the one before, as one motion over time."""
+"""The arm's past and future setpoints: motions, each taking over from the one before, as one function of time."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from taskgan_ros.control.motion import Knots, Motion
 
 Array = NDArray[np.float64]
 
-_REMEMBERED_S = 30.0  # longer than any joint state in use is old
+_REMEMBERED_S = 30.0  # more than the age of any joint state in use
 
 
 class Plan:
     """Positions and velocities of n joints over time, as far as they were sent. All times are s of one steady clock.
 
-    It has hundreds of motions, and every joint state asks for a position: what is asked costs by what it spans.
+    It holds hundreds of motions and is queried at every joint state, so a query's cost depends only on its time span.
     """
 
     def __init__(self, now_s: float, pose: Array) -> None:
         """Rest at `pose` (n,) rad, now and at all earlier times."""
         self._starts_s = [now_s]  # of each piece, none before the one before it
-        # Each motion up to where the next takes over, but for the offset.
+        # Each motion up to where the next takes over, before the offset is added.
         self._pieces = [Knots(np.full(2, now_s), np.tile(pose, (2, 1)), np.zeros((2, len(pose))))]
         self._offset = np.zeros(len(pose))  # of all of them
 
     def extend(self, start_s: float, motion: Motion) -> None:
         """Let `motion` take over at `start_s`, in place of all that was planned from then on.
 
-        It must not be earlier than the plan itself, and the motion must begin with what `at` says of that moment.
+        It must not be earlier than the plan's start. The motion must begin at the plan's position and velocity then.
         """
         kept = max(bisect_left(self._starts_s, start_s), 1)
         del self._starts_s[kept:], self._pieces[kept:]

@@ -1,4 +1,4 @@
-"""What a controller that takes one value per joint at a time is sent of a motion, at each moment. No clock in here."""
+"""Samples a motion for controllers that take one value per joint at a time. No clock is read here."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from taskgan_ros.robot.angles import angle_difference
 Array = NDArray[np.float64]
 
 _REPEATED_S = 0.2  # how long the last value is repeated: one message may be lost, and the controller keeps what it has
-_LATE_S = 0.05  # a sample later than this does not make up for it in one step
+_LATE_S = 0.05  # a sample later than this is not caught up in one step
 _REACHED_RAD = 1e-9
 _EARLY = 0.25  # periods; a call this much before its nominal time still counts as that time's
 
 
 class TickGrid:
-    """A timer's nominal times, estimated from those at which it really called: other work delays a call."""
+    """A timer's nominal times, estimated from its actual callbacks, which other work may delay."""
 
     def __init__(self, period_s: float) -> None:
-        """Start with nothing known of calls each `period_s`."""
+        """Start before the first callback of a timer of `period_s`."""
         self._period_s, self._first_s = period_s, math.inf
 
     def at(self, now_s: float) -> float:
@@ -41,7 +41,7 @@ class TickGrid:
 
 
 class MotionSampler:
-    """Samples a commander's motion: positions, or velocities for those who add them up.
+    """Samples a commander's motion: positions, or velocities for controllers that integrate them.
 
     A sample is taken at the timer's nominal time, not at the moment of the call: so a controller that takes every
     sample, or every other one, moves evenly although the calls are uneven. A position is where the motion is then. If
@@ -68,7 +68,7 @@ class MotionSampler:
         self.restart()
 
     def restart(self) -> None:
-        """Begin anew with a timer that was reset: nothing is known of its times."""
+        """Start again with a timer that was reset, whose nominal times are unknown."""
         self._grid = TickGrid(self._period_s)
         self._forget()
 
@@ -81,7 +81,7 @@ class MotionSampler:
         plan = self._commander.plan
         is_position = self._commander.config.command_interface == POSITION_GROUP
         if is_position and self._commander.resets != self._resets:
-            self._forget()  # nobody knows any more where the controller holds the arm
+            self._forget()  # where the controller holds the arm is no longer known
         values: Array | None
         if plan is not None:
             values = self._position(plan, time_s, now_s) if is_position else self._velocity(plan, time_s)
@@ -110,7 +110,7 @@ class MotionSampler:
         target = plan.at(time_s)[0][self._index]
         if self._last is not None:
             step = angle_difference(target, self._last, self._is_continuous)
-            # By the time that has really passed, but never less than a period: the sample before was the late one.
+            # By the time really passed, but at least one period: less means that the previous sample was late.
             furthest = self._top_speed * max(min(now_s - self._called_s, _LATE_S), self._period_s)
             target = self._last + np.clip(step, -furthest, furthest)
             self._is_there = bool(np.all(np.abs(step) <= furthest + _REACHED_RAD))

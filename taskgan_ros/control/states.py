@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 class State(enum.Enum):
-    """What the arm is doing on this node's account."""
+    """What this node makes the arm do."""
 
     INACTIVE = "inactive"
     WAITING = "waiting"  # active, and not commanded yet
@@ -43,7 +43,7 @@ class Action(enum.Enum):
 
 @dataclass(frozen=True)
 class Fault:
-    """What only a person may clear.
+    """A fault, which only a person may clear.
 
     Attributes:
         source: what must not be trusted.

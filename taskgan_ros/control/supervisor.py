@@ -1,4 +1,4 @@
-"""Whether to move: a state machine fed with what arrives, that answers command, hold or nothing.
+"""Decides whether to move: a state machine whose inputs are arrivals and whose output is command, hold or nothing.
 
 Every method takes the time, seconds of one steady clock, so nothing here waits, sleeps or reads a clock. It
 is not thread-safe: its owner calls it from one thread or under one lock.
@@ -32,8 +32,8 @@ class SupervisorConfig:
         command_timeout_s: s from an image's arrival to now, for the image that the last command was made from; it
             must leave room for two inferences.
         arrived_images: how many small commands in a row are an arrival; 0 never arrives.
-        guard_images: how many out-of-distribution images in a row stop the arm until others come.
-        guard_fault_s: s; so long no others are a fault; 0 is never one.
+        guard_images: how many out-of-distribution images in a row stop the arm until an in-distribution one comes.
+        guard_fault_s: s; out-of-distribution images for this long are a fault; 0 disables that.
     """
 
     image_timeout_s: float
@@ -54,13 +54,13 @@ class SupervisorConfig:
 
 
 class Supervisor:
-    """Lets commands through while images, joint states and commands are fresh; requests one hold when not.
+    """Lets commands through while images, joint states and commands are fresh; otherwise requests one hold.
 
-    What was late resumes by itself: the next command with everything fresh is let through. So does an arm that has
-    arrived, once its commands are large again, and one that stopped for out-of-distribution images, once one is not.
-    Many of those in a row, an output that is not finite, and what the joint state filter calls a fault stop the arm
-    until `deactivate` and `activate`. Only what arrives after `activate` counts, so nothing acts on a pose or an image
-    from before; a person's hold stays. An arm that was not commanded since is not ours: it gets no hold.
+    After a late input the arm resumes by itself, with the next command for which everything is fresh. It also resumes
+    after arrival, once commands are large again, and after out-of-distribution images, once one is in distribution.
+    Such images for too long, a non-finite output and a fault of the joint state filter stop the arm until
+    `deactivate` and `activate`. Only what arrives after `activate` counts, so no old pose or image has an effect; a
+    person's hold stays. An arm that was not commanded since then is not ours: it gets no hold.
 
     Attributes:
         joint_states: knows where the arm is.
@@ -154,7 +154,7 @@ class Supervisor:
         return is_active and self.joint_states.silent_s(now_s) > self._config.joint_state_timeout_s
 
     def receive_fault(self, fault: Fault) -> Action:
-        """Stop for what needs a person, unless inactive or stopped so already."""
+        """Stop with a fault, unless inactive or at fault already."""
         is_ignored = self.state in (State.INACTIVE, State.FAULT)
         return Action.NOTHING if is_ignored else self._stop((fault.source,), fault.reason)
 
@@ -189,7 +189,7 @@ class Supervisor:
         return Action.COMMAND
 
     def receive_out_of_distribution(self, now_s: float, reason: str, image_s: float) -> Action:
-        """Take note of an image unlike training, of which no command may be made: some in a row stop the arm.
+        """Note an out-of-distribution image, from which no command may be made: several in a row stop the arm.
 
         Args:
             now_s: s.
@@ -217,7 +217,7 @@ class Supervisor:
             self._deadlines[Source.COMMANDS].rejection = why
 
     def receive_failure(self, reason: str, image_s: float) -> Action:
-        """Take note that no command could be made of an image, which stops the arm as one that is not finite does.
+        """Note that no command could be made from an image; this stops the arm as a non-finite command does.
 
         Args:
             reason: for a person.
@@ -263,7 +263,7 @@ class Supervisor:
 
 @dataclass
 class _Deadline:
-    """How long an input may stay away.
+    """How long an input may be missing.
 
     Attributes:
         timeout_s: s.

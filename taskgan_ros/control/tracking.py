@@ -17,7 +17,7 @@ _COMPARED_S = 1.0  # window in which the arm's displacement is compared with the
 class TrackingHistory:
     """Measured and commanded positions of the last second.
 
-    Displacements are compared, not positions, so that an arm that sags, or whose driver counts turns apart, is no
+    Displacements are compared, not positions. So sag, or whole turns that a driver counts differently, are not a
     tracking error.
     """
 
@@ -31,7 +31,7 @@ class TrackingHistory:
         self._samples: deque[tuple[float, Array, Array]] = deque()
 
     def clear(self) -> None:
-        """Clear the tracking history: somebody else moves the arm, or nobody."""
+        """Clear the tracking history: this node no longer moves the arm."""
         self._samples.clear()
 
     def error(self, now_s: float, measured: Array, commanded: Array) -> Array:
@@ -58,7 +58,7 @@ class WithheldMotion:
 
         Args:
             joints: n.
-            longest_s: s; a rate lasts no longer, as the command that it belongs to.
+            longest_s: s; a rate lasts at most this long, like the command that it belongs to.
         """
         self._displacement = self._rate = np.zeros(joints)
         self._since_s, self._longest_s = 0.0, longest_s

@@ -1,4 +1,4 @@
-"""A joint trajectory that an arm's controller accepts, or none at all. No ROS in here."""
+"""A joint trajectory that an arm's controller accepts, checked when it is made. No ROS in here."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class JointTrajectory:
-    """A trajectory that breaks no rule of ros2_control's JointTrajectoryController, or is not made at all.
+    """A trajectory that ros2_control's JointTrajectoryController accepts; an invalid one raises when made.
 
-    The controller checks some of them and rejects the message; NaN, a name given twice and a point at time 0,
-    which is a jump, it executes. Efforts are rejected there, so there is no place for them here.
+    The controller checks some rules and rejects the message. But it executes NaN, duplicate names, and a point at time
+    0, which is a jump. It rejects efforts, so there are none here.
 
     Attributes:
         names: the J joints, each once.
@@ -63,7 +63,7 @@ class JointTrajectory:
 
 
 def fastest(trajectory: JointTrajectory, joints: tuple[str, ...]) -> Array:
-    """Return the velocity (J,) rad/s of these joints on the stretch on which they are fastest."""
+    """Return the velocity (J,) rad/s of these joints in the segment in which they are fastest."""
     if len(trajectory.time_from_start_s) < 2:
         return np.zeros(len(joints))
     columns = [trajectory.names.index(name) for name in joints]

@@ -1,1 +1,1 @@
-"""What every room shares: configuration, errors, whole-file writes, interrupts, progress."""
+"""What every package shares: configuration, errors, atomic file writes, interrupts, progress."""

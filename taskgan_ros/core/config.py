@@ -31,7 +31,7 @@ def is_path(name_or_path: str | Path) -> bool:
 
 
 def short_name(name_or_path: str | Path) -> str:
-    """Return what to call a shipped name or a file by: its name without folder and ending."""
+    """Return the display name of a shipped name or a file: without folder and suffix."""
     return Path(name_or_path).stem if is_path(name_or_path) else str(name_or_path)
 
 
@@ -50,7 +50,7 @@ def expand_home(path: str | Path) -> Path:
 def resolve(kind: str, name_or_path: str | Path) -> Path:
     """Return the file of a shipped name such as ("domains", "source"), or the path that a user gave.
 
-    No file in the working directory takes a shipped name's place: `is_path` says what a path is.
+    A file in the working directory never shadows a shipped name; see `is_path`.
 
     Raises:
         InputError: neither a shipped name nor an existing file; the message lists the shipped names.
@@ -68,7 +68,7 @@ def load(cls: type[T], path: Path) -> T:
     """Read a YAML file into the `config_dataclass` `cls`.
 
     Raises:
-        InputError: not YAML, or not what `cls` describes; a line a fault: the field, what was expected, what came.
+        InputError: not YAML, or values that do not fit `cls`; one line per fault, with field, expected and actual.
     """
     return build(cls, read_yaml(path), origin=str(path))
 
@@ -77,7 +77,7 @@ class _Loader(yaml.SafeLoader):
     """Reads YAML as `yaml.safe_load` does, but refuses duplicate keys, of which PyYAML takes the last."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        # Here and not where dicts are made: by then a merge, `<<`, has added keys that the mapping may override.
+        # Not when dicts are built: by then a merge (`<<`) has added keys that the mapping may override.
         node = super().compose_mapping_node(anchor)
         lines: dict[Any, int] = {}
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
@@ -92,7 +92,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-# Besides YAML's own, what PyYAML raises for bytes that are no text, a 31st of June, a wrong `!!bool` or `!!timestamp`.
+# PyYAML also raises these, for bytes that are not text, a 31st of June, a bad `!!bool` or `!!timestamp`.
 _UNREADABLE = (OSError, ValueError, KeyError, AttributeError, RecursionError, yaml.YAMLError)
 _SPECIAL_KEYS = ("tag:yaml.org,2002:merge", "tag:yaml.org,2002:value")  # << and =, which have no constructor
 
@@ -128,7 +128,7 @@ def build(cls: type[T], values: Any, origin: str) -> T:
 
 
 def fill(cls: type[T], source: Any, **given: Any) -> T:
-    """Return the dataclass `cls` with the fields in `given`, and all others from attributes of the same name.
+    """Build the dataclass `cls` from `given`, and every other field from the attribute of that name in `source`.
 
     Args:
         cls: a dataclass.

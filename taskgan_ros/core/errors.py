@@ -1,4 +1,4 @@
-"""Errors that a user can cause and mend; the command line prints their message without a traceback."""
+"""Errors that a user can cause and fix; the command line prints their message without a traceback."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class InputError(ValueError):
-    """A file, message, parameter or argument is not what was expected; the message says both."""
+    """A file, message, parameter or argument is wrong; the message says what was expected and what came."""
 
 
 class OutputExistsError(InputError):

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and that only one command at a time writes."""
+"""Atomic file writes, and locks that let only one command write at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _POINTER: Final = b"version https://git-lfs"
 
 
 def check_free(path: Path) -> None:
-    """Refuse a path at which nothing new can be made.
+    """Refuse a path where nothing new can be created.
 
     Raises:
         OutputExistsError: something is there.
@@ -28,10 +28,10 @@ def check_free(path: Path) -> None:
 
 
 def check_outputs(paths: Sequence[Path]) -> None:
-    """Refuse paths at which not all of a command's files can be made; missing folders above them are no fault.
+    """Refuse output paths unless all of them can be created; missing parent folders are allowed.
 
     Raises:
-        InputError: as `check_free`, two of them are the same, or a file is where a folder is needed.
+        InputError: as `check_free`; or two paths are equal, or a parent is a file.
     """
     for path in paths:
         check_free(path)
@@ -43,10 +43,10 @@ def check_outputs(paths: Sequence[Path]) -> None:
 
 
 def check_fetched(path: Path) -> None:
-    """Refuse Git LFS's pointer to a file in its place: what a clone without `git lfs pull` leaves.
+    """Refuse a Git LFS pointer, which a clone without `git lfs pull` leaves in place of the file.
 
     Raises:
-        InputError: it is one; a file that is missing or cannot be read is no fault here.
+        InputError: it is a pointer. A missing or unreadable file passes.
     """
     start = b""
     with contextlib.suppress(OSError), path.open("rb") as file:
@@ -68,23 +68,23 @@ def make_folder(path: Path) -> None:
 
 
 def check_reachable(path: Path) -> None:
-    """Refuse a path below something that is no folder, or below one that cannot be written; missing ones are no fault.
+    """Refuse a path whose nearest existing parent is not a writable folder; missing parents are allowed.
 
     Raises:
-        InputError: with the place.
+        InputError: names that parent.
     """
     above = _nearest_above(path)
     if not above.is_dir():
-        raise InputError(f"{path}: expected folders on the way to it, but {above} is none")
+        raise InputError(f"{path}: expected only folders above it, got {above}, which is not one")
     if not os.access(above, os.W_OK | os.X_OK):
-        raise InputError(f"{path}: expected a folder that can be written to, but {above} cannot")
+        raise InputError(f"{path}: expected a writable folder above it, got {above}, which is read-only here")
 
 
 def check_place(path: Path) -> None:
-    """Refuse a path at which no new file can be written: before hours of work, and not after them.
+    """Refuse a path where no new file can be written: before hours of work, not after them.
 
     Raises:
-        InputError: as `check_free`, or its folder does not exist or is not to be written in.
+        InputError: as `check_free`, or its folder does not exist or is not writable.
     """
     check_free(path)
     folder = path.parent
@@ -95,7 +95,7 @@ def check_place(path: Path) -> None:
 
 
 def _nearest_above(path: Path) -> Path:
-    """Return what is nearest above a path of all that is there: folders between the two are still to be made."""
+    """Return the nearest existing parent of a path."""
     return next(one for one in path.absolute().parents if os.path.lexists(one))
 
 
@@ -104,13 +104,13 @@ def whole(path: Path, what: str = "it") -> Iterator[Path]:
     """Yield a file beside `path` to write to, with the same suffix; it replaces `path` once the block is done.
 
     Raises:
-        InputError: `what` cannot be written, the disk being full for instance; what was there stays.
+        InputError: `what` cannot be written, e.g. on a full disk; the old file is kept.
     """
     partial = path.with_name(f".{os.getpid()}.{path.name}")  # two processes may write the same file
     try:
         yield partial
         with partial.open("rb") as file:
-            os.fsync(file.fileno())  # on the disk before the rename is
+            os.fsync(file.fileno())  # the data must reach the disk before the rename does
         partial.replace(path)
     except OSError as error:
         raise InputError(f"{path}: expected to write {what} there, got: {error}; what was there is intact") from error
@@ -120,7 +120,7 @@ def whole(path: Path, what: str = "it") -> Iterator[Path]:
 
 
 def remove_partials(folder: Path) -> None:
-    """Remove what processes left that were killed while writing; nobody else may be writing there."""
+    """Remove partial files of killed processes; no other process may be writing there."""
     for partial in folder.glob(".[0-9]*.*"):
         partial.unlink()
 
@@ -137,7 +137,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def lock(path: Path) -> BinaryIO:
-    """Return the file, made where there is none, and locked until it is closed or the process ends.
+    """Open or create the file; it is locked until it is closed or the process ends.
 
     Raises:
         BlockingIOError: another process has it.

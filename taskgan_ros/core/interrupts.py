@@ -30,7 +30,7 @@ class _Request:
     Attributes:
         what: the text to raise, empty while there is none; `since_s` is when it came.
         delivered: whether `check` has raised it.
-        deferrals: how many blocks want it noted rather than raised; `patient` if later ones are to be noted too.
+        deferrals: how many `deferred` blocks are open; `patient` if they also defer a second signal.
     """
 
     what, since_s, delivered, deferrals, patient = "", 0.0, False, 0, False
@@ -42,8 +42,8 @@ _request = _Request()
 def stop_signals() -> tuple[signal.Signals, ...]:
     """Return the signals that end this process: SIGINT, SIGTERM, and SIGHUP unless nohup made us ignore it.
 
-    SIGINT counts even if it was ignored at startup, as it is for a script's `&`: otherwise nothing would be saved on
-    the signal that everybody sends, and it could not end the nodes and workers that are started from there.
+    SIGINT counts even if it was ignored at startup, as in a script's background job (`&`). Otherwise it would save
+    nothing, and could not end the nodes and workers that such a job starts.
     """
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         return signal.SIGINT, signal.SIGTERM
@@ -77,7 +77,7 @@ def ignore() -> None:
 
 
 def die_with(parent: int) -> None:
-    """Have the kernel kill this process when the thread that started it ends; on Linux alone.
+    """Have the kernel kill this process when the thread that started it ends; Linux only.
 
     SIGKILL, not SIGTERM: DDS leaves half a megabyte of shared memory behind, but no process can hang.
 
@@ -87,7 +87,7 @@ def die_with(parent: int) -> None:
     if sys.platform != "linux":
         return
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was too late
+    if os.getppid() != parent:  # the parent had ended before the request took effect
         os._exit(1)
 
 
@@ -111,7 +111,7 @@ def deferred(patient: bool = False) -> Iterator[Callable[[], None]]:
     A second one, more than a second later, raises at once, for a user who cannot wait.
 
     Args:
-        patient: whether a second one is only noted too.
+        patient: whether a second signal is deferred too.
 
     Yields:
         `check`; to be called many times a second.
@@ -147,9 +147,9 @@ def is_repeated() -> bool:
 
 @contextlib.contextmanager
 def blocked() -> Iterator[None]:
-    """Hold the stop signals back: a process started meanwhile never gets one; this one does afterwards.
+    """Block the stop signals: a process started meanwhile never gets one; this process gets it afterwards.
 
-    A terminal's Ctrl-C goes to all processes of a command, and so does a system's SIGTERM; the first one handles it.
+    A terminal sends Ctrl-C to every process of a command, as a system does SIGTERM; only the parent handles it.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:

@@ -1,4 +1,4 @@
-"""For which nodes a ROS parameter file has entries: ROS silently ignores those for other nodes."""
+"""Checks that a ROS parameter file has entries for a node: ROS silently ignores entries for other nodes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WILDCARDS: Final = {"*": "/[^/]+", "**": "(/[^/]+)*"}  # one part of a name, an
 
 
 def check_parameter_file(path: Path, node: str) -> None:
-    """Check that a parameter file has something for a node.
+    """Check that a parameter file has an entry for a node.
 
     Args:
         path: the YAML file.

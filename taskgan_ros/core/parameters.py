@@ -27,8 +27,8 @@ def parameter(
 ) -> Any:
     """Return a dataclass field that declares a parameter; numbers need both ends of their range.
 
-    A `live` one may change at any time. `formerly` is the name that it once had, `renamed` its former words with those
-    of today: both are refused, with a hint.
+    A `live` one may change at any time. `formerly` is its old name; `renamed` maps its old values to the new ones.
+    Both are refused, with a hint.
     """
     if type(default) in (int, float) and (minimum is None or maximum is None):
         raise TypeError(f"{description!r}: expected a minimum and a maximum")
@@ -43,7 +43,7 @@ def parameter(
 
 
 def from_values(kind: type[T], values: Mapping[str, Any], origin: str) -> T:
-    """Return the dataclass `kind` with some of its values given as YAML has them, checked as a node checks them.
+    """Build the dataclass `kind` from YAML values, with the checks that a node makes.
 
     Raises:
         InputError: a value of another type, out of range, or no parameter of that name.
@@ -63,7 +63,7 @@ def from_values(kind: type[T], values: Mapping[str, Any], origin: str) -> T:
 
 
 def as_meant(field: dataclasses.Field[Any], value: Any) -> Any:
-    """Return a field's value as the type of its default, where YAML has lost nothing; otherwise `value` itself."""
+    """Return `value` as the type of the field's default if that loses nothing; otherwise unchanged."""
     default = field.default
     if type(default) is float and type(value) is int:
         return float(value)
@@ -93,13 +93,13 @@ def explain(field: dataclasses.Field[Any], value: Any) -> str:
 
 
 def hint_of_renamed(field: dataclasses.Field[Any], value: Any) -> str:
-    """Return what a former word of a parameter is called now, to be put behind a message; or nothing."""
+    """Return a message suffix with the new name of a renamed value, or an empty string."""
     renamed = field.metadata["renamed"]
     return f", which is {renamed[value]} now" if isinstance(value, str) and value in renamed else ""
 
 
 def why_renamed(name: str, fields: Iterable[dataclasses.Field[Any]]) -> str:
-    """Return that a parameter has another name now, with its former words' names; nothing if it has not."""
+    """Return the message for a parameter's old name, with its renamed values; empty if it was not renamed."""
     for field in fields:
         if field.metadata["formerly"] == name:
             words = ", ".join(f"{old} is {new}" for old, new in field.metadata["renamed"].items())
@@ -109,7 +109,7 @@ def why_renamed(name: str, fields: Iterable[dataclasses.Field[Any]]) -> str:
 
 
 def why_unknown(name: str, own: Iterable[str]) -> str:
-    """Return that there is no such parameter, and which one was probably meant."""
+    """Return the message for an unknown parameter, with the likeliest name."""
     known = list(own)
     likely = get_close_matches(name, known, n=1)
     hint = f"did you mean {likely[0]}?" if likely else f"there are {sorted(known)}"

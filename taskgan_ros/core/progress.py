@@ -1,4 +1,4 @@
-"""One progress bar for all long work: how far, how fast, how long still, and the figures that matter."""
+"""One progress bar for all long work: progress, rate, time left and key figures."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _FIRST_LINE_S, _LATER_LINE_S = 1.0, 60.0  # between two lines of a log: the firs
 _LINE = "{desc}: {n_fmt}/{total_fmt}{unit} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 
 
-_before: list[str] = []  # what all bars say first
+_before: list[str] = []  # prefixes of every bar
 
 
 @contextmanager
 def part_of(whole: str) -> Iterator[None]:
-    """Let bars within the block begin with `whole`, of which what they count is a part."""
+    """Prefix bars within the block with `whole`, the task that their work is a part of."""
     _before.append(whole)
     try:
         yield

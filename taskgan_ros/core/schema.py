@@ -1,7 +1,7 @@
-"""What the fields of a configuration may hold, checked with the standard library alone.
+"""Validation of configuration fields, with the standard library alone.
 
-Debian 12 and Ubuntu 24.04 have pydantic 1, other machines 2, and the two differ in what they take and say. A robot's
-computer checks a bundle as the computer does that made it, and has one requirement less.
+Debian 12 and Ubuntu 24.04 ship pydantic 1, other systems pydantic 2, and the two differ in what they accept. With
+this module, a robot's computer checks a bundle exactly as the computer that made it, and needs no pydantic.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Fault(NamedTuple):
     found: str | None = None
 
     def below(self, name: str | int) -> Fault:
-        """Return it as a fault of what has this at `name`."""
+        """Return the same fault with `name` put in front of its path."""
         return self._replace(where=(name, *self.where))
 
     def __str__(self) -> str:
@@ -71,7 +71,7 @@ class SchemaError(InputError):
 
 @dataclass(frozen=True)
 class Field:
-    """Says more of a field than its type: in an `Annotated`.
+    """Constraints on a field beyond its type, for use in `Annotated`.
 
     Attributes:
         gt: what a number is greater than.
@@ -92,7 +92,7 @@ class Field:
     alias: str | None = None
 
     def refusal(self, value: Any) -> str:
-        """Return what was expected of a value of the right type; nothing where it fits."""
+        """Return which constraint a value of the right type violates; empty if none."""
         for name, (holds, words) in _LIMITS.items():
             limit = getattr(self, name)
             if limit is not None and not holds(value, limit):
@@ -108,22 +108,22 @@ class Field:
 
 @dataclass(frozen=True)
 class Before:
-    """Changes what is given before it is checked: in an `Annotated`."""
+    """Converts a raw value before it is checked, for use in `Annotated`."""
 
     change: Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
 class After:
-    """Changes, or refuses by a ValueError, what has the right type: in an `Annotated`."""
+    """Converts a value of the right type, or refuses it by a ValueError, for use in `Annotated`."""
 
     change: Callable[[Any], Any]
 
 
 def field_rule(*names: str) -> Callable[[F], F]:
-    """Make a static method's function `(value, earlier)` a rule for the fields `names`, which refuses by a ValueError.
+    """Mark a static method `(value, earlier)` as a rule for the fields `names`; it refuses by a ValueError.
 
-    `earlier` are the valid ones of the fields before it, by name.
+    `earlier` has the preceding fields that are valid, by name.
     """
 
     def mark(rule: F) -> F:
@@ -147,13 +147,12 @@ def config_dataclass(cls: type[T]) -> type[T]:
 
 
 def check(kind: Any, value: Any) -> Any:
-    """Return `value` as `kind`: a type, an annotation, or a dataclass that a dict becomes.
+    """Check `value` and return it as `kind`: a type, an annotation, or a dataclass built from a dict.
 
-    A number's text is taken as the number, a whole float as an integer, a list as a tuple; NaN and infinity are no
-    numbers.
+    Numeric strings become numbers, whole floats integers, and lists tuples. NaN and infinity are refused.
 
     Raises:
-        SchemaError: it is nothing of that kind.
+        SchemaError: `value` does not fit `kind`.
     """
     origin, arguments = origin_of(kind), arguments_of(kind)
     if origin in _CHECKS:
@@ -396,7 +395,7 @@ def _config(cls: Any, given: Any) -> Any:
 
 
 def _check_instance(self: Any) -> None:
-    """Check the fields of an instance that Python made: what follows `__init__`."""
+    """Check the fields of an instance made by its constructor; this is `__post_init__`."""
     fields = ((field.name, field.default, getattr(self, field.name)) for field in dataclasses.fields(self))
     _complete(self, {name: value for name, default, value in fields if value is not default}, [])
 
@@ -405,7 +404,7 @@ def _complete(instance: Any, given: Mapping[str, Any], faults: list[Fault]) -> N
     """Set the fields of an instance to those given, checked, and to the defaults of others.
 
     Raises:
-        SchemaError: all that is wrong with them, `faults` last; or a rule over several fields that they break.
+        SchemaError: every faulty field, then `faults`; or a violated rule over several fields.
     """
     cls: Any = type(instance)
     earlier, found = dict[str, Any](), list[Fault]()

@@ -20,7 +20,7 @@ class Stream:
     """A text stream that never fails.
 
     Attributes:
-        fault: why it takes no more; None while it does.
+        fault: why it no longer accepts output; None while it does.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -82,13 +82,13 @@ def fault() -> Exception | None:
 
 
 def check_shown(what: str) -> None:
-    """Raise InputError if standard output has not taken `what`, which is nowhere else."""
+    """Raise InputError if `what`, which is saved nowhere else, did not reach standard output."""
     if error := fault():
         raise InputError(f"standard output: expected to print {what} there, got: {error}")
 
 
 def open_standard() -> None:
-    """Open the standard streams that are closed; otherwise files opened next get their numbers, and what is printed."""
+    """Reopen closed standard streams; otherwise the next opened files take their descriptors, and the output."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         os.set_inheritable(number, True)
     os.close(number)

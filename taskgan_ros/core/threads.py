@@ -11,9 +11,9 @@ _SPINS = "50000"
 
 
 def spin_briefly() -> None:
-    """Let torch's waiting threads sleep sooner than by its OpenMP library's default; the environment's choice stands.
+    """Let torch's waiting threads sleep sooner than OpenMP's default; an environment variable takes precedence.
 
-    Takes effect only before torch is loaded. docs/benchmarks.md has its effect, with and without other processes.
+    Takes effect only before torch is loaded. docs/benchmarks.md has measurements, with and without other processes.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)

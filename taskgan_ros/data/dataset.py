@@ -1,4 +1,4 @@
-"""A dataset: one HDF5 file, one group an episode, in robomimic's layout (`data/demo_k/obs/image`, `.../actions`)."""
+"""A dataset: one HDF5 file, one group per episode, in robomimic's layout (`data/demo_k/obs/image`, `.../actions`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from taskgan_ros.robot.units import LARGEST_SPEED, UNITS
 
 FORMAT = 1
 _LISTS = ("joint_names", "action_names")
-_OPTIONAL = "recording"  # of the attributes; files of before lack it
+_OPTIONAL = "recording"  # of the attributes; older files lack it
 LEAST_PX = 24  # a side; with less, the discriminator's last norm would see a single value
 SIDE_PX = 8  # a side must be a multiple of this, the largest stride of the shipped recipes' generators
 _LARGEST_LABEL = LARGEST_SPEED  # rad/s, or rad: angles stay within a few turns of the arm file's zeros
@@ -183,7 +183,7 @@ def _lock(partial: Path, out: Path) -> BinaryIO:
         raise InputError(busy) from error
     except OSError as error:
         raise InputError(f"{out}: expected a place to write a dataset to, got: {error}") from error
-    if out.exists():  # the other command was done after we looked
+    if out.exists():  # the other command finished after we looked
         raise OutputExistsError(out)
     if not partial.exists() or not os.path.samestat(partial.stat(), os.fstat(file.fileno())):
         raise InputError(busy)  # or it has failed between our two lines

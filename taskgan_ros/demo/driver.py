@@ -129,7 +129,7 @@ class Driver:
         return Recording(start["episode"], start["distance_m"])
 
     def run_episode(self, recording: Recording, length_s: float) -> Episode:
-        """Let `reach_node` act for `length_s`, and return what came of it.
+        """Let `reach_node` act for `length_s`, and return the episode.
 
         Raises:
             SessionError: a node does not answer, or no images come.
@@ -157,7 +157,7 @@ class Driver:
         Raises:
             SessionError: it does not report.
         """
-        self.reach_status = {}  # what it reported while active is not the last report
+        self.reach_status = {}  # reports from while it was active do not count
         what = f"the counts of {REACH_NODE}"
         self._wait(what, lambda: self.reach_status.get("state") == "inactive", _ANSWER_S)
         return int(self.reach_status["dropped_images"]), int(self.reach_status["out_of_distribution_images"])
@@ -236,7 +236,7 @@ class Recording:
         start_distance_m: m.
         is_running: whether the time runs.
         times_s, distances_m: the tip's distance from its goal, s since then and m.
-        command_times_s, latencies_s: when each command was heard of, and how old its image was when it was sent.
+        command_times_s, latencies_s: when each command was received, and how old its image was when it was sent.
         frames: images and their translations.
     """
 
@@ -256,7 +256,7 @@ class Recording:
         self._started_s, self.is_running = time.monotonic(), True
 
     def stop(self) -> None:
-        """Say that nothing more comes."""
+        """Stop: nothing more is added."""
         self.is_running = False
 
     @property
@@ -285,7 +285,7 @@ class Recording:
         self.latencies_s.append(latency_s)
 
     def wants_frame(self) -> bool:
-        """Return whether an image that comes now shall be kept."""
+        """Return whether to keep an image that comes now."""
         if self.time_s - self._filmed_s < _FILM_PERIOD_S:
             return False
         self._filmed_s = self.time_s

@@ -1,4 +1,4 @@
-"""A session's own processes and ROS domain: it hears nobody else, nobody hears it, and nothing of it is left behind."""
+"""A session's own processes and ROS domain: isolated from all other nodes, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from types import TracebackType
 
 from taskgan_ros.core import interrupts
 
-_GRACE_S = 10.0  # a node that gets SIGINT holds the arm first, and waits for what it is at
+_GRACE_S = 10.0  # a node that gets SIGINT holds the arm first, and finishes its current work
 _POLL_S = 0.02
 _TAIL_LINES = 20
 

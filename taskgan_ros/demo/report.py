@@ -1,4 +1,4 @@
-"""What a reach session writes: figures, an animation, a plot. No ROS in here."""
+"""The files that a reach session writes: figures, an animation, a plot. No ROS in here."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _GIF_TILE_PX = 256
 _GIF_MARGIN_PX = 8
 _GIF_TEXT_PX = 28
 _GIF_FONT_PX = 15
-_GIF_END_MS = 1200  # an episode's last frame stands, so that one sees where it ended
+_GIF_END_MS = 1200  # an episode's last frame stays for this long, to show where it ended
 _LINGER_S = 1.0  # shown after arrival
 _STILL_M = 0.005
 

@@ -56,11 +56,11 @@ class ReachConfig:
     bundle: str = "reach_target_wood"
     """A shipped bundle's name or a folder."""
     domain: str = "target_wood"
-    """How the cell looks: a shipped domain's name or a YAML file."""
+    """The cell's appearance: a shipped domain's name or a YAML file."""
     episodes: int = 10
-    """How many, one after the other in real time; each takes as long as one of `evaluate` (10 s)."""
+    """Number of episodes, one after the other in real time; each is as long as one of `evaluate` (10 s)."""
     seed: int = TEST_SEED
-    """Fixes the starts; another than the training data's."""
+    """Seed of the starts; it must differ from the training data's."""
     guard: Literal["stop", "warn", "off"] = "stop"
     """What images unlike the bundle's training do. In a domain that it was not trained for, all of them may be."""
     out: Path | None = None
@@ -86,7 +86,7 @@ def reach(config: ReachConfig) -> int:
     """Run the episodes, show them, and write figures, animation and plot; return the process's exit status.
 
     The nodes get a ROS domain of their own, whatever ROS_DOMAIN_ID says, and talk within this machine only: where a
-    real robot listens, a demonstration must not speak. The domain is shown, for those who want to look in.
+    real robot listens, a demonstration must not speak. The domain is printed, for those who want to inspect it.
 
     Returns:
         0 when the episodes ran, wherever they ended; 1 when a node did not do its part.
@@ -96,7 +96,7 @@ def reach(config: ReachConfig) -> int:
         KeyboardInterrupt: on SIGINT, SIGTERM or SIGHUP; no process is left.
     """
     prepared = _prepare(config)
-    import taskgan_ros.demo.driver  # noqa: F401  # ROS is missing: say so before anything is made
+    import taskgan_ros.demo.driver  # noqa: F401  # report missing ROS before anything is made
 
     console = Console()
     done: list[Episode] = []

@@ -1,6 +1,6 @@
-"""What reach_node does with camera images beside commands: an overlay to aim by, and a watch over a camera that moves.
+"""What reach_node does with camera images besides commanding: an overlay for aiming, and detecting a moved camera.
 
-In threads of their own, of low priority: a command never waits for them.
+Both run in their own threads at low priority: a command never waits for them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class CameraSide:
 
         Args:
             node: whose it is.
-            endpoints: the node's, which end it, too.
+            endpoints: the node's; destroying them also stops it.
             arm: None where the bundle does not say: nothing is drawn or watched then.
             period_s: see `CameraWatch`; negative watches nothing.
         """
@@ -63,7 +63,7 @@ class CameraSide:
             )
 
     def show(self, decision: Decision, caption: str) -> None:
-        """Hand an image over, if anything is to be made of it; quick, as the reacher's lock is held."""
+        """Hand an image over, if it is needed; must be quick, as the caller holds the reacher's lock."""
         measured, now_s = decision.image.measured, time.monotonic()
         if self._arm is None or measured is None:
             return
@@ -115,7 +115,7 @@ class CameraSide:
 
 
 def _kindly(work: Callable[..., None]) -> Callable[..., None]:
-    """Return `work` for a thread that gives way to all others."""
+    """Wrap `work` so that its thread runs at low priority."""
 
     def run(item: object) -> None:
         if os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) < _NICE:

@@ -26,7 +26,7 @@ class Setting:
     otherwise: str
 
     def objection(self, got: Any) -> str:
-        """Return what is wrong with another value of that type; nothing else is an objection: it is another's."""
+        """Return what is wrong with another value of the same type; other types are of other kinds of nodes."""
         got = tuple(got) if isinstance(got, list) else got
         if type(got) is not type(self.value) or got == self.value:
             return ""
@@ -38,13 +38,13 @@ class Setting:
 
 
 def wanted_setting(command_interface: str, joint_names: tuple[str, ...]) -> Setting:
-    """Return what matters of a listener to `command_interface`, which is sent values of `joint_names`."""
+    """Return the setting that a controller on `command_interface` must have to take commands for `joint_names`."""
     if command_interface not in STREAMED:
         otherwise = "when the arm starts to move, this controller first sets its command to the measured pose"
         return Setting(WANTED, True, otherwise)
     if command_interface == JOINT_JOG:
         return Setting("moveit_servo.command_in_type", "speed_units", "MoveIt Servo scales what is rad/s already")
-    return Setting("joints", joint_names, "this controller knows joints by their place, so others would move")
+    return Setting("joints", joint_names, "this controller matches joints by position, so others would move")
 
 
 class Controllers:
@@ -93,7 +93,7 @@ class Controllers:
         self._queried, self._answers = {}, {}
 
     def objections(self) -> list[str]:
-        """Return a sentence on each controller whose parameter is another, with the line to add."""
+        """Return a sentence on each controller with a wrong parameter, including the line to add."""
         return [f"{name}: {objection}" for name, objection in sorted(self._answers.items()) if objection]
 
     def _take(self, name: str, answer: Any) -> None:

@@ -1,4 +1,4 @@
-"""`~/status`: what reach_node decided of each image, and why, stamped, so that a bag can say why an arm stood."""
+"""`~/status`: reach_node's decision on each image, with reason and stamp, so that a bag shows why an arm stopped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LEVELS = {  # of a state; the others are fine
 
 
 class DecisionStatus:
-    """Publishes every decision of an image, and every change of state, which is logged too.
+    """Publishes every decision on an image, and every change of state, which is logged too.
 
     `~/state` and `~/latency`, which have no stamp, go with version 0.2.
     """
@@ -42,13 +42,13 @@ class DecisionStatus:
         self._is_deprecation_logged = False
 
     def report(self, pipeline: Pipeline) -> None:
-        """Report a change of state; the reason's numbers change with every look, so they do not count."""
+        """Report a change of state; a change of the numbers in the reason does not count."""
         supervisor, logger = pipeline.supervisor, self._node.get_logger()
         now = (supervisor.state, supervisor.blocked_by)
         if now == self._reported:
             return
         self._reported = now
-        text = advise(supervisor)  # a line of its own for each level: rclpy refuses a second one from one line
+        text = advise(supervisor)  # one log call per level: rclpy refuses a second level from the same line
         if supervisor.state is State.FAULT:
             logger.error(text)
         elif supervisor.state is State.INACTIVE:
@@ -63,14 +63,14 @@ class DecisionStatus:
         self._states.publish(String(data=describe(supervisor)))
 
     def judge(self, verdict: Verdict, pipeline: Pipeline) -> None:
-        """Publish what was decided of an image, where somebody listens; call it under the pipeline's lock."""
+        """Publish the decision on an image if somebody subscribes; call it under the pipeline's lock."""
         if self._publisher.get_subscription_count() > 0:
             self._publish(verdict, pipeline)
         if verdict.latency_s is not None and self._latencies.get_subscription_count() > 0:
             self._latencies.publish(Float64(data=verdict.latency_s))
 
     def log_deprecation(self) -> None:
-        """Log once that somebody listens to what version 0.2 will not have; call it now and then."""
+        """Log once that somebody subscribes to a topic that version 0.2 will not have; call it now and then."""
         old = [each.topic_name for each in (self._states, self._latencies) if each.get_subscription_count() > 0]
         if old and not self._is_deprecation_logged:
             self._is_deprecation_logged = True

@@ -1,4 +1,4 @@
-"""What a node has on the graph while it is configured, so that all of it can be destroyed again."""
+"""A node's publishers, subscriptions, services and timers while it is configured, so that all can be destroyed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from taskgan_ros.nodes.qos import overriding
 
 
 class Endpoints:
-    """Makes publishers, subscriptions, services and timers; notes at once how to destroy each.
+    """Makes publishers, subscriptions, services and timers; records at once how to destroy each.
 
-    The next one may not come to be, and then those before must go.
+    If making one fails, those made before can be destroyed.
     """
 
     def __init__(self, node: LifecycleNode) -> None:

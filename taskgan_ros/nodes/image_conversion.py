@@ -1,6 +1,6 @@
 """Pictures from and to messages: by cv_bridge where it is installed, else by `vision/`, as with PyPI's wheels.
 
-What a message says of its size, step and length is checked first in either case: cv_bridge takes much that is wrong.
+A message's size, step and length are checked first in either case: cv_bridge accepts many wrong ones.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from taskgan_ros.core.errors import InputError
 from taskgan_ros.vision.compressed import Shrink, check_compressed, read_compressed
 from taskgan_ros.vision.images import RawImage, read_image, sample_size
 
-# Of what `vision/` reads, all that cv_bridge makes rgb8 of. It knows no uyvy, yuyv and nv* by these names, and takes
-# 8UC* for no colours.
+# The encodings of `vision/` that cv_bridge converts to rgb8. It does not know uyvy, yuyv and nv* by these names, and
+# does not treat 8UC* as colours.
 BRIDGED: Final = frozenset(
     [f"{colours}{bits}" for colours in ("rgb", "bgr", "rgba", "bgra", "mono") for bits in (8, 16)]
     + [f"bayer_{mosaic}{bits}" for mosaic in ("rggb", "bggr", "gbrg", "grbg") for bits in (8, 16)]
     + ["yuv422", "yuv422_yuy2"]
 )
-# What it reads as it is: their colours are turned later, when the image has been cut and resized and has fewer pixels.
+# It returns these unchanged. Their colours are converted later, when the cropped and resized image has fewer pixels.
 _KEPT: Final = ("rgb8", "bgr8", "rgba8", "bgra8")
 
 
@@ -41,7 +41,7 @@ def find_bridge() -> Any:
 
 
 BRIDGE: Final = find_bridge()
-CONVERTER: Final = "cv_bridge" if BRIDGE else "taskgan_ros"  # who makes the pictures, for the log
+CONVERTER: Final = "cv_bridge" if BRIDGE else "taskgan_ros"  # what converts images, for the log
 
 
 def raw_image(message: Image) -> RawImage:
@@ -78,7 +78,7 @@ def converted(message: Image, checked: RawImage, bridge: Any = BRIDGE) -> RawIma
 def read_compressed_message(message: CompressedImage, shrink: Shrink | None = None, bridge: Any = BRIDGE) -> RawImage:
     """Return the picture of a compressed message, smaller where `shrink` says so: see `read_compressed`.
 
-    cv_bridge decodes a file of 8-bit colours; it also decodes half a file, so that this is checked to be whole first.
+    cv_bridge decodes a file of 8-bit colours. It decodes even half a file, so its completeness is checked first.
 
     Raises:
         InputError: as `read_compressed` does.
@@ -106,10 +106,10 @@ def image_message(rgb: NDArray[np.uint8], header: Header, bridge: Any = BRIDGE) 
 
 
 def _repacked(message: Image) -> Image:
-    """Return a message as cv_bridge converts it right: with rows of whole pixels, and this machine's byte order.
+    """Return the message in a form that cv_bridge converts correctly: rows of whole pixels, native byte order.
 
-    cv_bridge 3.4 takes the number of pixels in a step for a whole one and skews the others' rows, and swaps bytes by
-    what numpy 2 no longer has.
+    cv_bridge 3.4 assumes that a step holds a whole number of pixels, and skews the rows otherwise. It swaps bytes with
+    a method that numpy 2 no longer has.
     """
     channels, sample_bytes = sample_size(message.encoding)
     pixel = channels * sample_bytes

@@ -27,15 +27,15 @@ _OF_ROS2_LAUNCH: Final = ("launch-prefix", "launch-prefix-filter")  # it sets th
 
 
 def common_arguments() -> list[DeclareLaunchArgument]:
-    """Return the arguments that every launch file has, in whose every use they mean the same."""
+    """Return the arguments that every launch file has, with the same meaning in each."""
     return [
-        DeclareLaunchArgument("namespace", default_value="", description="Of nodes and topics; /absolute names stay."),
+        DeclareLaunchArgument("namespace", default_value="", description="Of nodes and topics; not of /absolute ones."),
         DeclareLaunchArgument(
-            "use_sim_time", default_value="false", description="true: take /clock. false: as the parameter files say."
+            "use_sim_time", default_value="false", description="true: use /clock. false: as the parameter files say."
         ),
         DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
         DeclareLaunchArgument(
-            "required", default_value="true", description="false: a failure is logged, and what includes this goes on."
+            "required", default_value="true", description="false: a failure is logged, and the parent launch goes on."
         ),
     ]
 
@@ -67,7 +67,7 @@ def check_arguments(
 
 
 def check_names(values: Mapping[str, str]) -> None:
-    """Refuse topics, a namespace or a prefix that ROS has no such names for, before any process is started.
+    """Refuse topics, a namespace or a prefix that are not valid ROS names, before any process is started.
 
     Args:
         values: arguments by name; others than these are not looked at.

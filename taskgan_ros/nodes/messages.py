@@ -1,4 +1,4 @@
-"""ROS messages from and to the numpy types of the other rooms."""
+"""Conversion between ROS messages and the numpy types of the other packages."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def trajectory_message(trajectory: JointTrajectory, start_s: float) -> JointTraj
     """Return the trajectory as a message that starts at `start_s` on the ROS clock; at 0, on arrival."""
     message = JointTrajectoryMessage(header=Header(stamp=time_message(start_s)), joint_names=list(trajectory.names))
     for k, time_s in enumerate(trajectory.time_from_start_s.tolist()):
-        point = JointTrajectoryPoint()  # filled by place: keywords make each of its values twice
+        point = JointTrajectoryPoint()  # filled in place: the constructor's keywords copy each value
         point.positions.extend(trajectory.positions[k].tolist())
         if trajectory.velocities is not None:
             point.velocities.extend(trajectory.velocities[k].tolist())
@@ -67,7 +67,7 @@ def trajectory_message(trajectory: JointTrajectory, start_s: float) -> JointTraj
 
 
 def group_message(command: JointCommand) -> Float64MultiArray:
-    """Return the values, which a forward_command_controller knows by their place; it looks at no layout."""
+    """Return the values, which a forward_command_controller matches by position; it ignores the layout."""
     return Float64MultiArray(data=array("d", command.values))
 
 
@@ -86,7 +86,7 @@ def seconds(message: Time | Duration) -> float:
 
 
 def both_clocks(clock: Clock) -> tuple[float, float]:
-    """Return one moment on the steady clock and on `clock`, in s; read again if another thread ran in between."""
+    """Read the steady clock and `clock` at the same moment, in s; retry if another thread ran in between."""
     for _ in range(_READS):
         before_s, clock_s, after_s = time.monotonic(), clock.now().nanoseconds * 1e-9, time.monotonic()
         if after_s - before_s < _AT_ONCE_S:

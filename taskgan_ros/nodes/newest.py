@@ -33,7 +33,7 @@ class NewestOnly(Generic[T]):
         self._thread.start()
 
     def put(self, item: T) -> bool:
-        """Hand over an item; return whether one that was waiting is lost for it."""
+        """Hand over an item; return whether it replaces one that was waiting."""
         with self._lock:
             replaced = bool(self._waiting)
             self._waiting = [item]
@@ -47,7 +47,7 @@ class NewestOnly(Generic[T]):
             self._waiting = []
 
     def stop(self, timeout_s: float) -> None:
-        """End the thread after the work it is at."""
+        """End the thread after its current item."""
         self._is_stopped = True
         self._wake.put(None)
         self._thread.join(timeout_s)

@@ -23,7 +23,7 @@ class Notice:
 
 
 def is_named(endpoint: TopicEndpointInfo) -> bool:
-    """Return whether the name of an endpoint's node is known: at first it may not be, or never if ROS made it not."""
+    """Return whether the name of an endpoint's node is known: not before discovery, and never for one outside ROS."""
     return bool(endpoint.node_name != _UNKNOWN)
 
 
@@ -45,7 +45,7 @@ def find_rivals(node: Node, commands: Publisher) -> Notice | None:
 
 
 def find_second_camera(node: Node, images: Subscription) -> Notice | None:
-    """Return who publishes images, if several do: the arm would act on the images of each in turn."""
+    """Return which nodes publish images, if several do: the arm would act on the images of each in turn."""
     topic, names = images.topic_name, _publishers(node, images.topic_name)
     text = f"{topic}: expected one camera, got {names}: the arm acts on the images of each; stop or remap all but one"
     return Notice(f"{names} publish images on {topic}", text) if len(names) > 1 else None
@@ -76,7 +76,7 @@ def find_moved_camera(sentence: str) -> Notice | None:
     """Return how the camera seems to have moved, and what to do about it, if it has."""
     if not sentence:
         return None
-    hint = "aim it by ~/overlay until the line lies on the arm, or calibrate it anew and adapt the bundle"
+    hint = "aim it until the outline in ~/overlay lies on the arm, or calibrate it again and adapt the bundle"
     return Notice("the camera seems to have moved", f"{sentence}; {hint}")
 
 

@@ -1,4 +1,4 @@
-"""How the motion reaches whoever moves the arm: as trajectories, or as values at a fixed rate."""
+"""How the motion reaches the arm's controller: as trajectories, or as values at a fixed rate."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Output(Protocol):
     controllers: Controllers
 
     def start(self) -> None:
-        """Begin anew: the node is active from now on."""
+        """Start again: the node has become active."""
 
     def send(self, trajectory: JointTrajectory, start_s: float) -> None:
         """Send what was just added to the commander's motion, or let it be sent; call it under the reacher's lock.

@@ -25,18 +25,17 @@ def declare(
 ) -> None:
     """Declare every field of the dataclass `kind` as a parameter of `node`; warn of overrides of other names.
 
-    A value that YAML reads as another type is taken as it was meant: `off` as a word and 1 as a float, where such are
-    expected.
+    A value that YAML reads as another type is converted to the expected one: `off` to a string, 1 to a float.
 
     Args:
         node: overrides from its command line and YAML files are taken.
         kind: its fields are made by `parameter`.
-        refuse: says why parameters that are not live may not change now, or nothing where they may; None makes all
-            read-only.
+        refuse: returns why parameters that are not live may not change now, or an empty string if they may; None
+            makes all read-only.
         changed: called after a change.
 
     Raises:
-        InputError: an override has the wrong type, is out of range or goes by a former name.
+        InputError: an override has the wrong type, is out of range or has an old name.
     """
     declared, live = False, {field.name: field.metadata["live"] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
 

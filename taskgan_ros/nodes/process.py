@@ -60,8 +60,8 @@ class Stop:
     def wait(self) -> str:
         """Return when the end has been requested: the fault, or nothing.
 
-        It looks up now and then, for the kernel may give a signal to any thread: Python's handler runs in this one,
-        but only once it wakes. Of two signals at once, as Ctrl-C in `ros2 launch` is, both could go elsewhere.
+        It wakes up regularly: the kernel may deliver a signal to any thread, but Python's handler runs in this one, and
+        only when it wakes. Both of two signals at once, as from Ctrl-C in `ros2 launch`, could go to other threads.
         """
         while True:
             with contextlib.suppress(Empty):
@@ -95,10 +95,10 @@ def run(name: str, make_node: Callable[[Stop], N], stop_node: Callable[[N], None
 
 
 def finish(status: int) -> NoReturn:
-    """End the process, even where a thread is still at something that cannot be interrupted, as an inference."""
+    """End the process, even if a thread still does something that cannot be interrupted, such as an inference."""
     interrupts.ignore()
     others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
-    if others:  # Python would pull the interpreter from under a daemon: abort, status -6; and wait for any other
+    if others:  # at exit, Python would abort on a daemon thread (status -6), and wait for any other
         with contextlib.suppress(OSError):  # a log on a full disk
             sys.stdout.flush()
             sys.stderr.flush()
@@ -127,7 +127,7 @@ def _run(name: str, make_node: Callable[[Stop], N], stop_node: Callable[[N], Non
 
 
 def _warn_of_files_for_others(node: Node, args: list[str]) -> None:
-    """Say which parameter files have nothing for this node; `ros2 launch` may give one file to many nodes."""
+    """Warn of parameter files without entries for this node; `ros2 launch` may give one file to many nodes."""
     for file in parameter_files(args):
         try:
             check_parameter_file(file, node.get_fully_qualified_name())

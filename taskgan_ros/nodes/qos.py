@@ -23,7 +23,7 @@ _VERBS = ("subscribes to", "publishes")
 def overriding(node: Node, topic: str, kind: str) -> QoSOverridingOptions:
     """Return options for the parameters `qos_overrides.<topic>.<kind>.<policy>` that a user has given.
 
-    Only for those: rclpy declares them for good, and a default would keep what a later configure has changed.
+    Only for those: rclpy declares them permanently, so a default would undo what a later configure changes.
 
     Args:
         node: with its overrides.
@@ -58,7 +58,7 @@ def find_problem(node: Node, own: Publisher | Subscription, is_silent: bool = Fa
     topic, is_subscription = own.topic_name, isinstance(own, Subscription)
     sides = node.get_subscriptions_info_by_topic(topic), node.get_publishers_info_by_topic(topic)
     same, others = sides if is_subscription else sides[::-1]
-    # What the graph says of it: in its own profile, durations that are not set are no limit but zero.
+    # As the graph reports it: in the endpoint's own profile, unset durations are zero instead of infinite.
     mine = next((endpoint for endpoint in same if full_name(endpoint) == node.get_fully_qualified_name()), None)
     if mine is None:
         return None
@@ -89,14 +89,14 @@ def _introduce(endpoint: TopicEndpointInfo) -> str:
 def _misfit(publisher: TopicEndpointInfo, subscription: TopicEndpointInfo) -> str:
     """Return why the two do not exchange messages, or nothing."""
     if publisher.topic_type != subscription.topic_type:
-        return f"publishes {publisher.topic_type}, subscribed to is {subscription.topic_type}"
+        return f"publishes {publisher.topic_type}, but the subscription is to {subscription.topic_type}"
     compatibility, why = qos_check_compatible(publisher.qos_profile, subscription.qos_profile)
     return why.replace("ERROR: ", "").strip(";") if compatibility == QoSCompatibility.ERROR else ""
 
 
 def _hint(node: Node, kind: str, is_subscription: bool) -> str:
     """Return what may have been meant: the topics of a type where another node is at the other end."""
-    # By node: looks by topic would follow this node's remappings away from what they replace.
+    # Queried by node: a query by topic would apply this node's remappings to the names that they replace.
     publishers, subscriptions = Node.get_publisher_names_and_types_by_node, Node.get_subscriber_names_and_types_by_node
     look, topics = publishers if is_subscription else subscriptions, set()
     for name, namespace in node.get_node_names_and_namespaces():
@@ -104,4 +104,4 @@ def _hint(node: Node, kind: str, is_subscription: bool) -> str:
             continue
         with contextlib.suppress(NodeNameNonExistentError):  # it may have ended by now
             topics |= {topic for topic, kinds in look(node, name, namespace) if kind in kinds}
-    return f"did you mean one of {sorted(topics)}, and to remap it?" if topics else f"nor any other topic of {kind}"
+    return f"did you mean to remap to one of {sorted(topics)}?" if topics else f"nor any other topic of {kind}"

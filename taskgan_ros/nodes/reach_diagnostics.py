@@ -37,7 +37,7 @@ ACTIVE = "active"
 
 @dataclass(frozen=True)
 class Links:
-    """The node's ends of the topics that others must meet."""
+    """The node's own publishers and subscriptions, which must match those of other nodes."""
 
     images: Subscription
     joint_states: Subscription
@@ -48,7 +48,7 @@ class Links:
 
 @dataclass(frozen=True)
 class Status:
-    """What the node is at.
+    """The node's current status.
 
     Attributes:
         label: of its lifecycle state.
@@ -77,7 +77,7 @@ class ReachDiagnostics:
         """Log notices in full, each when it comes and then every minute; return the short text of all.
 
         Args:
-            status: what the node is at.
+            status: the node's current one.
             lock: the pipeline's, which is not held while the graph is looked at.
         """
         notices, now_s = [notice for notice in self._find(status, lock) if notice], time.monotonic()

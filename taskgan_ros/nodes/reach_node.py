@@ -1,7 +1,7 @@
 """`reach_node`: camera image and joint states in, the arm's motion out; a lifecycle node.
 
-Only what is ROS is here: what is decided between a message and a publication stands in `reach/`, which runs on
-recordings too. Three threads: one receives images and joint states, one infers, the executor's does the rest.
+Only the ROS code is here. The logic between subscriptions and publishers is in `reach/`, which runs on recordings
+too. Three threads: one receives images and joint states, one infers, the executor's does the rest.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 class ReachNode(ForgivingLifecycleNode):
     """Commands an arm's controller from camera images while it is active."""
 
-    _pipeline: Pipeline  # all five are of use while there is a worker, from configure to cleanup
+    _pipeline: Pipeline  # all five are valid while there is a worker, from configure to cleanup
     _reacher: Reacher
     _output: Output
     _links: Links
@@ -111,14 +111,14 @@ class ReachNode(ForgivingLifecycleNode):
         """Let commands through as soon as everything is there."""
         super().on_activate(state)  # the publishers first
         self._state = ACTIVE
-        self._journal = Journal()  # what is wrong this time is news
+        self._journal = Journal()  # log known faults again
         self._output.start()  # before anything can be sent
         self._activated_s = time.monotonic()
         self._reacher.activate(self._activated_s)
         return SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Hold, then be silent."""
+        """Hold, then send nothing more."""
         self._halt()
         return super().on_deactivate(state)
 
@@ -141,7 +141,7 @@ class ReachNode(ForgivingLifecycleNode):
         return SUCCESS
 
     def stop(self) -> None:
-        """Hold if active, then be silent: the process ends."""
+        """Hold if active, then send nothing more: the process ends."""
         self._halt()
         self._stop_threads()
 
@@ -153,7 +153,7 @@ class ReachNode(ForgivingLifecycleNode):
         make.serve(SetBool, "~/hold", self._hold)
         apart = ApartFromExecutor()
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy[parameters.image_reliability.upper()])
-        several = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)  # a gripper may be there too
+        several = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)  # a gripper may publish there too
         if parameters.image_transport == "raw":
             images = make.subscribe(Image, topics.IMAGE, self._receive_image, newest, apart)
         else:  # beside the image's topic wherever that is remapped to, as image_transport has it
@@ -207,7 +207,7 @@ class ReachNode(ForgivingLifecycleNode):
         self._hand_over(message.header, partial(converted, message, checked))
 
     def _receive_compressed(self, message: CompressedImage) -> None:
-        """Leave it to the worker to decode the newest: all of them would keep this thread from the joint states."""
+        """Leave decoding the newest to the worker: decoding all would delay joint states in this thread."""
         shrink = self._pipeline.view.shrink
         self._hand_over(message.header, partial(read_compressed_message, message, shrink))
 

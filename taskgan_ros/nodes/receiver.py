@@ -1,7 +1,7 @@
 """A thread that takes images and joint states by a wait set of its own, and looks at the clock in between.
 
-rclpy's executor makes a wait set of all that a node has, and a task, for each message: half a millisecond of one core,
-during which the networks have one core less. It keeps what comes seldom.
+For each message, rclpy's executor makes a wait set of all the node's entities, and a task. That takes half a
+millisecond of a core which the networks could use. The executor keeps the rare messages.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from rclpy.subscription import Subscription
 
 
 class ApartFromExecutor(CallbackGroup):
-    """Of subscriptions that a `Receiver` takes from.
+    """The callback group of subscriptions that a `Receiver` takes from, and the executor does not.
 
-    They have no callbacks for events: Fast DDS wakes whoever waits for an event of a subscription for each message too,
-    and the executor would spin until the receiver has taken it.
+    They have no event callbacks: Fast DDS also wakes a waiter for a subscription's events at each message, and the
+    executor would spin until the receiver has taken that message.
     """
 
     def can_execute(self, entity: Any) -> bool:
@@ -41,7 +41,7 @@ class ApartFromExecutor(CallbackGroup):
 class Receiver:
     """Calls back for each message of some subscriptions, and every so often, from one thread.
 
-    Of several that are ready the first subscription's message is taken first, and one of each.
+    If several are ready, one message of each is taken, in the order of the subscriptions.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Receiver:
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
-        """End the thread after the callback it is at; the subscriptions may be destroyed then."""
+        """End the thread after its current callback; the subscriptions may be destroyed then."""
         self._is_stopped = True
         self._wake.trigger()
         self._thread.join(timeout_s)

@@ -64,14 +64,14 @@ class SimParameters:
     """The parameters; docs/node/parameters.md is made of these declarations."""
 
     scene: str = parameter("reach", "a shipped scene's name, or a YAML file")
-    domain: str = parameter("target_wood", "how the cell looks: a shipped domain's name, or a YAML file")
+    domain: str = parameter("target_wood", "the cell's appearance: a shipped domain's name, or a YAML file")
     seed: int = parameter(
         1000,
         "the same seed gives the same episodes in every domain; 1000 is `taskgan evaluate`'s, not a training's",
         minimum=0,
         maximum=2**31 - 1,
     )
-    first_episode: int = parameter(0, "the number of the first start's episode", minimum=0, maximum=2**31 - 1)
+    first_episode: int = parameter(0, "the number of the first episode", minimum=0, maximum=2**31 - 1)
     image_height: int = parameter(
         128, "pixels; the shipped bundles take 128x128, reach_node resizes others", minimum=16, maximum=2048
     )
@@ -279,7 +279,7 @@ class SimNode(Node):
             self._start_next()
 
     def _publish_commanded(self) -> None:
-        """Publish what the controller has commanded at each update since the last time, at the time of that update."""
+        """Publish what the controller commanded at each update since the last call, stamped with that update's time."""
         with self._lock:
             commanded = self._robot.take_commanded()
         if not commanded or not self._commanded.get_subscription_count():

@@ -30,10 +30,10 @@ def camera_info_beside(image_topic: str) -> str:
 
 
 def check_name(what: str, name: str) -> None:
-    """Check the name of a topic or a namespace, which ROS itself refuses without saying whose it is.
+    """Check the name of a topic or a namespace; ROS refuses a bad one without saying which argument it came from.
 
     Raises:
-        InputError: it is none; the message begins with `what`.
+        InputError: the name is invalid; the message begins with `what`.
     """
     try:
         validate_full_topic_name(expand_topic_name(name, "node", "/"))

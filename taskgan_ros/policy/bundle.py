@@ -43,7 +43,7 @@ JOINT_POS: Final = "joint_pos"
 COMMAND, TRANSLATED, SCORES = "command", "translated", "scores"
 FINITE = "finite"  # per image: whether all values between it and the other outputs are; see `training/finite_check.py`
 
-NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"  # leads to no other folder
+NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"  # cannot point to another folder
 Name = Annotated[str, Field(pattern=NAME)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(gt=0)]
@@ -93,16 +93,16 @@ class Result:
 
 @config_dataclass
 class GuardCard:
-    """What `guard.onnx` measures of an image, and how much of it good images have.
+    """What `guard.onnx` measures of an image, and the values that good images have.
 
     Attributes:
         scores: what the graph gives, each in units of its limit; `policy/guard.py` says what they are.
         quantile: the share of good images that are below the limit of 1, by each score.
         images: how many good images that was found on.
         held_out: whether no training saw them; else they are the target images, cross-validated by episode.
-        likeness: how far held-out images are from the target's, in units of how far those are from each other: about 1
-            where they have one look; None where none were held out, or an older version wrote the card.
-        domain: whose images it takes for good ones; empty: the bundle's target domain.
+        likeness: distance of held-out images from the target's, relative to the distances among those: about 1 if they
+            look alike; None without held-out images, or if an older version wrote the card.
+        domain: whose images count as good; empty: the bundle's target domain.
         quantiles: of good images' scores, by score, "0.99" say, and in units of the limit.
     """
 
@@ -117,7 +117,7 @@ class GuardCard:
     @staticmethod
     @field_rule("scores")
     def _scores_differ(scores: tuple[str, ...], _: Mapping[str, Any]) -> None:
-        if len({*scores, "frozen"}) <= len(scores):  # that one is not the graph's, and one name would hide another
+        if len({*scores, "frozen"}) <= len(scores):  # `frozen` is not from the graph, and one name would hide another
             raise ValueError("expected each score once, and none named frozen")
 
 
@@ -134,7 +134,8 @@ class BundleCard:
         target_domain: the domain of the camera images that the translator (F) takes; empty without one.
         joint_names: one for each of the J outputs, in their order.
         units: of the command: rad/s for joint_velocities, rad for joint_angles.
-        label_scale: (J,) in `units`; what the task model (f_X) was trained in units of. The graphs undo it.
+        label_scale: (J,) in `units`; the scale of the labels that the task model (f_X) was trained on. The graphs
+            undo it.
         image: what the graphs take.
         camera_fov: rad, the vertical field of view of those images; None: as the scene says.
         crop: how a camera's image of another shape becomes one of theirs. `centre`: the largest part of their shape,
@@ -251,7 +252,7 @@ class Bundle:
         """Where the camera of those images stands, with their field of view; None where the scene does not say.
 
         Raises:
-            InputError: the scene's camera is none.
+            InputError: the scene's camera is invalid.
         """
         path = resolve("scenes", self.scene_name)
         values = read_yaml(path)
@@ -268,7 +269,7 @@ def shipped_bundles() -> tuple[str, ...]:
 def load_bundle(name_or_path: str | Path) -> Bundle:
     """Return a shipped bundle by name, or the one in a user's folder, after checking all of it.
 
-    A folder in the working directory takes no shipped name's place; `./name` is the folder.
+    A folder in the working directory never shadows a shipped name; write `./name` for it.
 
     Raises:
         InputError: no such bundle; or its card, a file's hash, a graph's opset, inputs or outputs, or the
@@ -313,7 +314,7 @@ def write_bundle(
     Args:
         out: the folder to make.
         card: its `files` are replaced by the hashes of `files`.
-        files: content by file name; the task model, other graphs, and whatever else a program shall read.
+        files: content by file name; the task model, other graphs, and whatever else programs read.
         readme: the model card, Markdown.
         pictures: content by file name, for the model card.
 
@@ -381,7 +382,7 @@ def _check_graph(path: Path, found: Signature, card: BundleCard) -> None:
 
 
 def _signatures(card: BundleCard) -> dict[str, tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
-    """Return what each graph of a bundle takes and gives."""
+    """Return the inputs and outputs of each graph of a bundle."""
     pixels, joints = ("N", *card.image.shape, 3), ("N", len(card.joint_names))
     steps = (card.chunk.length,) if card.chunk else ()
     image, translated = Tensor(IMAGE, "uint8", pixels), Tensor(TRANSLATED, "uint8", pixels)
@@ -428,4 +429,4 @@ def _write(path: Path, data: bytes) -> None:
     with path.open("xb") as file:
         file.write(data)
         file.flush()
-        os.fsync(file.fileno())  # on the disk before the rename is
+        os.fsync(file.fileno())  # the data must reach the disk before the rename does

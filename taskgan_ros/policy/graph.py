@@ -1,4 +1,4 @@
-"""What an ONNX file takes and gives, read without the `onnx` package, which is not there at run time."""
+"""Inputs and outputs of an ONNX file, read without the `onnx` package, which is not installed at run time."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def read_signature(data: bytes, origin: Path) -> Signature:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # only looked at, never run
     options.intra_op_num_threads = 1
     options.log_severity_level = 4  # the exception says it all
-    # Weights in a second file would escape the hash of this one: there is no folder to find them in.
+    # Loaded from bytes: external weights, which this file's hash would not cover, cannot be found then.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     try:
         session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""Whether an image is like those that a bundle was trained on: what `guard.onnx` and the joint states say of it."""
+"""The out-of-distribution check: scores of an image by `guard.onnx` and the joint states."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _SENTENCES = {
     CAMERA: "its colours and brightness are not those of the target images",
     TRANSLATION: "its translation looks like nothing in the simulation",
     POSE: "its translation shows the arm where the joint states say it is not",
-    FROZEN: "it is the one before to the last pixel, although the arm has moved",
+    FROZEN: "it equals the previous image in every pixel, although the arm has moved",
 }
-# What to do where such images are the rule: not one picture that is off, but a camera, light or scene that is new.
+# Advice if most images are like this: then not one image is odd, but a camera, light or scene is new.
 _ADVICE = (
-    "if all of this scene is new: `taskgan adapt` on a recording of it, or `taskgan guard --new-look` where it arrives"
+    "if all of this scene is new: `taskgan adapt` on a recording of it, or `taskgan guard --new-look` if it arrives"
 )
-_MOVED_RAD = 0.03  # of a joint, which no camera that sees the arm shows as the same picture
+_MOVED_RAD = 0.03  # of a joint; a camera that sees the arm must then give another image
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What is unusual about an image, each in units of its limit: 1 is where the bundle says that good images end."""
+    """How unusual an image is, each score in units of its limit: good images of the bundle are below 1."""
 
     values: dict[str, float]
 
@@ -49,11 +49,11 @@ class Scores:
 
 
 class Guard:
-    """Scores images, one after the other as they come; not thread-safe, for it remembers the last.
+    """Scores images in the order of their arrival; not thread-safe, because it remembers the last.
 
     - `camera`: Mahalanobis distance of the camera image, coarse, from the target images.
-    - `pose`: how far the arm's angles as f_X's last convolution shows them in F(image) are from the measured ones,
-      in units of how far they usually are there. For bundles of joint velocities.
+    - `pose`: difference of the measured joint angles from those read out of f_X's last convolution on F(image), in
+      units of its usual size. For bundles of joint velocities.
     - `translation`: as `camera`, of F(image) from the simulation's images. For bundles of joint angles.
     - `frozen`: infinite for the same pixels again although a joint has moved, else 0.
     """

@@ -29,7 +29,7 @@ CPU = "CPUExecutionProvider"
 
 Options = Mapping[str, Mapping[str, str]]  # of each provider, the preferred first
 
-_GREY = 128  # not at a limit of the pixels' range, where networks may be at a limit of theirs
+_GREY = 128  # mid-range, as networks may saturate at the ends of the pixel range
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Policy:
     Attributes:
         card: the bundle's.
         translate: whether F is in it.
-        fallen_back: why not, for each execution provider that was asked for and is not in use.
+        fallen_back: the reason for each requested execution provider that is not in use.
     """
 
     def __init__(
@@ -73,12 +73,11 @@ class Policy:
         Args:
             bundle: from `load_bundle`.
             providers: of onnxruntime, the preferred first. Each must be usable: none is replaced silently.
-            threads: for one image; None for one a core.
+            threads: for one image; None for one per core.
             translate: False feeds the image to the task model (f_X) as it is, for images from the simulation. So does
                 True where the bundle has no translator.
             provider_options: each `provider.option=value`, as onnxruntime names them.
-            allow_fallback: go on with those of `providers` that start, with the CPU if none does, and say in
-                `fallen_back` why.
+            allow_fallback: use those of `providers` that start, or the CPU if none does; `fallen_back` says why.
 
         Raises:
             InputError: a provider that is not usable here, an option of another form or of a provider that is not
@@ -154,7 +153,7 @@ class Policy:
         """Run the translator, then the task model: 0.1 ms of 11.8 more than one graph of both at 128×128."""
         translated, is_finite = self._run(translator, [TRANSLATED, FINITE], {IMAGE: inputs[IMAGE]})
         (command,) = self._run(self._session, [COMMAND], {**inputs, IMAGE: translated})
-        command[~is_finite] = np.nan  # bytes would hide it
+        command[~is_finite] = np.nan  # the translation as bytes hides its NaN
         return self._prediction(command, translated if want_translated else None)
 
     def _prediction(self, command: NDArray[np.float32], translated: NDArray[np.uint8] | None) -> Prediction:
@@ -167,7 +166,7 @@ class Policy:
     ) -> list[NDArray[Any]]:
         if self.providers[0] == CPU:  # nothing is copied there, and a binding took 0.06 ms more of 11.7
             return session.run(wanted, dict(inputs))
-        binding = session.io_binding()  # one a call: threads may share the session, not this
+        binding = session.io_binding()  # one per call: threads may share the session, not this
         for name, values in inputs.items():
             binding.bind_cpu_input(name, np.ascontiguousarray(values))
         for name in wanted:
@@ -238,7 +237,7 @@ def _open(graphs: Sequence[Path], providers: Options, threads: int | None) -> li
     if not names or not set(names) <= set(available):
         raise InputError(f"providers: expected some of {available}, got {names}")
     if threads is not None and threads < 1:
-        raise InputError(f"threads: expected at least 1, or none given for one a core, got {threads}")
+        raise InputError(f"threads: expected at least 1, or none given for one per core, got {threads}")
     return [_open_one(path, providers, threads) for path in graphs]
 
 
@@ -247,7 +246,7 @@ def _open_one(path: Path, providers: Options, threads: int | None) -> ort.Infere
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads or 0
-    # Waiting threads sleep instead of spinning: beside other processes that halved latency and CPU time here.
+    # Waiting threads sleep instead of spinning: with other processes running, this halved latency and CPU time.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = ort.InferenceSession(path, options, providers=names, provider_options=each, enable_fallback=0)

@@ -1,1 +1,1 @@
-"""What `reach_node` decides between a message and a publication. No middleware: a replay of a recording runs it too."""
+"""The logic between `reach_node`'s subscriptions and publishers. No ROS: a replay of a recording runs it too."""

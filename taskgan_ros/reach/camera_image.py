@@ -1,4 +1,4 @@
-"""Camera images on their way to the policy: kept as they came until one is the newest, then read, cropped, resized."""
+"""Camera images on their way to the policy: kept as received; only the newest is decoded, cropped and resized."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class CameraImage:
         read: returns its pixels, or raises an InputError where its file is damaged; called for the newest alone.
         stamp_s: s, when it was taken, on the clock of stamps; 0 where nobody said.
         arrived_s: s, on the steady clock.
-        seen_s: s, on that clock, when it was taken, as far as its stamp says: then a chunk of commands begins.
+        seen_s: s, on that clock, when it was taken according to its stamp; a chunk of commands begins then.
         measured: (n,) rad, the newest joint state then; None before the first, and while it is in doubt.
         header: of the message that it came in, for whoever runs the reacher.
     """
@@ -43,11 +43,11 @@ class Framing:
 
     Attributes:
         size: (H, W) pixels, the bundle's.
-        squeeze: whether an image of another shape is squeezed, and not cut.
+        squeeze: whether an image of another aspect ratio is squeezed instead of cropped.
         bundle_fov: rad, vertical, of the images that the bundle was trained on; 0 takes the whole image.
         camera_fov: rad, vertical, of the camera's whole image, which is free of distortion.
         camera: in place of `camera_fov`, its calibration, by which images are rectified.
-        expects_camera: that one is to come, and images before it cannot be used.
+        expects_camera: whether a calibration is still to come; images before it cannot be used.
     """
 
     size: tuple[int, int]
@@ -61,7 +61,7 @@ class Framing:
         """Return the image (H, W, 3) uint8 RGB as the bundle was trained on it.
 
         Raises:
-            InputError: an image that shows less than the bundle saw, or none that its camera's calibration fits.
+            InputError: an image with a narrower view than the bundle's, or one that the calibration does not fit.
         """
         if self.camera:
             return self.camera.rectify(image, self.bundle_fov, self.size)
@@ -71,9 +71,9 @@ class Framing:
         return image.to_rgb(*self.size, self._zoom(height, width), self.squeeze)
 
     def shrink(self, height: int, width: int) -> int:
-        """Return by what an image of that size may be made smaller (8, 4, 2, 1) for `read` to see the same part of it.
+        """Return the factor (8, 4, 2 or 1) by which an image of that size may shrink without a change of the crop.
 
-        Enough pixels are left, and the part that is cut out begins and ends between two of them.
+        Enough pixels remain, and the borders of the crop still lie between two of them.
 
         Raises:
             InputError: as `read` does.
@@ -97,7 +97,7 @@ class Framing:
         """Return what is done to an image before the policy sees it, and what of the camera's view is left."""
         height, width = self.size
         if not self.bundle_fov or not (self.camera or self.camera_fov):
-            return f"images are taken to show what the bundle saw, and resized to {width}x{height}"
+            return f"images are assumed to have the bundle's field of view, and resized to {width}x{height}"
         if not self.camera:
             own = f"a camera of {self.camera_fov:.4g} rad"
             return f"images of {own} are cropped to the bundle's {self.bundle_fov:.4g} rad"
@@ -123,9 +123,9 @@ def make_view(
 
     Args:
         bundle: says what it saw.
-        camera_fov: rad; 0 where nobody says; stands over `camera`.
-        camera: its calibration; None where nobody says, and then images show what the bundle was trained on.
-        expects_camera: the calibration is to come.
+        camera_fov: rad, or 0 if it is not given; takes precedence over `camera`.
+        camera: its calibration; with neither, images are assumed to have the bundle's field of view.
+        expects_camera: whether the calibration is still to come.
 
     Raises:
         InputError: neither the bundle's card nor its scene says its field of view where it is needed, or images would

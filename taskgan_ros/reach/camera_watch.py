@@ -1,4 +1,4 @@
-"""Whether the camera still stands where it did: which images tell, when to look at them, and what that says."""
+"""Detects a moved camera: selects images, decides when to estimate its motion, and keeps the newest estimate."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from taskgan_ros.vision.moved_camera import CameraMotion
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
-IMAGES: Final = 3  # that one estimate is made of; their poses differ, so that its parts are told apart
+IMAGES: Final = 3  # for one estimate; the arm's poses differ, so that shift and turn can be told apart
 LIMIT: Final = 0.004  # of the picture's height; with a camera that stands right, 1 % of estimates are above 0.0027
 _STILL_RAD_S = 0.1  # a faster arm has moved on between an image and the joint state that goes with it
 _APART_RAD = 0.1  # of a joint, between two poses that count as two
-_OBJECTED_S = 5.0  # between two looks while the guard objects
+_OBJECTED_S = 5.0  # between two estimates while the guard objects
 _IN_A_ROW = 2  # estimates above the limit, where the guard has no objection
 _CM, _AXES = 100.0, "xyz"
 
@@ -47,7 +47,7 @@ class CameraWatch:
 
         Args:
             arm: what the camera should see.
-            period_s: s between two looks while the guard has no objection; 0: only when it has one.
+            period_s: s between two estimates while the guard has no objection; 0: only when it has one.
         """
         self.arm, self.motion = arm, None  # type: DrawnArm, CameraMotion | None
         self._period_s = period_s
@@ -56,7 +56,7 @@ class CameraWatch:
         self._looked_s, self._is_new, self._above, self._is_objected = -math.inf, False, 0, False
 
     def note(self, now_s: float, rgb: Image, joint_pos: Array | None, is_objected: bool) -> list[Sample]:
-        """Take an image, and return those to look at now, or none where that is not due.
+        """Add an image; return the samples to estimate the motion from, or none if that is not due.
 
         Args:
             now_s: s, on any clock that advances.
@@ -74,7 +74,7 @@ class CameraWatch:
         return list(self._samples)
 
     def take(self, motion: CameraMotion) -> None:
-        """Take what the images showed."""
+        """Store a new estimate."""
         self.motion = motion
         self._above = self._above + 1 if self._is_above(motion) else 0
 

@@ -6,16 +6,16 @@ from taskgan_ros.reach.metrics import Latency, Rate
 
 
 class Counters:
-    """All of it, from now on.
+    """Counters and timers, from now on.
 
     Attributes:
         images, joint_states, commands: those received, and those sent.
         latency: image stamp to command published.
         processing: of it, from the image's arrival on.
         inference: of that, the networks alone.
-        bad_images: not to be read.
-        old_images: far from the clock.
-        out_of_distribution_images: by the guard.
+        bad_images: unreadable.
+        old_images: with a stamp too far from the clock.
+        out_of_distribution_images: according to the guard.
         dropped_images: replaced by newer ones.
         holds: stops sent.
     """

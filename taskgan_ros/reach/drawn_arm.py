@@ -1,4 +1,4 @@
-"""The arm where the bundle's camera should see it: an outline to aim by, and how far a camera has moved."""
+"""The arm as the bundle's camera should see it: an outline for aiming a camera, and how far it has moved."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class ReachParameters:
         False,
         "run with those of the providers that start, on the CPU if none does: with a warning, in the diagnostics too",
     )
-    threads: int = parameter(0, "threads for one inference; 0 for one a core", minimum=0, maximum=256)
+    threads: int = parameter(0, "threads for one inference; 0 for one per core", minimum=0, maximum=256)
     image_reliability: str = parameter(
         "best_effort",
         "what is requested of the image's publisher; reliable does not match a best-effort camera",
@@ -82,7 +82,7 @@ class ReachParameters:
     )
     command_rate_hz: float = parameter(
         100.0,
-        "values a second, with position_group, velocity_group and joint_jog. The controller's updates are not "
+        "values per second, with position_group, velocity_group and joint_jog. The controller's updates are not "
         "synchronized with them; a higher rate made the motion no smoother",
         minimum=10.0,
         maximum=250.0,

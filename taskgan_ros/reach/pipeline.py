@@ -1,4 +1,4 @@
-"""From image to command: what is made of a bundle and of reach_node's parameters."""
+"""From image to command: the objects made from a bundle and reach_node's parameters."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Pipeline:
         return scores.objection(self.parameters.guard_tolerance) if scores else ""
 
     def is_small(self, command: NDArray[np.float64]) -> bool:
-        """Return whether the command is an arrival's; an arm that has arrived needs twice the speed to resume."""
+        """Return whether the command is small enough for an arrival; to resume, it must be twice as fast."""
         measured = self.supervisor.joint_states.positions
         if measured is None or not np.isfinite(command).all():
             return False
@@ -110,7 +110,7 @@ class Pipeline:
         return self.commander.is_small(command, measured, share * self.parameters.arrived_speed)
 
     def tracking_problem(self, now_s: float) -> str:
-        """Return why the arm does not go where it is sent: it is blocked, or its joint states are frozen."""
+        """Return why the arm does not follow its commands: it is blocked, or its joint states are frozen."""
         joint_states = self.supervisor.joint_states
         if self.supervisor.state is not State.RUNNING or joint_states.positions is None:
             self.commander.reset_tracking()
@@ -119,13 +119,13 @@ class Pipeline:
         if error <= self.parameters.follow_tolerance_rad:
             return ""
         return (
-            f"expected the arm to go where it is sent, got {error:.3f} rad of difference within a second: is it "
+            f"expected the arm to follow its commands, got a tracking error of {error:.3f} rad within a second: is it "
             "blocked or slower than its arm file says, is its controller not running, or are its joint states frozen?"
         )
 
     @property
     def wants_stamps(self) -> bool:
-        """Whether trajectories are to carry their start time, if the clocks agree."""
+        """Whether trajectories should carry their start time, if the clocks agree."""
         return self.parameters.stamp_trajectories and self.parameters.command_interface == JOINT_TRAJECTORY
 
     def is_stamped(self, now_s: float, ros_s: float) -> bool:
@@ -194,13 +194,13 @@ def _load_guard(bundle: Bundle, parameters: ReachParameters, does_translate: boo
         got = "no translator" if parameters.translate else "false"
         warn(
             f"guard: expected translate: true, got {got}: a guard looks at translations, so out-of-distribution images "
-            "go unnoticed; the parameter guard: off says that this is meant"
+            "go unnoticed; set the parameter guard: off if that is intended"
         )
         return None
     if bundle.card.guard is None:
         warn(
             f"bundle {bundle.card.name}: expected a guard, got none: out-of-distribution images go unnoticed; "
-            "`taskgan guard` adds one, and the parameter guard: off expects none"
+            "add one with `taskgan guard`, or set the parameter guard: off"
         )
         return None
     return Guard(bundle)

@@ -1,4 +1,4 @@
-"""What is decided between a message and a publication: `reach_node` runs it, and so does a replay of a recording."""
+"""The logic between subscriptions and publishers: `reach_node` runs it, and so does a replay of a recording."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Decision:
-    """What became of an image.
+    """The decision on an image, and what it was based on.
 
     Attributes:
         image: see `CameraImage`.
@@ -68,7 +68,7 @@ class Host(Protocol):
         """Report the supervisor's state, which may have changed."""
 
     def judge(self, verdict: Verdict) -> None:
-        """Report what was decided of an image, whatever it was; none while inactive."""
+        """Report the decision on an image, whatever it is; not called while inactive."""
 
     def show(self, decision: Decision) -> None:
         """Show what the policy made of an image."""
@@ -77,7 +77,7 @@ class Host(Protocol):
         """Return whether somebody wants F(image)."""
 
     def hints(self) -> list[str]:
-        """Return what may be why the arm does not go where it is sent."""
+        """Return possible reasons why the arm does not follow its commands."""
 
     def warn(self, text: str) -> None:
         """Log a warning."""
@@ -87,10 +87,10 @@ class Host(Protocol):
 
 
 class Reacher:
-    """Takes what arrives, and has its host send what follows from it.
+    """Handles incoming messages, and has its host send the result.
 
-    Two threads may share it: one that receives, and one that infers. One lock stands between them; every decision,
-    and everything that moves the arm, happens under it.
+    Two threads may share it: one that receives, and one that infers. Every decision, and everything that moves the
+    arm, happens under one lock.
 
     Attributes:
         pipeline: the policy, and what decides on its commands.
@@ -113,7 +113,7 @@ class Reacher:
             self._host.report()
 
     def deactivate(self) -> Action:
-        """Hold if the arm was commanded, then be silent; return whether a hold was sent."""
+        """Hold if the arm was commanded, then send nothing more; return whether a hold was sent."""
         with self.lock:
             action = self.pipeline.supervisor.deactivate()
             self._act(action)
@@ -160,7 +160,7 @@ class Reacher:
             if supervisor.state is State.INACTIVE:
                 return None
             seen_s = now_s - max(age_s or 0.0, 0.0)
-            if seen_s < self.activated_s:  # it was under way when that came
+            if seen_s < self.activated_s:  # it was in transit at activation
                 why = "image: expected one from after activate, got one with an older stamp"
                 supervisor.reject_image(why)
                 self._judge(Verdict(Outcome.REFUSED, stamp_s, header, why))
@@ -190,7 +190,7 @@ class Reacher:
         with self.lock:
             supervisor = pipeline.supervisor
             action = supervisor.receive_joint_state(now_s, names, positions, age_s, stamp_s)
-            if supervisor.joint_states.was_set:  # and its controller with it: there is nothing to return from
+            if supervisor.joint_states.was_set:  # its controller was reset too, so the old plan is void
                 pipeline.commander.reset()
             self._act(action)
             if not supervisor.joint_states.rejection:
@@ -213,13 +213,13 @@ class Reacher:
             self._host.judge(verdict)
 
     def _stamp_age_s(self, stamp_s: float, ros_s: float) -> float | None:
-        """Return how old a message is by its stamp, at `ros_s`; None where stamps say nothing."""
+        """Return how old a message is by its stamp, at `ros_s`; None where stamps are not used."""
         return ros_s - stamp_s if stamp_s and self.pipeline.parameters.image_age_s else None
 
-    # What is made of it.
+    # From image to command.
 
     def infer(self, image: CameraImage) -> None:
-        """Make a command of an image, and send it if it may be sent."""
+        """Make a command from an image, and send it if that is allowed."""
         pipeline = self.pipeline
         try:
             rgb = pipeline.view.read(image.read())
@@ -245,7 +245,7 @@ class Reacher:
             self._host.show(decision)
 
     def fail(self, image: CameraImage, error: Exception) -> None:
-        """Hold, whatever has been raised on the way from an image to a command."""
+        """Hold after any exception on the way from an image to a command."""
         reason = f"the policy failed: {error}"
         self._host.error(reason)
         with self.lock:

@@ -1,4 +1,4 @@
-"""Whether an image is of now, and another one than the last, by its stamp."""
+"""Checks, by its stamp, that an image is current and not a repetition."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 from taskgan_ros.core.errors import InputError
 
-_REPLAYED_S = 1.0  # an image so much older than the last, or less, is a replay; more is a clock that was set back
+_REPLAYED_S = 1.0  # an image older than the last by up to this is a replay; by more, the clock was set back
 
 
 class OldImageError(InputError):
@@ -14,7 +14,7 @@ class OldImageError(InputError):
 
 
 class StampCheck:
-    """Checks that each image is of now, and another one than the last."""
+    """Checks that each image is current, and newer than the last."""
 
     def __init__(self) -> None:
         """Start before the first image."""
@@ -34,9 +34,7 @@ class StampCheck:
         """
         behind_s = self._last_s - stamp_s
         if behind_s == 0:
-            raise InputError(
-                "image: expected a stamp of its own, got the one before again: does the camera stand still?"
-            )
+            raise InputError("image: expected a new stamp, got the previous one again: is the camera frozen?")
         if abs(age_s) > limit_s:
             age = f"{age_s:.3f} s old" if age_s > 0 else f"{-age_s:.3f} s in the future"
             raise OldImageError(
@@ -45,7 +43,6 @@ class StampCheck:
             )
         if 0 < behind_s <= _REPLAYED_S:
             raise InputError(
-                f"image: expected a stamp of its own, got one {behind_s:.3f} s before the last: is there a second "
-                "camera?"
+                f"image: expected a newer stamp, got one {behind_s:.3f} s before the last: is there a second camera?"
             )
         self._last_s = stamp_s

@@ -1,4 +1,4 @@
-"""What was decided of an image, or while none came, as a person and a recording are told of it."""
+"""The decision on an image, or in the absence of one, as it is reported to people and recordings."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Outcome(enum.Enum):
 
     COMMAND = "command"  # sent
     HOLD = "hold"  # a stop was sent
-    NOTHING = "nothing"  # sent, because the state does not allow it
+    NOTHING = "nothing"  # was sent, because the state does not allow it
     OUT_OF_DISTRIBUTION = "out of distribution"  # the guard objects: not acted on
     REFUSED = "refused"  # it cannot be used: damaged, old, of another camera
-    FAILED = "failed"  # no command could be made of it
+    FAILED = "failed"  # no command could be made from it
 
 
 OUTCOMES = {Action.COMMAND: Outcome.COMMAND, Action.HOLD: Outcome.HOLD, Action.NOTHING: Outcome.NOTHING}
@@ -36,7 +36,7 @@ OUTCOMES = {Action.COMMAND: Outcome.COMMAND, Action.HOLD: Outcome.HOLD, Action.N
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was decided of an image, and why.
+    """The decision on an image, and why.
 
     Attributes:
         outcome: see `Outcome`.
@@ -89,7 +89,7 @@ def summarise(verdict: Verdict | None, supervisor: Supervisor) -> str:
 
 
 def values(verdict: Verdict | None, pipeline: Pipeline, now_s: float, ros_s: float) -> dict[str, object]:
-    """Return a decision by names that are always the same; what there is none of is empty.
+    """Return a decision as values under fixed names; a missing value is empty.
 
     Args:
         verdict: None for a change of state while no image is decided on.
@@ -113,14 +113,14 @@ def values(verdict: Verdict | None, pipeline: Pipeline, now_s: float, ros_s: flo
 
 
 def _guard_values(scores: Scores | None, pipeline: Pipeline) -> dict[str, object]:
-    """Return the highest score and what it may be, and every score by its name."""
+    """Return the highest score, its limit, and every score by its name."""
     limit = pipeline.parameters.guard_tolerance if pipeline.guard else ""
     each = {f"guard_{name}": value for name, value in scores.values.items()} if scores else {}
     return {"guard_score": scores.worst if scores else "", "guard_limit": limit, **each}
 
 
 def _joint_values(verdict: Verdict, pipeline: Pipeline) -> dict[str, object]:
-    """Return, for each driven joint, what the policy asked for in its units, and the velocity in what was sent."""
+    """Return, for each driven joint, the policy's command in its units, and the velocity that was sent."""
     names = pipeline.commander.config.driven_joints
     blank = [""] * len(names)
     asked = blank if verdict.command is None else verdict.command.tolist()

@@ -1,1 +1,1 @@
-"""What others recorded of a real arm: bags, LeRobot's datasets and folders, as images with the arm's joint angles."""
+"""Recordings of a real arm: bags, LeRobot datasets and folders, read as images with the arm's joint angles."""

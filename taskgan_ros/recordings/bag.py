@@ -30,9 +30,9 @@ COMPRESSED: Final = "sensor_msgs/msg/CompressedImage"
 JOINT_STATE: Final = "sensor_msgs/msg/JointState"
 CAMERA_INFO: Final = "sensor_msgs/msg/CameraInfo"
 _LIBREALSENSE: Final = "realsense_msgs/"
-_DEPTH: Final = ("depth", "compressedDepth")  # in a topic's name, no picture
+_DEPTH: Final = ("depth", "compressedDepth")  # in the name of a topic that has depths, not pictures
 _NS: Final = 1e-9
-_MOST_OVER: Final = 64  # bytes behind a message; rosbags itself allows 3
+_MOST_OVER: Final = 64  # trailing bytes after a message; rosbags itself allows 3
 _OVER_STEP: Final = 4
 
 
@@ -46,10 +46,10 @@ class Bag:
     """
 
     def __init__(self, path: Path) -> None:
-        """Look what is in it.
+        """Read which topics it has.
 
         Raises:
-            InputError: not a bag, or one of whose files nothing can be read.
+            InputError: not a bag, or a bag with a file of which nothing can be read.
         """
         self.path = path
         self.counts: Counter[tuple[str, str]] = Counter()
@@ -109,7 +109,7 @@ class Bag:
 
 
 def _read_cdr(packet: Packet) -> Any:
-    """Deserialize a message, and what is over at its end: rclpy's serialize_message only estimates how long it gets."""
+    """Deserialize a message, allowing trailing bytes: rclpy's serialize_message only estimates the length."""
     first: SerdeError | None = None
     for over in range(0, _MOST_OVER + 1, _OVER_STEP):
         try:
@@ -206,8 +206,8 @@ def _image_topic(bag: Bag, options: ReadOptions) -> str:
     found = bag.topics(IMAGE, COMPRESSED)
     if any(kind.startswith(_LIBREALSENSE) for _, kind in bag.counts):
         raise InputError(
-            f"{bag.path}: expected images that follow {IMAGE}, got a file of librealsense's own recorder, whose do "
-            "not: play it with realsense2_camera (rosbag_filename) and record its topics with the joint states"
+            f"{bag.path}: expected images that follow {IMAGE}, got a file of librealsense's own recorder, whose images "
+            "do not: play it with realsense2_camera (rosbag_filename) and record its topics with the joint states"
         )
     if options.image_topic:
         if options.image_topic not in found:

@@ -1,4 +1,4 @@
-"""The files of a bag, whole or cut off: what is in them and their messages, as bytes, in order, streaming."""
+"""The files of a bag, complete or truncated: their topics, and their messages as bytes, streamed in order."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class BagFile:
     """
 
     def __init__(self, path: Path) -> None:
-        """Look what is in it; of a file that is cut off, all of it is read for that.
+        """Read which topics it has; a truncated file is read completely for that.
 
         Raises:
             InputError: nothing in it can be read.
@@ -113,7 +113,7 @@ def bag_files(path: Path, folder: Path) -> list[Path]:
     """Return the files of the bag at `path`, in order; compressed ones are unpacked into `folder`.
 
     Raises:
-        InputError: a file is missing that the metadata name, or has only its pointer by Git LFS.
+        InputError: a file that the metadata lists is missing, or only a Git LFS pointer.
     """
     files = _listed(path) if path.is_dir() else [path]
     for file in files:

@@ -54,7 +54,7 @@ def _chessboard(board: Board, gray: Image) -> Sighting | None:
         corners = cv2.cornerSubPix(gray, corners, (3, 3), (-1, -1), accuracy)
     pixels = np.asarray(corners, np.float64).reshape(-1, 2)
     if not _starts_dark(board, gray, pixels):
-        pixels = pixels[::-1]  # turned by half a turn; which way round it is, OpenCV does not say
+        pixels = pixels[::-1]  # rotated by 180°: OpenCV does not tell which way round it is
     column, row = np.meshgrid(np.arange(board.columns), np.arange(board.rows))
     points = np.stack([column.ravel(), row.ravel(), np.zeros(column.size)], axis=1) * board.size_m
     return Sighting(points.astype(np.float64), pixels)

@@ -1,4 +1,4 @@
-"""A camera's place from a board that the hand carries: robot-world/hand-eye, RANSAC, then everything at once."""
+"""A camera's pose from a board on the hand: robot-world/hand-eye, RANSAC, then bundle adjustment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 LEAST_SIGHTINGS = 6
 _LEAST_TURN_RAD = np.deg2rad(8.0)  # standard deviation of the hand's turns about the second axis
 _DRAWS, _SAMPLE = 100, 4
-_INLIER_PX = 4.0  # root of the mean square over a board, before joints' zeros and all else is fitted
+_INLIER_PX = 4.0  # RMS over a board, before joint zeros and the rest are fitted
 _LEAST_AGREEING = 0.5  # of the frames
 _PX = 1.0  # residual from which the loss is linear
 _ZERO_RAD = np.deg2rad(1.0)  # prior of a joint's zero
@@ -40,8 +40,8 @@ class BoardFit:
         board: (4, 4) of the board in the tip's frame.
         zeros: (n,) what is added to the joints' readings.
         covariance: (6, 6) as `Camera` has it.
-        residual_px: root of the mean square over the corners of the frames that count.
-        size: how large a square is in units of what the board says; 1 where it was measured.
+        residual_px: RMS over the corners of the frames that count.
+        size: a square's true size relative to the given one; 1 where it was measured.
         is_inlier: (N,) which frames count.
         zeros_sigma: (n,) standard deviations of the zeros; None where they are not fitted.
     """
@@ -88,7 +88,7 @@ def calibrate_by_board(
     board: Board,
     fits_zeros: bool = False,
 ) -> BoardFit:
-    """Return where a fixed camera stands that sees a board on the arm's hand.
+    """Return the pose of a fixed camera that sees a board on the arm's hand.
 
     Args:
         arm: whose tip carries the board.
@@ -99,8 +99,8 @@ def calibrate_by_board(
         fits_zeros: whether each joint's zero is fitted too.
 
     Raises:
-        InputError: too few sightings, a hand that turns about one axis or hardly, frames that contradict each other,
-            or a camera that they do not determine; with figures.
+        InputError: too few sightings, too little rotation or about one axis only, frames that contradict each other,
+            or frames that do not determine the camera. The message has figures.
     """
     if len(sightings) < LEAST_SIGHTINGS:
         raise InputError(f"expected the board in at least {LEAST_SIGHTINGS} frames, got {len(sightings)}")
@@ -128,7 +128,7 @@ def place_by_board(board_pose: Array, sightings: Sequence[Sighting], camera: Cam
 
 
 def check_turns(hands: Array) -> None:
-    """Refuse poses (N, 4, 4) of a hand that do not turn about two axes: a camera's place does not follow from them.
+    """Refuse poses (N, 4, 4) of a hand that do not turn about two axes: they do not determine the camera's pose.
 
     Raises:
         InputError: with how far they turn.
@@ -148,7 +148,7 @@ def check_turns(hands: Array) -> None:
 
 
 class _World:
-    """What is observed, and the corners' residuals for what is sought: camera, board, zeros, size."""
+    """The observations, and the corners' residuals as a function of camera, board, zeros and size."""
 
     def __init__(
         self,
@@ -207,11 +207,11 @@ def _search(world: _World, hands: Array, seen: Array) -> tuple[_Start, NDArray[n
 
 
 def _hand_eye(hands: Array, seen: Array, fits_size: bool) -> _Start | None:
-    """Return the camera and the board from hands (N, 4, 4) and boards seen (N, 4, 4); None if they do not say.
+    """Return the camera and the board from hands (N, 4, 4) and boards seen (N, 4, 4); None if these are degenerate.
 
-    Rotations by OpenCV (Shah 2013), which no board's size matters for; places and size are then linear.
+    Rotations by OpenCV (Shah 2013), independent of the board's size; positions and size then follow linearly.
     """
-    places = list(seen[:, :3, 3]), list(hands[:, :3, 3])  # of which the turns do not depend
+    places = list(seen[:, :3, 3]), list(hands[:, :3, 3])  # the rotations do not depend on these
     try:  # OpenCV's world, base and gripper are the board, the hand and the base here: board_T_hand, camera_T_base
         to_board, _, to_camera, _ = cv2.calibrateRobotWorldHandEye(
             list(seen[:, :3, :3]), places[0], list(hands[:, :3, :3]), places[1]
@@ -257,7 +257,7 @@ def _nearest_rotation(matrix: Array) -> Array:
 
 
 def _bundle(world: _World, start: _Start, is_inlier: NDArray[np.bool_]) -> BoardFit:
-    """Return what fits all corners at once, robustly; zeros have a prior."""
+    """Return the robust fit to all corners at once; zeros have a prior."""
     from scipy.optimize import least_squares
 
     rows, joints = np.flatnonzero(is_inlier), world.joint_pos.shape[1]
@@ -272,7 +272,7 @@ def _bundle(world: _World, start: _Start, is_inlier: NDArray[np.bool_]) -> Board
         return np.concatenate([corners, x[12 : 12 + world.zeros] / sigma[: world.zeros]])
 
     sigma = np.full(joints, _ZERO_RAD)
-    sigma[[0, -1]] = _FIXED_RAD  # what they are, the base's and the board's frames take up
+    sigma[[0, -1]] = _FIXED_RAD  # unobservable: the base's and the board's frames absorb them
     first = np.zeros(12 + world.zeros + world.fits_size)
     found = least_squares(residuals, first, loss="soft_l1", f_scale=_PX, x_scale="jac")
     pose, board, zeros, size = unpack(found.x)

@@ -1,4 +1,4 @@
-"""`taskgan calibrate`: where the camera of a recording stands, into a copy of the scene, with pictures to check by."""
+"""`taskgan calibrate`: find a recording's camera, and write it into a copy of the scene, with pictures to check."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _COARSE_FACES = 2500  # of the arm, for the search
 _MOST_BOARDS = 60  # frames with a board that are used
 _SHOWN = 16  # pictures
 _WRITTEN_RAD = 5e-6  # zeros are written to 1e-5
-_SURE_SIGMAS = 2.0  # a zero that is nearer to none says nothing
+_SURE_SIGMAS = 2.0  # a zero nearer to 0 than this is insignificant
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class CalibrateConfig:
     """A board: chessboard:COLUMNSxROWS[:SQUARE_M] by its inner corners, charuco:COLUMNSxROWS:SQUARE_M:MARKER_M
     [:DICTIONARY] by its squares, or apriltag:COLUMNSxROWS:TAG_M:GAP_M[:DICTIONARY] by its tags."""
     board_on: Literal["hand", "table"] = "hand"
-    """What carries the board. One on the table says nothing of the base, unless --board-pose does."""
+    """What carries the board. A board on the table locates the arm's base only with --board-pose."""
     board_pose: str | None = None
     """Pose of a board on the table in the base's frame: x,y,z,qx,qy,qz,qw; m."""
     transform: str | None = None
@@ -69,17 +69,17 @@ class CalibrateConfig:
     masks: Path | None = None
     """Folder of masks, white where the arm is, one for each frame taken, in the order of their names."""
     joint_zeros: bool = False
-    """Find each joint's zero too, but the first one's, which the base's frame takes up."""
+    """Also find each joint's zero, except the first one's: a turn of the arm's base has the same effect."""
     solve_lens: bool = False
-    """Find the lens too: from a board all of it, without one the focal length alone."""
+    """Also find the lens: all of it with a board, the focal length alone without one."""
     ignore_links: tuple[str, ...] = ()
-    """Links whose outline does not count, as something covers them that the arm's model lacks."""
+    """Links whose outline is ignored, because something that the arm's model lacks covers them."""
     guess_off_m: float = 0.1
     """How far the scene's camera may be off, as a standard deviation."""
     guess_off_deg: float = 10.0
-    """And by how many degrees."""
+    """The same for its direction, in degrees."""
     starts: int = 5
-    """Places to start from, without a board."""
+    """Number of camera poses to start from, without a board."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _check_options(config: CalibrateConfig) -> None:
     if config.board is not None and (config.board_on == "table") != (config.board_pose is not None):
         raise InputError(
             "--board-on table: expected --board-pose x,y,z,qx,qy,qz,qw with it, and with it alone: a fixed camera and "
-            "a fixed board say nothing of where the arm's base is"
+            "a fixed board alone do not locate the arm's base"
         )
     if config.starts < 1:
         raise InputError(f"--starts: expected 1 or more, got {config.starts}")
@@ -224,7 +224,7 @@ def _by_outline(config: CalibrateConfig, scene: Scene, recording: Recording) -> 
 
 
 def _read_masks(folder: Path, count: int, recording: Recording, view: View) -> list[NDArray[np.bool_]]:
-    """Return masks as `view` sees them: they are of the pictures as these were recorded."""
+    """Return the masks as `view` sees them; their files match the pictures as recorded."""
     paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in (".png", ".jpg", ".bmp"))
     if len(paths) != count:
         raise InputError(f"{folder}: expected a mask for each of {count} frames, got {len(paths)}")
@@ -249,7 +249,7 @@ def _scene_fov(scene: Scene, found: Found, recording: Recording, height: int, wi
     if lens and found.fov is None:
         largest = lens.ideal_fov(1.0)
     else:
-        assert whole is not None  # read_pictures refuses a camera of which nobody knows what it sees
+        assert whole is not None  # read_pictures refuses a camera without a known field of view
         largest = float(2 * np.arctan(np.tan(whole / 2) * min(1.0, width / height)))
     return min(scene.camera.fov, largest)
 
@@ -267,7 +267,7 @@ def _print_found(scene: Scene, found: Found) -> None:
 
 
 def _zeros_in_words(names: Sequence[str], found: Found) -> str:
-    """Return each zero with its standard deviation, and whether it may as well be none."""
+    """Return each zero with its standard deviation, and whether it is insignificant."""
     sigmas = np.full(len(names), np.nan) if found.zeros_sigma is None else found.zeros_sigma
     words = []
     for name, zero, sigma in zip(names, found.zeros, sigmas, strict=True):

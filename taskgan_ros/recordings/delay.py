@@ -1,4 +1,4 @@
-"""By how much images are late: motion in the images against motion of the joints."""
+"""Estimates the delay of images by correlating motion in the images with motion of the joints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WIDTH_PX: Final = 80  # of the images compared; finer shows noise
 _LONGEST_S: Final = 120.0  # of a recording; more says nothing new
 _MOST_S: Final = 1.0  # of delay, either way
 _STEP_S: Final = 0.005  # between delays that are tried; a parabola goes between
-_BLOCKS: Final = 5  # of the recording, each estimated by itself: they tell the uncertainty
+_BLOCKS: Final = 5  # of the recording, each estimated by itself: their spread is the uncertainty
 _LEAST_IMAGES: Final = 60
 _LEAST_PEAK: Final = 0.5  # of correlation; below, motion in the images is not the arm's
 _MOST_ERROR_S: Final = 0.05  # of the standard error: a frame and a half at 30 Hz

@@ -1,4 +1,4 @@
-"""A recording's own empty scene, and what of each picture differs from it: the arm, where it has moved."""
+"""The empty scene, estimated from a recording, and the evidence for the arm where a picture differs from it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LEAST_SEEN = 3  # pictures in which a pixel must be free of the arm
 _LEAST_NOISE = 6.0  # grey levels: what is nearer to the empty scene than so many standard deviations is the scene
 _DIFFERENT = 2.8  # standard deviations: as likely the arm as not
 _MOST_ODDS, _LEAST_ODDS = 3.0, -2.0  # of a pixel: a shadow differs too, and an arm may be like what is behind it
-_SHADE = 0.55  # of the scene's brightness: as dark may the arm's shadow make it
+_SHADE = 0.55  # of the scene's brightness: the arm's shadow darkens it no further
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class BackgroundModel:
 def find_empty_scene(images: Sequence[Image], covered: Sequence[Mask]) -> BackgroundModel:
     """Return the median of the pictures (H, W, 3) uint8 where they are not `covered` (H, W) by the arm.
 
-    A plain median keeps a ghost where the arm stood still; without the arm's own pixels there is none, but holes are
-    left where it never moved away.
+    A plain median keeps a ghost where the arm stood still. Leaving out the arm's own pixels avoids it, but leaves holes
+    where the arm never moved away.
     """
     free = np.stack([~mask for mask in covered])
     count = free.sum(axis=0)
@@ -55,7 +55,7 @@ def find_empty_scene(images: Sequence[Image], covered: Sequence[Mask]) -> Backgr
 def motion_evidence(image: Image, scene: BackgroundModel, within: Mask) -> Evidence:
     """Return the log odds (H, W) that each pixel is the arm; 0 where the scene is unknown or outside `within` (H, W).
 
-    What is the scene only darker counts as its shadow.
+    A pixel that is merely darker than the scene counts as shadow.
     """
     here, there = image.astype(np.float32), scene.image.astype(np.float32)
     shade = np.clip((here * there).sum(-1) / np.maximum((there * there).sum(-1), 1.0), _SHADE, 1.0)[..., None]
@@ -65,7 +65,7 @@ def motion_evidence(image: Image, scene: BackgroundModel, within: Mask) -> Evide
 
 
 def mask_evidence(mask: Mask) -> Evidence:
-    """Return the log odds (H, W) of pixels whose mask somebody knows."""
+    """Return the log odds (H, W) of pixels from a known mask."""
     return np.where(mask, _MOST_ODDS, -_MOST_ODDS).astype(np.float32)
 
 

@@ -11,16 +11,16 @@ Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
 _STILL: Final = 0.02  # rad/s of the fastest joint; encoders' noise stays below, and 1 cm/s at arm's length is above
-_KEPT_REST_S: Final = 0.5  # of a rest, at an episode's end: the picture of having arrived, and not a hundred of it
+_KEPT_REST_S: Final = 0.5  # of the rest at an episode's end: some pictures of having arrived, but not a hundred
 
 
 def split_at_rests(stamps: Array, joint_pos: Array, source: Rows, rest_s: float) -> list[Rows]:
-    """Return the rows of each motion, and what of the rest after it shows that it has ended.
+    """Return the rows of each motion, with the first part of the rest after it.
 
     Args:
         stamps: (T,) s.
         joint_pos: (T, n) rad.
-        source: (T,) which recording each row is of; none goes on in another.
+        source: (T,) which recording each row is of; no episode spans two.
         rest_s: s, the shortest rest that ends an episode.
     """
     episodes = []

@@ -46,7 +46,7 @@ class ExportDatasetConfig:
     out: Path
     """The folder to write; must not exist."""
     fps: float = 10.0
-    """Images a second that the dataset has: 1 / step_s of a collected one's scene, the rate of a recording."""
+    """The dataset's images per second: 1 / step_s of its scene if collected, or the recording's rate."""
     instruction: str = ""
     """What the arm does, in words, as LeRobot's policies read it; the dataset's task if left out."""
 
@@ -55,7 +55,7 @@ def export_dataset(config: ExportDatasetConfig) -> None:
     """Write the dataset, whole or not at all; joint angles as `observation.state` in rad, labels as `action`.
 
     Raises:
-        InputError: no dataset, a rate that is none, or an output that exists or cannot be written.
+        InputError: no dataset, an invalid rate, or an output that exists or cannot be written.
         KeyboardInterrupt: on Ctrl-C, SIGTERM or SIGHUP; nothing is left.
     """
     out = expand_home(config.out)
@@ -74,7 +74,7 @@ def _check(config: ExportDatasetConfig) -> None:
         raise InputError(f"--fps: expected a rate of {_SLOWEST:g} to {_FASTEST:g}, got {config.fps}")
     try:
         config.instruction.encode()
-    except UnicodeEncodeError as error:  # the command line's bytes may be of no text
+    except UnicodeEncodeError as error:  # the command line's bytes may not be text
         raise InputError(f"--instruction: expected text in UTF-8, got {config.instruction!r}") from error
 
 
@@ -114,7 +114,7 @@ def _write_rows(path: Path, dataset: Dataset, fps: float) -> None:
 
 
 def _columns(dataset: Dataset, fps: float) -> dict[str, pa.Array]:
-    """Return the columns of a row an image."""
+    """Return the columns, with one row per image."""
     index = np.arange(len(dataset), dtype=np.int64)
     in_episode = np.concatenate([np.arange(length) for length in _lengths(dataset)])
     return {
@@ -212,7 +212,7 @@ def _vector(names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _statistics(dataset: Dataset, rows: slice, fps: float) -> dict[str, dict[str, Any]]:
-    """Return what LeRobot normalises by: least, greatest, mean and deviation of each value, and of each colour."""
+    """Return LeRobot's statistics: minimum, maximum, mean and standard deviation of each value and colour."""
     columns = _columns(dataset, fps)
     names = ("timestamp", "frame_index", "episode_index", "index", "task_index")
     values = {STATE: dataset.joint_pos[rows], "action": dataset.actions[rows]}

@@ -34,8 +34,7 @@ def read_folder(path: Path, options: ReadOptions) -> Source:
     """Return a folder of images as a recording; `path` is the folder, or its CSV or JSON.
 
     Raises:
-        InputError: no table, one without images or joints, with mixed units or numbers that are none, or an image that
-            is missing.
+        InputError: no table, a table without images or joints, with mixed units or invalid numbers, or a missing image.
     """
     table = _table(path)
     check_fetched(table)
@@ -98,7 +97,7 @@ def _read_json(table: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{table}: expected a JSON file, got: {error}") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise InputError(f"{table}: expected a list of objects, one an image, got {type(rows).__name__}")
+        raise InputError(f"{table}: expected a list of objects, one per image, got {type(rows).__name__}")
     return rows
 
 

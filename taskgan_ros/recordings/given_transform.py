@@ -45,7 +45,7 @@ def read_pose(text: str, option: str) -> Array:
 def _from_file(path: Path) -> Array:
     """Return what easy_handeye and easy_handeye2 write: `transform` or `transformation` with x to qw, or with nested.
 
-    Of an arm whose camera does not move with it, that is the camera in the base's frame.
+    For a fixed (eye-to-hand) camera, that is its pose in the base's frame.
     """
     values = read_yaml(path)
     if not isinstance(values, dict):

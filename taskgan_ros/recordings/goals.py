@@ -25,7 +25,7 @@ _COLUMNS: Final = ("episode", "x", "y")
 
 @dataclass(frozen=True)
 class GoalOptions:
-    """Where the target is that the arm goes to; one of these at most."""
+    """Where the arm's target is; give one of these at most."""
 
     goal: tuple[float, float] | None = None
     """The target's place: x and y in m in the frame of the arm's base."""
@@ -42,7 +42,7 @@ class GoalOptions:
         """Check the place.
 
         Raises:
-            InputError: it is none.
+            InputError: it is not finite.
         """
         if self.goal and not np.isfinite(self.goal).all():
             raise InputError(f"--goal: expected finite numbers, got {list(self.goal)}")

@@ -39,7 +39,7 @@ ANGLES, DEMONSTRATION, GOAL = "joint_angles", "demonstration", "goal"
 _PASSIVE_RAD: Final = 0.1  # how far a joint that is not driven may sag, as in `tasks.reach`
 _TASKS: Final = {ANGLES: "joint_angles", DEMONSTRATION: "joint_velocities", GOAL: "joint_velocities"}
 
-_MOST_CUT = 0.9  # of the picture's side that is kept: with less, it is said how much
+_MOST_CUT = 0.9  # of the picture's side: if less is kept, a remark says how much
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,18 @@ class ImportConfig:
     """The HDF5 file to write; must not exist. Beside it come a sheet of images and a plot, to look at."""
     recording: SharedOptions = field(default_factory=ReadOptions)
     labels: Literal["joint_angles", "demonstration", "goal"] | None = None
-    """What the images are labelled with: the angles; the demonstrated step towards where the episode ends; or the way
-    to a given goal. If left out: goal where one is given, angles for a scene of poses, else demonstration."""
+    """The images' labels: joint angles; the demonstrated step towards the episode's end; or the motion towards a given
+    goal. If left out: goal where one is given, angles for a scene of poses, else demonstration."""
     goal: Annotated[GoalOptions, tyro.conf.arg(name="")] = field(default_factory=GoalOptions)
     split: Literal["rests", "file", "none"] | None = None
     """What ends an episode: a rest of the arm, or the file. If left out: rests for demonstrations, else file."""
     rest: float = 1.0
     """s, the shortest rest that ends an episode."""
     longest_episode: int | None = None
-    """Cut episodes into parts of at most so many images, so that some can be held out."""
+    """Cut episodes into parts of at most this many images, so that some can be held out."""
     paired: str | None = None
-    """A domain, such as source, that shows each recorded state as `obs/image_paired`; needs the camera calibrated, and
-    the goal where the scene has a target."""
+    """A domain, such as source, in which each recorded state is rendered as `obs/image_paired`. Needs a calibrated
+    camera, and the goal where the scene has a target."""
     name: str | None = None
     """The domain's name in the dataset; the file's without ending if left out."""
     image_size: int = 128
@@ -189,7 +189,7 @@ def _episodes(config: ImportConfig, scene: Scene, recording: Recording, taken: _
 
 
 def _places(config: ImportConfig, paths: list[Path], taken: _Taken, episodes: list[_Episode]) -> Array | None:
-    """Return (T, 2) m, where the target is at each image, None where nobody says."""
+    """Return (T, 2) m, where the target is at each image, None where that is unknown."""
     if not config.goal.is_given:
         return None
     numbers = np.zeros(len(taken.stamps), np.intp)
@@ -206,7 +206,7 @@ def _label(config: ImportConfig, scene: Scene, taken: _Taken, episode: _Episode,
         return angle_labels(scene, joint_pos)
     if kind == DEMONSTRATION:
         return demonstration_labels(scene, taken.track[motion])[np.isin(motion, taken.rows)]
-    assert places is not None  # `_check` has seen to it
+    assert places is not None  # ensured by `_check`
     return goal_labels(scene, joint_pos, places[frames])
 
 

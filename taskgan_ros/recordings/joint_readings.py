@@ -28,7 +28,7 @@ class JointReadings:
         """Find the arm's joints among the recorded ones, and convert them.
 
         Raises:
-            InputError: a joint missing, units that nobody gave, or stamps of two clocks.
+            InputError: a missing joint, unknown units, or stamps of two clocks.
         """
         units = options.units or source.default_units
         if units is None:
@@ -69,7 +69,7 @@ class JointReadings:
         return positions
 
     def states(self) -> Iterator[tuple[float, Array]]:
-        """Yield each stamp in s with (n,) rad, in order; joints with stamps of their own count at the rarest one's."""
+        """Yield each stamp in s with (n,) rad, in order; where joints have separate stamps, those of the rarest."""
         stamps, _ = min(self._tracks, key=lambda track: len(track[0]))
         is_one = all(np.array_equal(stamps, own) for own, _ in self._tracks)
         for row, stamp_s in enumerate(stamps.tolist()):

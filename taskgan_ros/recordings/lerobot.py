@@ -1,4 +1,4 @@
-"""A LeRobotDataset, v2 or v3, as recordings: one an episode, from parquet and video."""
+"""A LeRobotDataset, v2 or v3, as recordings: one per episode, from parquet and video."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def read_lerobot(path: Path, options: ReadOptions) -> list[Source]:
 
 @contextmanager
 def _readable(path: Path, what: str) -> Iterator[None]:
-    """Say in one line what a damaged file lacks: where a number, a key or a list is missing, Python's errors differ."""
+    """Report in one line what a damaged file lacks, whichever error Python raises for it."""
     try:
         yield
     except InputError:

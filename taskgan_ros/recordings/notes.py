@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 _STILL_RAD: Final = 2e-3  # 0.1°, less than a picture of the usual size shows
 _MUCH_STILL: Final = 0.5  # share of the images; more are worth a word
 _GAP: Final = 3.0  # times the median interval
-_SPEED: Final = 1.5  # times a joint's limit; joint states are no better in time
+_SPEED: Final = 1.5  # times a joint's limit; the stamps of joint states are not accurate enough for less
 
 
 @dataclass
@@ -29,8 +29,8 @@ class Notes:
         damaged: not decodable.
         backwards: with a stamp before the last one's, or equal to it.
         unmatched: without joint states near enough.
-        skipped: by the user's wish.
-        thinned: by the user's rate.
+        skipped: as the user requested.
+        thinned: above the requested rate.
         still: frames in which the arm stood as in the frame before.
         jumps: steps between frames that are faster than the arm can be.
         gaps: intervals between frames longer than three times the usual one; `longest_gap_s` is the longest.

@@ -1,4 +1,4 @@
-"""A camera's place without a board: the arm's drawn outline pulled onto where the arm ends in recorded pictures."""
+"""A camera's pose without a board: the arm's projected outline is fitted to the arm's edges in recorded pictures."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ Image = NDArray[np.uint8]
 LEAST_FRAMES = 4
 _COARSE_PX, _FINE_PX = 160, 400  # height at most, of the pictures that starts and the best of them are fitted on
 _APART_RAD = 0.05  # the joints of two frames must differ by at least so much to be two
-# Share of the height: how far the arm may be from where it is drawn, and how far its ends are looked for.
+# Shares of the height: how far the arm may be from its projection, and how far from it to search for its edges.
 _COARSE = ((0.14, (0.14, 0.10)), (0.09, (0.08, 0.06)), (0.05, (0.04, 0.03)))
 _FINE = ((0.05, (0.05, 0.03)), (0.025, (0.015, 0.012, 0.012)))
 _MOST_ROUNDS, _STILL_M, _STILL_RAD = 6, 0.001, np.deg2rad(0.05)  # of the last stage, until the camera moves less
-_GUESS = 0.14  # of the height: so far is what moves looked for around the guess's arm
+_GUESS = 0.14  # of the height: how far around the guessed arm to look for motion
 _LEAST_REACH_PX = 3.0
-_BEST = 3  # of the starts' ends that are refined
-_RIVAL = 0.95  # of the best end's rank, from which another one is as good
-_SAME_M, _SAME_RAD = 0.01, np.deg2rad(1.0)  # ends of the search that are one
-_AGREE_M, _AGREE_RAD = 0.02, np.deg2rad(2.0)  # rivals that lie further apart contradict
+_BEST = 3  # of the starts' results that are refined
+_RIVAL = 0.95  # of the best result's rank, from which another one is as good
+_SAME_M, _SAME_RAD = 0.01, np.deg2rad(1.0)  # results of the search that count as the same
+_AGREE_M, _AGREE_RAD = 0.02, np.deg2rad(2.0)  # rivals further apart contradict each other
 _LEAST_SUPPORT = 0.4  # of the outline; 0.15 to 0.25 by chance
 _LARGEST_M, _LARGEST_RAD = 0.03, np.deg2rad(3.0)  # standard deviations of a camera that is determined
 _WITH_FOCAL = 3.0  # times these, as a longer lens farther away shows nearly the same
-_MOST_PRIORS = 3.0  # times the prior's deviation: further from the guess it has run off
+_MOST_PRIORS = 3.0  # times the prior's deviation: a fit further from the guess has diverged
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """What is fitted to: pictures of one ideal camera, with the arm's configuration.
+    """The data: pictures by one ideal camera, with the arm's configuration in each.
 
     Attributes:
         images: N of (H, W, 3) uint8 RGB.
         joint_pos: (N, n) rad or m.
-        masks: N of (H, W), where the arm is, where somebody knows.
+        masks: N of (H, W), where the arm is, if known.
     """
 
     images: Sequence[Image]
@@ -90,8 +90,8 @@ class OutlineOptions:
         frames: of the recording that are used at most.
         ignored: links whose outline does not count.
         fits_zeros, fits_focal: whether the joints' zeros and the focal length are fitted too.
-        fits_growth: whether how far masks reach beyond the arm all round is: drawn a pixel of 400 too large, they put
-            the camera 0.9 cm nearer. What moves is no sharper than that, and the fit runs off with it more often.
+        fits_growth: whether a uniform offset of the masks' edges is fitted too: one pixel of 400 too large moves the
+            camera 0.9 cm nearer. Motion evidence is too blurred for it, and the fit diverges more often.
         seed: of the starts.
     """
 
@@ -112,11 +112,11 @@ class OutlineFit:
     Attributes:
         view: the camera, of the pictures' size.
         zeros: (n,) what is added to the joints' readings.
-        covariance: (6, 6) as `Camera` has it: of the fit, and of how far its starts' ends lie apart.
-        score: in [0, 1], what share of the outline has an end of the arm near (`support`).
-        residual_px: of the outline at the fitted size, in the median.
+        covariance: (6, 6) as `Camera` has it: of the fit, and of the spread of its starts' results.
+        score: in [0, 1], the share of the outline with an edge of the arm nearby (`support`).
+        residual_px: the median over the outline, at the fitted size.
         height_px: of that size.
-        rivals: ends as good as the best one, itself included.
+        rivals: how many results are as good as the best one, itself included.
         zeros_sigma: (n,) standard deviations of the zeros; None where they are not fitted.
     """
 
@@ -132,7 +132,7 @@ class OutlineFit:
 
 @dataclass(frozen=True)
 class End:
-    """Where a start ends: its score, that times how well the arm explains what moves, and the camera."""
+    """The result of a start: its score, its rank (score times how well the arm explains the motion), the camera."""
 
     rank: float
     score: float
@@ -155,11 +155,11 @@ def calibrate_by_outline(
         view: the rough guess, of the pictures' size.
         pictures: of a recording in which the arm moves; masks in place of motion where they have some.
         options: how.
-        advance: told of each start that is done.
+        advance: called after each start.
 
     Raises:
-        InputError: too few configurations that differ, an outline that nothing in the pictures supports, ends of the
-            starts that contradict each other, or a camera that the pictures do not determine; with figures.
+        InputError: too few different configurations, an outline that nothing in the pictures supports, starts with
+            contradictory results, or pictures that do not determine the camera. The message has figures.
     """
     options = options or OutlineOptions()
     rows = spread_out(pictures.joint_pos, options.frames)
@@ -191,10 +191,10 @@ def calibrate_by_outline(
 
 
 def score(surface: ArmSurface, view: View, pictures: Pictures, options: OutlineOptions, at: Estimate) -> float:
-    """Return what share in [0, 1] of the outline has an end of the arm near, in the median over pictures.
+    """Return the share, in [0, 1], of the outline with an edge of the arm nearby, in the median over pictures.
 
-    By the pictures' own edges, or masks where there are some, and nothing that depends on where the camera is thought
-    to be: so that any two cameras compare.
+    Only the pictures' own edges count, or the masks if there are any, and nothing that depends on the assumed camera.
+    So the scores of any two cameras are comparable.
     """
     none = np.zeros(pictures.images[0].shape[:2], np.float32)
     shots = [
@@ -205,7 +205,7 @@ def score(surface: ArmSurface, view: View, pictures: Pictures, options: OutlineO
 
 
 def _distinct(ends: list[Estimate]) -> list[Estimate]:
-    """Return the ends without those that lie where one before them does."""
+    """Return the results without duplicates."""
     kept: list[Estimate] = []
     for end in ends:
         apart = [change_between(one.view.pose, end.view.pose) for one in kept]
@@ -275,7 +275,7 @@ class _Level:
 
 
 def _explained(surface: ArmSurface, pictures: Pictures, moving: Sequence[Evidence], at: Estimate) -> float:
-    """Return how well silhouettes and evidence for an arm cover each other, in [0, 1]: twice the shared over all."""
+    """Return the overlap of silhouettes and evidence for an arm, in [0, 1]: the Dice coefficient."""
     shared = whole = 0.0
     for q, evidence in zip(pictures.joint_pos, moving, strict=True):
         mask, for_arm = silhouette(surface, q + at.zeros, at.view), np.maximum(evidence, 0)
@@ -292,7 +292,7 @@ def _shots(
     with_colors: bool = False,
     everywhere: bool = False,
 ) -> list[Observation]:
-    """Return each picture's evidence, with what the camera is thought to be: near the arm, or everywhere."""
+    """Return each picture's evidence, given an assumed camera: near the arm, or everywhere."""
     if pictures.masks is not None:
         return [Observation(q, mask_evidence(mask)) for q, mask in zip(pictures.joint_pos, pictures.masks, strict=True)]
     within = [grown(silhouette(surface, q + now.zeros, now.view), growth_px) for q in pictures.joint_pos]
@@ -306,7 +306,7 @@ def _shots(
 
 
 def _judge(view: View, fine: View, options: OutlineOptions, ends: list[End]) -> OutlineFit:
-    """Return the best of the ends, after checking that it is one."""
+    """Return the best result, after checking that it is valid."""
     first = max(ends, key=lambda end: end.rank)
     won, best = first.score, first.at
     rivals = [end.at for end in ends if end.rank >= _RIVAL * first.rank]
@@ -319,8 +319,8 @@ def _judge(view: View, fine: View, options: OutlineOptions, ends: list[End]) -> 
         )
     if won < _LEAST_SUPPORT:
         raise InputError(
-            f"expected the arm's outline in the pictures, got only {100 * won:.0f} % of it with an end of the arm "
-            f"near ({100 * _LEAST_SUPPORT:.0f} % needed): is the guess within 10 cm and "
+            f"expected the arm's outline in the pictures, got only {100 * won:.0f} % of it near an edge of the arm "
+            f"({100 * _LEAST_SUPPORT:.0f} % needed): is the guess within 10 cm and "
             "10°, is it this arm, are the stamps right, does the arm stand out from what is behind it?"
         )
     covariance = best.covariance + apart.T @ apart / max(len(rivals) - 1, 1)

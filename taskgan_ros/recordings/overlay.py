@@ -44,7 +44,7 @@ _GIF_MS = 200
 
 @dataclass(frozen=True)
 class OverlayConfig:
-    """Draw a scene's arm over recorded pictures, those first that it lies worst on."""
+    """Draw a scene's arm over recorded pictures, those with the worst match first."""
 
     recordings: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Bags, LeRobot datasets, or folders of images with joint angles."""
@@ -91,7 +91,7 @@ def _compared(surface: ArmSurface, view: View, pictures: Pictures) -> str:
     motion = camera_motion(surface, small, images, few.joint_pos)
     if not motion.is_certain:
         return (
-            f"camera: the outline has no place near that fits ({100 * motion.share:.0f} % of it on an edge at best): "
+            f"camera: no pose nearby fits the outline ({100 * motion.share:.0f} % of it on an edge at best): "
             "farther off than 5 cm or 5°, another arm, a model that lacks what the arm carries, or an arm of the "
             "background's colours: judge by the picture"
         )
@@ -110,7 +110,7 @@ def read_pictures(
 ) -> tuple[View, Pictures]:
     """Return a recording's pictures as an ideal camera sees them, and where the scene says that it stands.
 
-    The whole of each picture is kept, as far as rectified ones have all of it; of many, evenly spread ones are read.
+    Each picture is kept whole, as far as rectification allows. Of many, an evenly spaced selection is read.
 
     Args:
         recording: of the scene's arm.
@@ -119,7 +119,7 @@ def read_pictures(
         height_px: of the pictures at most.
 
     Raises:
-        InputError: nobody says what the camera sees.
+        InputError: the camera's field of view is unknown.
     """
     images, joint_pos, view = [], [], None
     every = max(1, -(-recording.count // _MOST_READ))
@@ -175,7 +175,7 @@ def write_overlay(
     """Write pictures with the arm drawn over them, worst first, or in their order as a GIF; return their scores.
 
     Returns:
-        what share in [0, 1] of the outline has an edge near, by picture.
+        For each picture, the share in [0, 1] of the outline with an edge nearby.
     """
     joint_pos = pictures.joint_pos + (0 if zeros is None else zeros)
     none = np.zeros(pictures.images[0].shape[:2], np.float32)

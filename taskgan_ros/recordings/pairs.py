@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 
 class PairRenderer:
-    """Draws a scene's states in one domain, with its first look."""
+    """Renders a scene's states in one domain, with its first appearance sample."""
 
     def __init__(self, scene: Scene, domain: str, image_size: int) -> None:
         """Open a cell.

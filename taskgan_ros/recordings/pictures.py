@@ -1,4 +1,4 @@
-"""What was taken of a recording, to look at before training: a sheet of images, and the joints over time."""
+"""Pictures of an imported recording, to check before training: a contact sheet, and the joints over time."""
 
 from __future__ import annotations
 

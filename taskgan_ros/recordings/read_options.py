@@ -19,7 +19,7 @@ DEGREES: Final = "degrees"
 LEROBOT: Final = "lerobot"
 
 _WIDEST: Final = 3.0  # rad; as wide as a scene's camera may be
-_RATE_TOLERANCE: Final = 0.1  # of a period, by which stamps tremble
+_RATE_TOLERANCE: Final = 0.1  # of a period: jitter of the stamps
 
 
 @dataclass(frozen=True)
@@ -38,22 +38,21 @@ class ReadOptions:
     camera_fov: float | None = None
     """Vertical field of view in rad of an undistorted camera that nothing else describes."""
     stamps: Literal["header", "received"] = "header"
-    """Whether messages are of their header's time, or of that at which they were recorded."""
+    """Which time counts: that in a message's header, or that at which it was recorded."""
     delay: float | Literal["estimate"] = 0.0
-    """By how many s an image's stamp is later than what it shows; `estimate` finds it from motion in both."""
+    """How many s an image's stamp is later than its exposure; `estimate` compares motion in images and joints."""
     largest_gap: float = 0.2
-    """Longest time in s between two joint states that are interpolated: at 2 rad/s² that is off by 0.01 rad at
-    most."""
+    """Longest time in s between two joint states to interpolate; the error is at most 0.01 rad at 2 rad/s²."""
     units: Literal["radians", "degrees", "lerobot"] | None = None
     """Of joint angles; bags have radians (REP-103). lerobot is -100 to 100 over a joint's limits."""
     joint_names: tuple[str, ...] = ()
     """The recording's names of the arm's joints, in the arm's order."""
     joint_prefix: str = ""
-    """What the recording's joint names begin with before the arm's."""
+    """Prefix of the joint names in the recording."""
     repeated: bool = False
-    """Keep images that repeat the one before to the last bit, as a driver sends that is faster than its camera."""
+    """Keep exact repetitions of an image, as sent by a driver that is faster than its camera."""
     rate: float | None = None
-    """At most so many images a second; the earliest of each period are taken."""
+    """Largest number of images per second; the first of each period is taken."""
     skip_start: float = 0.0
     """s to leave out at the start of each recording."""
     skip_end: float = 0.0

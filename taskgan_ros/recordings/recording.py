@@ -126,7 +126,7 @@ class Recording:
         """Return (H, W, 3) what the scene's ideal camera, of `camera_fov` rad vertically, would have seen.
 
         Raises:
-            InputError: nobody says what the camera saw, or it saw less.
+            InputError: the camera's field of view is unknown or too small.
         """
         if self.camera:
             return self.camera.rectify(rgb, camera_fov, size)
@@ -171,9 +171,9 @@ def open_recording(paths: Sequence[Path], scene: Scene, options: ReadOptions | N
     cameras = {given} if given else {source.camera for source in sources}
     if len(cameras) > 1:
         names = [source.name for source in sources]
-        raise InputError(f"expected one camera in all recordings, got {len(cameras)} in {names}: import them apart")
+        raise InputError(f"expected one camera in all recordings, got {len(cameras)} in {names}: import each alone")
     for source in sources:
-        JointReadings(source, scene.arm, options)  # what is wrong with it is better said now
+        JointReadings(source, scene.arm, options)  # reports its errors now rather than later
     name = ", ".join(dict.fromkeys(str(path) for path in paths))
     return Recording(name, cameras.pop(), scene.arm.joint_names, sources, scene.arm, options)
 

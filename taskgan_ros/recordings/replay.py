@@ -56,7 +56,7 @@ class ReplayConfig:
     reach_params: Path | None = None
     """The node's parameter file, as for reach.launch.py; its defaults where left out."""
     inference: float = 0.02
-    """s, that the robot's computer takes from an image to its command; 10 at most."""
+    """Seconds that the robot's computer needs from an image to its command; 10 at most."""
     recording: SharedOptions = field(default_factory=ReadOptions)
     """How to read the recordings."""
 
@@ -129,8 +129,8 @@ def run_recording(recording: Recording, pipeline: Pipeline, inference_s: float) 
 def messages(source: Source, readings: JointReadings, options: ReadOptions, delay_s: float = 0.0) -> Iterator[Message]:
     """Yield joint states and images of one recording in order of their stamps; images stream.
 
-    Images that `taskgan import` leaves out are left out here too, but for repeated ones, which the node gets as well.
-    Their stamps are `delay_s` earlier than recorded: of what they show, as a node with calibrated stamps has them.
+    Images that `taskgan import` leaves out are left out here too, except repeated ones, which the node gets as well.
+    Their stamps are `delay_s` earlier than recorded: the time of exposure, as a node with calibrated stamps has it.
     """
     shots = source.shots()
     first = next(shots, None)
@@ -181,7 +181,7 @@ def _write_folder(
 
 
 def _table(rows: Sequence[Row], joints: Sequence[str]) -> str:
-    """Return CSV with a line an image."""
+    """Return CSV with one line per image."""
     names = list(dict.fromkeys(name for row in rows for name in row.scores))
     plain = ("time_s", "state", "is_sent", "is_flagged", "angle_rad", "speed_ratio", "speed_share", "limit_share",
              "limit_rad", "fence_m", "leads_outside", "objection", "reason")  # fmt: skip

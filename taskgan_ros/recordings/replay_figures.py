@@ -1,4 +1,4 @@
-"""What a replay comes to: how often the arm would have been held and why, and its commands beside what the arm did."""
+"""Summary of a replay: how often and why the arm would have been held, and its commands beside the recorded motion."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 _AROUND_S = 0.1  # before and after an image, over which the arm's velocity is taken
 _MOVING = 0.02  # rad/s over all driven joints, below which a velocity has no direction
-_LIMITED = 0.02  # share of a command that limits take without being worth a word
+_LIMITED = 0.02  # share of a command that limits may take without being reported
 _RIGHT_RAD = math.pi / 2
 _JUMP = 2.0  # times its top speed, at which the arm did not move but was set elsewhere
 
@@ -34,11 +34,11 @@ class Row:
         state: of the node, after it.
         objection: the guard's, or nothing.
         reason: what was decided and why, in the words of the node's `~/status`.
-        command, recorded: (J,) rad/s, what the policy asks for (of positions: what leads there in `horizon_s`), and how
-            the recorded arm moved then.
+        command, recorded: (J,) rad/s, the policy's command (for positions, what leads there in `horizon_s`), and the
+            recorded arm's velocity then.
         angle_rad: between the two, over the driven joints.
         speed_ratio: length of the command's velocity over the recorded one's.
-        speed_share: of the arm's top speed, that the joint that is nearest to it would have after all limits.
+        speed_share: the fastest joint's velocity after all limits, as a share of its top speed.
         limit_share: of the command, that limits and fence take away.
         limit_rad: how near the nearest driven joint is to a position limit (`margin_rad` counted).
         fence_m: how far outside the fence the tip is.

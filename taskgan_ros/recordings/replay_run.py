@@ -1,4 +1,4 @@
-"""A recording through the node's own code, on the recording's clock: no ROS, no waiting, and every decision noted."""
+"""Runs a recording through the node's own code, on the recording's clock: no ROS, no waiting, all decisions logged."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Replayed:
-    """What would have become of an image.
+    """What the node would have decided on an image.
 
     Attributes:
         stamp_s: s, the image's, as its message has it.
@@ -234,7 +234,7 @@ class Replay:
         self._done_s = self._now_s + self._inference_s if decided_s is None else max(decided_s, self._now_s)
 
     def _advance(self, to_s: float) -> None:
-        """Let the time pass, and happen what is due before."""
+        """Advance the clock, and run what is due before that time."""
         while (due_s := min(self._tick_s, self._done_s)) <= to_s:
             self._now_s = due_s
             if due_s == self._done_s:
@@ -289,7 +289,7 @@ class Replay:
         self.log.changes.append(Change(now_s, supervisor.state, supervisor.blocked_by, supervisor.reason))
 
     def judge(self, verdict: Verdict) -> None:
-        """Keep what was decided of an image, in words; `show` follows for one that the policy took."""
+        """Keep the decision on an image, in words; `show` follows for one that the policy took."""
         self._reason = summarise(verdict, self._pipeline.supervisor)
 
     def show(self, decision: Decision) -> None:

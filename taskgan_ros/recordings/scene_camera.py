@@ -1,4 +1,4 @@
-"""A copy of a scene's file with another camera: its comments stay, but for those within what is replaced."""
+"""A copy of a scene's file with another camera; comments are kept, except in the part that is replaced."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def write_scene(
 
 
 def check_rewritable(scene: str, out: Path) -> None:
-    """Refuse a scene's file of which `write_scene` cannot write a copy to `out`, before hours go into what it says.
+    """Refuse a scene's file that `write_scene` cannot copy to `out`, before hours of calibration.
 
     Raises:
         InputError: as `write_scene`, or `out` is not named as a scene is.
@@ -146,7 +146,7 @@ def _with_absolute_paths(text: str, folder: Path) -> str:
         paths.append(entries["arm"][1])
     if "target" in entries and (file := _entries(entries["target"][1]).get("file")):
         paths.append(file[1])
-    for node in sorted(paths, key=lambda node: -node.start_mark.index):  # the last one first: marks before it hold
+    for node in sorted(paths, key=lambda node: -node.start_mark.index):  # the last first: earlier marks stay valid
         path = _quoted(str(folder / expand_home(node.value)))
         text = text[: node.start_mark.index] + path + text[node.end_mark.index :]
     return text

@@ -1,4 +1,4 @@
-"""What each reader makes of a recording: a stream of images, and where each joint was when."""
+"""What each reader returns for a recording: a stream of images, and joint positions over time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Shot(NamedTuple):
 
     Attributes:
         stamp_s: s, when it was taken, as far as its stamp says.
-        content: what it was recorded as; two shots with equal content show the same.
+        content: the recorded bytes; two shots with equal content show the same.
         decode: returns (H, W, 3) uint8 RGB; raises InputError where it is damaged.
     """
 
@@ -32,7 +32,7 @@ class Shot(NamedTuple):
 
 @dataclass
 class JointTracks:
-    """Where each joint was, by name: compact, as all of a recording's are in memory while its images stream.
+    """Positions over time of each joint, by name; compact, as those of a whole recording are held in memory.
 
     Attributes:
         not_finite: positions that were left out, as they are no numbers.

@@ -51,7 +51,7 @@ class TransformTree:
         self.parents: dict[str, tuple[str, Array]] = {}
 
     def add(self, message: Any, origin: str) -> None:
-        """Take one geometry_msgs/TransformStamped over; errors name the `origin`.
+        """Add one geometry_msgs/TransformStamped; errors name the `origin`.
 
         Raises:
             InputError: as `pose_from`.
@@ -77,7 +77,7 @@ class TransformTree:
     def _in_root(self, name: str) -> tuple[str, Array]:
         """Return the root above a frame, and the frame's pose (4, 4) in it."""
         pose = np.eye(4)
-        for _ in range(len(self.parents)):  # a longer way goes round
+        for _ in range(len(self.parents)):  # a longer path is a cycle
             if name not in self.parents:
                 break
             name, step = self.parents[name]

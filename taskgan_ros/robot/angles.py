@@ -11,11 +11,11 @@ _TURN_RAD = 2 * np.pi
 
 
 def whole_turns(step: Array, is_continuous: NDArray[np.bool_]) -> Array:
-    """Return the whole turns in `step` (..., n) rad, to be taken off it; 0 where a joint has limits or is not finite.
+    """Return the whole turns in `step` (..., n) rad, to be subtracted; 0 where a joint has limits or is not finite.
 
     Args:
         step: (..., n) rad, a difference of two positions.
-        is_continuous: (n,) whether a joint has no limits, so that its driver may count turns apart.
+        is_continuous: (n,) whether a joint has no limits, so that its driver may report other whole turns.
 
     Returns:
         (..., n) rad, multiples of 2π.

@@ -24,7 +24,7 @@ Color = tuple[
     Annotated[float, Field(ge=0, le=1)],
 ]
 
-# Of a xacro file; YAML reads 0.5 and true as what they are, and xacro wants their text.
+# An argument of a xacro file: YAML parses 0.5 and true, but xacro needs strings.
 Argument = Annotated[str, Before(lambda value: _as_argument(value))]
 
 _SHORTEST_M = 1e-6  # a shorter axis has no direction for a renderer
@@ -81,14 +81,14 @@ class Shape:
 
 @config_dataclass
 class ToolPart:
-    """A part of what the robot holds or carries and its model lacks; metres and radians in the frame it is fixed to.
+    """A part that the robot holds or carries and its model lacks; m and rad in the frame it is fixed to.
 
     Attributes:
         kind: `capsule` and `cylinder` run from `start` to `end`; the others stand at `at`, turned by `rpy`.
         link: the link that it is fixed to; the tip if left out.
-        size: half-axes; of a board its plate's, which fits the pattern if left out.
+        size: half-axes; for a board those of its plate, sized to the pattern if left out.
         file: of a mesh, STL, OBJ or DAE: a path from the arm file's folder or `package://PACKAGE/PATH`.
-        scale: how many m a unit of the mesh is: 0.001 for millimetres.
+        scale: metres per mesh unit: 0.001 for millimetres.
         pattern: of a board, as `taskgan calibrate --board` names it, on the side that z points out of.
         rgb: linear RGB; a mesh's own or grey if left out.
     """
@@ -122,7 +122,7 @@ class ToolPart:
 
 
 def _check_dimensions(part: Shape | ToolPart) -> None:
-    """Refuse a part without what its kind needs, or one that has no direction."""
+    """Refuse a part that lacks a dimension of its kind, or whose two ends coincide."""
     fields = {"from": "start", "to": "end"}
     needed = _DIMENSIONS[part.kind]
     missing = [name for name in needed if getattr(part, fields.get(name, name)) is None]
@@ -134,7 +134,7 @@ def _check_dimensions(part: Shape | ToolPart) -> None:
 
 @config_dataclass
 class Mimic:
-    """What a joint follows: it stands at `multiplier` times that joint's position plus `offset` (rad or m)."""
+    """The joint that a mimic joint follows: its position is `multiplier` times that one's plus `offset` (rad or m)."""
 
     joint: str
     multiplier: float = 1.0
@@ -153,7 +153,7 @@ class Joint:
         lower: rad; leave `lower` and `upper` out for a joint without limits.
         max_velocity: rad/s.
         max_acceleration: rad/s², what a command or a stop may ask for.
-        mimic: the joint of the chain that it follows, which follows none itself; nobody commands this one.
+        mimic: the joint of the chain that it follows, itself no mimic; a mimic joint is never commanded.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -223,7 +223,7 @@ class Arm:
     """A serial arm: what a robot needs to know of it, as numbers.
 
     Attributes:
-        joints: base to tip, those included that follow another one; n of them do not.
+        joints: base to tip, mimic joints included; n of them are independent.
         tip: the end effector in the last joint's frame.
         home: rad or m, one position for each of the n joints.
         model: the robot's own description, which it is drawn from; None for one with shapes of its own.
@@ -262,7 +262,7 @@ class Arm:
 
     @cached_property
     def free_joints(self) -> tuple[Joint, ...]:
-        """The n joints that follow no other, base to tip."""
+        """The n independent joints, which mimic no other, base to tip."""
         return tuple(joint for joint in self.joints if joint.mimic is None)
 
     @cached_property
@@ -277,7 +277,7 @@ class Arm:
 
     @cached_property
     def coupling(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(m, n) factors and (m,) offsets that make the positions of all m joints of those of the n free ones."""
+        """(m, n) factors and (m,) offsets that map the positions of the n free joints to those of all m joints."""
         factors, offsets = np.zeros((len(self.joints), len(self.joint_names))), np.zeros(len(self.joints))
         for row, joint in enumerate(self.joints):
             mimic = joint.mimic or Mimic(joint=joint.name)
@@ -286,7 +286,7 @@ class Arm:
 
     @property
     def drawn_from(self) -> str | None:
-        """The file beside the arm's that has all that it is drawn with, its tool included; None where there is none."""
+        """The file beside the arm's that holds its visuals, tool included; None if there is none."""
         return self.model.drawing if self.model else self.drawing
 
     @property
@@ -321,10 +321,10 @@ class Arm:
 
 
 def load_arm(name_or_path: str | Path) -> Arm:
-    """Return a shipped arm by name, or the arm in a user's file; of one that names a model, `models.load_robot` does.
+    """Return a shipped arm by name, or the arm in a user's file; `models.load_robot` reads one that names a model.
 
     Raises:
-        InputError: unknown name, or a file that does not have an arm as numbers.
+        InputError: unknown name, or a file that does not hold an arm as numbers.
     """
     path = resolve("arms", name_or_path)
     values = read_yaml(path)

@@ -30,7 +30,7 @@ class Board:
         kind: chessboard, charuco or apriltag.
         columns, rows: inner corners of a chessboard, squares of a ChArUco board, tags of an AprilTag grid.
         size_m: of a square or a tag; 1 where nobody has measured it.
-        other_m: of a marker in its square, or between tags.
+        other_m: side of a marker in its square, or the gap between tags.
         dictionary: of the markers, as OpenCV's aruco calls it.
         is_measured: whether `size_m` is given.
     """
@@ -45,12 +45,12 @@ class Board:
 
     @property
     def width_m(self) -> float:
-        """Of the pattern."""
+        """Width of the pattern."""
         return self._extent_m(self.columns)
 
     @property
     def height_m(self) -> float:
-        """Of the pattern."""
+        """Height of the pattern."""
         return self._extent_m(self.rows)
 
     def _extent_m(self, count: int) -> float:

@@ -43,11 +43,11 @@ class Visual:
     """Something that a link is drawn with.
 
     Attributes:
-        kind: boxes, ellipsoids, and along z cylinders and capsules are centred on `pose`.
+        kind: all are centred on `pose`; cylinders and capsules run along its z.
         pose: (4, 4) in the link's frame.
         size: half-axes in m; of a cylinder or capsule its radius and half length. Meshes have none.
-        rgb: linear or sRGB, as the model has it; None where it says nothing, and a mesh file may.
-        material: what to call that colour.
+        rgb: linear or sRGB, as in the model; None if the model gives none (a mesh file may).
+        material: name of that colour.
         mesh: of a mesh.
         pattern: of a board, a box, what is on the side that z points out of, as `taskgan calibrate --board` names it.
     """
@@ -70,7 +70,7 @@ class DescribedJoint:
         lower, upper: rad or m; infinite where there are no limits.
         max_velocity: rad/s or m/s; None where the model does not say.
         mimic: the joint that this one follows.
-        is_curved: whether it follows one along a curve, which a mimic cannot.
+        is_curved: whether it follows another joint along a curve, which `mimic` cannot express.
     """
 
     name: str
@@ -88,7 +88,7 @@ class DescribedJoint:
         return self.kind in MOVING
 
     def at(self, position: float) -> Array:
-        """Return the (4, 4) motion at `position` rad or m; none where it is not a joint of one degree of freedom."""
+        """Return the (4, 4) motion at `position` rad or m; the identity unless it has one degree of freedom."""
         if not self.is_moving:
             return np.eye(4)
         return joint_motion(self.kind == "prismatic", self.axis, np.float64(position))
@@ -115,7 +115,7 @@ class Description:
         links: each after its parent; the first is the root, whose frame is the robot's.
         frames: named points on links beside the links' own frames, MJCF's sites: the link, and (4, 4) in its frame.
         home: where joints stand at rest, as far as the model says; rad or m by joint.
-        loops: pairs of links that a constraint joins beside the tree.
+        loops: pairs of links that a constraint outside the tree joins (closed loops).
     """
 
     name: str
@@ -149,14 +149,14 @@ class Description:
         return path[::-1]
 
     def leader(self, name: str) -> tuple[str, float, float]:
-        """Return the joint that `name` follows at last, itself if none, and the factor and offset it follows by."""
+        """Return the joint that `name` follows in the end (or itself), and the combined factor and offset."""
         factor, offset, joints = 1.0, 0.0, self.joints
         for _ in joints:
             mimic = joints[name].mimic
             if mimic is None:
                 return name, factor, offset
             name, factor, offset = mimic.joint, factor * mimic.multiplier, factor * mimic.offset + offset
-        raise InputError(f"{self.source}: expected mimic joints that follow one that moves, got a circle at {name}")
+        raise InputError(f"{self.source}: expected mimic joints that follow a moving joint, got a cycle at {name}")
 
     def positions(self, at: Mapping[str, float]) -> dict[str, float]:
         """Return where every joint stands, mimics included, when the joints in `at` stand there and others at 0."""
@@ -184,8 +184,8 @@ def make_description(
     """Return links in any order as a description, after checking that they are one tree.
 
     Raises:
-        InputError: no link, a name twice, an unknown parent, a circle, several roots, joints without a direction, with
-            swapped limits or that are not finite, or a mimic of a joint that is not there.
+        InputError: no link, a duplicate name, an unknown parent, a cycle or several roots; a joint without a
+            direction, with swapped or non-finite limits, or one that mimics an unknown joint.
     """
     given = list(links)
     _check_names(source, "link", [link.name for link in given])
@@ -193,7 +193,7 @@ def make_description(
     roots = [link for link in given if link.parent is None]
     if len(roots) != 1:
         raise InputError(
-            f"{source}: expected one root link, got {[link.name for link in roots] or 'none, in a circle'}"
+            f"{source}: expected one root link, got {[link.name for link in roots] or 'none: they form a cycle'}"
         )
     children: dict[str | None, list[Link]] = {}
     for link in given:
@@ -203,7 +203,7 @@ def make_description(
         ordered.append(todo.pop())
         todo.extend(reversed(children.get(ordered[-1].name, [])))
     if lost := [link.name for link in given if link.name not in {one.name for one in ordered}]:
-        raise InputError(f"{source}: expected links that hang together, got {lost} apart from {roots[0].name}")
+        raise InputError(f"{source}: expected connected links, got {lost} not connected to {roots[0].name}")
     description = Description(name, source, tuple(ordered), frames or {}, home or {}, tuple(loops))
     for joint in description.joints.values():
         _check_joint(description, joint)

@@ -1,4 +1,4 @@
-"""What a robot is drawn with, in one file: a bundle's simulated cell needs neither the model nor what reads it."""
+"""A robot's visuals in one file: a bundle's simulated cell needs neither the robot's model nor its parsers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read_drawing(path: Path) -> Description:
     """Return what `to_drawing` wrote; nothing is unpickled.
 
     Raises:
-        InputError: no such file, or another.
+        InputError: no such file, or a file of another kind.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -46,7 +46,7 @@ def read_drawing(path: Path) -> Description:
             links = [_link(plain, arrays) for plain in tree["links"]]
             return make_description(tree["name"], tree["source"], links)
     except _FAULTS as error:
-        raise InputError(f"{path}: expected what a robot is drawn with, got: {error}") from error
+        raise InputError(f"{path}: expected a robot's visuals, as to_drawing writes them, got: {error}") from error
 
 
 def _link_to_plain(link: Link, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
@@ -97,5 +97,5 @@ def _visual(plain: dict[str, Any], arrays: Any) -> Visual:
         mesh = Mesh(arrays[f"vertices{number}"].astype(np.float64), arrays[f"faces{number}"].astype(np.int32))
     rgb = plain["rgb"] and tuple(plain["rgb"])
     pose = np.array(plain["pose"], np.float64)
-    pattern = plain.get("pattern", "")  # files of before boards have none
+    pattern = plain.get("pattern", "")  # files from before boards were supported have none
     return Visual(plain["kind"], pose, tuple(plain["size"]), rgb, plain["material"], mesh, pattern)

@@ -1,4 +1,4 @@
-"""What a robot holds or carries and its model lacks, as parts of its links: a gripper, a calibration board, cables."""
+"""Things that a robot holds or carries and its model lacks, fixed to its links: a gripper, a board, cables."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def hold_tool(arm: Arm, description: Description, find: FindMesh = lambda refere
     """Return the description with the arm's `tool` fixed to its links.
 
     Args:
-        arm: with or without one.
+        arm: with or without a tool.
         description: of the same robot.
         find: returns a mesh's file; on a robot's computer none is read.
 
@@ -44,7 +44,7 @@ def hold_tool(arm: Arm, description: Description, find: FindMesh = lambda refere
 
 
 def _place(arm: Arm, description: Description, part: ToolPart, what: str) -> tuple[str, Array]:
-    """Return the link that a part is fixed to, and the pose (4, 4) in its frame of the frame the part is given in."""
+    """Return the link that a part is fixed to, and the pose (4, 4) of the part's reference frame in it."""
     if part.link is None:
         last = arm.joints[-1].name  # the tip is fixed to what this one moves
         (holder,) = [link.name for link in description.links if link.joint and link.joint.name == last]

@@ -1,4 +1,4 @@
-"""Inverse kinematics: damped least squares on the tip's position, and where asked on where the tool points."""
+"""Inverse kinematics: damped least squares on the tip's position and, optionally, the tool's direction."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STEPS = 100
 _DAMPING = 1e-4  # m^2: small against the Jacobian's square (0.1), enough to pass singular poses
 _TOLERANCE_M = 1e-5
 _STEP_RAD = 0.3  # keeps the solution on the branch it started on
-_MARGIN_RAD = 0.05  # from a limit, or the arm could not move from there in every direction
+_MARGIN_RAD = 0.05  # from a limit, so that the arm can still move in every direction
 _MARGIN_SHARE = 0.1  # of the range, if that is less: a slide of 20 cm has no 5 to spare
 _POINTING_M = 0.3  # what a radian of the tool's direction is worth in metres: a forearm's length
 
@@ -22,8 +22,7 @@ _POINTING_M = 0.3  # what a radian of the tool's direction is worth in metres: a
 def solve_position(arm: Arm, goal: Array, start: Array, driven: NDArray[np.intp]) -> Array | None:
     """Return the configuration (n,) near `start` (n,) that puts the tip on `goal` (3,) m; None if 100 steps do not.
 
-    Only the joints with indices `driven` move. The same arguments always give the same solution, without a look at
-    joint limits.
+    Only the joints with indices `driven` move. The result is deterministic and ignores joint limits.
     """
     q = np.array(start, dtype=np.float64)
     for _ in range(_STEPS):
@@ -37,7 +36,7 @@ def solve_position(arm: Arm, goal: Array, start: Array, driven: NDArray[np.intp]
 
 
 def solve_pointing(arm: Arm, goal: Array, tool: Array, direction: Array, start: Array) -> tuple[Array, float]:
-    """Return a configuration a little within limits with the tip near `goal` and the tool pointing along `direction`.
+    """Return a configuration inside the limits that puts the tip near `goal` and points the tool along `direction`.
 
     Args:
         arm: all of its joints move.
@@ -47,7 +46,7 @@ def solve_pointing(arm: Arm, goal: Array, tool: Array, direction: Array, start: 
         start: (n,) where to begin.
 
     Returns:
-        The best of all steps (n,), and what is left: m, a radian counting as 0.3 m.
+        The best configuration found (n,), and its residual in m; one radian counts as 0.3 m.
     """
     margin = np.minimum(_MARGIN_RAD, _MARGIN_SHARE * (arm.upper - arm.lower))
     lower, upper = arm.lower + margin, arm.upper - margin

@@ -1,4 +1,4 @@
-"""What a robot calls the joints of an arm file: each of two arms has a prefix, drivers have their own names."""
+"""Maps an arm file's joint names to the robot's: dual arms have prefixes, and drivers have their own names."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from taskgan_ros.robot.arm import Arm
 
 
 def robot_names(arm: Arm, prefix: str = "", pairs: Sequence[str] = ()) -> dict[str, str]:
-    """Return the robot's name of each joint of `arm`, those included that follow another one.
+    """Return the robot's name of each joint of `arm`, mimic joints included.
 
     Args:
         arm: as its file has it.
         prefix: before every name.
-        pairs: each `arm_file_name=robot_name`; empty ones count as none. A joint without one keeps its name.
+        pairs: each `arm_file_name=robot_name`; empty ones are ignored. A joint without one keeps its name.
 
     Raises:
-        InputError: no pair, a joint that the arm has not, or two joints of one name.
+        InputError: not a pair, a joint that the arm does not have, or two joints with the same name.
     """
     own = [joint.name for joint in arm.joints]
     given: dict[str, str] = {}

@@ -42,7 +42,7 @@ def transform(xyz: ArrayLike, rpy: ArrayLike) -> Array:
 
 @lru_cache(maxsize=1024)
 def _constant(xyz: Vector3, rpy: Vector3) -> Array:
-    """Return the `transform` of an arm's numbers, made once: a robot asks for it with every command."""
+    """Return the `transform` of an arm's numbers, cached: it is needed at every command."""
     pose = transform(xyz, rpy)
     pose.flags.writeable = False
     return pose
@@ -50,7 +50,7 @@ def _constant(xyz: Vector3, rpy: Vector3) -> Array:
 
 @lru_cache(maxsize=1024)
 def _terms(xyz: Vector3, rpy: Vector3, axis: Vector3, is_prismatic: bool) -> Array:
-    """Return (3, 16): a joint's frame in that before it is the sum of these, by `_weights`."""
+    """Return (3, 16) terms: a joint's frame in the previous one is their sum, weighted by `_weights`."""
     terms: Array = (transform(xyz, rpy) @ _motion_terms(is_prismatic, np.array(axis) / np.linalg.norm(axis))).reshape(
         3, 16
     )
@@ -59,7 +59,7 @@ def _terms(xyz: Vector3, rpy: Vector3, axis: Vector3, is_prismatic: bool) -> Arr
 
 
 def _motion_terms(is_prismatic: bool, axis: Array) -> Array:
-    """Return (3, 4, 4): a joint's motion about or along the unit `axis` (3,) is the sum of these, by `_weights`.
+    """Return (3, 4, 4) terms: the motion about or along the unit `axis` (3,) is their sum, weighted by `_weights`.
 
     A turn is Rodrigues' formula: I + sin q K + (1 - cos q) K², with K the cross product by the axis.
     """
@@ -88,7 +88,7 @@ def joint_frames(arm: Arm, joint_pos: ArrayLike) -> Array:
     """Return the pose of every joint's moved frame and, last, of the tip, in the arm's base frame.
 
     Args:
-        arm: m joints, n of which follow no other.
+        arm: m joints, n of which are independent.
         joint_pos: (..., n) rad or m.
 
     Returns:
@@ -107,7 +107,7 @@ def joint_frames(arm: Arm, joint_pos: ArrayLike) -> Array:
 
 
 def _motions(arm: Arm, positions: Array) -> Array:
-    """Return each joint's frame in that before it (m, N, 4, 4) at `positions` (N, m) of all joints."""
+    """Return each joint's frame in the previous one (m, N, 4, 4) at `positions` (N, m) of all joints."""
     weights = _weights([joint.kind == "prismatic" for joint in arm.joints], positions).swapaxes(0, 1)
     terms = [_terms(joint.origin_xyz, joint.origin_rpy, joint.axis, joint.kind == "prismatic") for joint in arm.joints]
     return (weights @ np.stack(terms)).reshape(len(terms), len(positions), 4, 4)

@@ -45,7 +45,7 @@ def locate_model(reference: str, folder: Path | None = None) -> Path:
 def find_in_package(reference: str, near: Path) -> Path:
     """Return the file that `package://PACKAGE/PATH` names.
 
-    Looked for in what is sourced (AMENT_PREFIX_PATH, ROS_PACKAGE_PATH), above `near`, and among Python's packages.
+    Searches sourced workspaces (AMENT_PREFIX_PATH, ROS_PACKAGE_PATH), folders above `near`, and Python packages.
 
     Raises:
         InputError: no such package, or no such file in it.
@@ -114,7 +114,7 @@ def _download(name: str) -> Path:
     try:
         import mujoco_menagerie
     except ModuleNotFoundError as error:
-        hint = "pip install --no-deps mujoco-menagerie"  # it asks for mujoco, which mujoco-core is
+        hint = "pip install --no-deps mujoco-menagerie"  # --no-deps: it requires mujoco, which mujoco-core replaces
         raise InputError(
             f"{MENAGERIE}{name}: expected the Python package mujoco-menagerie, got none: {hint}"
         ) from error

@@ -21,16 +21,16 @@ Array = NDArray[np.float64]
 Color = tuple[float, float, float]
 Colored = tuple[Mesh, Color | None]
 
-# Triangles of a whole robot: drawn in software, a frame of 128 pixels takes as long as one of the Mico's shapes.
+# Triangles of a whole robot: software rendering then takes as long as for the Mico's primitive shapes, at 128 pixels.
 FACES = 12_000
 _LEAST_FACES = 40  # of one mesh, however small its share: a rounded box
 _FINEST_WELD = 1 / 250  # of a mesh's longest side: less than a pixel of 128 where the arm is seen whole
 _COARSER = 1.5  # times the last weld
-_KEPT_AREA = 0.85  # of a mesh; less than that, and a whole part of it is gone
-_LARGE = 2  # times the mean area asked for: fewer than half of the faces are so large
-_ENOUGH = 1.2  # times the faces asked for
+_KEPT_AREA = 0.85  # of a mesh's area; with less, decimation has removed a whole part of it
+_LARGE = 2  # times the mean area of a requested face: fewer than half of the faces are so large
+_ENOUGH = 1.2  # times the requested faces
 _COLORS = 4  # in one mesh; more are one colour, their mean
-_GREY = (0.6, 0.6, 0.6)  # what neither the model nor the mesh has a colour for
+_GREY = (0.6, 0.6, 0.6)  # where neither the model nor the mesh gives a colour
 
 
 def read_mesh(path: Path, faces: int = FACES // 10) -> Mesh:
@@ -49,7 +49,7 @@ def read_mesh(path: Path, faces: int = FACES // 10) -> Mesh:
 
 
 def missing_meshes(description: Description) -> list[str]:
-    """Return what the model calls the meshes that are not there."""
+    """Return the model's names of the missing meshes."""
     files = [visual.mesh for link in description.links for visual in link.visuals if isinstance(visual.mesh, MeshFile)]
     return list(dict.fromkeys(file.reference for file in files if file.path is None))
 
@@ -71,7 +71,7 @@ def read_meshes(description: Description, faces: int = FACES) -> Description:
     areas = {id(part): _area(part.mesh) for _, parts in links for part in parts if isinstance(part.mesh, Mesh)}
     whole = sum(np.sqrt(area) for area in areas.values()) or 1.0
 
-    thinned: dict[int, Mesh] = {}  # screws and motors are there several times
+    thinned: dict[int, Mesh] = {}  # screws and motors recur
 
     def thin(part: Visual) -> Visual:
         if not isinstance(part.mesh, Mesh):
@@ -114,7 +114,7 @@ def decimate(mesh: Mesh, faces: int) -> Mesh:
 def _collapse(
     vertices: NDArray[np.float32], faces: NDArray[np.int32], count: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Return vertices (w, 3) and about `count` of the faces; where walls collapse from an open edge, those stay."""
+    """Return vertices (w, 3) and about `count` faces; large faces are kept where decimation would lose area."""
     import fast_simplification
 
     few = fast_simplification.simplify(vertices, faces, target_count=count)
@@ -206,7 +206,7 @@ def _open(path: Path) -> Any:
 
 
 def _without_materials(collada: bytes) -> bytes:
-    """Return a COLLADA file without what its shapes refer to for their looks, where one wrong reference loses them."""
+    """Return a COLLADA file without material references: one broken reference would lose all shapes."""
     return re.sub(rb"<(bind_material|library_(?:materials|effects|images|cameras))\b.*?</\1>", b"", collada, flags=re.S)
 
 

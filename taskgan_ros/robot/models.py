@@ -39,7 +39,7 @@ _STOP_S = 0.5  # from the top speed to rest: what is assumed where no accelerati
 _TIP_NAMES = (
     *("tcp", "tool0", "tool_center_point", "grip_site", "gripper_frame_link", "gripperframe", "attachment_site"),
     *("ee_link", "end_effector", "eef", "ee", "flange"),
-)  # by which robots' files call the end of their arm, the outermost first
+)  # usual names of an arm's end in robot models, the outermost first
 
 
 @config_dataclass
@@ -68,7 +68,7 @@ class JointLimits:
 
 @config_dataclass
 class ArmFile:
-    """An arm file that names a model, and what it leaves open; `docs/arms.md` says more.
+    """An arm file: a robot model, plus what the model leaves open; see `docs/arms.md`.
 
     Attributes:
         model: URDF, xacro or MJCF: a path from this file's folder, `package://PACKAGE/PATH` or `menagerie:NAME`.
@@ -95,7 +95,7 @@ class Robot:
     """An arm, and the description of the robot that it is part of.
 
     Attributes:
-        assumed: what neither the model nor the arm file says, and what was taken instead; one line each.
+        assumed: defaults for what neither the model nor the arm file gives; one line each.
         warnings: what is probably wrong with the model.
         is_drawn: whether the description's meshes are read and decimated already.
         tip: the link or site that the arm ends at.
@@ -124,7 +124,7 @@ def is_model(name_or_path: str | Path) -> bool:
 
 
 def is_file_name(arm: str) -> bool:
-    """Return whether a scene's `arm` is a path, which starts at the scene's folder, and no name and no reference."""
+    """Return whether a scene's `arm` is a path (relative to the scene's folder), not a name or a reference."""
     return (is_path(arm) or arm.endswith(MODEL_SUFFIXES)) and not is_reference(arm)
 
 
@@ -136,7 +136,7 @@ def load_robot(name_or_path: str | Path, tip: str | None = None) -> Robot:
         tip: a link or site in place of the file's own.
 
     Raises:
-        InputError: unknown name, not an arm file, a model that is none, or one without a chain to the tip.
+        InputError: unknown name, not an arm file, not a model, or a model without a chain to the tip.
     """
     text = str(name_or_path)
     if is_model(text):
@@ -208,7 +208,7 @@ def _understand(file: ArmFile, folder: Path, origin: str, tip: str | None) -> Ro
     if unknown:
         raise InputError(f"{origin}: expected joints of {list(description.joints)}, got {unknown}")
     if led := sorted(name for name in file.home if description.joints[name].mimic):
-        raise InputError(f"{origin}: expected a home of joints that follow no other, got {led}")
+        raise InputError(f"{origin}: expected home for joints that mimic no other, got {led}")
     path, last = _path(description, file.base, wanted)
     rest = _home(description, file.home)
     chain = _Chain(description, file.joints, rest)
@@ -239,7 +239,7 @@ def _understand(file: ArmFile, folder: Path, origin: str, tip: str | None) -> Ro
 
 
 def _find_tip(description: Description) -> tuple[str, str]:
-    """Return the link or site whose name says that it is a tool's, or else the only end; and why it was taken."""
+    """Return the link or site with a tool's name, or else the only leaf link; and why it was chosen."""
     known = [*(link.name for link in description.links), *description.frames]
     for end in _TIP_NAMES:
         named = [name for name in known if name == end or name.endswith("_" + end)]
@@ -296,14 +296,14 @@ def _path(description: Description, base: str | None, tip: Tip) -> tuple[list[Li
 
 
 def _closes(description: Description, path: list[Link], one: str, other: str) -> bool:
-    """Return whether two links that are held together hold a joint of the path."""
+    """Return whether a loop closed between two links constrains a joint of the path."""
     ends = [{link.name for link in description.path(name)} for name in (one, other)]
     between = ends[0] ^ ends[1]
     return any(link.name in between and link.joint is not None and link.joint.is_moving for link in path)
 
 
 def _home(description: Description, home: Mapping[str, float]) -> dict[str, float]:
-    """Return where every joint that follows no other is at rest: as `home` or the model says, or near zero."""
+    """Return where every independent joint is at rest: as `home` or the model says, or near zero."""
     rest = {}
     for name, joint in description.joints.items():
         if joint.mimic is None:
@@ -314,7 +314,7 @@ def _home(description: Description, home: Mapping[str, float]) -> dict[str, floa
 
 
 class _Chain:
-    """Folds links into a chain of joints, and notes what it had to assume.
+    """Folds links into a chain of joints, and records what it had to assume.
 
     Attributes:
         pending: (4, 4) what follows the last joint so far.
@@ -398,11 +398,11 @@ class _Chain:
         if acceleration is None or limits.has_acceleration_limits is False:
             acceleration = velocity / _STOP_S
             notes.append(f"{joint.name}: no acceleration limit; {acceleration:g} {unit}/s² is assumed")
-        self.assumed += [] if mimic else notes  # nobody commands one that follows
+        self.assumed += [] if mimic else notes  # mimic joints are never commanded
         return velocity, acceleration
 
     def _narrowed(self, joint: Joint, joints: list[Joint]) -> Joint:
-        """Return a joint with limits that keep those which follow it within theirs."""
+        """Narrow a joint's limits so that its mimic joints stay within theirs."""
         lower = -math.inf if joint.lower is None else joint.lower
         upper = math.inf if joint.upper is None else joint.upper
         for other in joints:
@@ -415,17 +415,17 @@ class _Chain:
             return joint
         if lower >= upper:
             where = f"{self._description.source}: joint {joint.name}"
-            raise InputError(f"{where}: expected a range that the joints which mimic it share, got none")
+            raise InputError(f"{where}: expected a range that suits the joints that mimic it, got none")
         kind: Literal["prismatic", "revolute"] = "prismatic" if joint.kind == "prismatic" else "revolute"
         return dataclasses.replace(joint, type=kind, lower=lower, upper=upper)
 
 
 def shift_zeros(robot: Robot, zeros: Mapping[str, float]) -> Robot:
-    """Return the robot that stands where `zeros` say when its joints read zero.
+    """Return the robot with shifted joint zeros: a joint that reads zero stands at its entry in `zeros`.
 
     Args:
         robot: as its model has it.
-        zeros: rad or m, by joint of the arm, added to what a joint reads; joints that follow it stand accordingly.
+        zeros: rad or m, by joint of the arm, added to a joint's reading; its mimic joints move accordingly.
     """
     if not any(zeros.values()):
         return robot

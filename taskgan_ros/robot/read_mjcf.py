@@ -89,7 +89,7 @@ def _links(model: mujoco.MjModel, body: int, names: list[str], visuals: dict[int
         name = f"{names[body]}/{joint.name}"
         origin = origin @ _shift(anchor)
         if joint.is_moving:
-            origin = origin @ joint.at(-model.qpos0[model.jnt_qposadr[k]])  # which is where MuJoCo draws it so
+            origin = origin @ joint.at(-model.qpos0[model.jnt_qposadr[k]])  # MuJoCo poses bodies at qpos0, not at zero
         links.append(Link(name, parent, origin, joint))
         parent, origin = name, _shift(-anchor)
     own = range(model.body_geomadr[body], model.body_geomadr[body] + model.body_geomnum[body])
@@ -127,7 +127,7 @@ def _held(model: mujoco.MjModel, k: int) -> float | None:
 
 
 def _mimic(model: mujoco.MjModel, k: int) -> Mimic | None:
-    """Return what a joint is made to follow by an equality, as far as that is a straight line."""
+    """Return the joint that an equality makes this one follow, if the relation is linear."""
     for e in _joint_equalities(model, k):
         leader, curve = model.eq_obj2id[e], model.eq_data[e, :5]
         if leader >= 0 and not curve[2:].any():  # q - q0 = c0 + c1 (leader - its q0)
@@ -163,7 +163,7 @@ def _home(model: mujoco.MjModel) -> dict[str, float]:
 
 
 def _visuals(model: mujoco.MjModel) -> dict[int, Visual]:
-    """Return what shows how the robot looks, by geom: of groups that hold geoms which never collide, if any do."""
+    """Return the visuals by geom: those of groups with non-colliding geoms, if there are any."""
     meshes, rgba = [_mesh(model, k) for k in range(model.nmesh)], _rgba(model)
     shown = (model.geom_group < _DRAWN_GROUPS) & (rgba[:, 3] > 0) & (model.geom_bodyid > 0)
     idle = shown & (model.geom_contype == 0) & (model.geom_conaffinity == 0)

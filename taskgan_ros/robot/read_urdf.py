@@ -70,7 +70,7 @@ def expand_xacro(path: Path, arguments: Mapping[str, str]) -> str:
 
     missing: list[str] = []
     packages.reset()  # another file's packages may be elsewhere
-    packages._finder.finder_funcs = [(find, packages.PackageNotFoundError)]  # of included files too: no public word
+    packages._finder.finder_funcs = [(find, packages.PackageNotFoundError)]  # also for included files; no public API
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # where xacro warns of constants that are defined again
             document = XacroDoc.from_file(path, walk_up=False, subargs=dict(arguments), resolve_packages=False)
@@ -101,7 +101,7 @@ def _parse(path: Path, text: bytes) -> Any:
 
 
 def _check_elements(path: Path, text: bytes) -> None:
-    """Refuse what is no URDF by XML's rules, or lacks what yourdfpy takes for granted."""
+    """Refuse malformed XML, or a URDF that lacks elements which yourdfpy assumes."""
     from lxml import etree  # type: ignore[import-untyped]
 
     parser = etree.XMLParser(recover=True, resolve_entities=False)
@@ -175,7 +175,7 @@ def _pose(path: Path, name: str, origin: Array | None) -> Array:
 
 
 def _visual(path: Path, link: str, visual: Any, materials: Mapping[str, Any]) -> Visual | None:
-    """Return what a link is drawn with, or None where that has no size: a stand-in for nothing."""
+    """Return a link's visual, or None for a placeholder of zero size."""
     pose, geometry = _pose(path, link, visual.origin), visual.geometry
     rgb, material = _color(visual.material, materials)
     where = f"{path}: link {link}"

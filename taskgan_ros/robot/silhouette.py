@@ -1,4 +1,4 @@
-"""What of a picture an arm covers, and the line around it with its points in space; numpy and OpenCV alone.
+"""An arm's silhouette in an image, and its contour with 3D points; numpy and OpenCV alone.
 
 Pixels count as OpenCV and sensor_msgs/CameraInfo count them: the centre of the first one is at (0, 0).
 """
@@ -16,7 +16,7 @@ from taskgan_ros.robot.surface import ArmSurface
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-_NEAR_M = 0.02  # what is nearer to the camera is not drawn, as in the simulated cell
+_NEAR_M = 0.02  # the near plane, as in the simulated cell
 _ON_LINE_PX = 1.0  # how far a point may be from the mask's border and be on it
 _STEP_PX = 1.0  # between points along an edge
 _MOST_STEPS = 400
@@ -75,7 +75,7 @@ class Contour:
         return self.at(rows)
 
     def at(self, rows: NDArray[np.intp] | Mask) -> Contour:
-        """Return those points."""
+        """Return the points at these rows."""
         return Contour(self.points[rows], self.pixels[rows], self.normals[rows], self.links[rows])
 
 
@@ -85,7 +85,7 @@ def silhouette(surface: ArmSurface, joint_pos: ArrayLike, view: View) -> Mask:
 
 
 def contour(surface: ArmSurface, joint_pos: ArrayLike, view: View, mask: Mask | None = None) -> Contour:
-    """Return the line around the arm's silhouette, a point a pixel or so; nothing of it where the picture ends.
+    """Return the contour of the arm's silhouette, about one point per pixel, without the image border.
 
     Args:
         surface: the arm.
@@ -126,7 +126,7 @@ def outlined(image: NDArray[np.uint8], mask: Mask, rgb: tuple[int, int, int], wi
 
 
 def _may_be_outline(surface: ArmSurface, pixels: Array, depth: Array) -> Mask:
-    """Return which edges (e,) have a triangle that faces the camera on one side alone, and are before the camera."""
+    """Return which edges (e,) have a camera-facing triangle on one side only, and lie in front of the camera."""
     a, b, c = (pixels[surface.faces[:, k]] for k in range(3))
     one, other = b - a, c - a
     faces_camera = one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0] > 0
@@ -136,7 +136,7 @@ def _may_be_outline(surface: ArmSurface, pixels: Array, depth: Array) -> Mask:
 
 
 def _on_border(points: Array, links: NDArray[np.int32], view: View, mask: Mask) -> Contour:
-    """Return those points (k, 3) that are seen on the mask's border, one a pixel."""
+    """Return those points (k, 3) that are seen on the mask's border, one per pixel."""
     pixels, _ = view.project(points)
     x, y = np.rint(pixels).astype(int).T
     is_seen = (x >= 1) & (x < view.width - 1) & (y >= 1) & (y < view.height - 1)
@@ -158,7 +158,7 @@ def grown(mask: Mask, by_px: float) -> Mask:
 
 
 def _fill(corners: Array, view: View) -> Mask:
-    """Return which pixels' centres triangles (f, 3, 3) m cover: a span a row and triangle, then a running sum."""
+    """Return which pixel centres triangles (f, 3, 3) m cover: one span per row and triangle, then a running sum."""
     local = (corners - view.pose[:3, 3]) @ view.pose[:3, :3]
     local = _clip(local)
     plane = local @ view.matrix.T

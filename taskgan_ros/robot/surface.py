@@ -18,7 +18,7 @@ _WELD_M = 1e-5  # nearer vertices of a mesh are one, so that its triangles have 
 
 
 class ArmSurface:
-    """What a robot is drawn with, as one set of triangles.
+    """A robot's visuals as one triangle mesh.
 
     Attributes:
         faces: (f, 3) indices of vertices.
@@ -85,7 +85,7 @@ def triangles(visual: Visual) -> tuple[Array, Indices]:
     if visual.kind == "cylinder":
         return _turned([-1, -1, 1, 1], [0, 1, 1, 0], _SLICES, 0, np.array([size[0], size[0], size[1]]))
     latitude = np.linspace(-np.pi / 2, np.pi / 2, _SLICES // 2 + 2)
-    latitude = np.insert(latitude, len(latitude) // 2, 0.0)  # twice the equator: a capsule's barrel
+    latitude = np.insert(latitude, len(latitude) // 2, 0.0)  # the equator twice: a capsule's cylindrical part
     height, radius = np.sin(latitude), np.cos(latitude)
     if visual.kind == "ellipsoid":
         return _turned(height, radius, _SLICES, 0, size)
@@ -94,7 +94,7 @@ def triangles(visual: Visual) -> tuple[Array, Indices]:
 
 
 def _turned(height: ArrayLike, radius: ArrayLike, slices: int, start: float, scale: Array) -> tuple[Array, Indices]:
-    """Return the body that a line of points (height, radius) makes when it turns about z in so many steps."""
+    """Return the surface of revolution of a profile (height, radius) about z, in `slices` steps."""
     z, r = np.asarray(height, np.float64), np.asarray(radius, np.float64)
     angle = start + 2 * np.pi * np.arange(slices) / slices
     x, y = np.outer(r, np.cos(angle)), np.outer(r, np.sin(angle))
@@ -106,7 +106,7 @@ def _turned(height: ArrayLike, radius: ArrayLike, slices: int, start: float, sca
 
 
 def _weld(vertices: Array, faces: Indices) -> tuple[Array, Indices]:
-    """Return a mesh whose vertices differ, without triangles that have no area."""
+    """Return the mesh with coincident vertices merged and degenerate triangles removed."""
     if not len(vertices):
         return vertices, faces
     _, first, own = np.unique(

@@ -1,4 +1,4 @@
-"""Quantities in our files, with their units: values too large for them, as in degrees or millimetres, are refused."""
+"""Units of the quantities in our files; values so large that they must be degrees or millimetres are refused."""
 
 from __future__ import annotations
 

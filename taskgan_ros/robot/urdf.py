@@ -19,8 +19,8 @@ BASE_LINK = "base_link"
 TOOL_LINK = "tool"
 _TOOL_JOINT = "tool_joint"
 
-# URDF wants an effort beside a velocity, and an arm file knows none. Viewers and kinematics do not read it; what does
-# read it shall rather move nothing than move with a torque that somebody has made up.
+# URDF requires an effort limit beside a velocity limit, and an arm file has none. Viewers and kinematics ignore it.
+# Any other reader should rather move nothing than apply an invented torque.
 _NO_EFFORT = 0.0
 
 

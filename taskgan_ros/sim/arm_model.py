@@ -40,7 +40,7 @@ class ArmModel:
 
     Attributes:
         joints: MuJoCo's names of the joints that move.
-        factors, offsets: (j, n) and (j,): where those joints stand, made of the positions of the arm's n joints.
+        factors, offsets: (j, n) and (j,), which map the positions of the arm's n joints to those of `joints`.
         geoms: names, in the order of the description's visuals.
         kinds: of each geom; a board is one, though drawn as a box.
         materials: MuJoCo's names.
@@ -174,12 +174,12 @@ def _add_visual(spec: mujoco.MjSpec, body: mujoco.MjsBody, place: Array, visual:
 def _add_mesh(spec: mujoco.MjSpec, geom: mujoco.MjsGeom, name: str, triangles: Mesh) -> None:
     vertices, faces = _with_body(triangles)
     mesh = spec.add_mesh(name=name, uservert=vertices.flatten().tolist(), userface=faces.flatten().tolist())
-    mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL  # of a mesh with holes, a volume may be none
+    mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL  # a mesh with holes may have no volume
     geom.meshname = name
 
 
 def _with_body(mesh: Mesh) -> tuple[Array, NDArray[np.int32]]:
-    """Return a mesh's vertices and faces; where it is flat, with a speck of a body, which the compiler asks for."""
+    """Return a mesh's vertices and faces; a flat one gets a speck of volume, which the compiler requires."""
     thickness = np.linalg.svd(mesh.vertices - mesh.vertices.mean(axis=0), full_matrices=False)[1]
     if len(thickness) == 3 and thickness[-1] > max(_FLATTEST * thickness[0], _THINNEST_M):
         return mesh.vertices, mesh.faces
@@ -206,7 +206,7 @@ class ThickMesh:
     """A compiled mesh that can be drawn thicker or thinner; a link's length is kinematics, so that stays."""
 
     def __init__(self, model: mujoco.MjModel, mesh: int) -> None:
-        """Note the vertices, and across what: the mesh's own axes but the longest."""
+        """Store the vertices, and the axes to thicken along: all of the mesh's own but the longest."""
         self._mesh, self._drawn = mesh, 1.0
         self._rows = slice(model.mesh_vertadr[mesh], model.mesh_vertadr[mesh] + model.mesh_vertnum[mesh])
         self._vertices = model.mesh_vert[self._rows].copy()
@@ -218,7 +218,7 @@ class ThickMesh:
             return
         self._drawn = thickness
         model.mesh_vert[self._rows] = self._vertices * np.where(self._across, thickness, 1.0)
-        mujoco.mjr_uploadMesh(model, renderer._mjr_context, self._mesh)  # the public renderer has no word for it
+        mujoco.mjr_uploadMesh(model, renderer._mjr_context, self._mesh)  # the renderer has no public API for it
 
 
 def self_collisions(arm: Arm, description: Description, depth_m: float) -> list[tuple[str, str]]:

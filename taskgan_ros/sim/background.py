@@ -1,4 +1,4 @@
-"""A recording's own empty scene: made of its frames, and drawn behind the simulated arm and objects.
+"""A recording's own empty scene: made from its frames, and drawn behind the simulated arm and objects.
 
 A camera's background is what differs most from a simulation's, and what is cheapest to have: arm and objects are masked
 in each frame by their recorded places, the median of what is left is the scene without them, and what they always hid
@@ -128,7 +128,7 @@ def load_background(background: Background, scene: Shown, height: int, width: in
 
 
 def vary(image: Image, look: BackgroundLook) -> NDArray[np.float32]:
-    """Return a background (H, W, 3) as it looks in one episode, float32 of 0 to 255; edges are drawn out by a shift."""
+    """Return a background (H, W, 3) as it looks in one episode, float32 of 0 to 255; a shift repeats edge pixels."""
     height, width = image.shape[:2]
     shown: NDArray[np.float32] = image.astype(np.float32)
     if look.shift_px.any():

@@ -78,8 +78,8 @@ class Cell:
         """Compile the model and open the renderer.
 
         Raises:
-            InputError: an image size outside 16 to 2048 pixels, a domain for another arm, a photo, lens or background
-                that is none, or no headless OpenGL; the message names the packages.
+            InputError: an image size outside 16 to 2048 pixels, a domain for another arm, an invalid photo,
+                lens or background, or no headless OpenGL; the message names the packages.
         """
         self.scene, self.domain = scene, domain
         self.height, self.width = (image_size, image_size) if isinstance(image_size, int) else image_size
@@ -138,9 +138,9 @@ class Cell:
         return apply_sensor(draw_bars(seen, look.bars, time_s), look.sensor, noise)
 
     def _before(self, background: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the background (H, W, 3) with what has just been drawn before it, its edges as smooth as the image's.
+        """Return the background (H, W, 3) with the drawn image in front of it, its edges as smooth as the image's.
 
-        The background is a camera's picture already: neither resized nor bent.
+        The background is a camera's picture already, so it is neither resized nor distorted.
         """
         drawn = drawn_pixels(self._renderer, *image.shape[:2])[..., None]
         seen = self._through_lens(np.concatenate([image * drawn, drawn * np.uint8(255)], axis=-1)).astype(np.float32)
@@ -201,7 +201,7 @@ class Cell:
         self._growth = np.ones(len(self._objects))
         self._resizable = [thing.surface == "cube" and thing.mesh is None for thing in self.scene.objects]
         self._table = model.geom("table").id
-        model.geom_sameframe[self._table] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE  # else its rotation is not looked at
+        model.geom_sameframe[self._table] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE  # otherwise its rotation is ignored
         self._clutter.find(model)
         self._shapes = [model.geom(name).id for name in self._arm.geoms]
         self._shape_sizes = model.geom_size[self._shapes].copy()

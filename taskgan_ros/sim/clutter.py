@@ -36,7 +36,7 @@ class ClutterLook:
         places: (k, 3) x and y in m from what the camera looks at, and yaw in rad.
         half_sizes: (k, 3) m.
         rgb: (k, 3) in [0, 1].
-        passer: where in their stroll the person begins, rad; None where nobody comes.
+        passer: the phase at which the person's walk begins, rad; None without a person.
     """
 
     places: Array
@@ -97,7 +97,7 @@ class ClutterParts:
         """Find them in the compiled model, whose geoms may be moved from now on."""
         self._geoms = [model.geom(f"clutter{k}").id for k in range(self._count)]
         moving = [*self._geoms, *([model.geom("passer").id] if self._has_passer else [])]
-        model.geom_sameframe[moving] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE  # else their poses are not looked at
+        model.geom_sameframe[moving] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE  # otherwise their poses are ignored
 
     def place(self, model: mujoco.MjModel, look: ClutterLook, middle: Array, objects: Array, sizes: Array) -> None:
         """Stand the things where the look has them, except those that would be in the task's way.

@@ -37,7 +37,7 @@ class CollectConfig:
     domain: str
     """A shipped domain's name or a YAML file."""
     episodes: int
-    """How many; each has the scene's images_per_episode images (16)."""
+    """Number of episodes; each has the scene's images_per_episode images (16)."""
     out: Path
     """The HDF5 file to write; must not exist."""
     seed: int = 0
@@ -45,13 +45,13 @@ class CollectConfig:
     paired: str | None = None
     """A second domain that shows the same states, as `obs/image_paired`."""
     task: Literal["joint_velocities", "joint_angles"] = "joint_velocities"
-    """What the labels are; a scene of random poses has joint_angles alone."""
+    """The kind of labels; a scene of random poses has only joint_angles."""
     scene: str = "reach"
     """A shipped scene's name or a YAML file."""
     image_size: int = 128
     """Pixels a side, 24 or more and a multiple of 8; 128 is the paper's."""
     workers: int = os.cpu_count() or 1
-    """Processes that render."""
+    """Number of processes that render."""
     resume: bool = False
     """Go on with a collection that was stopped or failed."""
 
@@ -198,7 +198,7 @@ def _record_missing(config: CollectConfig, info: DatasetInfo) -> None:
                 interrupts.check()
 
 
-_recorder: Recorder | None = None  # one a worker process: a GL context cannot be sent to it
+_recorder: Recorder | None = None  # one per worker process: a GL context cannot be sent to it
 
 
 def _record(config: CollectConfig, index: int) -> EpisodeRecord:

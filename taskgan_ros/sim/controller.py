@@ -105,7 +105,7 @@ class JointTrajectoryController:
         """Check a trajectory; the next `take_up` replaces the running one by it.
 
         Raises:
-            InputError: the real controller would reject it; the message says why. What ran goes on.
+            InputError: the real controller would reject it; the message says why. The running trajectory continues.
         """
         self._check_names(trajectory)
         _check_end(trajectory, now_s)
@@ -172,7 +172,7 @@ class JointTrajectoryController:
             raise InputError(f"joint_names: expected some of {own}, got {unknown}")
 
     def _for_all_joints(self, names: tuple[str, ...], point: Point) -> Point:
-        """Return the point in the controller's order; joints that are not named stay where they are told to be."""
+        """Return the point in the controller's order; joints that are not named keep their commanded position."""
         place = [self.joint_names.index(name) for name in names]
 
         def spread(values: Array, missing: Array) -> Array:

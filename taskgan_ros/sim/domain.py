@@ -52,7 +52,7 @@ class Table(Surface):
     """The table, which fills the background.
 
     Attributes:
-        patterns: four textures each, of which one is drawn an episode; `plain` has no texture.
+        patterns: four textures each; one texture is drawn per episode; `plain` has none.
         photos: one texture each, which joins them: an image file, or `skimage:NAME` for a photograph that comes with
             scikit-image. With neither patterns nor photos the table is plain.
         scale_m: the edge of one texture tile in m.
@@ -76,7 +76,7 @@ class Background:
         share: of the episodes; the others have the domain's own table.
         brightness: factor on all channels.
         jitter: largest change of each channel's factor.
-        shift_px: how far it is moved at most, each way: what a camera's mount and a calibration leave.
+        shift_px: the largest shift, each way: the error that a camera's mount and a calibration leave.
     """
 
     file: str
@@ -104,7 +104,7 @@ class ArmLook:
         stickers: how many of them are on the arm, in places and colours that `texture_seed` fixes.
         sticker_m: a sticker's radius.
         cable_m: the radius of a cable along the links; 0 is none.
-        tool: what the hand carries beside what the scene's arm has: shapes in the tip's frame, or a link's.
+        tool: what the hand carries besides the tool of the scene's arm: shapes in the tip's frame, or a link's.
     """
 
     by_link: bool = False
@@ -172,7 +172,7 @@ class Light:
         sway_period_s: one swing there and back.
         tint: largest change of each colour channel of the lamp.
         shadows: whether the lamp throws them.
-        fade: what all light is multiplied by at the end of `fade_s`, 1 at the beginning, and so far in between.
+        fade: factor on all light at the end of `fade_s`; it changes linearly from 1 at the beginning.
         fade_s: s from an episode's beginning.
         passer: share of the episodes in which a person walks to and fro between lamp and table, whose shadow falls on
             it; needs `shadows`.
@@ -218,7 +218,7 @@ class Sensor:
         blur_px: standard deviation of a Gaussian blur in pixels.
         noise: standard deviation of each pixel's noise, on values in [0, 1].
         distortion: the lens's radial k1 and k2 as OpenCV has them, the same in every episode.
-        supersampling: drawn so many times as large and averaged, as a lens and pixels with an area do; 1 has jagged
+        supersampling: images are drawn this many times larger and averaged, as a lens and pixels do; 1 has jagged
             edges.
         jpeg_quality: 1 to 100, as of a webcam that compresses; none where it does not.
         shake_px: how far the camera moves while a frame is exposed, each frame in another direction.
@@ -243,7 +243,7 @@ class Sensor:
 
 @config_dataclass
 class CameraError:
-    """How far the camera is from where the scene says, as calibration leaves it: standard deviations an episode."""
+    """The calibration error of the camera's pose: standard deviations, drawn per episode."""
 
     position_m: Annotated[PositionError, Field(ge=0)] = 0.0
     rotation_rad: Annotated[AngleError, Field(ge=0)] = 0.0
@@ -251,12 +251,12 @@ class CameraError:
 
 @config_dataclass
 class Calibration:
-    """A constant error of a dataset's calibration: labels and states say one thing, and this is really so.
+    """A constant calibration error of a dataset: how far the real cell is from what labels and states say.
 
     Attributes:
         camera_position_m: how far the camera stands from where the scene says, m along the world's axes.
         camera_rotation_rad: how far it is turned, rad about its own axes: right, up, back.
-        joint_rad: the arm really is at its joints' angles and these, one per joint of the arm; none for no error.
+        joint_rad: added to the joints' readings to get the real angles, one per joint of the arm; none for no error.
     """
 
     camera_position_m: tuple[PositionError, PositionError, PositionError] = (0.0, 0.0, 0.0)

@@ -1,4 +1,4 @@
-"""What an arm wears that its model does not know: stickers, a cable along its links, another tool in its hand."""
+"""Things on an arm that its model lacks: stickers, a cable along its links, another tool in its hand."""
 
 from __future__ import annotations
 

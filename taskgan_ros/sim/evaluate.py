@@ -31,7 +31,7 @@ from taskgan_ros.tasks.scene import MotionScene
 from taskgan_ros.tasks.state import check_seed_range
 
 TEST_SEED = 1000  # training data is collected with small seeds
-_LOCKSTEP = 10  # episodes that step together, one batch a step; enough to fill a core
+_LOCKSTEP = 10  # episodes that step together, one batch per step; enough to fill a core
 
 Array = NDArray[np.float64]
 Act = Callable[[NDArray[np.uint8], Array], Array]
@@ -48,17 +48,17 @@ class EvaluateConfig:
     episodes: int = 100
     """The paper's."""
     seed: int = TEST_SEED
-    """Fixes the starts; another than the training data's."""
+    """Seed of the starts; it must differ from the training data's."""
     translate: bool = True
-    """Whether the translator stands before the task model; --no-translate for the task model alone."""
+    """Whether to run the translator before the task model; --no-translate runs the task model alone."""
     json: Path | None = None
     """Where to write the figures; must not exist."""
     workers: int = os.cpu_count() or 1
-    """Processes that render and predict."""
+    """Number of processes that render and predict."""
     scene: str = ""
-    """The cell as it really is, where the bundle's scene was calibrated in one that was not: its name or YAML file."""
+    """The scene to simulate, by name or YAML file, if the bundle's own scene is miscalibrated."""
     recording: Path | None = None
-    """A dataset of recorded frames that trained nothing, in place of a domain: errors by frame."""
+    """A dataset of recorded frames that were not used in training, in place of a domain: errors by frame."""
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, object]:
@@ -216,7 +216,7 @@ def rollout(scene: MotionScene, cell: Cell, act: Act, seed: int, indices: range)
 
 
 def check_seed(card: BundleCard, seed: int) -> None:
-    """Refuse a seed that training data was drawn with, or that is none."""
+    """Refuse a seed that training data was drawn with, or an invalid one."""
     check_seed_range(seed)
     used = {name: value for name, value in card.seeds.items() if name.endswith("_data")}
     if seed in used.values():

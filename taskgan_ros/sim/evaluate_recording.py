@@ -1,4 +1,4 @@
-"""What can be said of a bundle on recorded frames, where no loop can be closed: label errors, pictures, the guard."""
+"""Open-loop evaluation of a bundle on recorded frames: label errors, translations, the guard."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def measure_recording(bundle: Bundle, data: Dataset, what: str, translate: bool 
 
     Args:
         bundle: to measure.
-        data: frames that trained nothing, or the figures flatter.
+        data: frames that were not used in training; otherwise the figures are too good.
         what: names the frames in errors.
         translate: whether the translator stands before the task model.
 
@@ -114,7 +114,7 @@ def summarise_recording(errors: RecordedErrors, units: str) -> dict[str, Any]:
 
 
 def evaluate_recording(bundle: Bundle, path: Path, translate: bool = True) -> tuple[dict[str, Any], list[str]]:
-    """Return the figures of a recording's frames, and lines that tell them.
+    """Return the figures of a recording's frames, and lines that report them.
 
     Raises:
         InputError: as `measure_recording`, or no dataset.
@@ -125,13 +125,13 @@ def evaluate_recording(bundle: Bundle, path: Path, translate: bool = True) -> tu
 
 
 def describe_recording(figures: dict[str, Any], what: str) -> list[str]:
-    """Return lines that tell the figures of `summarise_recording`."""
+    """Return lines that report the figures of `summarise_recording`."""
     parts = []
     if "label_rms" in figures:
         found = f"label error {figures['label_rms']:.3g} {figures['units']}"
-        parts.append(f"{found} (always their mean: {figures['constant_rms']:.3g})")
+        parts.append(f"{found} (predicting their mean: {figures['constant_rms']:.3g})")
     else:
-        parts.append("no labels, so that nothing is known of the commands")
+        parts.append("no labels, so the commands were not checked")
     if "ssim" in figures:
         parts.append(f"translations to plain renders: SSIM {figures['ssim']:.3f}, L1 {figures['l1']:.3f}")
     if "flagged_share" in figures:
@@ -176,7 +176,7 @@ def _act(policy: Policy, data: Dataset) -> tuple[Array, Images | None]:
 def _score(guard: Guard, data: Dataset, translated: Images) -> Array:
     worst = []
     for image, seen, joint_pos in zip(data.images, translated, data.joint_pos.astype(np.float64), strict=True):
-        guard.forget()  # frames of a dataset are no stream
+        guard.forget()  # frames of a dataset are not a stream
         worst.append(guard.score(image, seen, joint_pos).worst)
     return np.array(worst)
 

@@ -26,7 +26,7 @@ from taskgan_ros.tasks.registry import load_motion_scene
 
 Array = NDArray[np.float64]
 
-# The shipped scene's proportions, in units of the farthest cube's distance: what works for the Mico, for other arms.
+# The proportions of the Mico's shipped scene, in units of the farthest cube's distance, to scale them to other arms.
 _MICO_REACH_M = 0.44
 _CUBE_HALF, _HOVER = 0.03, 0.05
 _RING = (0.28, 0.44)
@@ -48,7 +48,7 @@ _STEADY = 1e-6  # of a unit vector: rounding
 _SHARE = 0.9  # of the ring that must be within reach
 _REACHES = (0.6, 0.5, 0.7, 0.42, 0.35)  # of the farthest point that any pose reaches: what the ring's middle may be
 _TOOL_M = 0.03  # the tool points from the last joint that is so far from the tip
-_LARGEST_HALF_M, _LARGEST_HOVER_M = 0.04, 0.06  # larger cubes are not at hand
+_LARGEST_HALF_M, _LARGEST_HOVER_M = 0.04, 0.06  # larger cubes are impractical
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,11 @@ class SceneConfig:
     """A shipped arm's name, an arm file, or a model: URDF, xacro or MJCF; with --look, a scene."""
     out: Path | None = None
     """The scene file to write, ARM_reach.yaml by default; must not exist. A picture is written beside it, and for a
-    model an arm file. With --look, the picture to write, which takes the place of the one before."""
+    model an arm file. With --look, the picture to write, which replaces the previous one."""
     tip: str | None = None
     """The link, body or site that the arm ends at."""
     look: bool = False
-    """Only draw the scene that is named in the arm's place, a shipped one or a file."""
+    """Only draw an existing scene, whose name or file is given in place of the arm."""
     domain: str = "target_wood"
     """The domain to draw it in."""
     driven: tuple[str, ...] = ()
@@ -351,7 +351,7 @@ def _seen(arm: Arm, found: Proposal, center: Array) -> tuple[Array, Array]:
 
 
 def _fitted(position: Array, target: Array, arm_points: Array, targets: Array) -> dict[str, Any]:
-    """Return a camera at `position` that sees every target, and nearly all of the arm, as large as may be."""
+    """Return a camera at `position` that sees every target, and nearly all of the arm, as large as possible."""
     for _ in range(5):  # turning the camera changes the projection a little
         back = (position - target) / np.linalg.norm(position - target)
         right = np.cross([0, 0, 1.0], back)
@@ -384,7 +384,7 @@ _COMMENTS = {
     "target": "what the arm reaches for, and where it may lie: polar about center",
     "hover": "the tip's goal above the target's centre",
     "start": "where the tip may be when an episode starts",
-    "scattered_starts": "this share starts around the goal, or the policy drifts off after arriving",
+    "scattered_starts": "share of starts around the goal; without them, the policy drifts off after arriving",
     "approach_gain": "1/s: |v|_1 = gain * distance",
     "steps": "of an episode; one takes step_s",
     "threshold_m": "nearer than this, the arm has arrived",

@@ -19,8 +19,8 @@ Array = NDArray[np.float64]
 class ForwardPositionController:
     """Commands the last positions it was given, for ever; before the first ones, the pose it was reset to.
 
-    It looks at nothing but the number of values, and at whether they are finite: the real one drops a message with
-    another value, and fails at each update after one of another size.
+    It checks only that the values are finite, and their number. The real one drops a message with a non-finite value,
+    and fails at each update after one of the wrong size.
 
     Attributes:
         commanded: as that of `JointTrajectoryController`.
@@ -51,7 +51,7 @@ class ForwardPositionController:
 
 
 class VelocityController:
-    """Adds velocities up, as motors that are commanded so do; stops at the arm's limits, where its joints do.
+    """Integrates velocities, as velocity-controlled motors do; stops at the arm's joint limits.
 
     Attributes:
         commanded: as that of `JointTrajectoryController`.

@@ -32,10 +32,10 @@ class Jog:
 
 
 class JogController(VelocityController):
-    """Does what MoveIt Servo makes of JointJogs, with speed units, and a controller behind it that follows at once.
+    """Simulates MoveIt Servo on JointJog messages in speed units, with a controller behind it that follows at once.
 
-    At each update it goes the last velocity times the period further. A message older than `_STALE_S` by its stamp
-    counts as a stop. Servo's smoothing filter is not here.
+    Each update moves on by the last velocity times the period. A message older than `_STALE_S` by its stamp counts as a
+    stop. Servo's smoothing filter is not simulated.
     """
 
     def reset(self, positions: ArrayLike) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from taskgan_ros.core.errors import InputError
 
-_WIDEST = 4.0  # times the corner's radius: how far outside the lens may fetch what it shows in the corner
+_WIDEST = 4.0  # times the corner's radius: the farthest point of the ideal image that a corner may show
 _SAMPLES = 4000  # of the radius, to invert the polynomial by interpolation; its error is 1e-6 of the radius
 
 

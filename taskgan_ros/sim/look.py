@@ -1,4 +1,4 @@
-"""A look: one episode's draw from a domain."""
+"""A look: one episode's appearance, sampled from a domain."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Look:
-    """One episode's draw from a domain; all that `Cell.render` needs beside the state.
+    """One episode's appearance, sampled from a domain; all that `Cell.render` needs besides the state.
 
     Attributes:
         seed: seeds each frame's noise.
@@ -94,7 +94,7 @@ def sample_look(
         table_rotation=rng.uniform(*table.rotation),
         table_rgb=_color(table, rng),
         cube_rgb=(cube_rgb := _color(domain.cube, rng)),
-        mark_rgb=_color(domain.mark, np.random.default_rng([seed, index, 4])),  # its own: it came later than the others
+        mark_rgb=_color(domain.mark, np.random.default_rng([seed, index, 4])),  # its own stream: added later
         material_rgb=_jittered(materials * rng.uniform(*domain.arm.brightness), domain.arm.jitter, rng),
         gloss=rng.uniform(*domain.arm.gloss),
         ambient=rng.uniform(*light.ambient),

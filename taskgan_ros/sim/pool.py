@@ -15,7 +15,7 @@ from taskgan_ros.core import interrupts
 from taskgan_ros.core.errors import InputError
 
 _LOOK_S = 0.05  # between checks for signals, while workers work
-_KILLED = "expected every worker to live, but one was killed; if memory is short, take fewer --workers"
+_KILLED = "expected every worker to survive, got one that was killed: if memory is short, use fewer --workers"
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -45,7 +45,7 @@ def run_parallel(
         KeyboardInterrupt: a signal came that `interrupts.deferred` has noted.
         Exception: what `work` raises.
     """
-    # Mesa's software renderer starts a thread a core in each process; side by side they only wait for each other.
+    # Mesa's software renderer starts one thread per core in each process; together they only wait for each other.
     os.environ.setdefault("LP_NUM_THREADS", "1")
     os.environ.setdefault("PYTHONSAFEPATH", "1")  # Python would look for modules in the working directory first
     with interrupts.blocked():  # else the first worker's start would start the tracker, which unblocks signals

@@ -1,4 +1,4 @@
-"""MuJoCo's renderer: opened with a word of help where there is no OpenGL, and asked which pixels it has drawn on."""
+"""Opens MuJoCo's renderer, with a helpful error without OpenGL, and finds the pixels that it has drawn on."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def open_renderer(model: mujoco.MjModel, height: int, width: int) -> mujoco.Rend
 def drawn_pixels(renderer: mujoco.Renderer, height: int, width: int) -> NDArray[np.bool_]:
     """Return on which pixels (height, width) something has been drawn by the last `renderer.render()`.
 
-    The depth that this pass has left says so, exactly; a second pass for a segmentation would cost as much again.
+    The depth buffer of that pass gives it exactly; a second pass for a segmentation would double the cost.
     """
     depth = np.empty((height, width), np.float32)
     mujoco.mjr_readPixels(None, depth, mujoco.MjrRect(0, 0, width, height), renderer._mjr_context)

@@ -36,7 +36,7 @@ Controller = JointTrajectoryController | ForwardPositionController | VelocityCon
 
 _VELOCITY_CONTROLLERS = {VELOCITY_GROUP: ForwardVelocityController, JOINT_JOG: JogController, KINOVA: KinovaDriver}
 _KEPT = 10_000  # commands at most, until they are taken
-_HERE_RAD = 0.05  # what a motion may begin off: a joint state is late and noisy, an episode's start is far
+_HERE_RAD = 0.05  # within this of the arm, a motion begins here: joint states are late and noisy, other starts are far
 _SLOW = 0.1  # rad/s, which a motion from rest is not faster than at first
 _ROUNDING = 1e-6  # of the time, which may come out just below a whole number of update periods
 
@@ -106,9 +106,9 @@ class SimulatedRobot:
             scene: the cell.
             episode: the first one.
             now_s: s.
-            settle_s: s; until so long after a start, what was meant for elsewhere is ignored.
+            settle_s: s after a start in which commands that begin at another pose are ignored.
             drive: controller and servos.
-            calibration: the arm really is at its joints' readings and what this adds.
+            calibration: the calibration error, which is added to the joints' readings to get the real angles.
             joint_names: what the controller calls the n joints; none for the arm file's names.
         """
         self._scene, self._settle_s, self._drive = scene, settle_s, drive or Drive()
@@ -133,7 +133,7 @@ class SimulatedRobot:
         self._has_begun = False  # a motion of velocities, since the start
 
     def command(self, order: Order, now_s: float) -> bool:
-        """Hand a command to the controller; return False where it is ignored as of before the episode's start.
+        """Hand a command to the controller; return False if it is ignored because it predates the episode's start.
 
         Raises:
             InputError: the controller rejects it.

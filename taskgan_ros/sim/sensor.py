@@ -50,7 +50,7 @@ def sample_sensor(sensor: Sensor, rng: np.random.Generator, seed: int, index: in
 
     Args:
         sensor: what to draw from.
-        rng: of the look; what came later than the first fields has streams of its own, so that no older draw changes.
+        rng: of the look; fields that were added later have their own streams, so that older draws do not change.
         seed: the run's seed.
         index: the episode's number.
     """

@@ -41,7 +41,7 @@ class ArmConfig:
     out: Path | None = None
     """A folder for a picture of the arm at home and in random poses; made where there is none."""
     json: str | None = None
-    """The same for programs: a file to write, or - or nothing for standard output in place of the table."""
+    """Write JSON to this file; with - or no value, to standard output in place of the table."""
 
 
 def show_arm(config: ArmConfig) -> dict[str, Any]:

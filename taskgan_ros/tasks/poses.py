@@ -25,12 +25,12 @@ class Poses:
     """Random configurations of the arm, each drawn by itself.
 
     Attributes:
-        spread: rad about `ready`, half-width of the uniform draw, one per driven joint; less than pi, so that no two
-            labels are of one picture and none jumps by a turn.
+        spread: rad about `ready`, half-width of the uniform draw, one per driven joint; less than pi, so that
+            each picture has one label, and labels do not wrap.
         free: the same of joints that vary without being labelled, by name.
         clearance: m; no joint and not the tip is ever below it.
-        nearest_m: m, where given: the tip is at least so far before the lens, and in a square picture. Without it, it
-            may be out of sight, and nobody could tell the last joints' angles.
+        nearest_m: m, optional: the tip is at least this far in front of the lens, and inside a square picture. Without
+            it, the tip may be out of view, and the last joints' angles cannot be seen.
     """
 
     spread: tuple[Annotated[float, Field(gt=0, lt=math.pi)], ...]

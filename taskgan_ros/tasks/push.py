@@ -18,10 +18,10 @@ Array = NDArray[np.float64]
 
 _MARK_HALF_HEIGHT_M = 0.001  # paint
 _DAMPING = 1e-4  # m^2, as in inverse kinematics
-_PATH_M = 0.002  # the tip's way is followed in steps as short as this, so that none jumps over the puck
+_PATH_M = 0.002  # the tip's path is followed in steps this short, so that none jumps over the puck
 _ON_LINE = 0.35  # of the contact radius: how far beside the line to the mark a push may begin
 _ROOM_M = 0.015  # between tip and puck while the tip goes around and down
-_NOISE = 0.15  # of the expert's speed, while it is recorded: from states beside its way it must come back too
+_NOISE = 0.15  # of the expert's speed while it is recorded: a policy must also learn to return to the path
 
 
 @config_dataclass

@@ -188,8 +188,8 @@ class ReachScene(MotionScene):
             target_xy: (2,) m, the target's centre in the frame of the arm's base.
 
         Raises:
-            InputError: the tip cannot reach the goal above that target, or a joint that is not driven is not where it
-                stands.
+            InputError: the tip cannot reach the goal above that target, or a passive joint is not at its `ready`
+                position.
         """
         solution = self._recorded_solution(tuple(np.asarray(target_xy, float).tolist()))
         arm = self.arm
@@ -197,7 +197,7 @@ class ReachScene(MotionScene):
         if np.max(np.abs(np.delete(step, self.driven)), initial=0.0) > _PASSIVE_RAD:
             names, ready = (np.delete(values, self.driven).tolist() for values in (arm.joint_names, self.ready))
             got = str(np.round(np.delete(joint_pos, self.driven), 3).tolist())
-            raise InputError(f"expected {names} at {ready} rad, which the scene says, got {got}")
+            raise InputError(f"expected {names} at {ready} rad, as in the scene, got {got}")
         return self.velocities(CellState(solution - step, np.array([[*target_xy, 0.0]])), solution)
 
     def _recorded_solution(self, target_xy: tuple[float, ...]) -> Array:

@@ -62,7 +62,7 @@ def load_motion_scene(name_or_path: str | Path) -> MotionScene:
 
 
 def _renamed(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields by today's names: a scene of before had no `task`, and its target was a `cube`."""
+    """Return the fields under current names: older scenes had no `task`, and called the target `cube`."""
     if "cube" in values and "target" not in values:
         return {("target" if key == "cube" else key): value for key, value in values.items()}
     return values

@@ -77,8 +77,8 @@ class Scene:
         step_s: s between two images of an episode.
         held_joints: rad or m, where joints stand that are not the arm's, such as a gripper's; else as at home.
         table_height: m, of the table's top over the arm's base.
-        joint_zeros: rad or m by joint, what is added to the arm's reading to have where it really stands: its encoders'
-            error, as a calibration finds it. Readings count everywhere; `robot` knows the difference.
+        joint_zeros: rad or m by joint, added to the arm's readings to get its real position: the encoders' error, as
+            found by a calibration. All code uses readings; only `robot` applies the correction.
     """
 
     task: str
@@ -185,7 +185,7 @@ class MotionScene(Scene):
         return 0.0, 0.0
 
     def sample_start(self, seed: int, index: int) -> Episode:
-        """Draw a start for evaluation; never one that a demonstration made easy.
+        """Draw a start for evaluation; never one that was made easier for training.
 
         Raises:
             InputError: the scene's ranges leave none.
@@ -197,7 +197,7 @@ class MotionScene(Scene):
         raise NotImplementedError
 
     def finish(self, episode: Episode) -> CellState:
-        """Return how the cell looks once the episode has gone well."""
+        """Return the cell's state after a successful episode."""
         raise NotImplementedError
 
     def move(self, state: CellState, joint_pos: Array) -> CellState:

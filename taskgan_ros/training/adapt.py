@@ -60,19 +60,19 @@ from taskgan_ros.training.steps.task_model import TaskModelConfig, train_task_mo
 from taskgan_ros.training.steps.translator import TranslatorConfig, train_translator
 
 _SETTINGS = "adapt.yaml"
-_MADE = "bundle.sha256"  # of the card of the bundle that came of it: another's is never taken for it
+_MADE = "bundle.sha256"  # hash of the resulting bundle's card, so that no other bundle is mistaken for it
 _BACKGROUND, _DOMAIN, _IMPORTED = "background.png", "before_background.yaml", "recording.h5"
 _RUNS = ("task_model", "translator", "refined")
 _PARTS = (
     *(f"{name}.h5" for name in ("source", "randomized", "target", "held_out", "recording")),
     *("recording_images.png", "recording_joints.png", _BACKGROUND, _DOMAIN),
 )
-_FEW = 50  # training frames below which step 3 learns from what F makes of randomised simulation, not of them
+_FEW = 50  # with fewer training frames, step 3 learns from translated randomised simulation instead
 # TaskGAN steps by training frames: with one image, 750 steps were worse than 250 (docs/reproduce.md).
 _STEPS = ((20, 250), (200, 750))
 _ALL_STEPS = 1500
 _SHIFT, _BRIGHTNESS, _JITTER, _SHARE = 0.01, (0.85, 1.15), 0.05, 0.8  # of the background: its height, gains, episodes
-# Seconds a unit takes on two idle cores, to tell how long all steps will; they are scaled by the pace that is measured.
+# Seconds per unit on two idle cores, to predict the total time; they are scaled by the measured pace.
 _COSTS = {"source": 0.06, "randomized": 0.13, "task_model": 0.02, "pretrain": 0.08, "taskgan": 0.4, "refine": 0.04}
 _EXPORT_S = 90.0
 
@@ -90,20 +90,20 @@ class AdaptConfig:
     work: Path | None = None
     """Folder for datasets, runs and the report; OUT_adapt if left out."""
     held_out: Path | None = None
-    """Another recording of the same look as a dataset, for the figures at the end; all of `recording` then trains."""
+    """Dataset of another recording that looks the same, for evaluation; all of `recording` then trains."""
     held_out_share: float = 0.2
-    """Share of the recording's episodes that train nothing, where `held_out` gives none."""
+    """Share of the recording's episodes that are held out from training, unless `held_out` is given."""
     quick: bool = False
-    """A few steps of everything, to see it run in minutes; the bundle is worth nothing."""
+    """A smoke test: a few steps of everything, in minutes; the bundle is useless."""
     domain: str = "randomized"
-    """The domain that is drawn before the recording's empty scene, as pairs to pre-train on."""
+    """The domain that is drawn in front of the recording's empty scene, as pairs to pre-train on."""
     plain: str = "source"
     """The domain that the task model learns in."""
     background: bool = True
     """Whether the recording's empty scene is behind the randomised arm; it needs camera and joints calibrated."""
     pairs: bool = True
-    """Whether recorded frames get their plain render where the dataset has none: of the arm alone, or with a target
-    whose place velocity labels tell."""
+    """Whether to draw the plain render of recorded frames where the dataset has none: of the arm alone, or with a
+    target whose place follows from velocity labels."""
     recipe: str = "default"
     """Of the translator: a shipped recipe's name or a YAML file."""
     source_episodes: int | None = None
@@ -119,15 +119,15 @@ class AdaptConfig:
     refine_steps: int | None = None
     """Step 3: 3000; quick: 20."""
     source: Path | None = None
-    """A plain dataset of this scene that is there already."""
+    """An existing plain dataset of this scene, in place of collecting one."""
     task_model: Path | None = None
-    """A run of step 1 on `source` that is there already."""
+    """An existing run of step 1 on `source`, in place of training one."""
     seed: int = 0
-    """Fixes what is held out, every look and every batch."""
+    """Seed of the held-out split, every sampled appearance and every batch."""
     device: str = "auto"
     """auto, cpu or cuda."""
     workers: int = os.cpu_count() or 1
-    """Processes that render."""
+    """Number of processes that render."""
     resume: bool = False
     """Go on from where it was stopped; steps that are done are skipped."""
 
@@ -198,7 +198,7 @@ def adapt(config: AdaptConfig) -> Path:
 
 
 def run_steps(steps: list[Step]) -> None:
-    """Run the steps that are not done, and say before each about how long all that are left take."""
+    """Run the steps that are not done; before each, print the estimated time for all that are left."""
     pace, spent_s, worth_s = 1.0, 0.0, 0.0
     for k, step in enumerate(steps):
         if step.is_done():
@@ -291,7 +291,7 @@ class Workplace:
             check_name(self.config.out)
 
     def _clear(self) -> None:
-        """Remove what was made with other options, but for what the new ones name."""
+        """Remove what was made with other options, except what the new ones name."""
         named = {path.resolve() for path in (*self.config.recording, self.config.held_out, self.config.source) if path}
         for path in (self.path(name) for name in _PARTS):
             if path.resolve() not in named:
@@ -565,7 +565,7 @@ def _settings(config: AdaptConfig) -> dict[str, Any]:
 
 def _describe_guard(guard: Any) -> str:
     if guard is None:
-        return "no guard: too few frames to tell others from; record 50 or more"
+        return "no guard: too few frames to fit one; record 50 or more"
     if guard.held_out:
         far = f"{guard.likeness} times as far from the training frames as those are from each other"
         return f"the guard's limits are of {guard.images} held-out frames, {far}"

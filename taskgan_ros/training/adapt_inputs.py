@@ -1,4 +1,4 @@
-"""What an adaptation is given, checked whole before anything is made: a mistake found later costs hours."""
+"""Checks all inputs of an adaptation before anything is made: a mistake found later costs hours."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def _check_count(config: AdaptConfig, scene: Scene) -> None:
         from taskgan_ros.recordings.recording import open_recording  # here: it needs more packages
 
         opened = open_recording(raw, scene).count
-        count = count + opened if opened else LEAST_IMAGES  # nobody knows how many
+        count = count + opened if opened else LEAST_IMAGES  # their number is unknown
     if count < LEAST_IMAGES:
         raise InputError(f"recording: expected at least {LEAST_IMAGES} images, got {count}")
 
@@ -203,7 +203,7 @@ def _check_learned(config: AdaptConfig, expected: DatasetInfo) -> None:
 
 
 def _about(what: str, check: Callable[[], Result]) -> Result:
-    """Return what `check` does; its error says what it is about."""
+    """Return the result of `check`; its error gets the prefix `what`."""
     try:
         return check()
     except InputError as error:

@@ -102,7 +102,7 @@ def _page(story: AdaptStory, figures: dict[str, Any]) -> str:
     lines = [f"# {story.bundle.name}, adapted to a recording", ""]
     lines += [f"`{story.command}`", "", *(f"- {fact}" for fact in story.facts), ""]
     lines += ["## Held-out frames", ""]
-    lines += [f"{line}\n" for line in describe_recording(figures, "on frames that trained nothing")]
+    lines += [f"{line}\n" for line in describe_recording(figures, "on held-out frames")]
     lines += [f"Top to bottom: {legend}. The worst frames:", "", "![the worst frames](worst.png)", ""]
     lines += ["Frames evenly over the recording:", "", "![frames evenly](evenly.png)", ""]
     if errors.label is not None:

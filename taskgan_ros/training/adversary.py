@@ -1,4 +1,4 @@
-"""A discriminator in training, with what it is shown."""
+"""A discriminator in training, with its optimiser and image pool."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Adversary:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take them over."""
+        """Load them."""
         self.network.load_state_dict(state["discriminator"])
         self._adam.load_state_dict(state["discriminator_adam"])
         device = next(self.network.parameters()).device

@@ -19,7 +19,7 @@ _SHIFT = 0.125  # DiffAugment's largest translation, as a share of the image
 
 
 def _uniform(x: Tensor, *shape: int) -> Tensor:
-    """Return draws in [-1, 1], one set an image; drawn on the CPU, so that all devices see the same ones."""
+    """Return draws in [-1, 1], one set per image; drawn on the CPU, so that all devices see the same ones."""
     return (distributed.rand(len(x), *shape) * 2 - 1).to(x.device)
 
 
@@ -66,7 +66,7 @@ def diff_augment(images: Tensor) -> Tensor:
 
 
 def _shifted(x: Tensor, share: float) -> Tensor:
-    """Move each image by up to `share` of its size, zeros coming in."""
+    """Shift each image by up to `share` of its size, padded with zeros."""
     height, width = x.shape[2:]
     pad_y, pad_x = int(height * share), int(width * share)
     padded = functional.pad(x, (pad_x, pad_x, pad_y, pad_y))

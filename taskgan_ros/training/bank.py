@@ -66,7 +66,7 @@ class Bank:
         return to_network(self.paired[self.rows[index]])
 
     def median(self) -> Tensor:
-        """Return the median image (3, H, W) in [-1, 1]: of a camera and a look that stay, the empty scene."""
+        """Return the median image (3, H, W) in [-1, 1]: with a fixed camera and appearance, it is the empty scene."""
         return median_image(self.images[self.rows[self.spread(_MEDIAN_OF)]])
 
     def take(self, rows: NDArray[np.int64]) -> Bank:

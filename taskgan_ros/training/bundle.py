@@ -74,15 +74,15 @@ class BundleConfig:
     arm: str | None = None
     """A shipped arm's name or a YAML file; by default the scene's."""
     translator: str | None = None
-    """What stands before it: a run of step 2, a bundle, or an ONNX file as bundles have it."""
+    """The translator to run before it: a run of step 2, a bundle, or an ONNX file as bundles have it."""
     task: Literal["joint_velocities", "joint_angles"] = "joint_velocities"
-    """What it gives: how fast the joints shall move, or where they shall be."""
+    """What it commands: joint velocities or joint angles."""
     joints: tuple[str, ...] = ()
     """The joints that it drives, in the order of its output; by default the scene's."""
     observed_joints: tuple[str, ...] = ()
     """The joints whose positions it takes, in its order; by default those it drives."""
     units: Literal["rad", "deg"] = "rad"
-    """Of angles in its joint positions and its commands."""
+    """The units of angles in its joint positions and its commands."""
     step_s: float | None = None
     """How long each command of a chunk is for, s."""
     image_input: str | None = None
@@ -110,11 +110,11 @@ class BundleConfig:
     action_mean: tuple[float, ...] = ()
     """Added to what it gives, after that was multiplied by action-std; in its units, one per joint."""
     action_std: tuple[float, ...] = ()
-    """What its output is multiplied by; 1/step for a policy of steps, which gives velocities so."""
+    """Factor on its output; 1/step turns the position steps of a policy into velocities."""
     camera_fov: float | None = None
     """The vertical field of view of its images, rad; by default the scene's camera's."""
     crop: Literal["centre", "none"] = "centre"
-    """How it saw images of another shape: cut to its own from the middle, or whole and squeezed."""
+    """How images of another aspect ratio were treated in training: cropped at the centre, or squeezed whole."""
 
 
 def make_bundle(config: BundleConfig) -> Bundle:
@@ -211,7 +211,7 @@ def _commands(task_model: TaskModelOnnx, units: Normalisation, samples: _Samples
     """Return what the file itself commands, (N, J) or (N, K, J), one observation after the other.
 
     Raises:
-        InputError: it gives another number of values, others the second time, or numbers that are not finite.
+        InputError: it gives the wrong number of values, different ones the second time, or non-finite ones.
     """
 
     def act(image: NDArray[np.uint8], joint_pos: Array) -> Array:
@@ -224,9 +224,9 @@ def _commands(task_model: TaskModelOnnx, units: Normalisation, samples: _Samples
         expected = f"{joints} values a command, one for each of joints"
         raise InputError(f"{task_model.path}: expected {expected}, got {first.shape[-1]} from {task_model.output.name}")
     if not np.isfinite(first).all():
-        raise InputError(f"{task_model.path}: expected a finite command of a grey image, got {first.tolist()}")
+        raise InputError(f"{task_model.path}: expected a finite command for a grey image, got {first.tolist()}")
     if not np.array_equal(first, act(samples.images[0], samples.joint_pos[0])):
-        raise InputError(f"{task_model.path}: expected the same command of the same image again, got another: a dice?")
+        raise InputError(f"{task_model.path}: expected the same command for the same image, got another: is it random?")
     actions = [act(*each) for each in zip(samples.images, samples.joint_pos, strict=True)]
     return units.command(np.stack(actions))
 
@@ -330,7 +330,7 @@ def _describe(
 def _table(
     config: BundleConfig, task_model: TaskModelOnnx, units: Normalisation, card: BundleCard, is_whole: bool
 ) -> list[tuple[str, str]]:
-    """Return what was understood, a row a matter."""
+    """Return what was understood as a table, one row per topic."""
     colours = f"{config.color_order} {units.scale}, mean {list(config.mean)}, std {list(config.std)}"
     joints = f"{task_model.joint_pos} <- {config.units} of {', '.join(card.joint_pos_names)}"
     chunk = f", {card.chunk.length} of {card.chunk.step_s:g} s each" if card.chunk else ""

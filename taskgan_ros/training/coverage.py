@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 _REGIONS = 5  # a joint's range is cut into
-_NEEDED = 0.05  # share of the expert's own frames from which on a region counts
+_NEEDED = 0.05  # least share of the expert's own frames for a region to count
 _SPARSE = 0.25  # of the share that the expert has there
 _ERRS = 1.5  # times the median region's error
 

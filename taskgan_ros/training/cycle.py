@@ -37,7 +37,7 @@ class Cycle:
 
         Args:
             translator: the generator of the other direction.
-            inputs: (N, 3, H, W) of the input domain, as recorded: where the cycle ends, however they were augmented.
+            inputs: (N, 3, H, W) of the input domain, without augmentation: what the cycle should reconstruct.
             translated: (N, 3, H, W) what the translator made of them.
             outputs: (N, 3, H, W) real images of the output domain.
         """
@@ -68,7 +68,7 @@ class Cycle:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take them over."""
+        """Load them."""
         self.generator.load_state_dict(state["generator"])
         self.adam.load_state_dict(state["generator_adam"])
         self.adversary.load_state_dict(state)

@@ -24,21 +24,20 @@ Config = TypeVar("Config")
 Optimiser = TypeVar("Optimiser", bound=torch.optim.Optimizer)
 T = TypeVar("T")
 
-_TOLD = (InputError, FloatingPointError, OSError)  # what the command line tells without a traceback
+_TOLD = (InputError, FloatingPointError, OSError)  # what the command line reports without a traceback
 _EXIT_TOLD, _EXIT_INTERRUPTED = 2, 130  # the command line's
-_TELLING_S = 0.5  # torchrun ends all processes as soon as one has ended, and the first has something to tell
+_TELLING_S = 0.5  # torchrun ends all processes as soon as one has ended, but the first still has to report
 _alone: list[bool] = []
 
 
 class _Elsewhere(InputError):
-    """Another process failed; all know."""
+    """Another process failed, and every process knows it."""
 
 
 def as_one(training: Callable[[Config], T]) -> Callable[[Config], T]:
     """Make a training step, started in each of torchrun's processes, one run.
 
-    What goes wrong in any of them ends all: the first tells what it was, the others are silent and exit with the same
-    status.
+    An error in any of them ends all: the first process reports it, the others exit silently with the same status.
     """
 
     @functools.wraps(training)
@@ -78,7 +77,7 @@ def world_size() -> int:
 
 
 def is_first() -> bool:
-    """Return whether this process is the one that writes, shows and tells."""
+    """Return whether this process is the one that writes, shows and reports."""
     return world_size() == 1 or dist.get_rank() == 0
 
 
@@ -98,7 +97,7 @@ def agree() -> None:
 
 
 def _exchange(error: BaseException | None) -> list[str | None]:
-    """Tell all processes what went wrong in this one, and return what did in each."""
+    """Send this process's error to all processes, and return the error of each."""
     faults: list[str | None] = [None] * world_size()
     dist.all_gather_object(faults, None if error is None else str(error))
     return faults
@@ -154,7 +153,7 @@ def _average_gradients(optimiser: torch.optim.Optimizer) -> None:
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """Return the rows (N, ...) of all processes, for a loss that is no mean over them; each must put the same to it."""
+    """Return the rows (N, ...) of all processes, for a loss that is not a mean over them; all must compute the same."""
     if world_size() == 1:
         return rows
     parts = [torch.empty_like(rows) for _ in range(world_size())]
@@ -215,7 +214,7 @@ def randint(high: int, rows: int, *shape: int) -> Tensor:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Draw as a process of its own would in here: for what all processes must have alike."""
+    """Draw as a single process would within the block: for what must be equal in all processes."""
     _alone.append(True)
     try:
         yield

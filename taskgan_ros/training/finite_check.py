@@ -111,7 +111,7 @@ class _Check:
     def _mean(self, name: str) -> str:
         """Add the mean of each image, (N,), or of the whole tensor where its first dimension is not the images'.
 
-        Of graphs from elsewhere, onnx infers not every shape.
+        In graphs from elsewhere, onnx cannot infer every shape.
         """
         shape = self._shapes[name]
         if shape is None:

@@ -1,4 +1,4 @@
-"""A trained task model: its weights, and what stands beside them of what it predicts."""
+"""A trained task model: its weights, and the file beside them that says what it predicts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LEARNED = "learned.yaml"
 
 @config_dataclass
 class Learned:
-    """What a task model predicts: stands beside its weights.
+    """What a task model predicts; saved beside its weights.
 
     Attributes:
         data: the attributes of the dataset it was trained on.

@@ -28,7 +28,7 @@ def locate(run: Path, given: str | Path) -> Path:
 
 
 def check_domain(what: str, expected: str | tuple[str, ...] | None, actual: str) -> None:
-    """Refuse a domain, a shipped name or a user's file, that has not an expected one's name; None expects any.
+    """Refuse a domain, a shipped name or a user's file, whose name is not an expected one; None accepts any.
 
     Raises:
         InputError: with the names.

@@ -38,7 +38,7 @@ class Trainer(Protocol):
         """Return all state."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over all state."""
+        """Load all state."""
 
 
 @dataclass(frozen=True)

@@ -298,7 +298,7 @@ class TaskModel(nn.Module):
         self.output = nn.Linear(self.FEATURES, outputs)
 
     def _head(self, shape: TaskModelShape, pixels: int) -> list[nn.Module]:
-        """Return what makes features of the last convolution's maps; positions need one layer more to make angles."""
+        """Return the layers from the last feature maps to features; positions need one more layer to become angles."""
         filters, count = shape.widths[-1], self.FEATURES
         if not shape.positions:
             return [nn.Flatten(), nn.Linear(filters * pixels, count), nn.ReLU(inplace=True)]
@@ -336,7 +336,7 @@ def to_uint8(images: Tensor) -> Tensor:
 def run_batches(
     network: Callable[..., Tensor], *inputs: NDArray[Any], device: torch.device | str = "cpu"
 ) -> NDArray[Any]:
-    """Return what `network` makes of its `inputs`, arrays (N, ...), a few items at a time."""
+    """Return the output of `network` for `inputs`, arrays (N, ...), a few items at a time."""
     batches = zip(*(torch.from_numpy(values).split(_BATCH) for values in inputs), strict=True)
     return torch.cat([network(*(part.to(device) for part in batch)).cpu() for batch in batches]).numpy()
 

@@ -29,7 +29,7 @@ class Muon(torch.optim.Optimizer):
     """Muon (Jordan et al. 2024) on weights, each as a matrix, and Adam on biases, norms and other vectors.
 
     Muon makes the singular values of each step alike, so that what few images show is learned as soon as what all show.
-    Its steps are as long as Adam's at the same rate (Liu et al. 2025), though it bears a higher one.
+    Its steps are as long as Adam's at the same rate (Liu et al. 2025), though it tolerates a higher one.
 
     torch's own takes matrices alone, which a convolution's weights are not. It computes in bfloat16, which takes twenty
     times as long on a CPU that has to emulate it.
@@ -65,14 +65,14 @@ class Muon(torch.optim.Optimizer):
         return {"muon": super().state_dict(), "adam": None if self._adam is None else self._adam.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take them over."""
+        """Load them."""
         super().load_state_dict(state["muon"])
         if self._adam is not None:
             self._adam.load_state_dict(state["adam"])
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """Return about U V' of a matrix (N, M) = U S V', by five steps of Newton and Schulz."""
+    """Return approximately U V' of a matrix (N, M) = U S V', by five Newton-Schulz iterations."""
     a, b, c = _COEFFICIENTS
     near = matrix.to(torch.bfloat16) if multiplies_bfloat16(matrix.device) else matrix
     is_tall = len(matrix) > matrix.shape[1]  # the products are then of its columns, the smaller ones

@@ -1,4 +1,4 @@
-"""The arm's pose as f_X sees it, and how far off that usually is: whether the picture fits the joint states."""
+"""A linear probe of the arm's pose in f_X's features, with its usual error: does the picture fit the joint states?"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 TARGET_WEIGHT = 4.0  # of a target image beside one of the simulation: the probe is for those
 SPREAD_RANGE = (-1.5, 3.0)  # of the logarithm of the variance: beyond the poses seen a parabola is no guide
 _RIDGE = 3e-3  # of the features' mean variance; 3e-4 to 3e-2 did the same on held-out images
-_SPREAD_RIDGE = 5.0  # images' worth of trust in one scatter for all poses
+_SPREAD_RIDGE = 5.0  # weight, in images, of the prior of one covariance for all poses
 _SMALLEST_ERROR = 0.05  # in variances, of an error whose logarithm is taken
 
 
@@ -68,7 +68,7 @@ def fit_pose_probe(
     poses, squares = seen, sizes**2
     if other is not None:
         more = _size((other.features @ weights + bias - other.angles) @ whitening) ** 2
-        # Errors of other looks are larger all over; it is where they are largest that counts.
+        # Other looks have larger errors everywhere; what counts is where they are largest.
         poses = np.concatenate([poses, (other.angles - centre) / width])
         squares = np.concatenate([squares, more * squares.mean() / more.mean()])
     spread = _fit_spread(poses, squares)

@@ -1,6 +1,6 @@
 """A bundle's translator in int8, for a CPU: a third less time, measured in docs/node/inference.md.
 
-f_X stays in single precision: it is a twentieth of the work, and in int8 its last layer cuts off every command that is
+f_X stays in single precision: it is a twentieth of the work, and in int8 its last layer clips every command that is
 larger than those of the calibration.
 """
 
@@ -70,18 +70,18 @@ def quantize(config: QuantizeConfig) -> Bundle:
     rms, largest = difference(*(_commands(each, data, others) for each in (bundle, written)))
     print_line(
         f"{config.out}: {TRANSLATOR} is int8; the commands of {len(others)} other images differ by {100 * rms:.1f} % "
-        f"(RMS), {100 * largest:.1f} % at most, of their RMS; whether they arrive, `taskgan evaluate` says"
+        f"(RMS), {100 * largest:.1f} % at most, of their RMS; check arrivals with `taskgan evaluate`"
     )
     return written
 
 
 def write_int8(bundle: Bundle, graphs: Mapping[str, bytes], out: Path) -> Bundle:
-    """Write the bundle with some of its graphs in int8, by file name, and return it; what was measured of it goes."""
+    """Write the bundle with some of its graphs in int8, by file name, and return it without its measured results."""
     files = {name: (bundle.path / name).read_bytes() for name in bundle.card.files if name != POLICY}  # of both in one
     card = dataclasses.replace(bundle.card, name=out.name, results=(), export_max_abs_diff={})
     own = (bundle.path / README).read_text(encoding="utf-8") if (bundle.path / README).is_file() else ""
     what = " and ".join(f"`{name}`" for name in graphs)
-    readme = f"{what}: int8, by `taskgan quantize`. All that follows is of single precision.\n\n{own}"
+    readme = f"{what}: int8, by `taskgan quantize`. All that follows was measured in single precision.\n\n{own}"
     return write_bundle(out, card, {**files, **graphs}, readme, read_pictures(bundle.path))
 
 

@@ -15,7 +15,7 @@ Weight = Annotated[float, Field(ge=0)]
 
 @config_dataclass
 class Recipe:
-    """How a translator is trained: `config/recipes/*.yaml`. The defaults are the paper's; each line past it is off."""
+    """How a translator is trained: `config/recipes/*.yaml`. The defaults are the paper's; every extension is off."""
 
     generator: GeneratorConfig = GeneratorConfig()
     """Shape of the generator."""
@@ -24,7 +24,7 @@ class Recipe:
     batch_size: Count = 4
     """Images translated for the adversarial and the task loss."""
     learning_rate: Annotated[float, Field(gt=0)] = 2e-4
-    """Adam's, of generator and discriminator; it falls linearly over the second half."""
+    """Adam's learning rate, of generator and discriminator; it falls linearly over the second half."""
     adversarial_weight: Weight = 1.0
     """Weight of the adversarial loss; a translator that has pre-trained needs less."""
     lambda_task: Weight = 0.01
@@ -41,9 +41,9 @@ class Recipe:
     pretrain_steps: Annotated[int, Field(ge=0)] = 0
     """Steps on pairs of randomised and plain simulation before the TaskGAN (James et al. 2019)."""
     pretrain_batch_size: Count = 8
-    """Pairs a step while pre-training."""
+    """Pairs per step while pre-training."""
     pretrain_learning_rate: Annotated[float, Field(gt=0)] = 5e-4
-    """The optimiser's while pre-training, which no discriminator makes unstable: 5e-4 suits `adam`, 3e-3 `muon`."""
+    """Learning rate of pre-training, which has no discriminator and is stable: 5e-4 suits `adam`, 3e-3 `muon`."""
     pretrain_optimiser: OptimiserName = "adam"
     """`adam`, or `muon` (Jordan et al. 2024), which reaches the same error with fewer than half of the pairs."""
     pairs_batch_size: Annotated[int, Field(ge=0)] = 0
@@ -53,12 +53,12 @@ class Recipe:
     pixel_weight: Weight = 10.0
     """Weight of the L1 loss wherever the true image is known: pairs and identity."""
     pixel_focus: Share = 0.0
-    """Share of that loss on pixels where the true image differs from the empty scene, the arm's and what it is after;
-    0 weighs all pixels alike. The empty scene is the median of the output domain's images, so that has one look."""
+    """Share of that loss on pixels where the true image differs from the empty scene: those of the arm and its target;
+    0 weighs all pixels alike. The empty scene is the median of the output domain, which must have one appearance."""
     paired_target: bool = False
     """Whether the few target images also train by L1 on their true render, where the dataset holds it; where it does
-    not, this is left out, unless the option was given by hand. The other direction learns from the same pairs turned
-    round, a batch of them beside each batch of source images."""
+    not, this is left out, unless the option was given by hand. The other direction learns from the same pairs,
+    swapped: a batch of them beside each batch of source images."""
     augment: Weight = 0.0
     """Strength of photometric augmentation of the translator's input."""
     diff_augment: bool = False

@@ -20,7 +20,7 @@ def hold_out(data: Dataset, share: float, seed: int) -> tuple[NDArray[np.int64],
     """Return for each image which part of a recording it is in (N,), and which parts to hold out.
 
     Parts are episodes, or stretches of time where there are fewer than five episodes: neighbouring frames are alike, so
-    frames drawn one by one would be known by heart.
+    frames held out one by one would be near-copies of training frames.
 
     Raises:
         InputError: fewer than 4 images.

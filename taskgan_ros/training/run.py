@@ -30,7 +30,7 @@ from taskgan_ros.training import distributed
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
-# Options that older runs lack, and what they did: a run may be resumed, and a study's job be found, that began before.
+# Options that older runs lack, with their former behaviour, so that such a run can be resumed, and found by a study.
 NEWER: Final = {
     "task_model": None,
     "pixel_focus": 0.0,
@@ -49,7 +49,7 @@ class RunOptions:
     out: Path
     """The run's folder; must not exist unless resuming."""
     seed: int = 0
-    """Fixes the split, the first weights and every batch."""
+    """Seed of the split, the initial weights and every batch."""
     device: str = "auto"
     """auto, cpu or cuda."""
     resume: bool = False
@@ -222,7 +222,7 @@ class Run:
 
 
 def _lock(path: Path) -> BinaryIO:
-    """Return a file of the run that is locked for us alone until it is closed."""
+    """Return a file of the run with an exclusive lock until it is closed."""
     try:
         return lock(path / CONFIG)
     except BlockingIOError as error:

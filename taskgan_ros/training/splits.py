@@ -17,7 +17,7 @@ from taskgan_ros.training.lineage import check_domain
 
 @dataclass(frozen=True)
 class Split:
-    """What of a dataset to train on, and what to validate on: of it, or of another one of its domain.
+    """Rows of a dataset to train on, and rows to validate on, of the same dataset or another one of its domain.
 
     Attributes:
         dataset: the one to train on.

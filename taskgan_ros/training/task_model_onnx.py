@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 Layout = Literal["NCHW", "NHWC"]
 Scale = Literal["0..255", "0..1", "-1..1"]
 
-LEAST_PIXELS = 16  # a side; a smaller picture is none of an arm
+LEAST_PIXELS = 16  # per side; a smaller picture cannot show an arm
 _TYPES = {"uint8": TensorProto.UINT8, "float16": TensorProto.FLOAT16, "float32": TensorProto.FLOAT,
           "float64": TensorProto.DOUBLE}  # fmt: skip
 _INNER = "inner/"  # before every name of theirs, so that none is one of ours
@@ -32,7 +32,7 @@ _INNER = "inner/"  # before every name of theirs, so that none is one of ours
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What a task model was trained in units of: it takes `(value - mean) / std` and gives `(command - mean) / std`.
+    """The normalisation in training: a task model takes `(value - mean) / std` and gives `(command - mean) / std`.
 
     Attributes:
         scale: the pixels' range before `mean` and `std` are applied.
@@ -238,7 +238,7 @@ def _prepare_joints(joint_pos: Tensor, units: Normalisation) -> _Chain:
 
 
 def _surround(graph: GraphProto, before: Sequence[_Chain], after: _Chain) -> None:
-    """Put chains around a graph, whose own inputs and outputs end, and whose shapes may be of one image."""
+    """Put chains around a graph; its own inputs, outputs and shapes, which may be for one image, are removed."""
     own = list(graph.node)
     for field in (graph.node, graph.input, graph.output, graph.value_info):
         del field[:]

@@ -20,7 +20,7 @@ _EVALUATION_BATCH = 256
 
 
 class TaskModelTrainer:
-    """Goes down the mean squared error of standardised labels, batches mixed from several banks."""
+    """Minimises the mean squared error of standardised labels, with batches mixed from several banks."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class TaskModelTrainer:
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _losses(self) -> dict[str, Tensor]:
-        """Draw a batch and return "loss", which the step goes down, and its parts where it has some."""
+        """Draw a batch and return "loss", which the step minimises, and its parts where it has some."""
         images, labels = self._draw()
         return {"loss": task_loss(self.network(images), labels)}
 
@@ -84,13 +84,13 @@ class TaskModelTrainer:
         return {"network": self.network.state_dict(), "optimiser": self._optimiser.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take them over."""
+        """Load them."""
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
 
 
 class AdaptingTrainer(TaskModelTrainer):
-    """The same, while the features of another domain's images are drawn to those of the labelled ones."""
+    """The same, while the features of another domain's images are pulled towards those of the labelled ones."""
 
     def __init__(
         self,

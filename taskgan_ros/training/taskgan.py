@@ -83,7 +83,7 @@ class TranslatorTrainer:
         judge: TaskModel | None,
         start: Generator | None = None,
     ) -> None:
-        """Take the data, the task model, one to measure with, and a generator that is not to start from nothing."""
+        """Take the data, the task model, a second one to measure with, and an optional generator to start from."""
         device = banks.inputs.images.device
         self.recipe, self._banks, self._device = recipe, banks, device
         self._empty = banks.outputs.median()
@@ -171,9 +171,9 @@ class TranslatorTrainer:
         return figures
 
     def _mixed_batch(self) -> _Batch:
-        """Return images to translate, then those whose true output is known; all pass the generator in one run.
+        """Return images to translate, then those whose true output is known; all go through the generator in one pass.
 
-        Which instance norm allows: it treats each image alone.
+        Instance norm allows this, because it treats each image alone.
         """
         recipe, banks = self.recipe, self._banks
         index = banks.inputs.draw(recipe.batch_size)
@@ -219,7 +219,7 @@ class TranslatorTrainer:
         return torch.cat([recorded, translated], dim=1) if self.recipe.conditional else translated
 
     def _pixel_loss(self, translated: Tensor, truth: Tensor) -> Tensor:
-        """Return the L1 loss, of which the recipe's `pixel_focus` lies on what is not the empty scene."""
+        """Return the L1 loss, with the share `pixel_focus` on pixels that differ from the empty scene."""
         if not self.recipe.pixel_focus:
             return pixel_loss(translated, truth)
         return pixel_loss(translated, truth, focus_weights(truth, self._empty, self.recipe.pixel_focus))
@@ -232,7 +232,7 @@ class TranslatorTrainer:
             return {"task": task_loss(self._task_model(translated), labels)}
 
     def _weights(self, step: int) -> dict[str, float]:
-        """Return each loss's weight in the sum that the generators go down."""
+        """Return each loss's weight in the sum that the generators minimise."""
         recipe = self.recipe
         warmup = recipe.lambda_warmup * (recipe.pretrain_steps + recipe.steps)
         return {
@@ -299,7 +299,7 @@ class TranslatorTrainer:
     def _figures(self) -> dict[str, float]:
         """Return errors by task model, by judge, by pixel where the truth is known, and by look, which needs no truth.
 
-        Of more than 512 images, as many evenly spaced ones speak for all.
+        Of more than 512 images, only 512 evenly spaced ones are used.
         """
         bank, sums, curve = self._banks.validation, {TASK: 0.0}, torch.zeros_like(self._usual)
         rows = bank.spread(_VALIDATED)
@@ -345,7 +345,7 @@ class TranslatorTrainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take them over."""
+        """Load them."""
         self.generator.load_state_dict(state["generator"])
         self._average.load_state_dict(state["average"])
         self._generator_adam.load_state_dict(state["generator_adam"])

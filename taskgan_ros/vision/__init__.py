@@ -1,1 +1,1 @@
-"""A message's bytes to RGB and the size that a bundle takes. No ROS types."""
+"""Image bytes → RGB at a bundle's input size; camera models. No ROS types."""

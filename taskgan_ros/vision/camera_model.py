@@ -22,8 +22,8 @@ Array = NDArray[np.float64]
 
 MODELS: Final = {"plumb_bob": (0, 4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}  # coefficients
 _OTHER_NAMES: Final = {"": "plumb_bob", "fisheye": "equidistant", "none": "plumb_bob"}
-_SAME_PX: Final = 1e-3  # what no calibration knows; an ideal camera's images are cropped and not resampled
-_BORDER_POINTS: Final = 33  # along each side of a picture, to see whether all of it was in the camera's
+_SAME_PX: Final = 1e-3  # below any calibration's accuracy: within it, images are cropped and not resampled
+_BORDER_POINTS: Final = 33  # along each side of the ideal image, to check that the camera covers it
 _WIDEST: Final = 3.0  # rad; as wide as a scene's camera may be
 _STEPS: Final = 300  # of the search from narrow to wide, 0.01 rad each
 
@@ -88,13 +88,13 @@ class CameraModel:
         return np.asarray(seen, np.float64).reshape(-1, 2)
 
     def ideal_fov(self, aspect: float) -> float:
-        """Return the largest vertical field of view in rad of an ideal camera all of whose pixels this one saw.
+        """Return the widest vertical field of view in rad of an ideal camera that this one covers completely.
 
         Args:
             aspect: width over height of the ideal camera's images.
 
         Returns:
-            0 where not even the narrowest was seen.
+            0 if not even the narrowest is covered.
         """
         if self.is_ideal:
             return 2 * math.atan(math.tan(self.fov / 2) * min(1.0, self.width / (aspect * self.height)))
@@ -207,7 +207,7 @@ def _rows(matrix: Array) -> tuple[tuple[float, float, float], ...]:
 
 @lru_cache(maxsize=64)
 def _seen_fov(model: CameraModel, aspect: float) -> float:
-    """Search from narrow to wide, as a polynomial of a lens may turn back far outside, then halve the last step."""
+    """Search from narrow to wide, then bisect: a distortion polynomial may fold back far outside the image."""
     least = 0.0
     for k in range(1, _STEPS + 1):
         wide = _WIDEST * k / _STEPS
@@ -236,7 +236,7 @@ def _is_seen(model: CameraModel, fov: float, aspect: float) -> bool:
 def _maps(
     model: CameraModel, camera_fov: float, size: tuple[int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
-    """Return for each pixel of the ideal picture, so many times finer as areas need, row and column in the model's."""
+    """Return the row and column in the model's image for each ideal pixel, oversampled for area averaging."""
     height, width = size
     if not 0.0 < camera_fov < math.pi:
         raise InputError(f"scene: expected a vertical field of view between 0 and pi rad, got {camera_fov}")

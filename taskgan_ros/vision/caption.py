@@ -1,4 +1,4 @@
-"""Words on a picture that can be read whatever it shows."""
+"""Captions that stay readable on any image."""
 
 from __future__ import annotations
 

@@ -20,15 +20,15 @@ from taskgan_ros.vision.images import ENCODINGS, Image, RawImage, check_size
 
 Shrink = Callable[[int, int], int]
 
-# What a file claims is allocated before its data says otherwise, and a few bytes can claim gigabytes. Twice the
-# pixels of the largest cameras that robots carry, and less than 200 MB of RGB.
+# Decoders allocate the size that a header claims, and a few bytes can claim gigabytes. The limit is twice the pixels
+# of the largest robot cameras, less than 200 MB of RGB.
 MAX_PIXELS: Final = 64_000_000
 
-# A block of samples takes a bit at least, and no more than 128 pixels share one. A file with fewer bytes than its claim
-# needs is refused before a second goes into decoding it. Each scan of a progressive file takes as long as an image.
+# A block of samples takes at least one bit and covers at most 128 pixels. A file too short for its claimed size is
+# refused before decoding takes a second. Each scan of a progressive file takes as long as an image.
 _JPEG_PIXELS_A_BYTE: Final = 1024
 _MAX_JPEG_SCANS: Final = 32
-JPEG_PARTS: Final = (8, 4, 2, 1)  # parts of its size are decoded quickly, with every bit read; not so 3/8
+JPEG_PARTS: Final = (8, 4, 2, 1)  # scale denominators that decode fast and still read every bit; 3/8 does not
 
 # How each kind begins and ends; cameras may pad what follows.
 _MAGIC: Final = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
@@ -58,8 +58,8 @@ def read_compressed(
     Args:
         format: as compressed_image_transport writes it ("jpeg", "png", "bgr8; png compressed bgr8"), or anything.
         data: the file.
-        shrink: is given height and width, and returns by which whole number the image may be made smaller; None for
-            none. A JPEG is decoded at a half, a quarter or an eighth then.
+        shrink: maps height and width to the integer factor by which the image may shrink; None for no shrinking.
+            A JPEG is then decoded at a half, a quarter or an eighth.
 
     Returns:
         An rgb8 image (H, W, 3), or a bayer_*8 one (H, W, 1) where `format` says that the grey file is a sensor's
@@ -83,14 +83,14 @@ def read_compressed(
 
 
 def check_compressed(format: str, data: bytes | bytearray | memoryview | array[int]) -> bool:
-    """Check that a compressed image is whole, for decoders that take less than that.
+    """Check that a compressed image is complete, for decoders that also accept truncated ones.
 
     Args:
         format: as `read_compressed` takes it.
         data: the file.
 
     Returns:
-        Whether it is one of three colours, and no bytes are left over that a decoder would complain of.
+        Whether it has three colour channels, and no leftover bytes that a decoder would warn about.
 
     Raises:
         InputError: as `read_compressed` does.
@@ -116,7 +116,7 @@ def check_compressed(format: str, data: bytes | bytearray | memoryview | array[i
 def _kind(format: str, file: bytes) -> str:
     """Return JPEG or PNG."""
     if "compresseddepth" in format.lower():
-        raise InputError(f"image: expected a compressed image, got the depths {format[:_LONGEST_NAME]!r}")
+        raise InputError(f"image: expected a compressed image, got compressed depth {format[:_LONGEST_NAME]!r}")
     kind = next((kind for kind, magic in _MAGIC.items() if file.startswith(magic)), None)
     if kind is None:
         raise InputError(
@@ -143,7 +143,7 @@ def _refusing(kind: str, file: bytes) -> Iterator[None]:
 
 
 def _check_jpeg(file: bytes) -> tuple[int, int, str]:
-    """Refuse what its headers say is too large or not whole; return height, width and colours."""
+    """Refuse a JPEG whose headers show it too large or incomplete; return height, width and colours."""
     height, width, colours, _ = simplejpeg.decode_jpeg_header(file)
     _check_pixels(height, width)
     if height * width > _JPEG_PIXELS_A_BYTE * len(file):

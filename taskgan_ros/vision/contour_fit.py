@@ -1,7 +1,7 @@
-"""Where a camera stands, from how an arm's outline lies on what speaks for the arm and against it in its pictures.
+"""A camera's pose, found by fitting an arm's outline to per-pixel evidence of the arm in the camera's images.
 
-Each point of the drawn outline looks along its normal for where the arm most likely ends in the picture; Gauss-Newton
-then moves the camera so that the points lie there. numpy and OpenCV alone: the node calls it too.
+Each point of the projected outline searches along its normal for the arm's most likely edge. Gauss-Newton then moves
+the camera so that the points lie on those edges. numpy and OpenCV alone: the node calls it too.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ _LEAST_SPREAD_PX = 0.5
 _LEAST_POINTS = 30
 _FIXED_RAD = 1e-6
 _NEAR_SHARE, _LEAST_NEAR_PX = 1.5 / 240, 1.0
-_ALIKE = 16.0  # times the variance: neighbours along an outline err alike, over four points or so and over pictures
-_SIDE_PX = 6.0  # of a picture on each side of an end, that must differ
-_TEXTURE = 25.0  # grey levels: standard deviation of what is neither the arm's end nor alike
+_ALIKE = 16.0  # variance factor: errors of an outline are correlated, over about four points and between images
+_SIDE_PX = 6.0  # on each side of an edge: the two sides must differ in colour
+_TEXTURE = 25.0  # grey levels: standard deviation of texture that is no edge of the arm
 
 
 @dataclass(frozen=True)
 class Observation:
-    """One picture's evidence, and where the arm's joints stood.
+    """The evidence from one image, and the arm's joint positions in it.
 
     Attributes:
         joint_pos: (n,) rad or m.
         evidence: (H, W) float32, the logarithm of how much more likely a pixel is the arm than not; 0 is unknown.
-        image: (H, W, 3) uint8 where steps of colour count too; they are sharp, but others than the arm's end have them.
+        image: (H, W, 3) uint8 if colour edges count too; these are sharp, but other objects have them as well.
     """
 
     joint_pos: Array
@@ -48,10 +48,10 @@ class Observation:
 
 @dataclass(frozen=True)
 class Prior:
-    """How well the first guess is known: standard deviations of its place, direction, joints' zeros, focal length.
+    """Standard deviations of the initial guess: position, direction, joint zeros, focal length.
 
-    The focal length's is a share of it. `growth_px` is of how far the evidence lies outside the drawn outline all
-    round: blur, generous masks and worn-down meshes move it by a part of a pixel, which would pass for a distance.
+    That of the focal length is relative. `growth_px` is for a uniform offset of the evidence outside the outline.
+    Blur, generous masks and decimated meshes cause a fraction of a pixel, which would be mistaken for distance.
     """
 
     shift_m: float = 0.1
@@ -73,7 +73,7 @@ class Problem:
         ignored: links whose outline does not count, as something covers them that the model lacks.
         fits_zeros: whether each joint's zero is fitted too.
         fits_focal: whether the focal length is.
-        fits_growth: whether how far the evidence lies outside the outline all round is.
+        fits_growth: whether the uniform offset of the evidence outside the outline is.
         points: of each picture's outline at most.
     """
 
@@ -97,8 +97,8 @@ class Estimate:
         zeros: (n,) what is added to the joints' readings.
         covariance: (6, 6) of the place in m and the turn in rad about the base's axes, as the residuals have it.
         zeros_sigma: (n,) likewise, the zeros' standard deviations; None where they are not fitted.
-        growth_px: how far outside the drawn outline the arm's ends lie all round.
-        residual_px: in the median over the outline's points that found an end of the arm.
+        growth_px: the uniform offset of the arm's edges outside the projected outline.
+        residual_px: the median over the outline's points that found an edge of the arm.
         share: of the outline's points that did.
     """
 
@@ -131,7 +131,7 @@ def refine(problem: Problem, start: Estimate | None = None, reach_px: Sequence[f
     Args:
         problem: what is fitted.
         start: where it begins; the problem's guess if left out.
-        reach_px: of each step, how far from the outline the arm's end is looked for.
+        reach_px: for each step, how far from the outline to search for the arm's edge.
     """
     zeros = np.zeros(len(problem.shots[0].joint_pos))
     now = start or Estimate(problem.view, zeros, np.zeros((6, 6)), np.inf, 0.0)
@@ -141,10 +141,10 @@ def refine(problem: Problem, start: Estimate | None = None, reach_px: Sequence[f
 
 
 def support(problem: Problem, estimate: Estimate) -> list[float]:
-    """Return for each picture what share of the outline finds the arm's end near, looking four times as far.
+    """Return, for each image, the share of outline points with an edge of the arm nearby.
 
-    Near is 1.5 px of 240 in height, and the end the likeliest place for it: the mean of a bare wall's ends would always
-    lie near. Where there is no arm, that place is anywhere: 0.15 to 0.25.
+    Nearby is 1.5 px at a height of 240; the search reaches four times as far. The likeliest place counts, as the mean
+    place would always lie nearby on a bare wall. Without an arm the share is 0.15 to 0.25.
     """
     within_px = max(_NEAR_SHARE * problem.view.height, _LEAST_NEAR_PX)
     reach_px = 4 * within_px
@@ -158,7 +158,7 @@ def support(problem: Problem, estimate: Estimate) -> list[float]:
 
 
 def _step(problem: Problem, now: Estimate, reach_px: float) -> Estimate:
-    """Return the estimate one step of Gauss-Newton further; as it is where too little of the outline finds an end."""
+    """Return the estimate after one Gauss-Newton step; unchanged if too few points find an edge."""
     rows, offsets, weights, seen = [], [], [], 0
     for shot in problem.shots:
         line = _line(problem, shot.joint_pos + now.zeros, now.view)
@@ -194,7 +194,7 @@ def _certainty(problem: Problem, now: Estimate) -> tuple[Array, Array]:
     sigma = [prior.shift_m] * 3 + [prior.turn_rad] * 3
     behind = [change_between(now.view.pose, problem.view.pose)]
     if problem.fits_zeros:
-        sigma += [_FIXED_RAD, *[prior.zero_rad] * (count - 1)]  # the base's frame takes up what the first one is
+        sigma += [_FIXED_RAD, *[prior.zero_rad] * (count - 1)]  # the base frame absorbs the first zero
         behind.append(-now.zeros)
     if problem.fits_growth:
         sigma.append(prior.growth_px)
@@ -225,11 +225,10 @@ def _line(problem: Problem, joint_pos: Array, view: View) -> Contour:
 def find_ends(
     evidence: Evidence, line: Contour, reach_px: float, image: NDArray[np.uint8] | None = None
 ) -> tuple[Array, Array]:
-    """Return how far along its normal each point (k,) px finds the arm's end, and the variance (k,) px² of that.
+    """Return how far along its normal each point finds the arm's edge, (k,) px, and the variance (k,) px² of that.
 
-    The end lies where most of the evidence for the arm is before it and most of that against it after it, and, if there
-    is an image (H, W, 3), where its colours before and after differ. The variance is infinite where neither says
-    anything, or there is no end within `reach_px`.
+    The edge separates evidence for the arm, inside, from evidence against it, outside. With an image (H, W, 3), the
+    colours on its two sides must differ too. The variance is infinite without an edge within `reach_px`.
     """
     place, odds = _odds_of_ends(evidence, line, reach_px, image)
     chance = np.exp(odds - odds.max(axis=1, keepdims=True, initial=-np.inf))
@@ -244,7 +243,7 @@ def find_ends(
 def _odds_of_ends(
     evidence: Evidence, line: Contour, reach_px: float, image: NDArray[np.uint8] | None
 ) -> tuple[Array, Array]:
-    """Return places (p,) px along the normals, and the log odds (k, p) that each point's end of the arm is there."""
+    """Return places (p,) px along the normals, and the log odds (k, p) that each point's edge of the arm is there."""
     step = max(reach_px / 12, 0.5)
     t = np.arange(-reach_px, reach_px + step / 2, step)
     place = np.append(t - step / 2, t[-1] + step / 2)
@@ -264,9 +263,9 @@ def _along(image: NDArray[np.float32] | NDArray[np.uint8], line: Contour, t: Arr
 
 
 def _steps(image: NDArray[np.uint8], line: Contour, place: Array, step: float) -> Array:
-    """Return the log odds (k, p) that the colours along the normals change at `place` (p,) px, and are alike beside.
+    """Return the log odds (k, p) that the colours along the normals step at `place` (p,) px and are uniform beside it.
 
-    What a step there explains of the variance over `_SIDE_PX` on both sides.
+    They are the part of the variance over `_SIDE_PX` on both sides that such a step explains.
     """
     side = max(round(_SIDE_PX / step), 1)
     t = place[0] + step * (np.arange(len(place) - 1 + 2 * side) - side + 0.5)

@@ -24,9 +24,9 @@ class _Encoding(NamedTuple):
 
     Attributes:
         channels: samples of a pixel, in the first plane if there are two.
-        code: OpenCV's for the way to RGB; None is RGB already.
+        code: OpenCV's code for the conversion to RGB; None is RGB already.
         sample_bytes: 1 or 2.
-        pixelwise: a pixel alone has its colour, so that cropping and resizing may come before it.
+        pixelwise: each pixel has its own colour, so that cropping and resizing may precede the conversion.
         block: rows and columns of pixels that have one chroma sample; sizes must be multiples.
         least: rows and columns that OpenCV needs; it makes smaller images black.
         chroma_plane: a plane of chroma pairs, one for each block, follows the first.
@@ -110,9 +110,9 @@ class RawImage:
     ) -> Image:
         """Return (height, width, 3) uint8 RGB, contiguous; None keeps the image's own size.
 
-        The centre is cut out, as large as the aspect ratio height:width lets it be and then 1/zoom of that, to the
-        nearest pixel. It is resized: areas are averaged to shrink, pixels interpolated to grow. With `squeeze` the
-        part that is cut out has the image's own aspect ratio.
+        The centre is cropped: 1/zoom of the largest rectangle of aspect ratio height:width, to the nearest pixel.
+        With `squeeze` the crop keeps the image's own aspect ratio. Then it is resized: areas are averaged to shrink,
+        pixels interpolated to grow.
 
         Raises:
             InputError: a zoom that is not finite, or below 1.
@@ -244,7 +244,7 @@ def zoom_for(
             raise InputError(f"{whose}: expected a vertical field of view between 0 and pi rad, got {fov}")
     height, width = camera_size
     kept_height, _ = _aspect_crop(height, width, *bundle_size)
-    # On the plane of a pinhole's image lengths go with the tangent, not with the angle.
+    # In a pinhole image, lengths are proportional to the tangent, not to the angle.
     kept = math.tan(camera_fov / 2) * kept_height / height
     zoom = kept / math.tan(bundle_fov / 2)
     if zoom < 1.0 - FOV_TOLERANCE:

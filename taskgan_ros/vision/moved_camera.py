@@ -25,24 +25,24 @@ from taskgan_ros.vision.contour_fit import (
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
-_REACH = 0.06  # of the picture's height, in which the arm's end is looked for at first
+_REACH = 0.06  # of the image height: the first search range for the arm's edge
 _LEAST_REACH_PX = 3.0
-_LEVELS = 8  # of each colour, in which the arm's and the others are counted
-_MOST_ODDS = 1.0  # that a colour alone says of a pixel
-_LEAST_SHARE = 0.45  # of the outline that must have an end of the arm near; 0.25 to 0.3 has in noise
+_LEVELS = 8  # histogram bins per colour channel
+_MOST_ODDS = 1.0  # magnitude of the log odds that a pixel's colour alone can give
+_LEAST_SHARE = 0.45  # of the outline that must have an edge of the arm nearby; noise gives 0.25 to 0.3
 
 
 @dataclass(frozen=True)
 class CameraMotion:
-    """How a camera stands compared with where it should.
+    """How far a camera is from where it should stand.
 
     Attributes:
         shift_m: (3,) along the arm's base frame.
-        turn_rad: (3,) rotation vector about its axes; the camera's place stays.
+        turn_rad: (3,) rotation vector about its axes; the camera turns in place.
         covariance: (6, 6) of both, as geometry_msgs/PoseWithCovariance has it.
-        pixels: how far the outline lies from where it should, in the median over its points.
-        residual_px: how far it lies from the arm's ends in the pictures once the camera is moved, likewise.
-        share: of its points near which the arm ends in the pictures then.
+        pixels: the shift of the outline in the image, the median over its points.
+        residual_px: the outline's distance from the arm's edges after the fit, likewise.
+        share: of the outline's points with an edge of the arm nearby, after the fit.
         is_certain: whether enough of them do.
     """
 
@@ -102,12 +102,12 @@ def camera_motion(
 
 
 def color_evidence(images: Sequence[Image], masks: Sequence[Mask], reach_px: float) -> list[Evidence]:
-    """Return the log odds (H, W) that pixels of these colours are the arm, as masks (H, W) have it for now.
+    """Return the log odds (H, W) that pixels show the arm, from colour histograms inside and around the masks.
 
     Args:
         images: (H, W, 3) uint8.
-        masks: where the arm is, about.
-        reach_px: how far around the arm its surroundings are counted; what is so near its border counts for neither.
+        masks: (H, W) approximately where the arm is.
+        reach_px: width of the band around the arm that counts as background; a margin at the border is left out.
     """
     size = 2 * max(int(reach_px / 2), 1) + 1
     near, far = np.ones((size, size), np.uint8), np.ones((3 * size, 3 * size), np.uint8)

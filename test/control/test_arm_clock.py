@@ -30,7 +30,7 @@ def test_joint_states_that_come_at_once_show_our_clock_although_some_come_late()
 
 
 @pytest.mark.parametrize("apart_s", [0.05, -0.05, 3600.0])
-def test_another_clock_is_told_with_how_far_it_is(apart_s: float) -> None:
+def test_another_clock_is_reported_with_its_offset(apart_s: float) -> None:
     clock = ArmClock()
     clocks = Joints(clock).send([apart_s + 0.001 * (k % 5) for k in range(100)])
     assert f"joint states arrive {apart_s:.3f} s after their stamps" in clock.objection(*clocks)

@@ -241,7 +241,7 @@ def test_a_stop_is_smooth_and_takes_no_longer_than_it_must() -> None:
 
 
 @pytest.mark.parametrize("age_s", [0.1, 0.25])
-def test_a_stop_goes_on_from_the_plan_when_joint_states_are_old(age_s: float) -> None:
+def test_a_stop_continues_from_the_plan_when_joint_states_are_old(age_s: float) -> None:
     servo = Servo(make_commander(), lag_s=0.05)
     servo.run([0.0, -0.6], 10)
     servo.stop(age_s)
@@ -456,7 +456,7 @@ def test_a_blocked_arm_has_a_tracking_error_and_one_that_lags_has_not(share: flo
 
 @pytest.mark.parametrize("interface", INTEGRATED)
 @pytest.mark.parametrize(("share", "least", "most"), [(1.0, 0.0, 0.06), (0.3, 0.25, 1.0), (0.0, 0.45, 0.7)])
-def test_so_it_is_where_the_controller_adds_velocities_up(
+def test_tracking_errors_are_the_same_where_the_controller_integrates_velocities(
     interface: str, share: float, least: float, most: float
 ) -> None:
     commander, pose, error = make_commander(command_interface=interface), HOME.copy(), 0.0

@@ -24,7 +24,7 @@ def test_order_and_further_joints_do_not_matter(names: list[str]) -> None:
     ("names", "positions", "message"),
     [
         (["finger"], [0.0], r"expected \['shoulder', 'elbow', 'wrist'\], got \['finger'\]: missing \['shoulder'"),
-        (NAMES, [], "expected one position a name, got 3 names and 0 positions"),
+        (NAMES, [], "expected one position per name, got 3 names and 0 positions"),
         ([*NAMES, "elbow"], [0.0] * 4, "expected each joint once, got "),
         (NAMES, [0.0, math.nan, 0.0], r"joint state: expected finite numbers, got \[0.0, nan, 0.0\]"),
         (NAMES, [0.0, math.inf, 0.0], r"joint state: expected finite numbers, got \[0.0, inf, 0.0\]"),

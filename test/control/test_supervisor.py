@@ -201,7 +201,7 @@ def test_a_joint_state_that_counts_as_none_does_not_use_up_its_stamp(first: str)
     supervisor.receive_joint_state(0.2, NAMES, GOOD, stamp_s=7.0)
     assert (supervisor.joint_states.rejection, supervisor.joint_states.age_s(0.2)) == ("", 0.0)
     supervisor.receive_joint_state(0.3, NAMES, GOOD, stamp_s=7.0)
-    assert supervisor.joint_states.rejection == "expected a stamp of its own, got the one before again"
+    assert supervisor.joint_states.rejection == "expected a new stamp, got the previous one again"
     supervisor.receive_joint_state(0.3, NAMES, GOOD)  # without a stamp
     assert supervisor.joint_states.age_s(0.3) == 0.0
 
@@ -490,7 +490,7 @@ def test_a_turn_is_a_jump_of_a_joint_that_has_limits() -> None:
     np.testing.assert_array_equal(supervisor.joint_states.positions, GOOD)
 
 
-def test_a_continuous_joint_may_be_counted_turns_apart() -> None:
+def test_a_continuous_joint_may_differ_by_whole_turns() -> None:
     supervisor = make_supervisor(max_velocity=[1.0, 1.0])
     supervisor.activate(0.0)
     assert frame(supervisor, 0.1) is COMMAND

@@ -10,7 +10,7 @@ from taskgan_ros.control.tracking import TrackingHistory, WithheldMotion
 CONTINUOUS = np.array([True, False])
 
 
-def test_an_arm_that_sags_or_counts_turns_apart_has_no_tracking_error() -> None:
+def test_an_arm_that_sags_or_counts_whole_turns_differently_has_no_tracking_error() -> None:
     history = TrackingHistory(CONTINUOUS)
     for k in range(20):
         commanded = np.array([0.1, -0.1]) * k

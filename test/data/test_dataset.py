@@ -269,7 +269,7 @@ except InputError as error:
 """
 
 
-def test_a_full_disk_is_told_and_keeps_the_episodes_done(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_keeps_the_episodes_done(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
     in_namespace = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]

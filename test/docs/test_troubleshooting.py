@@ -25,7 +25,7 @@ NO_SYMPTOMS = {
     ", chunks of … commands of … s, …",
     "a camera of … rad",
     "images are rectified by the camera's calibration (…) to the bundle's … rad",
-    "images are taken to show what the bundle saw, and resized to …x…",
+    "images are assumed to have the bundle's field of view, and resized to …x…",
     "images of … are cropped to the bundle's … rad",
     "may change at any time",
     "of which horizon_s executes … s",

@@ -117,7 +117,7 @@ def test_nothing_that_has_not_run_is_drawn_or_dropped(tmp_path: Path) -> None:
 def test_a_smoke_run_is_told_of_and_never_shown(tmp_path: Path) -> None:
     smoke = record("reaching", "target_a/inverse/closed-loop", loop(77), scale="smoke")
     text = report(tmp_path, [smoke])
-    assert "A smoke run took place (1 jobs)" in text
+    assert "A smoke run succeeded (1 jobs)" in text
     assert "77" not in text
     assert "|" not in text
     text = report(tmp_path, [smoke, record("reaching", "target_a/benchmark/closed-loop", loop(30))])

@@ -257,7 +257,7 @@ def test_full_scale_has_three_seeds_and_the_papers_numbers() -> None:
         (("reaching", "--scale", "huge"), "expected a file or one of"),
         (("reaching", "--recipe", "pie"), "expected a file or one of"),
         (("task-loss", "--domains", "target_a", "target_b"), "expected one domain"),
-        (("reaching", "--domains", "target_a", "target_a"), "expected a name of its own for each"),
+        (("reaching", "--domains", "target_a", "target_a"), "expected different names"),
         (("reaching", "--domains", "target_a", "source"), "expected target domains"),
         (("methods", "--recipe", "paper"), "expected pretrain_steps above 0 for this study, got 0"),
         (("reaching", "--recipe", "rcan"), "expected steps above 0 for this study, got 0"),
@@ -292,7 +292,7 @@ def my_files(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--domains", "factory.yaml", "other/factory.yaml"), "expected a name of its own for each"),
+        (("--domains", "factory.yaml", "other/factory.yaml"), "expected different names"),
         (("--domains", "target_a.yaml"), "expected another name than that of the shipped domains, got target_a"),
         (("--scale", "cpu.yaml"), "expected another name than that of the shipped scales, got cpu"),
         (("--scale", "few.yaml"), "expected at least 7 target_episodes, 100 images, got 6"),

@@ -46,7 +46,7 @@ def test_a_camera_that_sees_less_is_refused_with_numbers(distortion: tuple[float
         make_view(BUNDLE, expects_camera=True).seen_by(model(0.5, distortion))
 
 
-def test_the_field_of_view_stands_over_a_calibration() -> None:
+def test_the_field_of_view_takes_precedence_over_a_calibration() -> None:
     view = make_view(BUNDLE, 0.9, model(1.2))
     np.testing.assert_array_equal(view.read(IMAGE), make_view(BUNDLE, 0.9).read(IMAGE))
 

@@ -30,7 +30,7 @@ def motion(pixels: float, is_certain: bool = True) -> CameraMotion:
     return CameraMotion(shift, turn, np.eye(6), pixels, 0.2, 0.8, is_certain)
 
 
-def test_images_of_different_poses_are_looked_at_now_and_then(arm: DrawnArm) -> None:
+def test_motion_is_estimated_regularly_from_images_of_different_poses(arm: DrawnArm) -> None:
     watch = CameraWatch(arm, PERIOD_S)
     assert [stand(watch, k, 0.2 * k) for k in range(IMAGES)] == [0] * (IMAGES - 1) + [IMAGES]
     assert stand(watch, 5, 1.0) == 0
@@ -44,14 +44,14 @@ def test_the_same_pose_counts_once_and_a_moving_arm_not_at_all(arm: DrawnArm) ->
     assert not any(fast.note(0.1 * k, RGB, HOME + 0.1 * k, False) for k in range(40))
 
 
-def test_what_the_guard_objects_to_is_looked_at_at_once(arm: DrawnArm) -> None:
+def test_an_objection_of_the_guard_triggers_an_estimate_at_once(arm: DrawnArm) -> None:
     watch = CameraWatch(arm, 0.0)
     assert stand(watch, 0, 0.0) == 0
     assert stand(watch, 1, 0.0, is_objected=True) >= 1
     assert stand(watch, 3, 0.0, is_objected=True) == 0, "again in some seconds"
 
 
-def test_a_moved_camera_is_told_with_its_direction(arm: DrawnArm) -> None:
+def test_a_moved_camera_is_reported_with_its_direction(arm: DrawnArm) -> None:
     watch = CameraWatch(arm, PERIOD_S)
     watch.take(motion(2 * LIMIT * 128))
     assert not watch.sentence, "once may be chance"
@@ -61,7 +61,7 @@ def test_a_moved_camera_is_told_with_its_direction(arm: DrawnArm) -> None:
     assert not watch.sentence
 
 
-def test_what_is_uncertain_says_nothing(arm: DrawnArm) -> None:
+def test_an_uncertain_estimate_is_not_reported(arm: DrawnArm) -> None:
     watch = CameraWatch(arm, PERIOD_S)
     for _ in range(5):
         watch.take(motion(50.0, is_certain=False))

@@ -19,15 +19,15 @@ def stamps() -> StampCheck:
 
 
 @given(st.lists(st.floats(0.001, 5), min_size=1), st.floats(-LIMIT_S, LIMIT_S))
-def test_images_of_now_that_follow_each_other_are_accepted(gaps_s: list[float], age_s: float) -> None:
+def test_current_images_in_order_are_accepted(gaps_s: list[float], age_s: float) -> None:
     check, stamp_s = StampCheck(), 100.0
     for gap_s in gaps_s:
         stamp_s += gap_s
         check.check(stamp_s, age_s, LIMIT_S)
 
 
-def test_the_same_stamp_again_is_a_camera_that_stands_still(stamps: StampCheck) -> None:
-    with pytest.raises(InputError, match="got the one before again: does the camera stand still"):
+def test_a_repeated_stamp_is_a_frozen_camera(stamps: StampCheck) -> None:
+    with pytest.raises(InputError, match="got the previous one again: is the camera frozen"):
         stamps.check(100.0, 0.2, LIMIT_S)
 
 

@@ -35,7 +35,7 @@ def pipeline(supervisor: Supervisor) -> Any:
     return SimpleNamespace(supervisor=supervisor, commander=commander, parameters=parameters, guard=object())
 
 
-def test_a_command_is_told_with_its_latency_scores_and_velocities(pipeline: Any) -> None:
+def test_a_command_is_reported_with_its_latency_scores_and_velocities(pipeline: Any) -> None:
     verdict = Verdict(
         Outcome.COMMAND, 10.0, latency_s=0.02, scores=Scores({"camera": 0.4, "pose": 0.7}),
         command=np.array([0.2, -0.1]), sent=SENT,

@@ -84,9 +84,7 @@ def test_a_file_that_the_metadata_name_is_missed(bags: ModuleType, tmp_path: Pat
 
 @pytest.mark.parametrize("kind", ["bag", "mcap", "db3"])
 @pytest.mark.parametrize("share", [0.4, 0.8])
-def test_of_a_bag_that_is_cut_off_what_is_whole_is_read(
-    bags: ModuleType, tmp_path: Path, kind: str, share: float
-) -> None:
+def test_the_intact_part_of_a_truncated_bag_is_read(bags: ModuleType, tmp_path: Path, kind: str, share: float) -> None:
     messages = bags.motion(500, ros=1 if kind == "bag" else 2)
     if kind == "bag":
         file = bags.write_bag_1(tmp_path / "one.bag", messages)

@@ -130,7 +130,7 @@ def test_a_transform_is_taken_as_it_is(recorded: Path, guess: Path) -> None:
     ("options", "expected"),
     [
         ({"board": "chessboard:7x6:0.02"}, "expected a chessboard:7x6:0.02 in the pictures, got none in 14 frames"),
-        ({"board": "chessboard:7x6:0.02", "board_on": "table"}, "say nothing of where the arm's base is"),
+        ({"board": "chessboard:7x6:0.02", "board_on": "table"}, "alone do not locate the arm's base"),
         ({"board_pose": "0,0,0,0,0,0,1"}, "expected a --board with them"),
         ({"board": "chessboard:7x6", "transform": "1,2,3,0,0,0,1"}, "expected one of"),
         ({"ignore_links": ("nose",)}, "expected links of"),

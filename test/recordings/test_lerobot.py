@@ -107,7 +107,7 @@ def test_images_of_uneven_stamps_are_taken_in_order(bags: ModuleType, tmp_path: 
     assert any("images are taken in order" in line for line in lines)
 
 
-def test_of_an_incomplete_download_the_rest_can_be_read(bags: ModuleType, tmp_path: Path) -> None:
+def test_the_present_part_of_an_incomplete_download_can_be_read(bags: ModuleType, tmp_path: Path) -> None:
     path = write(tmp_path / "set")
     (path / "data/chunk-000/episode_000000.parquet").unlink()
     with pytest.raises(InputError, match="got those of 1, an incomplete download: --episodes 1 reads what is there"):

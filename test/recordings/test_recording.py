@@ -51,7 +51,7 @@ def test_joint_states_too_far_apart_are_not_interpolated(bags: ModuleType, tmp_p
     assert len(list(opened(bags, tmp_path / "bag", largest_gap=0.5).frames())) == 10
 
 
-def test_what_is_left_out_at_the_users_wish(bags: ModuleType, path: Path) -> None:
+def test_the_user_can_leave_parts_out(bags: ModuleType, path: Path) -> None:
     times = {
         "skip_start": (0.25, [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]),
         "skip": (((0.15, 0.55), (0.75, 0.85)), [0, 0.1, 0.6, 0.7, 0.9]),

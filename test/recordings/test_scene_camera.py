@@ -104,6 +104,6 @@ def test_a_scene_that_cannot_be_edited_is_refused_by_its_own_name(tmp_path: Path
 @pytest.mark.parametrize(
     ("name", "expected"), [("own.png", "a .yaml or .yml"), ("no/own.yaml", "a folder that exists")]
 )
-def test_where_nothing_can_be_written_is_said_first(name: str, expected: str, tmp_path: Path) -> None:
+def test_an_unwritable_output_is_refused_first(name: str, expected: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=expected):
         check_rewritable("reach", tmp_path / name)

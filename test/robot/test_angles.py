@@ -24,5 +24,5 @@ def test_within_half_a_turn_nothing_is_rounded() -> None:
     np.testing.assert_array_equal(angle_difference(step, np.zeros(2), CONTINUOUS), step)
 
 
-def test_what_is_not_finite_has_no_turns() -> None:
+def test_a_non_finite_step_has_no_whole_turns() -> None:
     np.testing.assert_array_equal(whole_turns(np.array([math.nan, math.inf]), np.array([True, True])), 0)

@@ -187,7 +187,7 @@ def test_joints_without_names_keep_their_home(write_model: WriteModel) -> None:
     assert (arm.joint_names, arm.home) == (("joint0", "joint1"), (0.2, 0.3))
 
 
-def test_limits_that_stand_for_none_are_none(write_model: WriteModel) -> None:
+def test_huge_limits_mean_no_limits(write_model: WriteModel) -> None:
     text = URDF.replace('lower="-1" upper="2" velocity="1.5"', 'lower="-1e16" upper="1e16" velocity="inf"')
     robot = load_robot(write_model(text), "tool")
     assert robot.arm.joints[0].kind == "continuous"
@@ -469,7 +469,7 @@ def test_a_drawing_is_the_description_without_its_files(write_model: WriteModel,
     np.testing.assert_array_equal(triangles(one).faces, triangles(other).faces)
     assert (one.rgb, one.material) == (other.rgb, other.material)
     (tmp_path / "arm.npz").write_bytes(b"PK nothing")
-    with pytest.raises(InputError, match=r"arm\.npz: expected what a robot is drawn with, got: "):
+    with pytest.raises(InputError, match=r"arm\.npz: expected a robot's visuals, got: "):
         read_drawing(tmp_path / "arm.npz")
 
 
@@ -489,7 +489,7 @@ def test_a_bundles_arm_is_drawn_without_what_reads_models(
 
 
 @pytest.mark.parametrize("name", ["mico", "ur5e"])
-def test_zeros_are_what_the_readings_lack(name: str) -> None:
+def test_zeros_are_added_to_the_readings(name: str) -> None:
     robot = load_robot(name)
     rng = np.random.default_rng(0)
     zeros, q = rng.uniform(-0.1, 0.1, (2, len(robot.arm.joint_names)))

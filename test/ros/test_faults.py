@@ -194,7 +194,7 @@ def test_holds_when_the_camera_repeats_an_image(lab: Lab, make_bundle: MakeBundl
         return frozen
 
     images.spoil = repeat
-    wait_until(lambda: "image: expected a stamp of its own" in said(lab), "the reason")
+    wait_until(lambda: "image: expected a new stamp" in said(lab), "the reason")
     lab.until_held()
     images.mend()
     lab.until_commanded()

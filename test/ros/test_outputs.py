@@ -175,7 +175,7 @@ def test_a_controller_that_has_its_joints_in_another_order_gets_nothing(
     lab.listen(Float64MultiArray, topics.COMMANDS, heard.append)
     node = lab.start_reach(make_bundle(), command_interface=POSITION_GROUP)
     lab.feed_joint_states()
-    wait_until(lambda: "this controller knows joints by their place" in node.text, "a warning")
+    wait_until(lambda: "this controller matches joints by position" in node.text, "a warning")
     lab.feed_images()
     wait_until(lambda: lab.diagnostics().get("state") == "running", "a node that runs")
     time.sleep(1.0)

@@ -116,7 +116,7 @@ ENTRIES = [
 
 
 @pytest.mark.parametrize("namespace", ["/", "/a", "/a/b"])
-def test_it_is_known_for_whom_an_entry_of_a_file_is(node: Make, namespace: str) -> None:
+def test_an_entry_of_a_file_is_matched_to_its_node(node: Make, namespace: str) -> None:
     for entry in ENTRIES:
         made = node(text="    speed_scale: 0.5", entry=entry, namespace=namespace)
         name = made.get_fully_qualified_name()

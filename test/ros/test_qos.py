@@ -80,7 +80,7 @@ def test_a_camera_on_another_topic_is_a_hint(lab: Lab, make_bundle: MakeBundle, 
     wait_until(lambda: message(lab).endswith("; nobody publishes /image_raw"), "the reason in the diagnostics")
     assert (
         "/image_raw: /reach_node subscribes to it (best_effort, volatile), but nobody publishes it; "
-        "did you mean one of ['/camera/image'], and to remap it?" in process.text
+        "did you mean to remap to one of ['/camera/image']?" in process.text
     )
 
 
@@ -122,7 +122,7 @@ def test_a_controller_on_another_topic_is_a_hint(lab: Lab, make_bundle: MakeBund
     assert lab.change("configure"), process.text
     assert lab.change("activate"), process.text
     wait_until(lambda: "nobody subscribes to /nowhere" in message(lab), "the reason in the diagnostics")
-    hint = "did you mean one of ['/arm/joint_trajectory', '/joint_trajectory'], and to remap it?"
+    hint = "did you mean to remap to one of ['/arm/joint_trajectory', '/joint_trajectory']?"
     assert (
         f"/nowhere: /reach_node publishes it (reliable, volatile), but nobody subscribes to it; {hint}" in process.text
     )

@@ -220,7 +220,7 @@ def test_an_arm_that_does_not_go_where_it_is_sent_is_a_fault(
     lab.feed_joint_states()
     lab.feed_images()
     wait_until(lambda: lab.diagnostics().get("level") == 2, "an error in the diagnostics")
-    assert "fault: expected the arm to go where it is sent, got 0.3" in str(lab.diagnostics()["message"])
+    assert "fault: expected the arm to follow its commands, got a tracking error" in str(lab.diagnostics()["message"])
     lab.until_held()
 
 
@@ -289,7 +289,7 @@ def test_a_joint_state_that_is_repeated_counts_as_none(lab: Lab, make_bundle: Ma
     lab.until_commanded()
     is_frozen = True
     lab.until_held()
-    wait_until(lambda: "expected a stamp of its own" in str(lab.diagnostics().get("message")), "the reason")
+    wait_until(lambda: "expected a new stamp" in str(lab.diagnostics().get("message")), "the reason")
 
 
 def test_a_persons_hold_outlasts_every_transition(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
@@ -517,7 +517,7 @@ def test_a_misspelt_parameter_is_named(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(("transition", "state"), [("deactivate", "inactive"), ("shutdown", "finalized")])
-def test_the_end_of_activity_holds_and_then_it_is_silent(
+def test_deactivation_holds_and_then_nothing_is_sent(
     lab: Lab, make_bundle: MakeBundle, transition: str, state: str
 ) -> None:
     lab.start_reach(make_bundle())

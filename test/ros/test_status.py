@@ -68,7 +68,7 @@ def test_what_stops_the_arm_is_told_image_by_image(
     assert refused["image_stamp"]
 
 
-def test_who_listens_to_a_topic_that_goes_is_told_once(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
+def test_a_subscriber_of_a_deprecated_topic_is_warned_once(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
     process = lab.start_reach(make_bundle())
     lab.listen(Float64, "reach_node/latency", lambda message: None)
     lab.feed_joint_states()

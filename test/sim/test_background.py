@@ -134,7 +134,7 @@ def draw(scene: ReachScene, domain: Domain, index: int = 0) -> np.ndarray:
         return cell.render(scene.sample_start(0, 0).state, cell.sample_look(0, index))
 
 
-def test_arm_and_object_stand_before_the_background(
+def test_arm_and_object_are_in_front_of_the_background(
     scene: ReachScene, picture: Path, truth: np.ndarray, write_domain: Callable[..., Domain]
 ) -> None:
     plain, shown = draw(scene, load_domain("source")), draw(scene, write_domain(picture))

@@ -184,7 +184,7 @@ def test_a_killed_worker_costs_no_finished_episode(tmp_path: Path, whole: Path, 
     os.kill(workers(process.pid)[0], signal.SIGKILL)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 2, said
-    killed = "expected every worker to live, but one was killed; if memory is short, take fewer --workers"
+    killed = "expected every worker to survive, got one that was killed: if memory is short, use fewer --workers"
     assert_says_how_to_go_on(said, killed, out, 400)
     assert [path.name for path in tmp_path.iterdir()] == [".data.h5.partial"]
     with h5py.File(partial_path(out), "r") as kept, h5py.File(whole, "r") as expected:

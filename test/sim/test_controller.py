@@ -75,7 +75,7 @@ REJECTED = {
 
 
 @pytest.mark.parametrize("fault", REJECTED)
-def test_rejects_with_the_reason_and_goes_on_with_what_ran(controller: JointTrajectoryController, fault: str) -> None:
+def test_rejects_with_the_reason_and_continues_what_ran(controller: JointTrajectoryController, fault: str) -> None:
     run(controller, trajectory(GOAL))
     bad, reason = REJECTED[fault]
     with pytest.raises(InputError, match=reason):
@@ -176,7 +176,7 @@ def test_from_the_desired_state_a_replacement_takes_a_double_step_as_the_real_on
 
 
 @pytest.mark.parametrize("from_desired", [True, False])
-def test_a_first_point_within_an_update_makes_the_start_mean_nothing(from_desired: bool) -> None:
+def test_with_a_first_point_within_an_update_the_start_does_not_matter(from_desired: bool) -> None:
     steps = np.diff(replacements(from_desired, first_s=0.001))
     np.testing.assert_allclose(steps, 0.8 * DT_S, rtol=1e-6)
 

@@ -180,7 +180,7 @@ def test_the_same_seed_gives_the_same_poses_and_another_others() -> None:
     assert len(np.unique(np.vstack([first, poses(scene, 2, seed=4)]), axis=0)) == 4 * 16
 
 
-def test_a_joint_that_is_neither_driven_nor_free_stays_parked(yaml_file: YamlFile) -> None:
+def test_a_joint_that_is_neither_driven_nor_free_stays_at_ready(yaml_file: YamlFile) -> None:
     scene = pose_scene(yaml_file("scenes", "poses", {"poses.free": {}}))
     assert set(poses(scene, 1)[:, 5]) == {scene.ready[5]}
 

@@ -192,7 +192,7 @@ def test_a_recording_of_another_arm_is_refused_before_anything_is_made(
         ("--source", "nope.h5", "source: nope.h5: expected a dataset file, got none"),
         ("--held-out", "nope.h5", "nope.h5: expected a recording, got nothing there"),
         ("--recording", "nope", "nope: expected a recording, got nothing there"),
-        ("--out", f"{__file__}/mine", "expected folders on the way to it, but"),
+        ("--out", f"{__file__}/mine", "expected only folders above it, got"),
     ],
 )
 def test_a_wrong_option_is_found_before_anything_is_made(

@@ -320,7 +320,7 @@ def test_files_that_are_no_sound_models_are_refused_in_one_line(
         "half.onnx": "expected an ONNX file with its weights in it or beside it, got: ",
         "alone.onnx": "expected an ONNX file with its weights in it or beside it, got: ",
         "new.onnx": "expected a model that onnxruntime",
-        "nan.onnx": "expected a finite command of a grey image, got [nan, nan, nan]",
+        "nan.onnx": "expected a finite command for a grey image, got [nan, nan, nan]",
     }
     for name, message in expected.items():
         assert bundle_of(tmp_path / name, tmp_path / "theirs") == 2, name
@@ -330,7 +330,7 @@ def test_files_that_are_no_sound_models_are_refused_in_one_line(
     assert not (tmp_path / "theirs").exists()
 
 
-def test_a_dice_and_a_batch_that_is_fixed_inside_are_refused(
+def test_a_random_output_and_a_batch_that_is_fixed_inside_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = """
@@ -342,7 +342,7 @@ def test_a_dice_and_a_batch_that_is_fixed_inside_are_refused(
         {last}
     }}"""
     cases = {
-        "dice": ("N", "noise = RandomNormalLike(mean)\n action = Add(mean, noise)", "got another: a dice?"),
+        "dice": ("N", "noise = RandomNormalLike(mean)\n action = Add(mean, noise)", "got another: is it random?"),
         "fixed": ("1", "row = Reshape(mean, shape)\n three = Constant<value = int64 {3}>()\n "
                   "begin = Constant<value = int64[1] {0}>()\n end = Constant<value = int64[1] {3}>()\n "
                   "one = Constant<value = int64[1] {1}>()\n action = Slice(row, begin, end, one)",

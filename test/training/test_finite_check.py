@@ -129,7 +129,7 @@ def test_an_activation_that_is_not_finite_is_seen_wherever_it_is(
         assert [name for name, shape in shapes.items() if not is_seen(with_activation(graph, name, shape, value))] == []
 
 
-def test_one_image_does_not_speak_for_another(graphs: dict[str, onnx.ModelProto]) -> None:
+def test_one_image_does_not_affect_the_check_of_another(graphs: dict[str, onnx.ModelProto]) -> None:
     graph, expected = graphs[TASK_MODEL], run(graphs[TASK_MODEL])
     spoilt = with_activation(graph, "conv2d", activations(graph)["conv2d"], np.nan, image=1)
     outputs = run(spoilt)

@@ -31,7 +31,7 @@ def test_errors_weigh_less_where_poses_are_hard_to_see() -> None:
     assert hard > easy + 2, "logarithms of variances"
 
 
-def test_other_looks_tell_where_too_but_not_how_much() -> None:
+def test_other_looks_show_where_errors_are_large_but_not_how_large() -> None:
     plain, target, folds = views(400, 0.02), views(60, 0.02), np.arange(60) % 5
     alone, _ = fit_pose_probe(plain, target, folds, None)
     both, _ = fit_pose_probe(plain, target, folds, views(2000, 0.2, hard=2.0))

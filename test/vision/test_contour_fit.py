@@ -16,7 +16,7 @@ HOME = np.array(ROBOT.arm.home)
 VIEW = View(CAMERA.pose(), CAMERA.matrix(*SIZE), *SIZE)
 
 
-def test_a_bare_wall_is_no_end_of_the_arm() -> None:
+def test_a_bare_wall_is_no_edge_of_the_arm() -> None:
     rng = np.random.default_rng(0)
     wall = np.clip(150 + rng.normal(0, 1.5, (*SIZE, 3)), 0, 255)
     image = np.where(silhouette(SURFACE, HOME, VIEW)[..., None], 60, wall).astype(np.uint8)

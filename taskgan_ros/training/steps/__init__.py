@@ -1,1 +1,1 @@
-"""The steps of training, as the command line has them: one file a step, each with its configuration."""
+"""The steps of training, as the command line has them: one file per step, each with its configuration."""

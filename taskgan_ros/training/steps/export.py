@@ -72,8 +72,8 @@ class ExportConfig:
     results: tuple[Path, ...] = field(default=())
     """JSON files of `taskgan evaluate` on the same graphs, for the card."""
     held_out: Path | None = None
-    """Good camera images that trained nothing, for the guard's limits; they must look as the target's do. Without them
-    the target's episodes are held out in turn."""
+    """Good camera images held out from training, for the guard's limits; they must look like the target's. Without
+    them, the target's episodes are cross-validated."""
     picture: Path | None = None
     """A picture for the model card; by default the translator run's last grid."""
 
@@ -135,7 +135,7 @@ def export(config: ExportConfig) -> Bundle:
         files[GUARD], guard = fit_guard(task_model, files[TRANSLATOR], _guard_data(config, target))
         card = dataclasses.replace(card, guard=guard)
     else:
-        print_line(f"{config.out}: no guard: {len(target)} target images are too few to tell others from")
+        print_line(f"{config.out}: no guard: {len(target)} target images are too few to fit one")
     bundle = write_bundle(config.out, card, files, write_model_card(card, list(pictures)), pictures)
     largest = ", ".join(f"{name} {value:.2g}" for name, value in differences.items())
     print_line(f"{config.out}: largest differences from torch (bytes, {card.units}): {largest}")

@@ -55,8 +55,8 @@ Translate = Callable[[Images], Images]
 QUANTILE = 0.999
 _FOLDS = 5
 _LEAST = 50  # images; a covariance of fewer says nothing
-_MOST_PLAIN, _MOST_TRANSLATED = 6400, 3200  # images of a dataset, evenly over it: more take time and tell no more
-_FURTHEST = 4.0  # deviations of a pose from the mean, for a parabola goes anywhere
+_MOST_PLAIN, _MOST_TRANSLATED = 6400, 3200  # images of a dataset, evenly over it: more only take time
+_FURTHEST = 4.0  # deviations from the mean, to which poses are clipped: a parabola extrapolates badly
 _BATCH = 32
 # Medians of unseen images of one domain were 0.9 to 0.95 times as far (target_a, target_wood, real_standin; 6 and 30
 # episodes of target images), those of another one of the three 1.8 to 3.7 times.
@@ -77,13 +77,13 @@ class GuardConfig:
     out: Path
     """Folder for the bundle with its guard; must not exist. It has the name of the bundle."""
     new_look: bool = False
-    """Take target images of another domain than the bundle was trained for: a recording, in which it arrives as it is.
-    The guard then vouches for those images, and no longer for the others."""
+    """Accept target images of another domain than the bundle's, such as a recording in which it arrives unchanged.
+    The guard then accepts images like those, and no longer the original ones."""
     pretrain: Path | None = None
     """The randomised pairs that F was pre-trained on: they show which poses are hard to see."""
     held_out: Path | None = None
-    """Good camera images that trained nothing, for the limits; they must look as the target's do. Without them the
-    target's episodes are held out in turn."""
+    """Good camera images held out from training, for the limits; they must look like the target's. Without them, the
+    target's episodes are cross-validated."""
 
 
 def add_guard(config: GuardConfig) -> Bundle:
@@ -117,7 +117,7 @@ def _check_look_of_bundle(config: GuardConfig, expected: str, actual: str) -> No
         check_domain(f"target: {config.target}", expected, actual)
     except InputError as error:
         error.add_note(
-            "--new-look fits the guard to these images all the same; whether the bundle arrives, they do not say"
+            "--new-look fits the guard to these images all the same; it does not check whether the bundle arrives"
         )
         raise
 
@@ -146,7 +146,7 @@ class GuardData:
         if third is not None:
             check_domain(f"held out: {held_out}", target.info.domain, third.info.domain)
             if again := len(_digests(third) & _digests(target)):
-                raise InputError(f"{held_out}: expected images that trained nothing, got {again} of the target's")
+                raise InputError(f"{held_out}: expected images held out from training, got {again} of the target's")
         return cls(first, target, second, third)
 
 
@@ -158,7 +158,7 @@ def is_enough(target: Dataset) -> bool:
 def hold_out_in_turn(dataset: Dataset) -> NDArray[np.int64]:
     """Return which of the folds each image is in (N,): whole episodes, or stretches of time where there are few.
 
-    Images that follow each other are alike, and would vouch for each other.
+    Consecutive images are alike: split apart, they would make the limits too low.
     """
     if dataset.info.episodes >= _FOLDS:
         return np.searchsorted(np.unique(dataset.episode), dataset.episode) % _FOLDS
@@ -213,11 +213,11 @@ def fit_guard(task_model: TaskModel, translator: bytes, data: GuardData) -> tupl
     if target.info.task == "joint_velocities":
         probe, seconds = _fit_pose(task_model, translate, data, translated, joints, folds)
         name, second = POSE, PoseScore(task_model, probe)
-    else:  # where the image shows what to do, and not where the arm is
+    else:  # the labels say what to do, not where the arm is
         plain = fit_appearance(coarse(_some(data.source, _MOST_PLAIN).images))
         name, second, seconds = TRANSLATION, AppearanceScore(plain), plain.distance(coarse(translated))
     graph = GuardGraph(AppearanceScore(fit_appearance(colours)), second)
-    if held_out is None:  # what was fitted is nearer than other good images are
+    if held_out is None:  # images of the fit score lower than unseen good ones
         scores = np.stack([cross_validated(colours, folds), seconds], axis=1)
     else:
         angles = held_out.joint_pos[:, joints]
@@ -317,7 +317,7 @@ class GuardGraph(nn.Module):
     limits: Tensor
 
     def __init__(self, camera: AppearanceScore, second: AppearanceScore | PoseScore) -> None:
-        """Put the two scores side by side; the limits that they are in units of are 1 until they are set."""
+        """Put the two scores side by side; their limits are 1 until they are set."""
         super().__init__()
         self.camera, self.second = camera, second
         self.register_buffer("limits", torch.ones(2))
@@ -327,7 +327,7 @@ class GuardGraph(nn.Module):
         plain = to_network(translated)
         if isinstance(self.second, PoseScore):
             second = self.second(plain, joint_pos)
-        else:  # every guard takes the same inputs, and a graph loses those that nothing comes of
+        else:  # every guard takes the same inputs, and export drops unused ones
             second = self.second(plain) + 0 * joint_pos.sum(dim=1)
         return torch.stack([self.camera(to_network(image)), second], dim=1) / self.limits
 
@@ -338,7 +338,7 @@ def _keep(module: nn.Module, fitted: Appearance | PoseProbe) -> None:
 
 
 def _wrap(step: Tensor) -> Tensor:
-    """Return the step in [-pi, pi]: drivers count turns apart."""
+    """Return the step in [-pi, pi]: drivers may count whole turns differently."""
     return step - 2 * torch.pi * torch.round(step / (2 * torch.pi))
 
 

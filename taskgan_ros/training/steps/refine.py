@@ -35,7 +35,7 @@ class RefineConfig(RunOptions):
     source: Path
     """The dataset that the task model was trained on."""
     target: Path
-    """The dataset to translate; its labels train. With a handful of target images: the one to pre-train on."""
+    """The dataset to translate, with its labels. With few target images, use the pre-training dataset instead."""
     steps: Count = 3000
     """A fifth of step 1: the weights start close."""
     batch_size: Count = 32
@@ -49,7 +49,7 @@ class RefineConfig(RunOptions):
     variants: Count = 4
     """How many differently augmented translations of each target image."""
     target_images: Count | None = None
-    """Train on only the first so many target images that are not held out, in the order they were recorded."""
+    """Train on this many target images only: the first recorded ones that are not held out."""
     validation: Path | None = None
     """Dataset of the target domain to validate on; without it a tenth of the target's episodes is held out."""
 

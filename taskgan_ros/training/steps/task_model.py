@@ -48,17 +48,17 @@ class TaskModelConfig(RunOptions):
     validation: Path | None = None
     """Dataset of the same domain to validate on; then no episode is held out."""
     images: Count | None = None
-    """Train on only the first so many images that are not held out, in the order they were recorded. The label scale is
-    still that of them all, of which one image has none."""
+    """Train on this many images only: the first recorded ones that are not held out. The label scale is still computed
+    from all of them, as one image alone has none."""
     target: Path | None = None
     """Dataset of another domain, whose images adapt the features by `mmd_weight`; its labels are not used."""
     target_images: Count | None = None
-    """Adapt to only the first so many images of `target`."""
+    """Adapt to this many images of `target` only, the first recorded ones."""
     mmd_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the maximum mean discrepancy between the features of `dataset` and of `target` (Tzeng et al. 2014)."""
     task_model: Path | None = None
-    """Run of a task model of the same domain to continue, in place of random weights. Adapting needs one: from random
-    weights the features of both domains agree soonest where they say nothing."""
+    """Run of a task model of the same domain to continue, in place of random weights. Adapting needs one: with random
+    weights, the features of both domains would agree by losing all information."""
 
 
 @distributed.as_one

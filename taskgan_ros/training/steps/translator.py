@@ -43,7 +43,7 @@ class TranslatorConfig(RunOptions):
     target: Path | None = None
     """Dataset of the few target images; pre-training alone (`--steps 0`) does without."""
     target_images: Count | None = None
-    """Train on only the first so many target images that are not held out, in the order they were recorded."""
+    """Train on this many target images only: the first recorded ones that are not held out."""
     task_model: Path
     """Run of step 1, in the domain that is translated into."""
     recipe: str = "default"
@@ -87,7 +87,7 @@ def parse_translator(arguments: Sequence[str]) -> TranslatorConfig:
 
     Configured.__doc__ = TranslatorConfig.__doc__
     config = tyro.cli(Configured, prog="taskgan train translator", args=list(arguments))
-    if found.paired_target and config.target is not None:  # a recipe's is taken where it fits, a person's word is not
+    if found.paired_target and config.target is not None:  # an explicit option must fit
         _check_pairs("paired_target", read_info(config.target), read_info(config.source).domain)
     return config
 
@@ -196,7 +196,7 @@ def _load_data(config: TranslatorConfig) -> _Data:
     if _wants_pairs(config.settings):
         pairs = outputs if config.pretrain is None else load_dataset(config.pretrain)
     inputs = source if forward else target or pairs
-    assert inputs is not None  # what pre-trains alone has pairs
+    assert inputs is not None  # a run that only pre-trains has pairs
     validation = load_dataset(config.validation) if config.validation else None
     return _Data(inputs, outputs, target, pairs, validation)
 

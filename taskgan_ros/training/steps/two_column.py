@@ -41,7 +41,7 @@ class TwoColumnConfig(RunOptions):
     target: Path | None = None
     """Dataset of the few labelled target images, with pairs in the source domain: the paper's "Paired"."""
     target_images: Count | None = None
-    """Train on only the first so many target images that are not held out, in the order they were recorded."""
+    """Train on this many target images only: the first recorded ones that are not held out."""
     translator: Path | None = None
     """The run of a forward translator G, whose G(x) make pairs with x: the paper's "Translated"."""
     source: Path | None = None

@@ -229,7 +229,7 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(
 
     assert "expected at least 50 target images, got 48" in refused(*usual, "--target", target)
     again = ("--target", many, "--held-out", target)
-    assert "expected images that trained nothing, got 48 of the target's" in refused(*usual, *again)
+    assert "expected images held out from training, got 48 of the target's" in refused(*usual, *again)
     few = ("--target", many, "--held-out", collected("target_wood", episodes=3, seed=9))
     assert "expected at least 50 held-out images, got 48" in refused(*usual, *few)
     other_look = refused(*usual, "--target", collected("target_a", episodes=6))

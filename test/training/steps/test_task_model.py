@@ -183,7 +183,7 @@ def test_an_interrupt_before_the_first_step_says_how_to_go_on(
     assert metrics(out) == metrics(whole)
 
 
-def test_what_is_sent_twice_at_once_is_saved_once(
+def test_a_signal_that_is_sent_twice_at_once_saves_once(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train_step = TaskModelTrainer.train_step

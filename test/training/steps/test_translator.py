@@ -413,7 +413,7 @@ def test_a_translation_is_held_to_its_input(
     assert metrics(run, "self")[40] < 0.5 * grey(60)
 
 
-def test_there_and_back_ends_at_the_start_in_both_domains(
+def test_the_cycle_reconstructs_the_input_in_both_domains(
     train: Train, painted: Callable[[Path, Any, int], Path], source: Path, target: Path
 ) -> None:
     data = ["--source", painted(source, 230 + SHADE, 0), "--target", painted(target, 60 + SHADE, 0)]
@@ -553,7 +553,7 @@ def test_a_dataset_that_does_not_fit_is_refused(
     assert not run.exists()
 
 
-def test_images_that_the_generator_cannot_halve_so_often_are_refused(
+def test_images_that_do_not_divide_by_the_generators_stride_are_refused(
     train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = train("run", "--generator.widths", 4, 4, 4, 4, 4, 4, status=2)
@@ -583,7 +583,7 @@ def test_target_images_without_pairs_train_by_what_they_have(
     assert "its images have their plain renders" in capsys.readouterr().out
 
 
-def test_pairs_that_are_asked_for_by_hand_must_be_there(
+def test_explicitly_requested_pairs_must_exist(
     train: Train, collected: Collected, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = train("run", "--target", collected("target_wood", seed=1), "--paired-target", status=2)
