@@ -46,7 +46,7 @@ def read_drawing(path: Path) -> Description:
             links = [_link(plain, arrays) for plain in tree["links"]]
             return make_description(tree["name"], tree["source"], links)
     except _FAULTS as error:
-        raise InputError(f"{path}: expected a robot's visuals, as to_drawing writes them, got: {error}") from error
+        raise InputError(f"{path}: expected a robot's visuals, got: {error}") from error
 
 
 def _link_to_plain(link: Link, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:

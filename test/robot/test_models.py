@@ -390,7 +390,7 @@ FREE = """<mujoco><worldbody><body name="trunk"><freejoint name="root"/><geom si
             "tool",
             "got a loop: both shoulder and elbow",
         ),
-        (URDF.replace('parent link="base"', 'parent link="tool"'), "robot.urdf", "tool", "apart from base"),
+        (URDF.replace('parent link="base"', 'parent link="tool"'), "robot.urdf", "tool", "not connected to base"),
         (URDF.replace('xyz="0 0 0.1"', 'xyz="0 0 nan"'), "robot.urdf", "tool", "expected an origin of finite numbers"),
         (
             URDF.replace('xyz="0 2 0"', 'xyz="0 2"'),
