@@ -56,7 +56,9 @@ def test_a_controller_that_starts_where_the_arm_was_measured_is_named_with_the_l
         wait_until(lambda: named in str(lab.diagnostics().get("message")), "its name in the diagnostics")
         lab.feed_joint_states()  # the lab's arm stands, which is a fault here
         lab.feed_images()
-        wait_until(lambda: str(lab.diagnostics().get("message")).startswith("fault: expected the arm to follow"), "a fault")
+        wait_until(
+            lambda: str(lab.diagnostics().get("message")).startswith("fault: expected the arm to follow"), "a fault"
+        )
         assert named in str(lab.diagnostics()["reason"])
 
 

@@ -237,8 +237,8 @@ def test_ctrl_c_leaves_what_resume_completes(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--domain", "marble"], "domains: expected a file or one of [colored, randomized, real_standin, source, "),
-        (["--paired", "marble"], "domains: expected a file or one of [colored, randomized, real_standin, source, "),
+        (["--domain", "marble"], "domains: expected a file or one of [colored, "),
+        (["--paired", "marble"], "domains: expected a file or one of [colored, "),
         (
             ["--scene", "kitchen"],
             "scenes: expected a file or one of [panda_reach, poses, push, reach, so101_reach, ur5e_reach], "
