@@ -180,8 +180,10 @@ def test_a_fast_arm_that_is_set_to_the_next_episode_is_not_called_blocked(lab: L
     assert lab.change("activate"), reach.text
     lab.until_commanded()
     for _ in range(2):
-        assert lab.call(Trigger, "sim_node/start_episode", Trigger.Request()).success
         wait_until(lambda: heard[-1] < 0.05, "the arm above the cube")
+        assert lab.call(Trigger, "sim_node/start_episode", Trigger.Request()).success
+        wait_until(lambda: heard[-1] > 0.1, "the arm to be set elsewhere")
+    wait_until(lambda: heard[-1] < 0.05, "the arm above the cube again")
     assert "fault" not in reach.text
 
 
