@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import check_fetched
 from taskgan_ros.robot.description import Description, Link, Mesh, MeshFile, Visual
+from taskgan_ros.robot.surface import triangle_areas
 
 Array = NDArray[np.float64]
 Color = tuple[float, float, float]
@@ -147,9 +148,7 @@ def _area(mesh: Mesh) -> float:
 
 def _areas(vertices: NDArray[np.floating], faces: NDArray[np.int32]) -> Array:
     """Return the areas (f,) of triangles."""
-    a, b, c = (vertices[faces[:, k]].astype(np.float64) for k in range(3))
-    areas: Array = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
-    return areas
+    return triangle_areas(vertices[faces].astype(np.float64))
 
 
 def _read(visual: Visual, load: Callable[[MeshFile], list[Colored]]) -> Iterator[Visual]:

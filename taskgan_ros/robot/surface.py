@@ -93,6 +93,13 @@ def triangles(visual: Visual) -> tuple[Array, Indices]:
     return _turned(height * size[0] + barrel, radius * size[0], _SLICES, 0, np.ones(3))
 
 
+def triangle_areas(corners: Array) -> Array:
+    """Return the areas (f,) of triangles by their corners (f, 3, 3)."""
+    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+    areas: Array = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+    return areas
+
+
 def _turned(height: ArrayLike, radius: ArrayLike, slices: int, start: float, scale: Array) -> tuple[Array, Indices]:
     """Return the surface of revolution of a profile (height, radius) about z, in `slices` steps."""
     z, r = np.asarray(height, np.float64), np.asarray(radius, np.float64)

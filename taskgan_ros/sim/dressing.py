@@ -12,7 +12,7 @@ from taskgan_ros.robot.arm import Arm, Color
 from taskgan_ros.robot.description import Description, Visual, between
 from taskgan_ros.robot.held_tool import hold_tool
 from taskgan_ros.robot.meshes import read_meshes
-from taskgan_ros.robot.surface import triangles
+from taskgan_ros.robot.surface import triangle_areas, triangles
 from taskgan_ros.sim.domain import ArmLook
 
 Array = NDArray[np.float64]
@@ -39,15 +39,16 @@ def dress(arm: Arm, description: Description, look: ArmLook, seed: int) -> Descr
     dressed = read_meshes(held) if look.tool else description  # which gives each part a material
     rng = np.random.default_rng([seed, _STREAM])
     added: dict[str, list[Visual]] = {link.name: [] for link in description.links}
-    areas = {link.name: _areas(_surface(link.visuals)) for link in description.links}
+    surfaces = {link.name: _surface(link.visuals) for link in description.links}
+    areas = {name: triangle_areas(surface) for name, surface in surfaces.items()}
     names, shares = list(areas), np.array([area.sum() for area in areas.values()])
     for k in range(look.stickers if shares.sum() else 0):
         name = names[rng.choice(len(names), p=shares / shares.sum())]
-        added[name].append(_sticker(_surface(description.by_name[name].visuals), areas[name], look.sticker_m, k, rng))
+        added[name].append(_sticker(surfaces[name], areas[name], look.sticker_m, k, rng))
     cable_rgb = _bright(rng)
     for link in description.links:
-        if look.cable_m and link.joint and len(surface := _surface(link.visuals)):
-            added[link.name] += _cable(surface, look.cable_m, cable_rgb, rng)
+        if look.cable_m and link.joint and len(surfaces[link.name]):
+            added[link.name] += _cable(surfaces[link.name], look.cable_m, cable_rgb, rng)
     links = [dataclasses.replace(link, visuals=(*link.visuals, *added[link.name])) for link in dressed.links]
     return dataclasses.replace(dressed, links=tuple(links))
 
@@ -59,11 +60,6 @@ def _surface(visuals: tuple[Visual, ...]) -> Array:
         vertices, faces = triangles(visual)
         found.append((vertices @ visual.pose[:3, :3].T + visual.pose[:3, 3])[faces])
     return np.concatenate(found)
-
-
-def _areas(surface: Array) -> Array:
-    across = np.cross(surface[:, 1] - surface[:, 0], surface[:, 2] - surface[:, 0])
-    return np.asarray(np.linalg.norm(across, axis=1) / 2)
 
 
 def _sticker(surface: Array, areas: Array, radius_m: float, count: int, rng: np.random.Generator) -> Visual:
