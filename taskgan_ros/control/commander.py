@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,7 +33,7 @@ _AT_REST_RAD = 0.05  # distance from the plan, of an arm that sags or has backla
 _DECIMALS = 6  # of a point's time in s; points closer than that are merged
 _LOOKS = 10  # samples of the plan within _LOST_S
 _HALVINGS = 8  # bisection steps to find the allowed share of a command
-_FENCE_SAMPLES = 4  # per piece of a motion, at which the tip is compared with the fence
+_FENCE_SHARES = np.arange(1, 5) / 4  # of the time between two knots, at which the tip is compared with the fence
 _TOUCHED_M, _TOUCHED_RAD = 1e-6, 1e-9  # outside by rounding
 
 
@@ -112,12 +111,14 @@ class JointCommander:
         parts = self._segments(target, step_s, max(start_s - seen_s, 0.0))
         ahead = self._ahead(plan, now_s - age_s, here)
         goal = home if self.config.all_joints else None
-        requested, velocities = self._velocities(parts, goal, start, before, ahead)
+        requested, velocities, pieces = self._velocities(parts, goal, start, before, ahead)
         is_entering = start_s == self._entered_s > now_s  # it stands until then
         self._withheld.set_rate(now_s, requested if is_entering else requested - velocities[0])
         until_start = self._commanded_positions(plan, now_s, start_s, here)
-        lasts_s = [part.lasts_s for part in parts]
-        return self._send(now_s, start_s, plan, self._allowed(start, before, velocities, lasts_s, until_start))
+        if not self._is_allowed(pieces, until_start):
+            lasts_s = [part.lasts_s for part in parts]
+            pieces = self._allowed_pieces(start, before, velocities, lasts_s, until_start)
+        return self._send(now_s, start_s, plan, chain(pieces))
 
     def stop(self, now_s: float, measured: ArrayLike, age_s: float = 0.0) -> JointTrajectory:
         """Return the smooth stop of what was sent; at rest, a hold.
@@ -196,13 +197,15 @@ class JointCommander:
             self._plan, self._entered_s = plan, now_s
             return plan, now_s
         else:
-            self._move(plan, np.where(self.config.is_named, 0.0, -self._ahead(plan, now_s - age_s, here)))
+            if not self.config.is_named.all():
+                self._move(plan, np.where(self.config.is_named, 0.0, -self._ahead(plan, now_s - age_s, here)))
+            is_lost = self._is_lost(plan, now_s - age_s, now_s, here)
+            if not is_lost and now_s < plan.end_s + _LOST_S:
+                return plan, max(now_s + max(self.config.lead_s, _FIRST_S), self._entered_s)
             apart = self._ahead(plan, now_s, here)
-            if self._is_lost(plan, now_s - age_s, now_s, here):
+            if is_lost:
                 self._move(plan, -self._ahead(plan, now_s - age_s, here))
                 plan = Plan(now_s, here)
-            elif now_s < plan.end_s + _LOST_S:
-                return plan, max(now_s + max(self.config.lead_s, _FIRST_S), self._entered_s)
         self._plan = plan
         return_s = float(np.max(np.abs(apart) / self.config.arm.max_velocity))
         self._entered_s = now_s + max(self.config.lead_s, _ENTER_S, return_s)
@@ -246,15 +249,18 @@ class JointCommander:
 
     def _velocities(
         self, parts: Sequence[Segment], goal: Array | None, start: Array, before: Array, ahead: Array
-    ) -> tuple[Array, Array]:
-        """Return what the first segment requests, (n,) rad/s, and the velocities (S, n) of all within reach."""
-        requested, velocities = [], []
+    ) -> tuple[Array, Array, list[Motion]]:
+        """Return what the first segment requests, (n,) rad/s, and the velocities (S, n) of all within reach.
+
+        With them comes the motion of each segment with the stop that would end it there.
+        """
+        requested, velocities, pieces = [], [], []
         for part in parts:
             requested.append(self._limited(part, start if goal is None else goal, start))
             velocities.append(self._within_reach(requested[-1], ahead))
-            piece = self._cruise(start, before, velocities[-1], part.lasts_s)
-            start, before = piece.positions[-2], piece.velocities[-2]
-        return requested[0], np.array(velocities)
+            pieces.append(self._cruise(start, before, velocities[-1], part.lasts_s))
+            start, before = pieces[-1].positions[-2], pieces[-1].velocities[-2]
+        return requested[0], np.array(velocities), pieces
 
     def _limited(self, part: Segment, goal: Array, start: Array) -> Array:
         """Return the velocities (n,) rad/s that lead where a segment requests, within speed and position limits."""
@@ -300,23 +306,20 @@ class JointCommander:
         planned = plan.extremes(now_s, start_s)
         return np.vstack([planned[-1] - self._step_to(planned[-1], here), planned])
 
-    def _allowed(
+    def _allowed_pieces(
         self, start: Array, before: Array, velocities: Array, lasts_s: Sequence[float], until_start: Array
-    ) -> Motion:
-        """Return the motion at `velocities` (S, n), or at as large a share of them as limits, fence and step allow.
+    ) -> list[Motion]:
+        """Return the motions at as large a share of `velocities` (S, n) below 1 as limits, fence and step allow.
 
-        At share 0 it is the smooth stop, which was allowed as a part of the motion before.
+        At share 0 they are the smooth stop, which was allowed as a part of the motion before.
         """
-        pieces = self._pieces(start, before, velocities, lasts_s)
-        if self._is_allowed(pieces, until_start):
-            return chain(pieces)
         best, share, part = self._pieces(start, before, 0.0 * velocities, lasts_s), 0.0, 1.0
         for _ in range(_HALVINGS):
             part /= 2
             tried = self._pieces(start, before, (share + part) * velocities, lasts_s)
             if self._is_allowed(tried, until_start):
                 best, share = tried, share + part
-        return chain(best)
+        return best
 
     def _pieces(self, start: Array, before: Array, velocities: Array, lasts_s: Sequence[float]) -> list[Motion]:
         """Return the motion of each segment with the stop that would end it there."""
@@ -352,8 +355,8 @@ class JointCommander:
             return True
         positions = [pieces[0].start[None]]
         for piece in pieces:
-            times = [np.linspace(*ends, _FENCE_SAMPLES + 1)[1:] for ends in pairwise(piece.times_s)]
-            positions.append(piece.at(np.concatenate(times))[0])
+            times = piece.times_s[:-1, None] + np.diff(piece.times_s)[:, None] * _FENCE_SHARES
+            positions.append(piece.at(times.ravel())[0])
         now_m, *outside_m = self.config.fence.outside_m(np.vstack(positions))
         return bool(max(outside_m) <= now_m + _TOUCHED_M)
 
