@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import nn
 from taskgan_ros.training.learned import Learned, load_task_model
 from taskgan_ros.training.lineage import check_domain, translated_domains
 from taskgan_ros.training.networks import run_batches
+from taskgan_ros.training.run import METRICS
 from taskgan_ros.training.steps.export import TaskModelGraph, TranslatorGraph
 from taskgan_ros.training.steps.translator import load_translator
 
@@ -66,6 +68,13 @@ def load_policy(task_model: Path, translator: Path | None, device: torch.device)
         learned=learned,
         device=device,
     )
+
+
+def kept_step(run: Path) -> int | None:
+    """Return after which step the weights of a translator's run were, or None where its recipe keeps the last."""
+    metrics = (run / METRICS).read_text(encoding="utf-8").splitlines()
+    steps = [figures["kept_step"] for figures in map(json.loads, metrics) if "kept_step" in figures]
+    return int(steps[-1]) if steps else None
 
 
 def load_translator_graph(run: Path, device: torch.device) -> nn.Module:

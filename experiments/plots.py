@@ -115,11 +115,50 @@ def plot_angles(path: Path, series: Mapping[str, Mapping[int, float]], levels: M
         figure.savefig(partial)
 
 
+def plot_adaptation(
+    path: Path, domains: Mapping[str, Mapping[str, Mapping[int, tuple[Arrivals, Arrivals]]]], counts: Sequence[int]
+) -> None:
+    """Draw success within 0.1 and 0.03 m with its 95 % interval, and distance, over the number of target images.
+
+    Args:
+        path: the PNG file.
+        domains: by domain, method and number of images, the episodes as each threshold counts them.
+        counts: of images, in order, drawn at equal distances.
+    """
+    figure = Figure(figsize=(_SIZE_IN[0], 2.3 * len(domains) + 0.6), dpi=110, layout="constrained")
+    rows = figure.subplots(len(domains), 3, squeeze=False, sharex=True)
+    for panels, (domain, lines) in zip(rows, domains.items(), strict=True):
+        panels[0].set(ylabel=f"{domain}\nwithin 0.1 m (%)", ylim=(-3, 103))
+        panels[1].set(ylabel="within 0.03 m (%)", ylim=(-3, 103))
+        panels[2].set(ylabel="distance (m)")
+        for k, (color, (method, found)) in enumerate(zip(_COLORS[:2:-1], lines.items(), strict=False)):
+            places = [counts.index(count) + 0.06 * k - 0.09 for count in found]
+            for panel, which in zip(panels, (0, 1), strict=False):
+                rates, spread = _percent([arrivals[which] for arrivals in found.values()])
+                panel.errorbar(places, rates, spread, fmt="o-", color=color, capsize=2, markersize=4, label=method)
+            panels[2].plot(places, [near.distance_m for _, near in found.values()], "o-", color=color, markersize=4)
+        panels[2].set_ylim(bottom=0)
+    for axes in rows.flat:
+        _plain(axes)
+        axes.set_xticks(range(len(counts)), [str(count) for count in counts])
+    for axes in rows[-1]:
+        axes.set_xlabel("target images")
+    handles, titles = rows[0][0].get_legend_handles_labels()
+    figure.legend(handles, titles, loc="outside lower center", ncols=4, frameon=False)
+    with whole(path, "the plot") as partial:
+        figure.savefig(partial)
+
+
 def _figure(panels: int) -> tuple[Figure, Sequence[Any]]:
     figure = Figure(figsize=_SIZE_IN, dpi=110, layout="constrained")
     all_axes: Sequence[Any] = figure.subplots(1, panels, squeeze=False)[0]
     for axes in all_axes:
-        axes.grid(axis="y", alpha=0.25)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        _plain(axes)
     return figure, all_axes
+
+
+def _plain(axes: Any) -> None:
+    """Leave a panel no more lines than it needs."""
+    axes.grid(axis="y", alpha=0.25)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)

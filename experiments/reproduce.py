@@ -42,7 +42,7 @@ _WHERE = ("--cores", "-c", "--jobs", "-j", "--executor", "-e", "--profile")  # o
 class ReproduceConfig:
     """Run a study of the paper, or resume it; every job that has run is kept. Further options go to Snakemake."""
 
-    study: tyro.conf.Positional[Literal["reaching", "task-loss", "unseen", "joint-angles", "methods"]]
+    study: tyro.conf.Positional[Literal["reaching", "task-loss", "unseen", "joint-angles", "methods", "adaptation"]]
     """Which."""
     scale: str = "cpu"
     """smoke (minutes, meaningless numbers), cpu (hours, two cores), full (the paper's sizes; a GPU), or a YAML file."""
@@ -50,8 +50,8 @@ class ReproduceConfig:
     """Shipped domains' names or YAML files, in place of the study's own."""
     recipe: str = "default"
     """The recipe of translators for which the study names no other."""
-    only: str = "*"
-    """Measurements to run, as a shell pattern of their names (`target_wood/*`); what they need runs too."""
+    only: tuple[str, ...] = ("*",)
+    """Measurements to run, as shell patterns of their names (`target_wood/*`); what they need runs too."""
     force: bool = False
     """Run those measurements again."""
     cache: Path = Path("runs/reproduce")
@@ -119,10 +119,10 @@ class Plan:
         """
         self.config, self._scale = config, short_name(config.scale)
         self._shown = study_jobs(STUDIES[config.study], config.scale, config.recipe, config.domains)
-        self._wanted = [job for job in self._shown if fnmatch.fnmatch(job.name, config.only)]
+        self._wanted = [job for job in self._shown if any(fnmatch.fnmatch(job.name, name) for name in config.only)]
         if not self._wanted:
             names = ", ".join(sorted({job.name for job in self._shown}))
-            raise InputError(f"--only: expected a pattern of some of [{names}], got {config.only!r}")
+            raise InputError(f"--only: expected patterns of some of [{names}], got {list(config.only)}")
         self.jobs = with_needs(self._shown)
         folder = config.cache / "smoke" if self._scale == SMOKE else config.out
         self.results = folder / f"{config.study}.json"

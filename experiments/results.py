@@ -6,7 +6,7 @@ import dataclasses
 import json
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import write_text
 
 FIGURES: Final = "figures.json"  # that a measurement leaves in its folder
+DISTANCES: Final = "final_distances_m"  # of a closed loop's episodes; success at any threshold comes from them
 _CLOSED_LOOP = ("successes", "episodes", "steps", "threshold_m", "final_distance_mean_m", "final_distance_std_m")
 _FIGURES = {  # what reports are made from, by the kind of work that gives it
     "closed-loop": _CLOSED_LOOP,
@@ -96,6 +97,8 @@ def _build_record(value: Any, origin: str) -> Record:
             _check_number(record.figures, name, f"{origin}: figures")
         if record.step == "closed-loop" and not 0 <= record.figures["successes"] <= record.figures["episodes"] > 0:
             raise InputError(f"{origin}: figures: expected 0 to episodes successes, got {record.figures}")
+        if record.step == "closed-loop" and DISTANCES in record.figures:
+            _check_distances(record.figures[DISTANCES], record.figures["episodes"], f"{origin}: figures")
         if record.step == "angles":
             joints = record.figures.get("rms_deg_per_joint")
             if not isinstance(joints, dict) or not joints:
@@ -105,7 +108,15 @@ def _build_record(value: Any, origin: str) -> Record:
     return record
 
 
-def _check_number(figures: dict[str, Any], name: str, origin: str) -> None:
+def _check_distances(distances: Any, episodes: int, origin: str) -> None:
+    count = len(distances) if isinstance(distances, list) else distances
+    if count != episodes:
+        raise InputError(f"{origin}: {DISTANCES}: expected a list of {episodes} numbers, got {count!r}")
+    for place in range(count):
+        _check_number(dict(enumerate(distances)), place, f"{origin}: {DISTANCES}")
+
+
+def _check_number(figures: Mapping[Any, Any], name: Any, origin: str) -> None:
     value = figures.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(f"{origin}: {name}: expected a number, got {value!r}")

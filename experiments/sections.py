@@ -38,6 +38,21 @@ _ANGLE_MODELS = {
     "…+refined": "and f_X refined (step 3) on F's translations of randomised simulation, no target image among them",
     "benchmark": "f_X in its own domain",
 }
+_ADAPTATIONS = {
+    "rcan": "f_X behind F after pre-training on randomised simulation",
+    "rcan+refined": "and f_X refined (step 3) on what F makes of randomised images",
+    "unlabelled": "F by the default recipe, begun as rcan's, with unpaired target images whose labels train nothing: "
+    "no task loss, no pairs, no matched poses; f_X as it was. Not with 1 image: its one pose tells it from simulation",
+    "labelled": "F by the default recipe, begun as rcan's, with labelled target images and their plain renders. f_X is "
+    "refined behind it: on the target images from 50 on, with fewer on randomised images, as `taskgan adapt` does",
+    "randomized": "f trained on randomised images alone; with labelled target images it continues on both, half of a "
+    "batch each, as long as step 3",
+    "detector": "the same network and training, but it reads where the cube lies. The arm's pose comes from the "
+    "encoders, and the task's own expert drives to the median of what was read since the episode began",
+}
+_FROM_NONE = {"unlabelled": "rcan", "labelled": "rcan+refined"}  # what a row is with no target image
+_WITHIN_M = (0.1, 0.03, 0.01)
+_NEAR_M = 0.03  # half the cube's edge: within 0.1 m most arrive everywhere
 _REFINED = "+refined"
 _NO_TRANSLATOR = ("domain-randomisation", "mmd")
 _MEASURES = {
@@ -310,6 +325,96 @@ def _advice(loops: Mapping[str, Arrivals | None]) -> str:
     return f"Use **{tied[0]}**: the intervals of {names} overlap the best's, a tie, and it ends nearest to the goal."
 
 
+def _write_adaptation(page: Page, results: Results) -> None:
+    found = results.named(r"([^/]+)/(.+)-(\d+)/closed-loop")
+    domains = _in_order((domain for domain, _, _ in found), ())
+    counts = sorted({int(count) for _, _, count in found})
+    methods = _in_order((method for _, method, _ in found), _ADAPTATIONS)
+    page.add(
+        "## By domain",
+        f"{_about_success(results)} Other thresholds count the same episodes. {_ABOUT_DISTANCE}",
+        "Which weights of F are kept is decided on further images of the domain: by their labels and their look for "
+        "unlabelled, by their labels and plain renders for labelled. Nothing learns from them.",
+        _legend(_ADAPTATIONS, methods),
+    )
+    series = {domain: _by_images(results, domain, methods, counts) for domain in domains}
+    ran = {domain: lines for domain, lines in series.items() if any(lines.values())}
+    draw = (lambda path: plots.plot_adaptation(path, ran, counts)) if ran else None
+    page.plot("images.png", "Success and distance by the number of target images, method and domain", draw)
+    for domain in domains:
+        jobs = {f"{count}: {method}": _loop(domain, f"{method}-{count}") for count in counts for method in methods}
+        jobs = {title: job for title, job in jobs.items() if results.has(job)}
+        page.add(f"### {domain}", _adaptation_table(results, jobs))
+        page.add(*_best_by_images(results, domain, methods, counts), _unlabelled_gain(results, domain, counts))
+
+
+def _adaptation_table(results: Results, jobs: Mapping[str, str]) -> str:
+    def within(threshold_m: float) -> Show:
+        return lambda job: results.show_success(job, threshold_m)
+
+    columns = {f"within {threshold_m:g} m": within(threshold_m) for threshold_m in _WITHIN_M}
+    columns["distance (m)"] = results.show_distance
+    return table("images: method", jobs, columns, lambda job, show: show(job))
+
+
+def _by_images(
+    results: Results, domain: str, methods: Iterable[str], counts: Iterable[int]
+) -> dict[str, dict[int, tuple[Arrivals, Arrivals]]]:
+    """Return what ran by method and number of images: within 0.1 m, and near. With 0, it is what the method begins as.
+
+    A method that others begin as is no line of its own.
+    """
+    lines: dict[str, dict[int, tuple[Arrivals, Arrivals]]] = {}
+    for method in methods:
+        if method in _FROM_NONE.values():
+            continue
+        names = {count: method if count else _FROM_NONE.get(method, method) for count in counts}
+        loops = {count: _loop(domain, f"{name}-{count}") for count, name in names.items()}
+        found = {
+            count: (results.arrivals(loop, _WITHIN_M[0]), results.arrivals(loop, _NEAR_M))
+            for count, loop in loops.items()
+        }
+        lines[method] = {count: (far, near) for count, (far, near) in found.items() if far and near}
+    return lines
+
+
+def _best_by_images(results: Results, domain: str, methods: Iterable[str], counts: Iterable[int]) -> list[str]:
+    """Return which method is best with each number of images, and what the images bring it."""
+    words, best = [], {}
+    for count in counts:
+        names = {method: _loop(domain, f"{method}-{count}") for method in methods}
+        found = {method: results.arrivals(name, _NEAR_M) for method, name in names.items()}
+        ran = {method: arrivals for method, arrivals in found.items() if arrivals}
+        if not ran:
+            continue
+        first, *others = sorted(ran, key=lambda method: _rank(ran[method]))
+        best[count] = names[first]
+        tied = [method for method in others if ran[method].interval[1] >= ran[first].interval[0]]
+        tie = f", a tie with {', '.join(tied)}" if tied else ""
+        words.append(f"with {count or 'no'} image{'s' * (count != 1)} **{first}** ({100 * ran[first].rate:.0f} %{tie})")
+    if not words:
+        return []
+    gains = [f"{count}: {results.show_gain(best[count], best[0], _NEAR_M)}" for count in best if count and 0 in best]
+    sentences = [
+        f"Most episodes end within {_NEAR_M:g} m {'; '.join(words)}. A tie is an interval that overlaps the best's."
+    ]
+    if gains:
+        sentences.append(f"The best with so many images over the best with none, in points: {'; '.join(gains)}.")
+    return [" ".join(sentences)]
+
+
+def _unlabelled_gain(results: Results, domain: str, counts: Iterable[int]) -> str:
+    """Return what unlabelled images bring over none, and which weights were kept."""
+    before, gains = _loop(domain, "rcan-0"), []
+    for count in counts:
+        name = _loop(domain, f"unlabelled-{count}")
+        if not results.figures(name):
+            continue
+        kept = ", ".join(f"{step:.0f}" for step in results.values(name, "kept_step")) or NONE
+        gains.append(f"{count}: {results.show_gain(name, before, _NEAR_M)}, weights of step {kept}")
+    return f"Unlabelled images over none (rcan), in points within {_NEAR_M:g} m: {'; '.join(gains) or NOT_RUN}."
+
+
 SECTIONS = {
     "reaching": Section(
         "Reaching in the target domains",
@@ -342,5 +447,11 @@ SECTIONS = {
         "the same f_X, without step 3. simgan, cyclegan and pix2pix have no use for randomised simulation; "
         "domain-randomisation learns from it alone, as many steps as f_X; mmd continues f_X, as long as step 3.",
         _write_methods,
+    ),
+    "adaptation": Section(
+        "What target images bring in hard domains",
+        "How often the arm reaches the cube, by the number of target images and by what learns from them, in domains "
+        "that nothing here is made for. Rows with the same number of images learned from the same ones.",
+        _write_adaptation,
     ),
 }

@@ -11,6 +11,7 @@ from taskgan_ros.core.config import is_path, load, resolve, share_dir, short_nam
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.schema import Field, config_dataclass, whole_rule
 from taskgan_ros.sim.domain import load_domain
+from taskgan_ros.training.adapt import FEW, translator_steps
 from taskgan_ros.training.recipe import Recipe, load_recipe
 from taskgan_ros.training.run import Count
 
@@ -21,9 +22,12 @@ _JUDGE_SEED = 100  # a judge has other initial weights
 FEW_IMAGES = 100
 _NOT_TARGETS = ("source", "randomized")  # domains that every study has beside its targets
 LAMBDAS = (0.0, 0.01, 0.1, 1.0, 10.0)  # METHOD's sweep; the paper's is 0.01, of labels whose scale it does not give
+_FROM_NOTHING = {"batch_size": 16, "learning_rate": 1e-3, "augment": 0.0}  # as step 1
 _STEPS_AN_IMAGE = 250  # with one image the error on others fell up to here (0.77) and then rose (0.91 after 750 steps)
 ANGLE_IMAGES = (1, 10, 100, 1000, 5399)  # the paper's figure 11
 TARGETS = ("target_a", "target_b", "target_wood")
+HARD = ("hard_camera", "hard_clutter", "hard_all", "hard_occlusion", "hard_arm", "hard_light")
+IMAGES = (1, 10, 100, 800)  # of a target domain, in `adaptation`
 
 Episodes = Annotated[int, Field(ge=2)]  # of which some may be held out
 
@@ -133,20 +137,22 @@ class JobFactory:
         """Return plenty of plain simulation."""
         return self.data("data", "source", self._episodes("source"), _SOURCE)
 
-    def target(self, domain: str) -> Job:
-        """Return the few target images, with the plain render of each."""
-        return self.data("data", domain, self._episodes("target"), _TARGET, "source")
+    def target(self, domain: str, paired: bool = True) -> Job:
+        """Return the few target images, with the plain render of each or the same without."""
+        what, pairs = ("data", "source") if paired else ("unpaired", None)
+        return self.data(what, domain, self._episodes("target"), _TARGET, pairs)
 
     def randomized(self) -> Job:
         """Return randomised simulation, with the plain render of each."""
         return self.data("data", "randomized", self._episodes("randomized"), _RANDOMIZED, "source")
 
-    def held_out(self, domain: str) -> Job:
-        """Return images of the domain that take no part in training."""
+    def held_out(self, domain: str, paired: bool = True) -> Job:
+        """Return images of the domain that take no part in training, with the plain render of each or without."""
         if self._scene == "poses":
-            paired = None if domain == "source" else "source"
-            return self.data("test", domain, self.scale.pose_test_episodes, _TEST, paired)
-        return self.data("unseen", domain, self.scale.unseen_episodes, _UNSEEN, "source")
+            pairs = None if domain == "source" else "source"
+            return self.data("test", domain, self.scale.pose_test_episodes, _TEST, pairs)
+        what, pairs = ("unseen", "source") if paired else ("unseen-unpaired", None)
+        return self.data(what, domain, self.scale.unseen_episodes, _UNSEEN, pairs)
 
     def _episodes(self, what: str) -> int:
         prefix = "pose_" if self._scene == "poses" else ""
@@ -190,14 +196,20 @@ class JobFactory:
         return self.translator("pretrained", needs, steps=0)
 
     def inverse(
-        self, domain: str, label: str = "inverse", images: int | None = None, recipe: str | None = None, **options: Any
+        self,
+        domain: str,
+        label: str = "inverse",
+        images: int | None = None,
+        recipe: str | None = None,
+        paired: bool = True,
+        **options: Any,
     ) -> Job:
         """Return F of a domain, which starts from the pre-trained one where its recipe pre-trains."""
         settings = self.recipe(recipe)
         if not settings.steps:
             raise InputError(f"--recipe {recipe or self.recipe_name}: expected steps above 0 for this study, got 0")
-        needs = {"source": self.source(), "target": self.target(domain), "task_model": self.source_model()}
-        needs["validation"] = self.held_out(domain)
+        needs = {"source": self.source(), "target": self.target(domain, paired), "task_model": self.source_model()}
+        needs["validation"] = self.held_out(domain, paired)
         if settings.pretrain_steps:
             needs["start_from"] = self.pretrained()
         if settings.pairs_batch_size:
@@ -211,11 +223,29 @@ class JobFactory:
         options = {"steps": self.scale.refine_steps, "target_images": images}
         return self.job(f"{short_name(domain)}/{label}/refined", "refine", needs, **options)
 
-    def refined_on_randomized(self, name: str, translator: Job, validation: Job) -> Job:
+    def refined_on_randomized(self, name: str, translator: Job, validation: Job | None = None) -> Job:
         """Return f_X refined on F's translations of randomised simulation, of which there is plenty."""
-        needs = {"source": self.source(), "target": self.randomized(), "validation": validation}
+        needs = {"source": self.source(), "target": self.randomized()}
+        needs |= {"validation": validation} if validation else {}
         needs |= {"task_model": self.source_model(), "translator": translator}
         return self.job(f"{name}/task-model", "refine", needs, steps=self.scale.refine_steps, variants=1)
+
+    def randomized_model(self) -> Job:
+        """Return f of randomised simulation."""
+        needs = {"dataset": self.randomized()}
+        return self.job("randomized/task-model", "task-model", needs, steps=self.scale.task_model_steps)
+
+    def detector(self) -> Job:
+        """Return a detector of the target's place that learned from randomised simulation, as long as f does."""
+        needs = {"dataset": self.randomized(), "validation": self.held_out("source")}
+        options = {"reads": "place", "steps": self.scale.task_model_steps}
+        return self.job("randomized/detector", "co-training", needs, **options, **_FROM_NOTHING)
+
+    def co_trained(self, name: str, domain: str, images: int, begun: Job, **options: Any) -> Job:
+        """Return a network of randomised simulation, continued on it and on labelled target images."""
+        needs = {"dataset": self.randomized(), "target": self.target(domain), "validation": self.held_out(domain)}
+        options |= {"target_images": images, "steps": self.scale.refine_steps}
+        return self.job(f"{name}/task-model", "co-training", needs | {"task_model": begun}, **options)
 
     def two_column(self, domain: str, regime: str) -> Job:
         """Return the two-column task model of a regime of figure 9: its name says what it learns from."""
@@ -352,13 +382,11 @@ def methods(factory: JobFactory, domains: Iterable[str]) -> list[Job]:
     """What the paper discusses but does not measure: other ways to get from one domain to the other."""
     jobs = []
     for domain in domains:
-        name, model, steps = short_name(domain), factory.source_model(), factory.scale.task_model_steps
+        name, model = short_name(domain), factory.source_model()
         needs = {"task_model": model, "dataset": factory.source(), "target": factory.target(domain)}
         adapting = {"steps": factory.scale.refine_steps, "learning_rate": _MMD_RATE, "mmd_weight": _MMD_WEIGHT}
         models = {
-            "domain-randomisation": factory.job(
-                "randomized/task-model", "task-model", {"dataset": factory.randomized()}, steps=steps
-            ),
+            "domain-randomisation": factory.randomized_model(),
             "mmd": factory.job(f"{name}/mmd/task-model", "task-model", needs, **adapting),
         }
         translators = {method: factory.inverse(domain, method, recipe=method) for method in _METHODS}
@@ -372,6 +400,57 @@ def methods(factory: JobFactory, domains: Iterable[str]) -> list[Job]:
         for method, other in models.items():
             jobs.append(factory.closed_loop(f"{name}/{method}", domain, other, short=True))
     return jobs
+
+
+_WITHOUT_LABELS: dict[str, Any] = {"lambda_task": 0.0, "matched_poses": 0}  # beside a dataset without pairs
+
+
+def adaptation(factory: JobFactory, domains: Iterable[str]) -> list[Job]:
+    """What 0 to 800 target images bring where a domain is hard, with labels and without, and whether less would do."""
+    jobs = []
+    for domain in domains:
+        jobs += _without_images(factory, domain)
+        for count in IMAGES:
+            if count <= factory.scale.target_episodes * _IMAGES_PER_EPISODE:
+                jobs += _with_images(factory, domain, count)
+    return jobs
+
+
+def _without_images(factory: JobFactory, domain: str) -> list[Job]:
+    """Return the episodes of what has seen no target image."""
+    rcan, refined = factory.pretrained(), factory.refined_on_randomized("pretrained+refined", factory.pretrained())
+    name = short_name(domain)
+    return [
+        factory.closed_loop(f"{name}/rcan-0", domain, factory.source_model(), rcan, short=True),
+        factory.closed_loop(f"{name}/rcan+refined-0", domain, refined, rcan, short=True),
+        factory.closed_loop(f"{name}/randomized-0", domain, factory.randomized_model(), short=True),
+        factory.closed_loop(f"{name}/detector-0", domain, factory.detector(), short=True),
+    ]
+
+
+def _with_images(factory: JobFactory, domain: str, count: int) -> list[Job]:
+    """Return the episodes of what has learned from `count` images: the first of the same for all."""
+    name, steps = short_name(domain), min(factory.recipe().steps, translator_steps(count))
+    labelled, unlabelled = f"labelled-{count}", f"unlabelled-{count}"
+    translator = factory.inverse(domain, labelled, count, steps=steps)
+    if count < FEW:
+        refined = factory.refined_on_randomized(f"{name}/{labelled}", translator, factory.held_out(domain))
+    else:
+        refined = factory.refined(domain, labelled, count)
+    models = {
+        f"randomized-{count}": factory.co_trained(
+            f"{name}/randomized-{count}", domain, count, factory.randomized_model()
+        ),
+        f"detector-{count}": factory.co_trained(
+            f"{name}/detector-{count}", domain, count, factory.detector(), reads="place"
+        ),
+    }
+    jobs = [factory.closed_loop(f"{name}/{labelled}", domain, refined, translator, short=True)]
+    if count > 1:  # one image shows one pose, by which the discriminator would tell it from all simulation
+        without = factory.inverse(domain, unlabelled, count, paired=False, steps=steps, **_WITHOUT_LABELS)
+        model = factory.source_model()
+        jobs.append(factory.closed_loop(f"{name}/{unlabelled}", domain, model, without, short=True))
+    return jobs + [factory.closed_loop(f"{name}/{what}", domain, model, short=True) for what, model in models.items()]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -390,6 +469,7 @@ STUDIES = {
     "unseen": Study(("target_wood",), unseen),
     "joint-angles": Study(("real_standin",), joint_angles, "poses", "joint_angles"),
     "methods": Study(TARGETS, methods),
+    "adaptation": Study(HARD, adaptation),
 }
 
 

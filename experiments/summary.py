@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from experiments.results import Record
+from experiments.results import DISTANCES, Record
 from experiments.statistics import difference_interval, wilson_interval
 
 SMOKE = "smoke"
@@ -90,9 +90,16 @@ class Results:
         values = self.values(name, figure)
         return float(np.mean(values)) if values else None
 
-    def arrivals(self, name: str) -> Arrivals | None:
-        """Return the closed loop's episodes of all seeds together, or None where none has run."""
+    def arrivals(self, name: str, within_m: float | None = None) -> Arrivals | None:
+        """Return the closed loop's episodes of all seeds together, or None where none has run.
+
+        Args:
+            name: of the job.
+            within_m: counts as a success in place of what counted when it ran.
+        """
         seeds = self.figures(name)
+        if within_m is not None:
+            seeds = [figures for figures in seeds if DISTANCES in figures]
         if not seeds:
             return None
         counts = np.array([figures["episodes"] for figures in seeds])
@@ -101,6 +108,8 @@ class Results:
         mean = np.average(means, weights=counts)
         variance = np.average(spreads**2 + (means - mean) ** 2, weights=counts)
         successes = sum(figures["successes"] for figures in seeds)
+        if within_m is not None:
+            successes = sum(distance < within_m for figures in seeds for distance in figures[DISTANCES])
         return Arrivals(successes, int(counts.sum()), float(mean), float(np.sqrt(variance)))
 
     def missing_seeds(self, name: str) -> str:
@@ -108,9 +117,9 @@ class Results:
         there, done = sum(record.name == name for record in self.records), len(self.figures(name))
         return "" if done == there else f" ({done} of {there} seeds)"
 
-    def show_success(self, name: str) -> str:
-        """Return the success rate and its interval in percent."""
-        arrivals = self.arrivals(name)
+    def show_success(self, name: str, within_m: float | None = None) -> str:
+        """Return the success rate and its interval in percent; `within_m` as in `arrivals`."""
+        arrivals = self.arrivals(name, within_m)
         if arrivals is None:
             return NOT_RUN
         low, high = arrivals.interval
@@ -121,9 +130,9 @@ class Results:
         arrivals = self.arrivals(name)
         return NOT_RUN if arrivals is None else f"{arrivals.distance_m:.3f} ± {arrivals.distance_std_m:.3f}"
 
-    def show_gain(self, name: str, over: str) -> str:
-        """Return by how many percentage points the first succeeds more often than the second."""
-        first, second = self.arrivals(name), self.arrivals(over)
+    def show_gain(self, name: str, over: str, within_m: float | None = None) -> str:
+        """Return by how many percentage points the first succeeds more often; `within_m` as in `arrivals`."""
+        first, second = self.arrivals(name, within_m), self.arrivals(over, within_m)
         if first is None or second is None:
             return NOT_RUN
         low, high = difference_interval((first.successes, first.episodes), (second.successes, second.episodes))

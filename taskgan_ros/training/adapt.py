@@ -67,7 +67,7 @@ _PARTS = (
     *(f"{name}.h5" for name in ("source", "randomized", "target", "held_out", "recording")),
     *("recording_images.png", "recording_joints.png", _BACKGROUND, _DOMAIN),
 )
-_FEW = 50  # with fewer training frames, step 3 learns from translated randomised simulation instead
+FEW = 50  # with fewer training frames, step 3 learns from translated randomised simulation instead
 # TaskGAN steps by training frames: with one image, 750 steps were worse than 250 (docs/reproduce.md).
 _STEPS = ((20, 250), (200, 750))
 _ALL_STEPS = 1500
@@ -146,12 +146,17 @@ class Sizes:
     @classmethod
     def of(cls, config: AdaptConfig, frames: int) -> Sizes:
         """Return the sizes that are given, and the defaults for so many training frames."""
-        steps = next((count for below, count in _STEPS if frames < below), _ALL_STEPS)
+        steps = translator_steps(frames)
         pretrain_steps = load_recipe(config.recipe).pretrain_steps
         usual = _QUICK if config.quick else cls(pretrain_steps=pretrain_steps, translator_steps=steps)
         names = [field.name for field in dataclasses.fields(cls)]
         given = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
         return dataclasses.replace(usual, **given)
+
+
+def translator_steps(frames: int) -> int:
+    """Return how many steps the TaskGAN takes for so many training frames: few learn from few."""
+    return next((count for below, count in _STEPS if frames < below), _ALL_STEPS)
 
 
 _QUICK = Sizes(20, 10, 60, 20, 10, 20)
@@ -302,7 +307,7 @@ class Workplace:
         """Return all steps, for the frames that the recording has."""
         config, target = self.config, read_info(self.path("target.h5"))
         sizes = Sizes.of(config, target.images)
-        is_few = target.images < _FEW
+        is_few = target.images < FEW
         self.facts.append(
             f"{target.images} frames of {target.episodes} episodes trained, "
             f"{read_info(self.path('held_out.h5')).images} were held out"

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
 import pytest
 import tyro
 
+from experiments.co_training import CoTrainingConfig
 from experiments.jobs import STEPS, Job, with_needs
 from experiments.measure import MEASURES
 from experiments.studies import STUDIES, study_jobs
@@ -21,6 +23,7 @@ CONFIGS = {
     "task-model": TaskModelConfig,
     "two-column": TwoColumnConfig,
     "refine": RefineConfig,
+    "co-training": CoTrainingConfig,
     **{step: kind for step, (kind, _) in MEASURES.items()},
 }
 
@@ -83,3 +86,13 @@ def test_a_file_that_says_something_else_counts_and_a_comment_does_not(tmp_path:
     assert job.named_files() == before
     domain.write_text(domain.read_text().replace("[0.85, 0.08, 0.08]", "[0.1, 0.1, 0.8]"))
     assert job.named_files() != before
+
+
+def test_what_learns_without_labels_is_given_none() -> None:
+    found = jobs("adaptation", "cpu")
+    unlabelled = [job for path, job in found.items() if re.search(r"/unlabelled-\d+/translator$", path)]
+    assert len(unlabelled) == 6 * 3
+    for job in unlabelled:
+        assert (job.options["lambda_task"], job.options["matched_poses"]) == (0, 0)
+        assert not any(job.needs[what].options["paired"] for what in ("target", "validation"))
+        assert job.needs["pretrain"].options["domain"] == "randomized"

@@ -125,6 +125,25 @@ def test_a_smoke_run_is_told_of_and_never_shown(tmp_path: Path) -> None:
     assert rows(text, "benchmark")[0] == ["30 % [22, 40]"]
 
 
+def ends(near: int, at_all: int, episodes: int = 50, **figures: Any) -> dict[str, Any]:
+    """Return a closed loop of which so many episodes end 0.02 m from the goal, and so many within 0.1 m."""
+    distances_m = [0.02] * near + [0.08] * (at_all - near) + [0.3] * (episodes - at_all)
+    values = np.array(distances_m)
+    counted = loop(at_all, episodes, float(values.mean()), float(values.std()))
+    return {**counted, "final_distances_m": distances_m, **figures}
+
+
+ADAPTED: dict[str, dict[str, Any] | None] = {
+    "rcan-0": ends(20, 45),
+    "rcan+refined-0": ends(22, 46),
+    "detector-0": ends(40, 50),
+    "unlabelled-10": ends(20, 45, kept_step=0),
+    "labelled-10": ends(45, 50, kept_step=250),
+    "detector-10": ends(10, 20),
+    "randomized-800": None,
+}
+
+
 def everything(study: str) -> list[Record]:
     """Return records of a study, of which some have not run."""
     jobs: dict[str, dict[str, dict[str, Any] | None]] = {
@@ -139,11 +158,13 @@ def everything(study: str) -> list[Record]:
         "methods": {f"wood/{method}/translations": MEASURES for method in ("default", "rcan")}
         | {"wood/default/closed-loop": loop(48, 50, 0.03), "wood/rcan/closed-loop": loop(47, 50, 0.02)}
         | {"wood/mmd/closed-loop": loop(10, 50), "wood/cyclegan/closed-loop": None},
+        "adaptation": {f"wood/{name}/closed-loop": figures for name, figures in ADAPTED.items()}
+        | {"dark/rcan-0/closed-loop": None, "dark/detector-10/closed-loop": None},
     }
     return [record(study, name, figures) for name, figures in jobs[study].items()]
 
 
-STUDIES = ("reaching", "task-loss", "unseen", "joint-angles", "methods")
+STUDIES = ("reaching", "task-loss", "unseen", "joint-angles", "methods", "adaptation")
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -216,8 +237,20 @@ def test_the_method_to_use_is_the_best_or_the_nearest_of_a_tie(tmp_path: Path) -
     assert "Use **default**: no other method's interval reaches its." in report(tmp_path, far, "methods")
 
 
+def test_the_best_is_named_by_number_of_images_with_what_ties(tmp_path: Path) -> None:
+    text = report(tmp_path, everything("adaptation"), "adaptation")
+    assert rows(text, "0: rcan")[1] == ["90 % [79, 96]", "40 % [28, 54]", "0 % [0, 7]", "0.078 ± 0.081"]
+    assert rows(text, "0: rcan")[0] == ["not run"] * 4  # of dark
+    best = "with no images **detector** (80 %); with 10 images **labelled** (90 %)."
+    assert f"Most episodes end within 0.03 m {best}" in text
+    assert "The best with so many images over the best with none, in points: 10: +10 [-4, +24]." in text
+    assert "Unlabelled images over none (rcan), in points within 0.03 m: 10: +0 [-19, +19], weights of step 0." in text
+    tied = [item for item in everything("adaptation") if "detector-0" not in item.name]
+    assert "with no images **rcan+refined** (44 %, a tie with rcan);" in report(tmp_path, tied, "adaptation")
+
+
 def test_an_unknown_study_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"expected a study of \['joint-angles', .*\], got 'walking'"):
+    with pytest.raises(InputError, match=r"expected a study of \['adaptation', .*\], got 'walking'"):
         write_report("walking", [], tmp_path)
 
 

@@ -193,9 +193,14 @@ def test_what_the_results_alone_know_is_no_target(planned: Planned) -> None:
     finish(plan, SEEN)
     plan.write()
     assert names(planned(cache="elsewhere").targets()) == {UNSEEN}
-    assert names(planned(cache="elsewhere", only="*/seen/*").targets()) == set()
-    assert names(planned(cache="elsewhere", only="*/seen/*", force=True).targets()) == {SEEN}
+    assert names(planned(cache="elsewhere", only=["*/seen/*"]).targets()) == set()
+    assert names(planned(cache="elsewhere", only=["*/seen/*"], force=True).targets()) == {SEEN}
     assert names(planned().targets()) == {SEEN, UNSEEN}  # Snakemake looks whether it is up to date
+
+
+def test_several_patterns_choose_what_any_of_them_fits(planned: Planned) -> None:
+    chosen = planned("adaptation", only=["hard_arm/rcan-0/*", "hard_*/detector-10/*"], domains=["hard_arm", "target_a"])
+    assert names(chosen.targets()) == {"hard_arm/rcan-0/closed-loop", "hard_arm/detector-10/closed-loop"}
 
 
 def test_a_record_that_is_removed_is_a_target_again(planned: Planned, tmp_path: Path) -> None:
@@ -252,7 +257,7 @@ def test_full_scale_has_three_seeds_and_the_papers_numbers() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("reaching", "--only", "nothing*"), "expected a pattern of some of"),
+        (("reaching", "--only", "nothing*", "nor*"), "expected patterns of some of"),
         (("reaching", "--domains", "mars"), "expected a file or one of"),
         (("reaching", "--scale", "huge"), "expected a file or one of"),
         (("reaching", "--recipe", "pie"), "expected a file or one of"),

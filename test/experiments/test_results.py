@@ -91,6 +91,8 @@ def test_a_record_of_other_values_is_refused(tmp_path: Path, field: str, value: 
         ("steps", "many", "figures: steps: expected a number, got 'many'"),
         ("successes", 3, "figures: expected 0 to episodes successes, got"),
         ("episodes", 0, "figures: expected 0 to episodes successes, got"),
+        ("final_distances_m", [0.1], "figures: final_distances_m: expected a list of 2 numbers, got 1"),
+        ("final_distances_m", [0.1, "far"], "figures: final_distances_m: 1: expected a number, got 'far'"),
     ],
 )
 def test_figures_that_no_table_can_be_made_of_are_refused(
