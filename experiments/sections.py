@@ -341,11 +341,13 @@ def _write_adaptation(page: Page, results: Results) -> None:
     ran = {domain: lines for domain, lines in series.items() if any(lines.values())}
     draw = (lambda path: plots.plot_adaptation(path, ran, counts)) if ran else None
     page.plot("images.png", "Success and distance by the number of target images, method and domain", draw)
-    for domain in domains:
+    for domain in ran:
         jobs = {f"{count}: {method}": _loop(domain, f"{method}-{count}") for count in counts for method in methods}
         jobs = {title: job for title, job in jobs.items() if results.has(job)}
         page.add(f"### {domain}", _adaptation_table(results, jobs))
-        page.add(*_best_by_images(results, domain, methods, counts), _unlabelled_gain(results, domain, counts))
+        page.add(_best_by_images(results, domain, methods, counts), _unlabelled_gain(results, domain, counts))
+    if rest := [domain for domain in domains if domain not in ran]:
+        page.add(f"Nothing has run yet in: {', '.join(rest)}.")
 
 
 def _adaptation_table(results: Results, jobs: Mapping[str, str]) -> str:
@@ -378,7 +380,7 @@ def _by_images(
     return lines
 
 
-def _best_by_images(results: Results, domain: str, methods: Iterable[str], counts: Iterable[int]) -> list[str]:
+def _best_by_images(results: Results, domain: str, methods: Iterable[str], counts: Iterable[int]) -> str:
     """Return which method is best with each number of images, and what the images bring it."""
     words, best = [], {}
     for count in counts:
@@ -392,15 +394,13 @@ def _best_by_images(results: Results, domain: str, methods: Iterable[str], count
         tied = [method for method in others if ran[method].interval[1] >= ran[first].interval[0]]
         tie = f", a tie with {', '.join(tied)}" if tied else ""
         words.append(f"with {count or 'no'} image{'s' * (count != 1)} **{first}** ({100 * ran[first].rate:.0f} %{tie})")
-    if not words:
-        return []
     gains = [f"{count}: {results.show_gain(best[count], best[0], _NEAR_M)}" for count in best if count and 0 in best]
     sentences = [
         f"Most episodes end within {_NEAR_M:g} m {'; '.join(words)}. A tie is an interval that overlaps the best's."
     ]
     if gains:
         sentences.append(f"The best with so many images over the best with none, in points: {'; '.join(gains)}.")
-    return [" ".join(sentences)]
+    return " ".join(sentences)
 
 
 def _unlabelled_gain(results: Results, domain: str, counts: Iterable[int]) -> str:
