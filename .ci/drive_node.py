@@ -12,17 +12,13 @@ import subprocess
 import sys
 import time
 from array import array
-from collections.abc import Callable
 
 import cv2
 import numpy as np
-import rclpy
-from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
-from rclpy.node import Node
-from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from trajectory_msgs.msg import JointTrajectory
+
+from taskgan_ros.demo.peer import Peer
 
 JOINTS = [f"m1n6s200_joint_{k}" for k in range(1, 7)]
 READY = [4.712, 4.09, 1.52, 3.1416, 5.65, 3.1416]  # rad
@@ -39,41 +35,22 @@ assert not (found := [name for name in {FORBIDDEN} if name in sys.modules]), fou
 """
 
 
-class Robot(Node):
+class Robot(Peer):
     """A camera, and an arm that starts at `READY` and is always where its newest trajectory says."""
 
     def __init__(self, transport: str) -> None:
         """Publish images by `transport`, raw or compressed."""
-        super().__init__("robot")
+        super().__init__(int(os.environ["ROS_DOMAIN_ID"]), "robot")
         self.received: list[JointTrajectory] = []
         self.translated: list[Image] = []
         self._transport, self._noise = transport, np.random.default_rng(0)
         self._received_s = 0.0
         kind, topic = (Image, "image_raw") if transport == "raw" else (CompressedImage, "image_raw/compressed")
-        self._images = self.create_publisher(kind, topic, QoSProfile(depth=1))
-        self._joints = self.create_publisher(JointState, "joint_states", QoSProfile(depth=1))
-        self.create_subscription(JointTrajectory, "joint_trajectory", self._receive, QoSProfile(depth=10))
-        self.create_subscription(Image, "reach_node/translated_image", self.translated.append, QoSProfile(depth=1))
-        self._transitions = self.create_client(ChangeState, "reach_node/change_state")
-        self.create_timer(PERIOD_S, self._publish)
-
-    def change(self, transition: int) -> None:
-        """Bring the node through a transition."""
-        assert self._transitions.wait_for_service(PATIENCE_S), "no reach_node"
-        time.sleep(0.5)  # for the service to find us too (ros2/rmw_fastrtps#842)
-        request = ChangeState.Request()
-        request.transition.id = transition
-        future = self._transitions.call_async(request)
-        rclpy.spin_until_future_complete(self, future, timeout_sec=PATIENCE_S)
-        assert future.result() is not None, f"no answer to transition {transition}"
-        assert future.result().success, f"transition {transition} failed"
-
-    def spin_until(self, is_done: Callable[[], bool], what: str) -> None:
-        """Publish until it is done."""
-        end_s = time.monotonic() + PATIENCE_S
-        while not is_done():
-            assert time.monotonic() < end_s, f"expected {what} within {PATIENCE_S:g} s"
-            rclpy.spin_once(self, timeout_sec=0.1)
+        self._images = self.node.create_publisher(kind, topic, 1)
+        self._joints = self.node.create_publisher(JointState, "joint_states", 1)
+        self.listen(JointTrajectory, "joint_trajectory", self._receive)
+        self.listen(Image, "reach_node/translated_image", self.translated.append)
+        self.node.create_timer(PERIOD_S, self._publish)
 
     def _receive(self, trajectory: JointTrajectory) -> None:
         self.received.append(trajectory)
@@ -90,7 +67,7 @@ class Robot(Node):
         ]
 
     def _publish(self) -> None:
-        stamp = self.get_clock().now().to_msg()
+        stamp = self.node.get_clock().now().to_msg()
         joints = JointState(name=JOINTS, position=self._position())
         joints.header.stamp = stamp
         self._joints.publish(joints)
@@ -111,18 +88,18 @@ def drive(transport: str) -> int:
     node = subprocess.Popen([sys.executable, "-m", "taskgan_ros.nodes.reach_node", "--ros-args", *arguments])
     robot = Robot(transport)
     try:
-        robot.change(Transition.TRANSITION_CONFIGURE)
-        robot.change(Transition.TRANSITION_ACTIVATE)
-        robot.spin_until(lambda: len(robot.received) >= TRAJECTORIES, f"{TRAJECTORIES} trajectories")
-        robot.spin_until(lambda: bool(robot.translated), "a translated image")
+        robot.change("configure")
+        robot.change("activate")
+        robot.wait(f"{TRAJECTORIES} trajectories", lambda: len(robot.received) >= TRAJECTORIES)
+        robot.wait("a translated image", lambda: robot.translated)
         shown = robot.translated[-1]
         assert (shown.height, shown.width, shown.encoding, len(shown.data)) == (SIZE, SIZE, "rgb8", 3 * SIZE * SIZE)
         moving = robot.received[-1]
         assert moving.joint_names == JOINTS, moving.joint_names
         assert all(np.isfinite(point.positions).all() for point in moving.points)
-        robot.change(Transition.TRANSITION_DEACTIVATE)
+        robot.change("deactivate")
     finally:
-        robot.destroy_node()
+        robot.close()
         node.send_signal(signal.SIGINT)
         status = node.wait(PATIENCE_S)
     assert status == 0, f"reach_node ended with {status}"
@@ -134,10 +111,8 @@ def main() -> None:
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ.setdefault("ROS_DOMAIN_ID", str(random.randrange(1, 101)))
     subprocess.run([sys.executable, "-c", IMPORTS], check=True)
-    rclpy.init()
     for transport in ("raw", "compressed"):
         print(f"{transport}: {drive(transport)} trajectories", flush=True)
-    rclpy.try_shutdown()
 
 
 if __name__ == "__main__":

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from fault_injector import RELAYED, Injector, Motion
-from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState, GetState
 from std_srvs.srv import Trigger
 
-from taskgan_ros.demo.isolation import ChildProcesses, SessionError
+from taskgan_ros.demo.isolation import ChildProcess, ChildProcesses, SessionError, ros_arguments
 from taskgan_ros.nodes import topics
 
-START_S = 60.0  # to wait for a node to come up and load its models
-_ANSWER_S = 2.0  # then ask again: it may have been a dead node's service, which discovery drops late
-_TURN_S = 0.005
 MOVING = 0.2  # rad/s; a fault begins while a joint is faster
 _MOVING_SAMPLES = 5  # joint states in a row
 _UNDER_WAY_S = 4.0  # then the arm may be there: take the next episode
@@ -38,14 +31,17 @@ class Setup:
     use_sim_time: bool = False
 
 
-class FaultBench:
+class FaultBench(ExitStack):
     """Brings the nodes up, breaks and mends them; a context manager that leaves no process behind.
 
     Attributes:
         command_interface: through which the node drives the cell.
-        injector: between them.
+        injector: between them; `change`, `wait` and `pause` are its own.
         log: what it has heard.
+        reach: the newest `reach_node`.
     """
+
+    reach: ChildProcess
 
     def __init__(
         self, domain_id: int, folder: Path, seed: int, on_turn: Callable[[], None], command_interface: str
@@ -59,35 +55,14 @@ class FaultBench:
             on_turn: is called many times a second; what it raises ends the wait.
             command_interface: through which the node drives the cell.
         """
-        self.command_interface = command_interface
-        self._folder, self._seed, self._on_turn = folder, seed, on_turn
+        super().__init__()
+        self.command_interface, self._seed = command_interface, seed
         self._episode = self._starts = 0
         self._setup: Setup | None = None
-        self._sim, self._reach = ChildProcesses(folder, os.environ), ChildProcesses(folder, os.environ)
-        self.injector = Injector(domain_id, command_interface)
+        self.injector = self.enter_context(Injector(domain_id, command_interface, on_turn))
         self.log = self.injector.log
-
-    def __enter__(self) -> FaultBench:
-        """Start the cell."""
-        try:
-            self.start_sim()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End all processes."""
-        self.close()
-
-    def close(self) -> None:
-        """End all processes, stalled ones too."""
-        self._reach.send(signal.SIGCONT)
-        self._reach.stop()
-        self._sim.stop()
-        self.injector.close()
+        self.change, self.wait, self.pause = self.injector.change, self.injector.wait, self.injector.sleep
+        self._sim, self._reach = (self.enter_context(ChildProcesses(folder)) for _ in range(2))
 
     # The nodes.
 
@@ -101,12 +76,14 @@ class FaultBench:
         }
         self._start(self._sim, "sim_node", parameters)
         count = len(self.log.motions)
-        self.wait("joint states of sim_node", lambda: len(self.log.motions) > count, START_S)
+        self.wait("joint states of sim_node", lambda: len(self.log.motions) > count)
 
     def use(self, setup: Setup) -> None:
         """Let `reach_node` run with this setup, configured."""
         if setup == self._setup:
             return
+        if not self._setup:
+            self.start_sim()
         self._reach.stop()
         self._setup = setup
         self.start_reach()
@@ -115,15 +92,13 @@ class FaultBench:
         """Start `reach_node` and configure it."""
         assert self._setup is not None
         relayed = topics.IMAGE, topics.JOINT_STATES, self.injector.command_topic
-        remapped = [f"{topic}:={RELAYED}/{topic}" for topic in relayed]
-        words = [word for name in remapped for word in ("-r", name)]
+        remapped = [word for topic in relayed for word in ("-r", f"{topic}:={RELAYED}/{topic}")]
         parameters = {
             "bundle": self._setup.bundle,
-            "use_sim_time": str(self._setup.use_sim_time).lower(),
+            "use_sim_time": self._setup.use_sim_time,
             "command_interface": self.command_interface,
         }
-        self._reach_log = self._start(self._reach, "reach_node", parameters, words)
-        self._until_reach_is("unconfigured")
+        self.reach = self._start(self._reach, "reach_node", parameters, *remapped)
         self.change("configure")
 
     def kill_reach(self) -> None:
@@ -140,21 +115,11 @@ class FaultBench:
         """Stop the process, or let it continue."""
         self._reach.send(signal.SIGSTOP if is_stalled else signal.SIGCONT)
 
-    @property
-    def reach_log(self) -> str:
-        """What the newest `reach_node` has written."""
-        return self._reach_log.read_text(encoding="utf-8")
-
-    def _start(
-        self, processes: ChildProcesses, node: str, parameters: dict[str, Any], words: Sequence[str] = ()
-    ) -> Path:
-        """Start a node and return its log."""
+    def _start(self, processes: ChildProcesses, node: str, parameters: dict[str, Any], *arguments: str) -> ChildProcess:
+        self.injector.forget()
         self._starts += 1
-        name = f"{node}_{self._starts}"
-        given = [word for key, value in parameters.items() for word in ("-p", f"{key}:={value}")]
-        arguments = ["--ros-args", "--disable-external-lib-logs", *words, *given]
-        processes.start(name, [sys.executable, "-m", f"taskgan_ros.nodes.{node}", *arguments])
-        return self._folder / f"{name}.log"
+        command = [sys.executable, "-m", f"taskgan_ros.nodes.{node}", *ros_arguments(parameters, *arguments)]
+        return processes.start(f"{node}_{self._starts}", command)
 
     # What is requested of them, and their answers.
 
@@ -163,17 +128,6 @@ class FaultBench:
         """How many commands the cell's controller has rejected since it started."""
         return int(self.log.sim[-1].values["rejected"]) if self.log.sim else 0
 
-    def change(self, transition: str) -> None:
-        """Ask `reach_node` for a lifecycle transition.
-
-        Raises:
-            SessionError: it cannot, or does not answer.
-        """
-        request = ChangeState.Request(transition=Transition(label=transition))
-        answer = self._ask(ChangeState, "reach_node/change_state", request, START_S)
-        if answer is None or not answer.success:
-            raise SessionError(f"expected reach_node to {transition}, but it did not\n{self.reach_log}")
-
     def start_moving(self) -> None:
         """Start episodes, activate, and return while the arm moves.
 
@@ -181,9 +135,7 @@ class FaultBench:
             SessionError: it moves in none of them.
         """
         for _ in range(5):
-            answer = self._ask(Trigger, "sim_node/start_episode", Trigger.Request(), START_S)
-            if answer is None:
-                raise SessionError("expected sim_node to start an episode, got no answer")
+            self.injector.call(Trigger, "sim_node/start_episode", Trigger.Request())
             self._episode += 1
             self.pause(0.4)  # sim_node ignores what comes within 0.3 s
             self.change("activate")
@@ -191,51 +143,11 @@ class FaultBench:
                 self.wait("a moving arm", self._is_moving, _UNDER_WAY_S)
                 return
             self.change("deactivate")
-        raise SessionError(f"expected the arm to move, but it did not\n{self.reach_log}")
-
-    def wait(self, what: str, is_there: Callable[[], object], timeout_s: float) -> None:
-        """Wait for something.
-
-        Raises:
-            SessionError: it does not come within `timeout_s`.
-        """
-        deadline = time.monotonic() + timeout_s
-        while not is_there():
-            if time.monotonic() > deadline:
-                raise SessionError(f"expected {what} within {timeout_s:g} s, got none")
-            time.sleep(_TURN_S)
-            self._on_turn()
-
-    def pause(self, duration_s: float) -> None:
-        """Let time pass."""
-        end_s = time.monotonic() + duration_s
-        self.wait("the end of a pause", lambda: time.monotonic() >= end_s, 2 * duration_s + 1)
+        raise SessionError("expected the arm to move, but it did not")
 
     def _is_moving(self) -> bool:
         newest = self.log.motions[-_MOVING_SAMPLES:]
         return len(newest) == _MOVING_SAMPLES and all(speed(motion) > MOVING for motion in newest)
-
-    def _until_reach_is(self, label: str) -> None:
-        deadline = time.monotonic() + START_S
-        while time.monotonic() < deadline:
-            answer = self._ask(GetState, "reach_node/get_state", GetState.Request(), _ANSWER_S)
-            if answer is not None and answer.current_state.label == label:
-                return
-        raise SessionError(f"expected reach_node to be {label}\n{self.reach_log}")
-
-    def _ask(self, kind: Any, name: str, request: Any, timeout_s: float) -> Any:
-        """Return the answer, or None where none comes."""
-        node = self.injector.node
-        client = node.create_client(kind, name)
-        try:
-            self.wait(f"the service {name}", client.service_is_ready, timeout_s)
-            future = client.call_async(request)
-            self.wait(f"an answer of {name}", future.done, timeout_s)
-            return future.result()
-        except SessionError:
-            return None
-        finally:
-            node.destroy_client(client)
 
 
 def speed(motion: Motion) -> float:

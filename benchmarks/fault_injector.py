@@ -15,17 +15,15 @@ import rclpy
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from numpy.typing import NDArray
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from taskgan_ros.control.command_interfaces import JOINT_JOG, JOINT_TRAJECTORY, KINOVA, POSITION_GROUP, STREAMED
+from taskgan_ros.demo.peer import Peer
 from taskgan_ros.nodes import topics
 from taskgan_ros.nodes.joint_jog import joint_jog_type
 from taskgan_ros.nodes.messages import seconds
@@ -37,7 +35,6 @@ Change = Callable[[Message], Message | None]
 RELAYED: Final = "relayed"  # the namespace of what reach_node shall listen to
 CLOCK_HZ: Final = 100.0
 _REMEMBERED_S = 4.0  # of images, for a camera that is late
-_ANSWER_S = 5.0  # of the injector's own thread
 _KEPT_S = 0.1  # a command keeps its speed for longer, a stop changes it every 4 ms
 _MOVES, _MOVES_RAD = 0.01, 1e-4  # rad/s, and from one value to the next: a command that does not only hold
 _GAIN, _LEAD_S = 0.01, 0.04  # rad/s: no stop gets faster by so much, once what was sent before has had its lead
@@ -86,8 +83,8 @@ def same(message: Message) -> Message:
     return message
 
 
-class Injector:
-    """A node in a thread of its own that relays images and joint states through functions that may spoil them.
+class Injector(Peer):
+    """A node that relays images and joint states through functions that may spoil them.
 
     It relays commands too: their stamps are of the time that the node was shown, the cell's controller has its own.
 
@@ -102,13 +99,15 @@ class Injector:
         log: what has been heard.
     """
 
-    def __init__(self, domain_id: int, command_interface: str = JOINT_TRAJECTORY) -> None:
+    def __init__(self, domain_id: int, command_interface: str, check: Callable[[], object]) -> None:
         """Join the ROS domain and relay.
 
         Args:
             domain_id: the ROS domain.
             command_interface: of node and cell.
+            check: as `Peer` has it.
         """
+        super().__init__(domain_id, "fault_injector", check)
         self._interface, self._last_values = command_interface, np.empty(0)
         self.command_topic, self.command_kind = commands_of(command_interface)
         self.change_image: Change = same
@@ -119,28 +118,16 @@ class Injector:
         self.last_joint_state = JointState()
         self.log = Log()
         self._lock = threading.Lock()  # a publisher must not vanish while it publishes
-        self._context = Context()
-        rclpy.init(
-            args=["--ros-args", "--disable-external-lib-logs"],
-            context=self._context,
-            domain_id=domain_id,
-            signal_handler_options=SignalHandlerOptions.NO,
-        )
-        self.node = rclpy.create_node("fault_injector", context=self._context)
         self.open()
         self._clock = self.node.create_publisher(Clock, "/clock", 10)
         self.node.create_timer(1 / CLOCK_HZ, self._publish_clock)
-        self._listen(Image, topics.IMAGE, self._relay_image)
-        self._listen(JointState, topics.JOINT_STATES, self._relay_joint_state)
+        self.listen(Image, topics.IMAGE, self._relay_image)
+        self.listen(JointState, topics.JOINT_STATES, self._relay_joint_state)
         self._commands = self.node.create_publisher(self.command_kind, self.command_topic, 10)
-        self._listen(self.command_kind, f"{RELAYED}/{self.command_topic}", self._relay_command)
-        self._listen(DiagnosticArray, topics.DIAGNOSTICS, self._note_diagnostics)
+        self.listen(self.command_kind, f"{RELAYED}/{self.command_topic}", self._relay_command)
+        self.listen(DiagnosticArray, topics.DIAGNOSTICS, self._note_diagnostics)
         latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self.node.create_subscription(DiagnosticArray, "reach_node/status", self._note_state, latched)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
-        self._spinner = threading.Thread(target=self._executor.spin, name="injector", daemon=True)
-        self._spinner.start()
+        self.listen(DiagnosticArray, "reach_node/status", self._note_state, latched)
 
     def open(self) -> None:
         """Announce the publishers that `reach_node` listens to."""
@@ -149,12 +136,6 @@ class Injector:
 
     def vanish(self) -> None:
         """Destroy them, as if discovery had lost them."""
-        # In the executor's thread: rclpy ends a spin that is about to wait for what another thread destroys.
-        done = threading.Event()
-        self._executor.create_task(self._destroy_publishers).add_done_callback(lambda _: done.set())
-        done.wait(_ANSWER_S)
-
-    def _destroy_publishers(self) -> None:
         with self._lock:
             self.node.destroy_publisher(self._images)
             self.node.destroy_publisher(self._joint_states)
@@ -162,17 +143,7 @@ class Injector:
 
     def intruder(self) -> Node:
         """Return a new node in the same domain, which nobody expects there."""
-        return rclpy.create_node("intruder", context=self._context)
-
-    def close(self) -> None:
-        """Leave the domain."""
-        self._executor.shutdown()
-        self._spinner.join()
-        self.node.destroy_node()
-        rclpy.shutdown(context=self._context)
-
-    def _listen(self, kind: type, topic: str, callback: Callable[[Message], None]) -> None:
-        self.node.create_subscription(kind, topic, callback, QoSProfile(depth=100))
+        return rclpy.create_node("intruder", context=self.node.context)
 
     def _publish_clock(self) -> None:
         if self.clock_runs:

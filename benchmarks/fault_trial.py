@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from fault_bench import START_S, FaultBench, speed
+from fault_bench import FaultBench, speed
 from fault_injector import Motion
 from fault_list import DRIFTS, GOES_ON, PERSON, STOPS_HARD, Fault
 
@@ -83,7 +83,7 @@ def run_trial(bench: FaultBench, fault: Fault, before_s: float = 0.0, after_s: f
     bench.wait(
         "diagnostics", lambda: min(bench.log.sim[-1].time_s, bench.log.reach[-1].time_s) > last_s, _DIAGNOSTICS_S
     )
-    logged = bench.reach_log
+    logged = bench.reach.text
     bench.change("deactivate")
     state_s, state = _first(bench.log.states, cause_s, last_s)
     stop_s, silent_from_s = _stop(bench, cause_s, state_s)
@@ -153,7 +153,7 @@ def _recover(bench: FaultBench, fault: Fault, end_s: float) -> tuple[float, floa
         bench.change("activate")
     commands_s = bench.log.commands_s
     try:
-        bench.wait("commands", lambda: commands_s and commands_s[-1] > mended_s, START_S)
+        bench.wait("commands", lambda: commands_s and commands_s[-1] > mended_s)
     except SessionError:
         return mended_s, NEVER
     return mended_s, next(s for s in commands_s if s > mended_s)

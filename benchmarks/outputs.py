@@ -121,9 +121,6 @@ class Run:
             hand_on_late(bench, kind.late_ms)
         start_cell(bench, bundle, kind.lag_ms, rate_hz, reach, remaps, **cell)
         self.record = Record(bench)
-        self._start = bench.node.create_client(Trigger, "sim_node/start_episode")
-        self._hold = bench.node.create_client(SetBool, "reach_node/hold")
-        bench.wait("the cell", lambda: self._start.service_is_ready() and self._hold.service_is_ready())
         bench.wait("the camera", lambda: self._image_s)
 
     def episodes(self, count: int) -> Row:
@@ -194,15 +191,13 @@ class Run:
         return time.time()
 
     def _set_held(self, is_held: bool) -> None:
-        answer = self._hold.call_async(SetBool.Request(data=is_held))
-        self._bench.wait("the node's answer", answer.done)
+        self._bench.call(SetBool, "reach_node/hold", SetBool.Request(data=is_held))
 
     def _start_episode(self) -> float:
         """Start an episode, which resets the arm to another pose while it stands, and resume."""
         self._set_held(True)
         self._bench.sleep(SETTLED_S)
-        answer = self._start.call_async(Trigger.Request())
-        self._bench.wait("an episode", answer.done)
+        self._bench.call(Trigger, "sim_node/start_episode", Trigger.Request())
         self._bench.sleep(SETTLED_S)
         self._set_held(False)
         return time.time()

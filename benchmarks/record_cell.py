@@ -106,12 +106,9 @@ def recorder(bag: Writer, kind: Any, topic: str) -> Callable[[Any], None]:
 
 def film_expert(bench: Bench, commands: Any, scene: ReachScene, config: Config) -> None:
     """Let the expert carry out episodes, and rest at the end of each."""
-    client = bench.node.create_client(Trigger, "sim_node/start_episode")
-    bench.wait("the cell's services", client.service_is_ready)
     with progress_bar("record", config.count, "episodes") as advance:
         for index in range(config.count):
-            answer = client.call_async(Trigger.Request())
-            bench.wait("an episode", answer.done)
+            bench.call(Trigger, "sim_node/start_episode", Trigger.Request())
             bench.sleep(_SETTLE_S)
             way = expert_way(scene, config.seed, index)
             commands.publish(trajectory(scene, way, scene.step_s * np.arange(1.0, len(way) + 1)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -11,15 +12,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from taskgan_ros.core import interrupts
 
 _GRACE_S = 10.0  # a node that gets SIGINT holds the arm first, and finishes its current work
-_POLL_S = 0.02
+_POLL_S = 0.005
 _TAIL_LINES = 20
 
 # DDS derives its UDP ports from the domain: these of each, the rest is for more participants than we look for.
@@ -39,10 +41,38 @@ class ProcessEnded(SessionError):
 
 
 @dataclass(frozen=True)
-class _Child:
+class ChildProcess:
+    """A process and what it writes.
+
+    Attributes:
+        name: what it is called here.
+        log: the file of all that it has written.
+        popen: how Python started it.
+    """
+
     name: str
     log: Path
-    process: subprocess.Popen[bytes]
+    popen: subprocess.Popen[bytes]
+
+    @property
+    def text(self) -> str:
+        """All that it has written."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def tail(self) -> str:
+        """The end of it, with the file's name."""
+        shown = self.text.splitlines()[-_TAIL_LINES:] or ["(it is empty)"]
+        return "\n".join([f"the end of {self.log}:", *(f"  {line}" for line in shown)])
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to it and to what it has started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, number)
+
+    def wait(self, timeout_s: float = 60.0) -> int:
+        """Return its status when it has ended; it must do so within `timeout_s`."""
+        return self.popen.wait(timeout_s)
 
 
 class ChildProcesses:
@@ -50,19 +80,19 @@ class ChildProcesses:
 
     Each is the head of a process group of its own, so that a terminal's Ctrl-C reaches this process alone, which
     then ends them in good order. Should this process be killed, the kernel kills each of them.
+    A SessionError that leaves the block gets the ends of their logs.
     """
 
-    def __init__(self, log_dir: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, log_dir: Path) -> None:
         """Start none yet; `start` only from the main thread, since the kernel watches the thread that starts them.
 
         Args:
             log_dir: gets `NAME.log`, all that the process NAME writes.
-            environment: of the processes.
         """
-        self._log_dir, self._environment = log_dir, dict(environment)
-        self._children: list[_Child] = []
+        self._log_dir = log_dir
+        self._children: list[ChildProcess] = []
 
-    def start(self, name: str, command: Sequence[str]) -> None:
+    def start(self, name: str, command: Sequence[str]) -> ChildProcess:
         """Start `command` and call it `name`."""
         log = self._log_dir / f"{name}.log"
         parent = os.getpid()
@@ -72,29 +102,24 @@ class ChildProcesses:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=self._environment,
                 start_new_session=True,
                 preexec_fn=lambda: _prepare(parent),
             )
-        self._children.append(_Child(name, log, process))
+        self._children.append(ChildProcess(name, log, process))
+        return self._children[-1]
 
     def check(self) -> None:
         """Raise ProcessEnded if one has ended."""
         for child in self._children:
-            status = child.process.poll()
+            status = child.popen.poll()
             if status is not None:
                 how = f"status {status}" if status >= 0 else signal.Signals(-status).name
-                raise ProcessEnded(f"expected {child.name} to run, but it ended with {how}\n{_tail(child.log)}")
-
-    def tails(self) -> str:
-        """Return the ends of all logs."""
-        return "\n".join(_tail(child.log) for child in self._children)
+                raise ProcessEnded(f"expected {child.name} to run, but it ended with {how}\n{child.tail}")
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to all of them, and to what they have started."""
         for child in self._children:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.process.pid, number)
+            child.send(number)
 
     def stop(self, grace_s: float = _GRACE_S) -> tuple[str, ...]:
         """End all of them: SIGINT, and SIGKILL for those that still run after `grace_s`, or after another signal to us.
@@ -104,13 +129,14 @@ class ChildProcesses:
         """
         with interrupts.handled(interrupts.stop_signals(), self._kill_for_another):
             self.send(signal.SIGINT)
+            self.send(signal.SIGCONT)  # a suspended process gets no other signal
             deadline = time.monotonic() + grace_s
             while self._running() and time.monotonic() < deadline:
                 time.sleep(_POLL_S)
             killed = self._running()
             self.send(signal.SIGKILL)  # also to whatever a child that has ended left in its group
             for child in self._children:
-                child.process.wait()
+                child.popen.wait()
         self._children.clear()
         return killed
 
@@ -122,7 +148,10 @@ class ChildProcesses:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End all of them."""
+        tails = [child.tail for child in self._children]
         self.stop()
+        if isinstance(error, SessionError) and not isinstance(error, ProcessEnded):  # which has its log
+            raise SessionError("\n".join([str(error), *tails])) from error
 
     def _kill_for_another(self, *_: object) -> None:
         """Kill on a stop signal, unless it only repeats the one for which we end."""
@@ -130,7 +159,7 @@ class ChildProcesses:
             self.send(signal.SIGKILL)
 
     def _running(self) -> tuple[str, ...]:
-        return tuple(child.name for child in self._children if child.process.poll() is None)
+        return tuple(child.name for child in self._children if child.popen.poll() is None)
 
 
 @contextlib.contextmanager
@@ -154,6 +183,46 @@ def own_domain() -> Iterator[int]:
                     _clean_shared_memory()
                 return
     raise SessionError(f"expected a free ROS domain, but 1 to {_LAST_DOMAIN_ID} are all in use")
+
+
+@contextlib.contextmanager
+def isolated(log_dir: Path, **changes: str) -> Iterator[tuple[int, ChildProcesses]]:
+    """Return a ROS domain that nobody uses, and processes for it, whose logs `log_dir` gets.
+
+    Within the block, this process's environment is the domain's too, with `changes`.
+
+    Raises:
+        SessionError: all domains are taken.
+    """
+    with (
+        own_domain() as domain_id,
+        environment({**ros_environment(domain_id), **changes}),
+        ChildProcesses(log_dir) as processes,
+    ):
+        yield domain_id, processes
+
+
+def ros_arguments(parameters: Mapping[str, Any], *further: str) -> list[str]:
+    """Return a node's arguments, the parameters in quotes where YAML would read another type."""
+    values = [f"{name}:={json.dumps(value, default=str)}" for name, value in parameters.items()]
+    words = [word for value in values for word in ("-p", value)]
+    return ["--ros-args", "--disable-external-lib-logs", *further, *words]  # those logs would go to ~/.ros
+
+
+def wait_until(
+    what: str, is_there: Callable[[], object], timeout_s: float, check: Callable[[], object] = lambda: None
+) -> None:
+    """Wait for `what`; `check` is called meanwhile, and may end it by raising.
+
+    Raises:
+        SessionError: it is not there within `timeout_s`.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not is_there():
+        check()
+        if time.monotonic() > deadline:
+            raise SessionError(f"expected {what} within {timeout_s:g} s, got none")
+        time.sleep(_POLL_S)
 
 
 def ros_environment(domain_id: int) -> dict[str, str | None]:
@@ -209,9 +278,3 @@ def _is_quiet(domain_id: int) -> bool:
             except OSError:
                 return False
     return True
-
-
-def _tail(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    shown = lines[-_TAIL_LINES:] or ["(it is empty)"]
-    return "\n".join([f"the end of {log}:", *(f"  {line}" for line in shown)])

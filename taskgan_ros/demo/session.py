@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shlex
 import sys
 import time
 from bisect import bisect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import yaml
 from rich.console import Console
 from rich.text import Text
 
@@ -24,10 +22,10 @@ import taskgan_ros
 from taskgan_ros.core import interrupts
 from taskgan_ros.core.config import resolve
 from taskgan_ros.core.errors import InputError, OutputExistsError
-from taskgan_ros.core.files import check_free, write_text
-from taskgan_ros.demo import isolation, report
+from taskgan_ros.core.files import check_free
+from taskgan_ros.demo import report
 from taskgan_ros.demo.display import Display, Progress, print_summary
-from taskgan_ros.demo.isolation import ChildProcesses, ProcessEnded, SessionError
+from taskgan_ros.demo.isolation import ChildProcesses, SessionError, isolated, ros_arguments
 from taskgan_ros.demo.report import Episode
 from taskgan_ros.policy.bundle import Bundle, load_bundle
 from taskgan_ros.sim.domain import load_domain
@@ -168,17 +166,12 @@ def _run(plan: _Plan, console: Console, done: list[Episode], check_interrupt: Ca
     """
     config = plan.config
     display = Display(console, config.episodes, plan.length_s, plan.scene.threshold_m)
-    with (
-        isolation.own_domain() as domain_id,
-        isolation.environment(isolation.ros_environment(domain_id)),
-        ChildProcesses(plan.out, os.environ) as nodes,
-        display,
-    ):
+    with isolated(plan.out) as (domain_id, nodes), display:
         display.say(f"{plan.bundle.card.name} in {config.domain}: {config.episodes} episodes, seed {config.seed}")
         domain = f"ROS domain {domain_id} (ROS_DOMAIN_ID is ignored)"
         display.say(Text(f"starting two nodes in {domain}, their logs are in {plan.out}", "dim"))
         for name, parameters in plan.parameters.items():
-            nodes.start(name, _command(plan.out, name, parameters))
+            nodes.start(name, [sys.executable, "-m", f"taskgan_ros.nodes.{name}", *ros_arguments(parameters)])
         _Session(plan, nodes, display, check_interrupt).run(domain_id, done)
         for name in nodes.stop():
             display.say(Text(f"{name} had to be killed", "yellow"))
@@ -199,7 +192,7 @@ class _Session:
         from taskgan_ros.demo.driver import Driver
 
         started_s = time.monotonic()
-        with self._explained(), Driver(domain_id, self._turn, self._wait_for) as self._driver:
+        with Driver(domain_id, self._turn, self._wait_for) as self._driver:
             self._driver.bring_up()
             self._display.say(Text(f"ready after {time.monotonic() - started_s:.0f} s", "dim"))
             for number in range(1, self._plan.config.episodes + 1):
@@ -241,15 +234,6 @@ class _Session:
             note=self._driver.reach_status.get("message", "") if stalled else "",
         )
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except ProcessEnded:
-            raise  # it has its log
-        except SessionError as error:
-            raise SessionError(f"{error}\n{self._nodes.tails()}") from error
-
 
 def _report(plan: _Plan, console: Console, episodes: Sequence[Episode]) -> None:
     """Write the files and show the summary.
@@ -278,14 +262,6 @@ def _report(plan: _Plan, console: Console, episodes: Sequence[Episode]) -> None:
         raise SessionError(str(error)) from error
     finally:  # the figures are shown even where they cannot be written
         print_summary(console, figures, [(path, what) for path, what in files if path.exists()])
-
-
-def _command(out: Path, name: str, parameters: dict[str, Any]) -> list[str]:
-    """Write the node's parameters, which a command line would take for other types, and return its command."""
-    file = out / f"{name}.yaml"
-    write_text(file, yaml.safe_dump({name: {"ros__parameters": parameters}}))
-    arguments = ["--ros-args", "--disable-external-lib-logs", "--params-file", str(file)]
-    return [sys.executable, "-m", f"taskgan_ros.nodes.{name}", *arguments]
 
 
 def _command_line(plan: _Plan) -> str:

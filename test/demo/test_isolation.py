@@ -71,7 +71,7 @@ def stubborn(children: ChildProcesses, folder: Path) -> int:
 
 
 def test_what_ignores_the_interrupt_is_killed_with_its_own_children(tmp_path: Path) -> None:
-    with ChildProcesses(tmp_path, os.environ) as children:
+    with ChildProcesses(tmp_path) as children:
         grandchild = stubborn(children, tmp_path)
         assert children.stop(grace_s=0.2) == ("stubborn",)
     assert has_ended(grandchild)
@@ -79,7 +79,7 @@ def test_what_ignores_the_interrupt_is_killed_with_its_own_children(tmp_path: Pa
 
 def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT)
-    with ChildProcesses(tmp_path, os.environ) as children:
+    with ChildProcesses(tmp_path) as children:
         grandchild = stubborn(children, tmp_path)
         threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
         started_s = time.monotonic()
@@ -97,7 +97,7 @@ def end_for_a_signal_that_comes_twice(children: ChildProcesses) -> None:
 
 
 def test_the_signal_that_it_ends_for_may_come_twice(tmp_path: Path) -> None:
-    with ChildProcesses(tmp_path, os.environ) as children:
+    with ChildProcesses(tmp_path) as children:
         children.start("slow", [sys.executable, "-c", SLOW])
         while not (tmp_path / "slow.log").read_text():
             time.sleep(0.01)
@@ -114,7 +114,7 @@ def check_for_long(children: ChildProcesses) -> None:
 
 def test_a_process_that_ends_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
     code = "for k in range(50): print('line', k)\nraise SystemExit(3)"
-    with ChildProcesses(tmp_path, os.environ) as children:
+    with ChildProcesses(tmp_path) as children:
         children.start("short", [sys.executable, "-c", code])
         with pytest.raises(ProcessEnded) as caught:
             check_for_long(children)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import signal
-import subprocess
 import sys
 import threading
 import time
@@ -20,21 +19,19 @@ ROOT = Path(__file__).resolve().parents[2]
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(ROOT / "config" / "fastdds.xml")  # or each discovery takes 3 s more
 
-rclpy = pytest.importorskip("rclpy", reason="ROS 2 is needed: an installation, or the `ros-wheels` extra")
+pytest.importorskip("rclpy", reason="ROS 2 is needed: an installation, or the `ros-wheels` extra")
 
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from lifecycle_msgs.msg import Transition  # noqa: E402
-from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
+from lifecycle_msgs.srv import GetState  # noqa: E402
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue  # noqa: E402
-from rcl_interfaces.srv import GetParameters, SetParameters  # noqa: E402
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from rclpy.node import Node  # noqa: E402
-from rclpy.qos import QoSProfile  # noqa: E402
+from rcl_interfaces.srv import SetParameters  # noqa: E402
 from sensor_msgs.msg import Image, JointState  # noqa: E402
 from trajectory_msgs.msg import JointTrajectory  # noqa: E402
 
 from taskgan_ros.core.config import build  # noqa: E402
-from taskgan_ros.demo.isolation import own_domain  # noqa: E402
+from taskgan_ros.demo import isolation  # noqa: E402
+from taskgan_ros.demo.isolation import ChildProcess, ChildProcesses, ros_arguments  # noqa: E402
+from taskgan_ros.demo.peer import Peer  # noqa: E402
 from taskgan_ros.nodes import topics  # noqa: E402
 from taskgan_ros.nodes.messages import seconds  # noqa: E402
 from taskgan_ros.nodes.sim_node import read_trajectory  # noqa: E402
@@ -46,7 +43,6 @@ ARM = load_arm("mico")
 READY = [4.712, 4.09, 1.52, 3.1416, 5.65, 3.1416]  # rad, within all limits
 VELOCITY = (0.3, -0.2, 0.1)  # rad/s, what the tiny bundle commands on every image that is not black
 SIZE = 16
-_ANSWER_S = 0.1  # to wait for one that comes within milliseconds, before asking again
 PATIENCE_S = 30.0  # to wait for what comes within a second on an idle machine
 
 # F inverts the colours. f_X commands VELOCITY on every image, but 0/0 on a black one, and fails on one that is nowhere
@@ -145,47 +141,6 @@ def make_bundle(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-class Process:
-    """A node's process and what it has written."""
-
-    def __init__(
-        self, program: Sequence[str], domain_id: int, log: Path, arguments: Sequence[str], parameters: dict[str, Any]
-    ) -> None:
-        words = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
-        self.log = log
-        self._popen = subprocess.Popen(
-            [sys.executable, *program, "--ros-args", *arguments, *words],
-            env={**os.environ, "ROS_DOMAIN_ID": str(domain_id)},
-            stdout=log.open("w"),
-            stderr=subprocess.STDOUT,
-        )
-
-    @property
-    def pid(self) -> int:
-        return self._popen.pid
-
-    @property
-    def text(self) -> str:
-        return self.log.read_text()
-
-    def send(self, number: signal.Signals) -> None:
-        self._popen.send_signal(number)
-
-    def wait(self) -> int:
-        return self._popen.wait(PATIENCE_S)
-
-    def end(self) -> None:
-        """Terminate: a killed process leaves shared memory, which delays a later discovery by seconds."""
-        if self._popen.poll() is None:
-            self._popen.terminate()
-            try:
-                self._popen.wait(PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                self._popen.kill()
-                self._popen.wait()
-                raise
-
-
 class Lab:
     """One ROS domain: nodes under test, and a node of the test's own that feeds and hears them.
 
@@ -195,18 +150,12 @@ class Lab:
         velocity: rad/s, what the tiny bundle commands on every image that is not black.
     """
 
-    def __init__(self, folder: Path, domain_id: int) -> None:
-        self.domain_id = domain_id
-        self._folder, self._processes, self._feeds = folder, [], []  # type: ignore[var-annotated]
-        self._context = rclpy.Context()
-        rclpy.init(context=self._context, domain_id=self.domain_id)
-        self.node = Node("test", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
-        self._spinner = threading.Thread(target=self._executor.spin, daemon=True)
-        self._spinner.start()
+    def __init__(self, domain_id: int, processes: ChildProcesses) -> None:
+        self.domain_id, self._processes = domain_id, processes
+        self._starts, self._feeds = itertools.count(), []  # type: ignore[var-annotated]
+        self._peer = Peer(domain_id, "test")
+        self.node, self.listen, self.call = self._peer.node, self._peer.listen, self._peer.call
         self.ready, self.velocity = list(READY), VELOCITY
-        self._clients: dict[str, Any] = {}  # by the service's name
         self.trajectories: list[tuple[float, JointTrajectory]] = []
         self.images = self.node.create_publisher(Image, topics.IMAGE, 1)
         self.joint_states = self.node.create_publisher(JointState, topics.JOINT_STATES, 10)
@@ -214,45 +163,17 @@ class Lab:
         self._diagnostics: dict[str, Any] = {}
         self.listen(DiagnosticArray, topics.DIAGNOSTICS, self._note_diagnostics)
 
-    def listen(self, kind: type, topic: str, callback: Callable[[Any], None], depth: int = 100) -> Any:
-        return self.node.create_subscription(kind, topic, callback, QoSProfile(depth=depth))
-
     def start(
         self, module: str, arguments: Sequence[str] = (), program: Sequence[str] = (), **parameters: Any
-    ) -> Process:
+    ) -> ChildProcess:
         """Start a node, or a `program` for Python that is one."""
-        for name in list(self._clients):  # its services, which have not met them, may have the names of a dead one's
-            self.node.destroy_client(self._clients.pop(name))
-        log = self._folder / f"{module}_{len(self._processes)}.log"
-        program = program or ["-m", f"taskgan_ros.nodes.{module}"]
-        process = Process(program, self.domain_id, log, arguments, parameters)
-        self._processes.append(process)
-        return process
-
-    def call(self, kind: Any, name: str, request: Any) -> Any:
-        if name not in self._clients:
-            self._clients[name] = self._meet(kind, name)
-        future = self._clients[name].call_async(request)
-        until(future.done, f"an answer of {name}")
-        return future.result()
-
-    def _meet(self, kind: Any, name: str) -> Any:
-        """Return a client that the service knows too, or its answer would be lost (ros2/rmw_fastrtps#842).
-
-        Clients become known in the order in which they were made: this one, once a later one has been answered.
-        """
-        client = self.node.create_client(kind, name)
-        probe = self.node.create_client(GetParameters, f"{name.rpartition('/')[0]}/get_parameters")
-        until(lambda: client.service_is_ready() and probe.service_is_ready(), f"the service {name}")
-        deadline_s = time.monotonic() + PATIENCE_S
-        while not _is_answered(probe):
-            assert time.monotonic() < deadline_s, f"expected an answer of the node with {name} within {PATIENCE_S} s"
-        self.node.destroy_client(probe)
-        return client
+        self._peer.forget()
+        command = [sys.executable, *(program or ["-m", f"taskgan_ros.nodes.{module}"])]
+        name = f"{module}_{next(self._starts)}"
+        return self._processes.start(name, [*command, *ros_arguments(parameters, *arguments)])
 
     def change(self, transition: str, node: str = "reach_node") -> bool:
-        request = ChangeState.Request(transition=Transition(label=transition))
-        return bool(self.call(ChangeState, f"{node}/change_state", request).success)
+        return self._peer.try_change(transition, node)
 
     @property
     def state(self) -> str:
@@ -264,7 +185,7 @@ class Lab:
         request = SetParameters.Request(parameters=[Parameter(name=name, value=value)])
         return str(self.call(SetParameters, "reach_node/set_parameters", request).results[0].reason)
 
-    def start_reach(self, bundle: Path, **parameters: Any) -> Process:
+    def start_reach(self, bundle: Path, **parameters: Any) -> ChildProcess:
         """Start `reach_node` and bring it to active; the lab's arm stands still, which is no fault unless asked for."""
         process = self.start("reach_node", bundle=bundle, **{"follow_tolerance_rad": 100.0, **parameters})
         assert self.change("configure"), process.text
@@ -344,33 +265,19 @@ class Lab:
     def close(self) -> None:
         for end in self._feeds:
             end()
-        for process in self._processes:
-            process.end()
-        self._executor.shutdown()
-        self._spinner.join(5)
-        self.node.destroy_node()
-        rclpy.shutdown(context=self._context)
-
-
-def _is_answered(probe: Any) -> bool:
-    """Return whether an answer comes at once; another request is then due, for an early one's answer is lost."""
-    future, deadline_s = probe.call_async(GetParameters.Request()), time.monotonic() + _ANSWER_S
-    while not future.done() and time.monotonic() < deadline_s:
-        time.sleep(0.005)
-    return bool(future.done())
+        killed = self._processes.stop(PATIENCE_S)
+        self._peer.close()
+        assert not killed
 
 
 def until(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> None:
-    deadline = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < deadline, f"expected {what} within {patience_s} s"
-        time.sleep(0.01)
+    isolation.wait_until(what, condition, patience_s)
 
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
-    with own_domain() as domain_id:
-        lab = Lab(tmp_path, domain_id)
+    with isolation.isolated(tmp_path) as (domain_id, processes):
+        lab = Lab(domain_id, processes)
         yield lab
         lab.close()
     for _, message in lab.trajectories:  # whatever the test was about: all that was sent must be acceptable

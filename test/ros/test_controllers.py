@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +11,10 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is needed")
 
-import rclpy
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from trajectory_msgs.msg import JointTrajectory
 
+from taskgan_ros.demo.peer import Peer
 from taskgan_ros.nodes.controllers import Controllers, wanted_setting
 
 Lab = Any
@@ -29,20 +25,11 @@ WANTED = "interpolate_from_desired_state"
 @contextmanager
 def controller(lab: Lab, **parameters: bool) -> Iterator[None]:
     """Be a node that listens to trajectories, with these parameters."""
-    context = Context()
-    rclpy.init(context=context, domain_id=lab.domain_id)
-    node, executor = Node("arm_controller", namespace="/left", context=context), SingleThreadedExecutor(context=context)
-    for name, value in parameters.items():
-        node.declare_parameter(name, value)
-    node.create_subscription(JointTrajectory, "/joint_trajectory", lambda _: None, 1)
-    executor.add_node(node)
-    spinner = threading.Thread(target=executor.spin, daemon=True)
-    spinner.start()
-    yield
-    executor.shutdown()
-    spinner.join(5)
-    node.destroy_node()
-    rclpy.shutdown(context=context)
+    with Peer(lab.domain_id, "arm_controller", namespace="/left") as peer:
+        for name, value in parameters.items():
+            peer.node.declare_parameter(name, value)
+        peer.listen(JointTrajectory, "/joint_trajectory", lambda _: None)
+        yield
 
 
 def test_a_controller_that_starts_where_the_arm_was_measured_is_named_with_the_line_to_add(

@@ -122,7 +122,7 @@ def test_a_guard_that_loads_and_does_not_run_is_refused_before_the_arm_moves(lab
 
 
 def test_a_bundle_without_its_translator_has_no_guard_and_says_so(lab: Lab, make_bundle: MakeBundle) -> None:
-    process = lab.start_reach(make_bundle(guard=True), translate="false")
+    process = lab.start_reach(make_bundle(guard=True), translate=False)
     assert "guard: expected translate: true, got false" in process.text
     lab.feed_joint_states()
     lab.feed_images(value=UNLIKE)

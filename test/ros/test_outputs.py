@@ -20,7 +20,8 @@ from taskgan_ros.nodes import topics
 from taskgan_ros.robot.arm import load_arm
 
 if TYPE_CHECKING:
-    from test.ros.conftest import Lab, Process
+    from taskgan_ros.demo.isolation import ChildProcess
+    from test.ros.conftest import Lab
 
 MakeBundle = Callable[..., Path]
 Wait = Callable[..., None]
@@ -50,7 +51,7 @@ class Cell:
             topic = f"{side}/{topics.COMMANDS}" if side else topics.COMMANDS
             lab.listen(Float64MultiArray, topic, lambda message: self.values.append(list(message.data)))
         arguments = ["-r", f"{topics.IMAGE}:=cell_image", *(["-r", f"__ns:=/{side}"] if side else [])]
-        self.process: Process = lab.start(
+        self.process: ChildProcess = lab.start(
             "sim_node", arguments, **{**CELL, "command_interface": interface, **parameters}
         )
         wait_until(lambda: self.states, "the cell")
@@ -147,7 +148,7 @@ def test_former_words_are_refused_with_todays(lab: Lab, parameter: dict[str, str
 
 def test_one_bundle_drives_two_arms_by_their_prefixes(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
     bundle, cells, first = make_bundle(velocity=VELOCITY), {}, ARM.joint_names[0]
-    names = f"['{first}=shoulder']"
+    names = [f"{first}=shoulder"]
     for side in ("left", "right"):
         changes = {"command_interface": POSITION_GROUP, "joint_prefix": f"{side}_", "joint_names": names}
         cells[side] = Cell(lab, POSITION_GROUP, wait_until, side, frame_prefix=f"{side}_", **changes)

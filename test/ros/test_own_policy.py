@@ -19,7 +19,8 @@ from taskgan_ros import cli
 from taskgan_ros.robot.arm import load_arm
 
 if TYPE_CHECKING:
-    from test.ros.conftest import Lab, Process
+    from taskgan_ros.demo.isolation import ChildProcess
+    from test.ros.conftest import Lab
 
 Wait = Callable[..., None]
 
@@ -70,7 +71,7 @@ class Arm:
     def __init__(self, lab: Lab, wait_until: Wait) -> None:
         self.states: list[JointState] = []
         lab.listen(JointState, "joint_states", self.states.append)
-        self.process: Process = lab.start("sim_node", domain="source", image_height=24, image_width=32)
+        self.process: ChildProcess = lab.start("sim_node", domain="source", image_height=24, image_width=32)
         wait_until(lambda: self.states, "the cell")
         assert lab.call(Trigger, "sim_node/start_episode", Trigger.Request()).success
 
@@ -89,7 +90,7 @@ def test_a_strangers_policy_drives_the_arm_where_it_wants_it(
     lab: Lab, wait_until: Wait, bundle_theirs: Callable[..., Path], task: str
 ) -> None:
     arm = Arm(lab, wait_until)
-    reach = lab.start("reach_node", bundle=bundle_theirs(task), horizon_s=0.4, accept_jumps="true")
+    reach = lab.start("reach_node", bundle=bundle_theirs(task), horizon_s=0.4, accept_jumps=True)
     assert lab.change("configure"), reach.text
     assert "chunks of 4 commands of 0.1 s, of which horizon_s executes 0.4 s" in reach.text
     assert reach.text.count("has no translator") == 1
@@ -104,7 +105,7 @@ def test_the_arm_stands_when_the_node_is_killed_in_a_chunk(
     lab: Lab, wait_until: Wait, bundle_theirs: Callable[..., Path]
 ) -> None:
     arm = Arm(lab, wait_until)
-    reach = lab.start("reach_node", bundle=bundle_theirs("joint_velocities"), horizon_s=0.4, accept_jumps="true")
+    reach = lab.start("reach_node", bundle=bundle_theirs("joint_velocities"), horizon_s=0.4, accept_jumps=True)
     assert lab.change("configure"), reach.text
     assert lab.change("activate"), reach.text
     wait_until(lambda: not arm.is_at_rest, "the arm to move")

@@ -510,7 +510,7 @@ def test_the_process_ends_in_good_order_although_an_inference_lasts(lab: Lab, ma
 
 
 def test_a_misspelt_parameter_is_named(lab: Lab) -> None:
-    process = lab.start("reach_node", image_timeout="0.5", use_sim_time="false")
+    process = lab.start("reach_node", image_timeout=0.5, use_sim_time=False)
     assert lab.state == "unconfigured"
     assert "ignored: there is no parameter image_timeout; did you mean image_timeout_s?" in process.text
     assert process.text.count("there is no parameter") == 1
@@ -589,7 +589,7 @@ def test_a_bundle_whose_numbers_are_not_finite_is_refused_before_the_arm_moves(
 
 
 def test_a_provider_that_does_not_start_is_an_error(lab: Lab, make_bundle: MakeBundle, wait_until: Wait) -> None:
-    process = lab.start("reach_node", bundle=make_bundle(), providers=f"[{MISSING}]")
+    process = lab.start("reach_node", bundle=make_bundle(), providers=[MISSING])
     assert not lab.change("configure")
     assert f"got ['{MISSING}']" in process.text
     wait_until(lambda: MISSING in str(lab.diagnostics().get("message")), "the reason in the diagnostics")
@@ -599,9 +599,9 @@ def test_a_provider_that_does_not_start_is_an_error(lab: Lab, make_bundle: MakeB
 def test_a_fallback_that_is_allowed_is_said_as_long_as_it_lasts(
     lab: Lab, make_bundle: MakeBundle, wait_until: Wait
 ) -> None:
-    options = f"['{MISSING}.device_id=1', '']"
+    options = [f"{MISSING}.device_id=1", ""]
     process = lab.start_reach(
-        make_bundle(guard=True), providers=f"[{MISSING}, {CPU}]", provider_options=options, allow_fallback=True
+        make_bundle(guard=True), providers=[MISSING, CPU], provider_options=options, allow_fallback=True
     )
     asked_and_got = f"expected ['{MISSING}', '{CPU}'], got ['{CPU}'], which allow_fallback allows"
     assert f"{asked_and_got}; {MISSING} did not start: providers: expected some of" in process.text
@@ -619,14 +619,14 @@ def test_a_fallback_that_is_allowed_is_said_as_long_as_it_lasts(
 
 
 def test_an_option_of_another_form_is_refused(lab: Lab, make_bundle: MakeBundle) -> None:
-    process = lab.start("reach_node", bundle=make_bundle(), provider_options="['device_id=1']")
+    process = lab.start("reach_node", bundle=make_bundle(), provider_options=["device_id=1"])
     assert not lab.change("configure")
     assert "provider_options: expected provider.option=value, got 'device_id=1'" in process.text
 
 
 @pytest.mark.parametrize(("name", "is_fine"), [("provider_options", True), ("providers", False)])
 def test_an_empty_list_is_one_without_entries(lab: Lab, make_bundle: MakeBundle, name: str, is_fine: bool) -> None:
-    process = lab.start("reach_node", bundle=make_bundle(), **{name: "[]"})
+    process = lab.start("reach_node", bundle=make_bundle(), **{name: []})
     assert lab.change("configure") == is_fine, process.text
     assert is_fine or "cannot configure: providers: expected some of" in process.text
 
@@ -638,9 +638,9 @@ def test_a_transition_that_is_not_possible_is_answered(lab: Lab, make_bundle: Ma
     assert lab.change("configure")
 
 
-WRONG_PARAMETERS = {
+WRONG_PARAMETERS: dict[str, tuple[Any, str]] = {
     "horizon_s": ("long", "parameter horizon_s: expected float from 0.01 to 5.0, got 'long'"),
-    "image_timeout_s": ("0.0", "parameter image_timeout_s: expected float from 0.01 to 60.0"),
+    "image_timeout_s": (0.0, "parameter image_timeout_s: expected float from 0.01 to 60.0"),
     "image_reliability": ("sometimes", "one of ['best_effort', 'reliable'], got 'sometimes'"),
 }
 

@@ -24,7 +24,8 @@ from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.tasks.registry import load_motion_scene
 
 if TYPE_CHECKING:
-    from test.ros.conftest import Lab, Process
+    from taskgan_ros.demo.isolation import ChildProcess
+    from test.ros.conftest import Lab
 
 Wait = Callable[..., None]
 
@@ -45,7 +46,7 @@ class Robot:
         lab.listen(JointState, topics.JOINT_STATES, self.joint_states.append)
         lab.listen(Float64, "sim_node/distance", lambda message: self.distances.append(message.data))
         self._commands = lab.node.create_publisher(JointTrajectory, topics.TRAJECTORY, 10)
-        self.process: Process = lab.start("sim_node", **{**QUICK, **parameters})
+        self.process: ChildProcess = lab.start("sim_node", **{**QUICK, **parameters})
         wait_until(lambda: self.joint_states and self._commands.get_subscription_count() > 1, "the robot")
 
     @property
@@ -157,7 +158,7 @@ def test_opengl_that_cannot_be_had_is_named_in_one_line(lab: Lab, monkeypatch: p
 def test_an_arm_that_is_set_to_the_next_episode_is_not_called_out_of_distribution(lab: Lab, wait_until: Wait) -> None:
     robot = Robot(lab, wait_until, domain="target_wood", image_height=128, image_width=128)
     robot.start_episode()
-    reach = lab.start("reach_node", bundle="reach_target_wood", accept_jumps="true")
+    reach = lab.start("reach_node", bundle="reach_target_wood", accept_jumps=True)
     assert lab.change("configure"), reach.text
     assert lab.change("activate"), reach.text
     lab.until_commanded()
@@ -175,7 +176,7 @@ def test_a_fast_arm_that_is_set_to_the_next_episode_is_not_called_blocked(lab: L
     heard: list[float] = []
     lab.listen(Float64, "sim_node/distance", lambda message: heard.append(message.data))
     wait_until(lambda: heard, "the cell")
-    reach = lab.start("reach_node", bundle="reach_panda", accept_jumps="true")
+    reach = lab.start("reach_node", bundle="reach_panda", accept_jumps=True)
     assert lab.change("configure"), reach.text
     assert lab.change("activate"), reach.text
     lab.until_commanded()
