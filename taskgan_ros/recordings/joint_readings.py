@@ -84,7 +84,7 @@ class JointReadings:
 
     def _track(self, source: Source, name: str, units: str, k: int) -> tuple[Array, Array]:
         stamps, recorded = source.joints.track(name)
-        joint = self._arm.free_joints[k]
+        joint = self._arm.independent_joints[k]
         if joint.kind == "prismatic" and units != LEROBOT:
             return stamps, recorded  # m
         if units == DEGREES:
@@ -117,7 +117,7 @@ def _doubts(tracks: list[tuple[Array, Array]], arm: Arm, units: str, is_assumed:
     """Return a sentence where radians lie so far beyond the limits that they must be degrees, or another arm's."""
     if units != RADIANS:
         return []
-    pairs = list(zip(arm.free_joints, tracks, strict=True))
+    pairs = list(zip(arm.independent_joints, tracks, strict=True))
     turning = [(joint, np.abs(track).max()) for joint, (_, track) in pairs if joint.kind != "prismatic"]
     ends = [(joint, max(abs(joint.lower or 0), abs(joint.upper or 0)) or np.pi) for joint, _ in turning]
     strange = [

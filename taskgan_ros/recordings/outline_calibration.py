@@ -131,8 +131,8 @@ class OutlineFit:
 
 
 @dataclass(frozen=True)
-class End:
-    """The result of a start: its score, its rank (score times how well the arm explains the motion), the camera."""
+class Solution:
+    """What a start converges to: its score, its rank (score times how well the arm explains the motion), the camera."""
 
     rank: float
     score: float
@@ -176,17 +176,17 @@ def calibrate_by_outline(
         used.sized(small.height, small.width),
         replace(options, fits_zeros=False, fits_growth=False),
     )
-    ends = []
+    solutions = []
     for change in _starts(options):
         interrupts.check()
         start = _at(replace(small, pose=moved(small.pose, change)), used)
-        ends.append(coarse.follow(start, _COARSE, with_colors=False))
+        solutions.append(coarse.follow(start, _COARSE, with_colors=False))
         advance(1)
-    best = _distinct([end.at for end in sorted(ends, key=lambda end: -end.rank)])[:_BEST]
+    best = _distinct([each.at for each in sorted(solutions, key=lambda each: -each.rank)])[:_BEST]
     fine = view.scaled(min(_FINE_PX / view.height, 1.0))
-    scaled = [replace(end, view=_with_focal(fine, end.view)) for end in best]
+    scaled = [replace(each, view=_with_focal(fine, each.view)) for each in best]
     level = _Level(surface, fine, used.sized(fine.height, fine.width), options)
-    refined = [level.follow(end, _FINE, with_colors=used.masks is None) for end in scaled]
+    refined = [level.follow(each, _FINE, with_colors=used.masks is None) for each in scaled]
     return _judge(view, fine, options, refined)
 
 
@@ -204,13 +204,13 @@ def score(surface: ArmSurface, view: View, pictures: Pictures, options: OutlineO
     return float(np.median(support(Problem(surface, shots, view, ignored=options.ignored), at)))
 
 
-def _distinct(ends: list[Estimate]) -> list[Estimate]:
-    """Return the results without duplicates."""
+def _distinct(estimates: list[Estimate]) -> list[Estimate]:
+    """Return the estimates without duplicates."""
     kept: list[Estimate] = []
-    for end in ends:
-        apart = [change_between(one.view.pose, end.view.pose) for one in kept]
+    for estimate in estimates:
+        apart = [change_between(one.view.pose, estimate.view.pose) for one in kept]
         if all(np.linalg.norm(way[:3]) > _SAME_M or np.linalg.norm(way[3:]) > _SAME_RAD for way in apart):
-            kept.append(end)
+            kept.append(estimate)
     return kept
 
 
@@ -256,8 +256,8 @@ class _Level:
         start, growth_px = _at(self.guess, self.pictures), _GUESS * self.guess.height
         return [shot.evidence for shot in _shots(self.surface, self.pictures, start, growth_px, everywhere=True)]
 
-    def follow(self, start: Estimate, stages: Sequence[tuple[float, Sequence[float]]], with_colors: bool) -> End:
-        """Return where a start ends."""
+    def follow(self, start: Estimate, stages: Sequence[tuple[float, Sequence[float]]], with_colors: bool) -> Solution:
+        """Return where a start converges."""
         options, guess, now = self.options, self.guess, start
         rounds = _MOST_ROUNDS if with_colors or self.pictures.masks is not None else 1
         for k, (growth, reach) in enumerate([*stages, *[stages[-1]] * (rounds - 1)]):
@@ -271,7 +271,7 @@ class _Level:
             if is_still and k >= len(stages) - 1:
                 break
         share = score(self.surface, guess, self.pictures, options, now)
-        return End(share * _explained(self.surface, self.pictures, self.moving, now), share, now)
+        return Solution(share * _explained(self.surface, self.pictures, self.moving, now), share, now)
 
 
 def _explained(surface: ArmSurface, pictures: Pictures, moving: Sequence[Evidence], at: Estimate) -> float:
@@ -305,12 +305,12 @@ def _shots(
     ]
 
 
-def _judge(view: View, fine: View, options: OutlineOptions, ends: list[End]) -> OutlineFit:
+def _judge(view: View, fine: View, options: OutlineOptions, solutions: list[Solution]) -> OutlineFit:
     """Return the best result, after checking that it is valid."""
-    first = max(ends, key=lambda end: end.rank)
+    first = max(solutions, key=lambda each: each.rank)
     won, best = first.score, first.at
-    rivals = [end.at for end in ends if end.rank >= _RIVAL * first.rank]
-    apart = np.array([change_between(best.view.pose, end.view.pose) for end in rivals])
+    rivals = [each.at for each in solutions if each.rank >= _RIVAL * first.rank]
+    apart = np.array([change_between(best.view.pose, rival.view.pose) for rival in rivals])
     shift, turn = (float(np.linalg.norm(part, axis=1).max()) for part in (apart[:, :3], apart[:, 3:]))
     if shift > _AGREE_M or turn > _AGREE_RAD:
         raise InputError(

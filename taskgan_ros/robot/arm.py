@@ -261,14 +261,14 @@ class Arm:
             raise ValueError(f"expected mimics of {list(self.joint_names)}, got {sorted(strangers)}")
 
     @cached_property
-    def free_joints(self) -> tuple[Joint, ...]:
+    def independent_joints(self) -> tuple[Joint, ...]:
         """The n independent joints, which mimic no other, base to tip."""
         return tuple(joint for joint in self.joints if joint.mimic is None)
 
     @cached_property
     def joint_names(self) -> tuple[str, ...]:
         """Names of the n joints, base to tip."""
-        return tuple(joint.name for joint in self.free_joints)
+        return tuple(joint.name for joint in self.independent_joints)
 
     def positions(self, joint_pos: ArrayLike) -> dict[str, float]:
         """Return where the joints of the whole robot are, by name, with the arm's at `joint_pos` (n,): rad or m."""
@@ -297,27 +297,27 @@ class Arm:
     @cached_property
     def is_continuous(self) -> NDArray[np.bool_]:
         """(n,) whether a joint turns without limits: its angles compare modulo 2π."""
-        return np.array([joint.kind == "continuous" for joint in self.free_joints])
+        return np.array([joint.kind == "continuous" for joint in self.independent_joints])
 
     @cached_property
     def lower(self) -> NDArray[np.float64]:
         """(n,) lower position limits in rad, -inf where continuous."""
-        return np.array([-math.inf if joint.lower is None else joint.lower for joint in self.free_joints])
+        return np.array([-math.inf if joint.lower is None else joint.lower for joint in self.independent_joints])
 
     @cached_property
     def upper(self) -> NDArray[np.float64]:
         """(n,) upper position limits in rad, inf where continuous."""
-        return np.array([math.inf if joint.upper is None else joint.upper for joint in self.free_joints])
+        return np.array([math.inf if joint.upper is None else joint.upper for joint in self.independent_joints])
 
     @cached_property
     def max_velocity(self) -> NDArray[np.float64]:
         """(n,) speed limits in rad/s."""
-        return np.array([joint.max_velocity for joint in self.free_joints])
+        return np.array([joint.max_velocity for joint in self.independent_joints])
 
     @cached_property
     def max_acceleration(self) -> NDArray[np.float64]:
         """(n,) acceleration limits in rad/s²."""
-        return np.array([joint.max_acceleration for joint in self.free_joints])
+        return np.array([joint.max_acceleration for joint in self.independent_joints])
 
 
 def load_arm(name_or_path: str | Path) -> Arm:

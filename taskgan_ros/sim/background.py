@@ -57,20 +57,20 @@ class EmptyScene:
 
 
 @dataclass(frozen=True)
-class BackgroundLook:
+class BackgroundSample:
     """One episode's background: factors (3,) on its channels, and its shift (2,) to the right and down in pixels."""
 
     gain: Array
     shift_px: Array
 
 
-def sample_background(background: Background, rng: np.random.Generator) -> BackgroundLook | None:
+def sample_background(background: Background, rng: np.random.Generator) -> BackgroundSample | None:
     """Draw how a domain's background looks in one episode; None where that has the domain's own table."""
     if rng.random() >= background.share:
         return None
     tint = 1 + rng.uniform(-background.jitter, background.jitter, 3)
     shift = rng.uniform(-background.shift_px, background.shift_px, 2)
-    return BackgroundLook(rng.uniform(*background.brightness) * tint, shift)
+    return BackgroundSample(rng.uniform(*background.brightness) * tint, shift)
 
 
 def empty_scene(images: Image, states: Sequence[CellState], scene: Shown) -> EmptyScene:
@@ -127,7 +127,7 @@ def load_background(background: Background, scene: Shown, height: int, width: in
     )
 
 
-def vary(image: Image, look: BackgroundLook) -> NDArray[np.float32]:
+def vary(image: Image, look: BackgroundSample) -> NDArray[np.float32]:
     """Return a background (H, W, 3) as it looks in one episode, float32 of 0 to 255; a shift repeats edge pixels."""
     height, width = image.shape[:2]
     shown: NDArray[np.float32] = image.astype(np.float32)

@@ -29,7 +29,7 @@ _STROLL_M, _STROLL_S = 1.2, 7.0  # to each side, and how long it takes there and
 
 
 @dataclass(frozen=True)
-class ClutterLook:
+class ClutterSample:
     """One episode's things, and its person.
 
     Attributes:
@@ -49,7 +49,7 @@ class ClutterLook:
         return _STROLL_M * float(np.sin((self.passer or 0.0) + 2 * np.pi * time_s / _STROLL_S))
 
 
-def sample_clutter(clutter: Clutter, passer: float, cube_rgb: Array, seed: int, index: int) -> ClutterLook:
+def sample_clutter(clutter: Clutter, passer: float, cube_rgb: Array, seed: int, index: int) -> ClutterSample:
     """Draw episode `index`'s things.
 
     Args:
@@ -68,7 +68,7 @@ def sample_clutter(clutter: Clutter, passer: float, cube_rgb: Array, seed: int, 
     rgb = np.where(is_red[:, None], cube_rgb, rng.uniform(0.05, 0.95, (count, 3)))
     places = np.column_stack([distance * np.cos(angle), distance * np.sin(angle), rng.uniform(-np.pi, np.pi, count)])
     begins = rng.uniform(0, 2 * np.pi)
-    return ClutterLook(places, half_sizes, rgb, begins if rng.random() < passer else None)
+    return ClutterSample(places, half_sizes, rgb, begins if rng.random() < passer else None)
 
 
 def kinds(count: int) -> NDArray[np.int_]:
@@ -99,7 +99,7 @@ class ClutterParts:
         moving = [*self._geoms, *([model.geom("passer").id] if self._has_passer else [])]
         model.geom_sameframe[moving] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE  # otherwise their poses are ignored
 
-    def place(self, model: mujoco.MjModel, look: ClutterLook, middle: Array, objects: Array, sizes: Array) -> None:
+    def place(self, model: mujoco.MjModel, look: ClutterSample, middle: Array, objects: Array, sizes: Array) -> None:
         """Stand the things where the look has them, except those that would be in the task's way.
 
         Args:
@@ -120,7 +120,7 @@ class ClutterParts:
             model.geom_quat[geom] = [np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)]
             model.geom_rgba[geom] = [*rgb, 1.0]
 
-    def walk(self, model: mujoco.MjModel, look: ClutterLook, middle: Array, lamp: Array, time_s: float) -> None:
+    def walk(self, model: mujoco.MjModel, look: ClutterSample, middle: Array, lamp: Array, time_s: float) -> None:
         """Put the person between `lamp` (3,) m and `middle` (3,) m, `time_s` into the episode."""
         if not self._has_passer:
             return

@@ -92,7 +92,7 @@ def _by_file(background: Any) -> Any:
 
 
 @config_dataclass
-class ArmLook:
+class ArmAppearance:
     """The arm's colours: each material's colour times `brightness`, changed by `jitter`.
 
     Attributes:
@@ -290,7 +290,7 @@ class Domain:
     cube: Surface
     mark: Surface = Surface(rgb=(0.12, 0.30, 0.75))
     background: Annotated[Background | None, Before(_by_file)] = None
-    arm: ArmLook = ArmLook()
+    arm: ArmAppearance = ArmAppearance()
     light: Light
     deformation: Deformation = Deformation()
     sensor: Sensor = Sensor()

@@ -13,7 +13,7 @@ from taskgan_ros.robot.description import Description, Visual, between
 from taskgan_ros.robot.held_tool import hold_tool
 from taskgan_ros.robot.meshes import read_meshes
 from taskgan_ros.robot.surface import triangle_areas, triangles
-from taskgan_ros.sim.domain import ArmLook
+from taskgan_ros.sim.domain import ArmAppearance
 
 Array = NDArray[np.float64]
 
@@ -23,7 +23,7 @@ _CABLE_POINTS, _CABLE_SIDE = 200, 0.85  # of a link's surface; it runs along the
 _LEAST_CABLE_M = 0.02  # on a shorter link there is none
 
 
-def dress(arm: Arm, description: Description, look: ArmLook, seed: int) -> Description:
+def dress(arm: Arm, description: Description, look: ArmAppearance, seed: int) -> Description:
     """Return the robot with what the domain adds; the same seed gives the same places and colours.
 
     Args:

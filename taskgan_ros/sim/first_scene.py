@@ -131,7 +131,7 @@ def _arm_as_yaml(model: str, robot: Robot) -> str:
     arm = robot.arm
     limits = {
         joint.name: {"max_velocity": joint.max_velocity, "max_acceleration": joint.max_acceleration}
-        for joint in arm.free_joints
+        for joint in arm.independent_joints
     }
     values = {
         "name": arm.name,

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from taskgan_ros.sim.background import BackgroundLook, sample_background
-from taskgan_ros.sim.clutter import ClutterLook, sample_clutter
+from taskgan_ros.sim.background import BackgroundSample, sample_background
+from taskgan_ros.sim.clutter import ClutterSample, sample_clutter
 from taskgan_ros.sim.domain import Domain, Surface
 from taskgan_ros.sim.occlusion import Bar, sample_bars
-from taskgan_ros.sim.sensor import SensorLook, sample_sensor
+from taskgan_ros.sim.sensor import SensorSample, sample_sensor
 
 Array = NDArray[np.float64]
 
@@ -59,11 +59,11 @@ class Look:
     cube_size: float
     camera_offset: Array
     camera_turn: Array
-    sensor: SensorLook
-    clutter: ClutterLook
+    sensor: SensorSample
+    clutter: ClutterSample
     bars: tuple[Bar, ...]
     fade: float
-    background: BackgroundLook | None = None
+    background: BackgroundSample | None = None
 
 
 def sample_look(

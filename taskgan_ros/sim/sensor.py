@@ -18,7 +18,7 @@ _GLARE_RADIUS = 0.35  # of the bright spot, as a share of the image's height
 
 
 @dataclass(frozen=True)
-class SensorLook:
+class SensorSample:
     """One episode's camera: scalars as in `domain.Sensor`, `balance` (3,) a factor a channel.
 
     Attributes:
@@ -45,7 +45,7 @@ class SensorLook:
         return kept and not any(added) and self.jpeg_quality is None
 
 
-def sample_sensor(sensor: Sensor, rng: np.random.Generator, seed: int, index: int) -> SensorLook:
+def sample_sensor(sensor: Sensor, rng: np.random.Generator, seed: int, index: int) -> SensorSample:
     """Draw episode `index`'s camera.
 
     Args:
@@ -55,7 +55,7 @@ def sample_sensor(sensor: Sensor, rng: np.random.Generator, seed: int, index: in
         index: the episode's number.
     """
     packed, moved = np.random.default_rng([seed, index, 3]), np.random.default_rng([seed, index, 6])
-    return SensorLook(
+    return SensorSample(
         gain=rng.uniform(*sensor.gain),
         gamma=rng.uniform(*sensor.gamma),
         balance=1 + rng.uniform(-sensor.white_balance, sensor.white_balance, 3),
@@ -70,7 +70,7 @@ def sample_sensor(sensor: Sensor, rng: np.random.Generator, seed: int, index: in
     )
 
 
-def apply_sensor(image: Image, sensor: SensorLook, rng: np.random.Generator) -> Image:
+def apply_sensor(image: Image, sensor: SensorSample, rng: np.random.Generator) -> Image:
     """Return the image (H, W, 3) uint8 as the sensor would give it; exactly the input where the sensor is ideal.
 
     Args:

@@ -86,7 +86,7 @@ def describe(robot: Robot) -> dict[str, Any]:
     return {
         "name": arm.name,
         "source": description.source,
-        "joints": [_joint(joint) for joint in arm.free_joints],
+        "joints": [_joint(joint) for joint in arm.independent_joints],
         "mimic_joints": [joint.name for joint in arm.joints if joint.mimic],
         "other_joints": dict(arm.model.rest) if arm.model else {},
         "tip": robot.tip,

@@ -151,7 +151,7 @@ def support(problem: Problem, estimate: Estimate) -> list[float]:
     shares = []
     for shot in problem.shots:
         line = _line(problem, shot.joint_pos + estimate.zeros, estimate.view)
-        place, odds = _odds_of_ends(shot.evidence, line, reach_px, shot.image)
+        place, odds = _odds_of_edges(shot.evidence, line, reach_px, shot.image)
         near = np.abs(place[odds.argmax(axis=1)]) <= within_px
         shares.append(float(near.mean()) if len(near) else 0.0)
     return shares
@@ -162,7 +162,7 @@ def _step(problem: Problem, now: Estimate, reach_px: float) -> Estimate:
     rows, offsets, weights, seen = [], [], [], 0
     for shot in problem.shots:
         line = _line(problem, shot.joint_pos + now.zeros, now.view)
-        offset, variance = find_ends(shot.evidence, line, reach_px, shot.image)
+        offset, variance = find_edges(shot.evidence, line, reach_px, shot.image)
         found = np.isfinite(variance)
         seen += len(found)
         rows.append(_jacobian(problem, now, shot, line.at(found)))
@@ -222,7 +222,7 @@ def _line(problem: Problem, joint_pos: Array, view: View) -> Contour:
     return line.thinned(problem.points)
 
 
-def find_ends(
+def find_edges(
     evidence: Evidence, line: Contour, reach_px: float, image: NDArray[np.uint8] | None = None
 ) -> tuple[Array, Array]:
     """Return how far along its normal each point finds the arm's edge, (k,) px, and the variance (k,) px² of that.
@@ -230,7 +230,7 @@ def find_ends(
     The edge separates evidence for the arm, inside, from evidence against it, outside. With an image (H, W, 3), the
     colours on its two sides must differ too. The variance is infinite without an edge within `reach_px`.
     """
-    place, odds = _odds_of_ends(evidence, line, reach_px, image)
+    place, odds = _odds_of_edges(evidence, line, reach_px, image)
     chance = np.exp(odds - odds.max(axis=1, keepdims=True, initial=-np.inf))
     chance /= chance.sum(axis=1, keepdims=True)
     mean = chance @ place
@@ -240,7 +240,7 @@ def find_ends(
     return mean, np.where(is_within, variance, np.inf)
 
 
-def _odds_of_ends(
+def _odds_of_edges(
     evidence: Evidence, line: Contour, reach_px: float, image: NDArray[np.uint8] | None
 ) -> tuple[Array, Array]:
     """Return places (p,) px along the normals, and the log odds (k, p) that each point's edge of the arm is there."""

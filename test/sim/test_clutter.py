@@ -6,7 +6,7 @@ import numpy as np
 
 from taskgan_ros.robot.headless import mujoco
 from taskgan_ros.sim.cell import Cell
-from taskgan_ros.sim.clutter import ClutterLook
+from taskgan_ros.sim.clutter import ClutterSample
 from taskgan_ros.sim.domain import Clutter, load_domain
 from taskgan_ros.tasks.reach import ReachScene
 from taskgan_ros.tasks.registry import load_scene_of
@@ -44,7 +44,7 @@ def test_a_thing_stands_on_the_table() -> None:
 
 def test_a_person_strolls() -> None:
     nothing = np.empty((0, 3))
-    look = ClutterLook(nothing, nothing, nothing, passer=0.0)
+    look = ClutterSample(nothing, nothing, nothing, passer=0.0)
     assert look.stroll_m(0.0) == 0.0
     assert look.stroll_m(7 / 4) == 1.2
     assert np.isclose(look.stroll_m(7 / 2), 0.0)

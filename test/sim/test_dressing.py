@@ -11,7 +11,7 @@ from taskgan_ros.robot.arm import ToolPart
 from taskgan_ros.robot.models import load_robot
 from taskgan_ros.robot.silhouette import grown
 from taskgan_ros.sim.cell import Cell
-from taskgan_ros.sim.domain import ArmLook, load_domain
+from taskgan_ros.sim.domain import ArmAppearance, load_domain
 from taskgan_ros.sim.dressing import dress
 from taskgan_ros.sim.silhouettes import Silhouettes
 from taskgan_ros.tasks.reach import ReachScene
@@ -21,8 +21,8 @@ SCENE = load_scene_of(ReachScene, "reach")
 MICO = load_robot("mico")
 
 
-@pytest.mark.parametrize("worn", [ArmLook(stickers=30), ArmLook(cable_m=0.01)])
-def test_what_an_arm_wears_moves_with_it(worn: ArmLook) -> None:
+@pytest.mark.parametrize("worn", [ArmAppearance(stickers=30), ArmAppearance(cable_m=0.01)])
+def test_what_an_arm_wears_moves_with_it(worn: ArmAppearance) -> None:
     start = SCENE.sample_start(0, 0).state
     with (
         Cell(SCENE, dataclasses.replace(load_domain("source"), arm=worn), 128) as dressed,
@@ -38,7 +38,7 @@ def test_what_an_arm_wears_moves_with_it(worn: ArmLook) -> None:
 
 
 def test_the_same_seed_gives_the_same_places() -> None:
-    look = ArmLook(stickers=5, cable_m=0.01)
+    look = ArmAppearance(stickers=5, cable_m=0.01)
     first, again, other = (dress(MICO.arm, MICO.drawable, look, seed) for seed in (1, 1, 2))
     poses = [[visual.pose for link in one.links for visual in link.visuals] for one in (first, again, other)]
     assert all(np.array_equal(*pair) for pair in zip(poses[0], poses[1], strict=True))
@@ -47,7 +47,7 @@ def test_the_same_seed_gives_the_same_places() -> None:
 
 def test_a_tool_is_in_the_tips_frame() -> None:
     tool = (ToolPart(kind="box", at=(0.0, 0.0, 0.1), size=(0.01, 0.01, 0.01), rgb=(0.1, 0.2, 0.3)),)
-    held = dress(MICO.arm, MICO.drawable, ArmLook(tool=tool), 0)
+    held = dress(MICO.arm, MICO.drawable, ArmAppearance(tool=tool), 0)
     own = [visual for link in held.links for visual in link.visuals if visual.rgb == (0.1, 0.2, 0.3)]
     assert len(own) == 1
     expected = np.subtract(MICO.arm.tip.xyz, (0, 0, 0.1))  # the tip's frame is upside down
@@ -56,4 +56,4 @@ def test_a_tool_is_in_the_tips_frame() -> None:
 
 def test_a_tool_of_another_kind_is_refused() -> None:
     with pytest.raises(InputError, match=r"expected capsules, cylinders, ellipsoids and boxes, got \['mesh'\]"):
-        build(ArmLook, {"tool": [{"kind": "mesh", "file": "hand.stl"}]}, "arm")
+        build(ArmAppearance, {"tool": [{"kind": "mesh", "file": "hand.stl"}]}, "arm")
