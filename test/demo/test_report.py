@@ -85,6 +85,18 @@ def test_the_animation_is_small_whatever_it_shows(tmp_path: Path, monkeypatch: p
     assert 300_000 < path.stat().st_size <= 1_000_000
 
 
+def test_a_small_red_cube_stays_red_in_the_animation(tmp_path: Path) -> None:
+    wood = np.random.default_rng(0).integers([80, 60, 30], [150, 110, 70], (128, 128, 3)).astype(np.uint8)
+    wood[40:90, 30:60] = np.linspace(20, 90, 30)[None, :, None]  # an arm
+    wood[100:108, 60:68] = 220, 20, 20
+    frames = tuple(VideoFrame(time_s, wood, wood) for time_s in (0.0, 0.1))
+    path = tmp_path / "reach.gif"
+    report.write_animation(path, [replace(make_episode(0, 0.02), frames=frames)], 0.1)
+    with Image.open(path) as film:
+        pixels = np.asarray(film.convert("RGB"), np.int64)
+    assert np.abs(pixels.reshape(-1, 3) - [220, 20, 20]).sum(axis=1).min() < 40
+
+
 def test_nothing_filmed_is_no_animation(tmp_path: Path) -> None:
     report.write_animation(tmp_path / "reach.gif", [make_episode(0, 0.02)], 0.1)
     assert not (tmp_path / "reach.gif").exists()
