@@ -21,7 +21,7 @@ class Config:
     """Measure translators on one dataset with pairs, one row each."""
 
     translators: tuple[Path, ...]
-    """Runs of step 2."""
+    """Runs of step 2, or folders of bundles."""
     dataset: Path
     """Pairs that trained none of them."""
     judge: Path

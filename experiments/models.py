@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from taskgan_ros.policy.bundle import CARD, load_bundle
+from taskgan_ros.policy.policy import Policy as BundlePolicy
 from taskgan_ros.training.learned import Learned, load_task_model
 from taskgan_ros.training.lineage import check_domain, translated_domains
 from taskgan_ros.training.networks import run_batches
@@ -19,6 +22,8 @@ from taskgan_ros.training.steps.export import TaskModelGraph, TranslatorGraph
 from taskgan_ros.training.steps.translator import load_translator
 
 Pixels = NDArray[np.uint8]
+
+_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -84,3 +89,27 @@ def load_translator_graph(run: Path, device: torch.device) -> nn.Module:
         InputError: no such run.
     """
     return TranslatorGraph(load_translator(run)).eval().to(device)
+
+
+def is_bundle(path: Path) -> bool:
+    """Return whether a folder is a bundle; else it should be a run."""
+    return (path / CARD).is_file()
+
+
+def load_translate(path: Path, device: torch.device) -> Callable[[Pixels], Pixels]:
+    """Return the translator of a run or of a bundle, images (N, H, W, 3) uint8 to as many; a bundle's is on the CPU.
+
+    Raises:
+        InputError: neither, or a bundle without a translator.
+    """
+    if not is_bundle(path):
+        graph = load_translator_graph(path, device)
+        return lambda images: run_batches(graph, images, device=device)
+    policy = BundlePolicy(load_bundle(path))
+
+    def translate(images: Pixels) -> Pixels:
+        batches = np.array_split(images, -(-len(images) // _BATCH))
+        translated = [policy.act(batch, want_translated=True).translated for batch in batches]
+        return np.concatenate([batch for batch in translated if batch is not None])
+
+    return translate

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-from experiments.models import load_translator_graph
+from experiments.models import is_bundle, load_translate
 from experiments.pictures import write_translations
 from experiments.statistics import kernel_distance
 from taskgan_ros.core.config import short_name
@@ -33,7 +33,7 @@ class TranslationConfig:
     """Translate a dataset's images, and compare them with the true ones."""
 
     translator: Path
-    """The run of step 2, either direction."""
+    """The run of step 2, either direction, or a bundle's folder."""
     dataset: Path
     """Pairs of both domains."""
     judge: Path
@@ -79,13 +79,13 @@ def measure_translations(config: TranslationConfig) -> dict[str, Any]:
     data = load_dataset(config.dataset)
     network, learned = load_task_model(config.judge)
     check_compatible(learned.data, data.info)
-    given = translated_domains(config.translator)[1]
-    check_domain(f"judge: {config.judge}", given, learned.data.domain)
+    given = learned.data.domain
+    if not is_bundle(config.translator):
+        check_domain(f"judge: {config.judge}", translated_domains(config.translator)[1], given)
     rows = _rows(config, len(data))
     images, truth = (side[rows] for side in _sides(config.dataset, data, given))
     labels = (data.actions[rows] / learned.scale).astype(np.float64)
-    translator = load_translator_graph(config.translator, device)
-    translated = run_batches(translator, images, device=device)
+    translated = load_translate(config.translator, device)(images)
     judge = _Judge(network).eval().to(device)
     (fake, fake_error), (true, true_error) = (
         _judged(run_batches(judge, shown, device=device), labels) for shown in (translated, truth)

@@ -100,6 +100,12 @@ def test_translations_are_compared_with_the_true_images(config: dict[str, Any]) 
     assert figures["kid"] > 0  # a translator of three steps
 
 
+def test_a_bundle_is_measured_as_the_run_it_was_exported_from(config: dict[str, Any], bundle: Path) -> None:
+    run = measure_translations(TranslationConfig(**config))
+    exported = measure_translations(TranslationConfig(**{**config, "translator": bundle, "out": config["out"] / "2"}))
+    assert exported == pytest.approx(run, rel=1e-3)
+
+
 def test_the_grid_shows_input_translation_truth_and_both(config: dict[str, Any]) -> None:
     measure_translations(TranslationConfig(**config, first=4, images=11))
     page = np.asarray(Image.open(config["out"] / "translations.jpg"))
