@@ -98,7 +98,8 @@ Each fault comes while the node drives the simulated cell's arm. Times are media
 sent, until the arm stands by the cell's own joint speeds, and from the fault's end until commands resume. Speed and
 acceleration are the largest, as shares of the arm file's limits; by the cell's joint states, which come at uneven
 times, an acceleration is known to a tenth. Commands resume by themselves, or, after a fault of the node's, from when a
-person has activated it again: half a second of joint states comes first.""",
+person has activated it again: half a second of joint states comes first. Trainings ran on the same two cores, at the
+lowest priority. A command that is stamped while the clock jumps may be rejected; the arm then stops.""",
         picture="timeline.png",
         options="--picture docs/reliability/timeline.png",
     ),
@@ -107,7 +108,8 @@ person has activated it again: half a second of joint states comes first.""",
         "A long run",
         """\
 Expert paths are replayed forwards and backwards as images of 640x480 at 30 Hz, each with the joint angles it shows,
-and joint states at 100 Hz. Every trajectory must pass the checks of a JointTrajectoryController.""",
+and joint states at 100 Hz. Every trajectory must pass the checks of a JointTrajectoryController. Trainings ran on the
+same two cores, at the lowest priority.""",
         picture="soak.png",
         options="--minutes 60",
     ),
