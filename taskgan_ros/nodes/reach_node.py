@@ -20,6 +20,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 
+from taskgan_ros.control.command_interfaces import VELOCITY_GROUP
 from taskgan_ros.control.states import Action
 from taskgan_ros.control.trajectory import JointTrajectory
 from taskgan_ros.core.errors import InputError
@@ -103,8 +104,13 @@ class ReachNode(ForgivingLifecycleNode):
         self.get_logger().info(
             f"configured with bundle {policy.card.name}: {policy.card.task} of {arm.name}, images "
             f"{policy.card.image.width}x{policy.card.image.height} by {CONVERTER}, {', '.join(policy.providers)}"
-            f"{self._pipeline.describe_chunk()}"
+            f"{self._pipeline.describe_chunk()}; {self._pipeline.describe_limits()}"
         )
+        if self._pipeline.parameters.command_interface == VELOCITY_GROUP:
+            self.get_logger().warning(
+                "velocity_group: a controller of velocities holds the last one if this node dies, and the arm does not "
+                "stop: use it only with motors or a driver that have a watchdog"
+            )
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:

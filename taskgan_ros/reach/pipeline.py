@@ -71,6 +71,13 @@ class Pipeline:
         executed = f"of which horizon_s executes {self.parameters.horizon_s:g} s"
         return f", chunks of {chunk.length} commands of {chunk.step_s:g} s, {executed}"
 
+    def describe_limits(self) -> str:
+        """Return how the arm is commanded, how fast, and where its tip may be."""
+        config = self.commander.config
+        box = config.fence
+        fence = f"the tip within {box.lower.tolist()} and {box.upper.tolist()} m" if box else "no fence"
+        return f"{config.command_interface}, {config.speed_scale:.0%} of the arm's top speed, {fence}"
+
     def activate(self, now_s: float) -> None:
         """Start afresh: nothing from before `now_s`, on the steady clock, counts."""
         self.counters, self.arm_clock, self.scores = Counters(now_s), ArmClock(), None

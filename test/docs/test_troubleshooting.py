@@ -21,6 +21,8 @@ OF_OTHER_PROCESSES = {"nodes/record_command.py", "nodes/sim_node.py", "nodes/cam
 DESCRIBES = {"parameter", "DeclareLaunchArgument", "info", "compile"}  # calls whose words are no symptom
 NO_SYMPTOMS = {
     # what is well
+    "…, … of the arm's top speed, …",
+    "the tip within … and … m",
     ", … ms after the image's stamp",
     ", chunks of … commands of … s, …",
     "a camera of … rad",

@@ -98,6 +98,8 @@ def test_moves_the_arm_and_stops_it_however_the_motion_ends(
     assert node.wait() == 0
     cell.until_still("SIGINT")
     assert "rejected" not in cell.process.text, cell.process.text
+    assert f"{interface}, 100% of the arm's top speed, the tip within [" in node.text
+    assert ("the arm does not stop" in node.text) == (interface == VELOCITY_GROUP)
     if interface == VELOCITY_GROUP:
         assert not any(cell.values[-1])
     if interface == POSITION_GROUP:
