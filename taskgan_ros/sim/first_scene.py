@@ -332,7 +332,10 @@ def _as_yaml(given: str, arm_name: str, arm: Arm, found: Proposal, center: Array
 
 
 def _seen(arm: Arm, found: Proposal, center: Array) -> tuple[Array, Array]:
-    """Return points (p, 3) m of the arm over the ring and in random starts, and of all around targets in the ring."""
+    """Return points (p, 3) m of the arm over the ring and in random starts, and of what must be seen whole.
+
+    That is all around targets in the ring, and around the tip at the ends of where episodes start.
+    """
     scale, rng = found.reach_m / _MICO_REACH_M, np.random.default_rng(0)
     goals = _ring(center, found.azimuth, scale)
     poses = [q for q in (solve_position(arm, goal, found.ready, found.driven) for goal in goals) if q is not None]
@@ -346,20 +349,28 @@ def _seen(arm: Arm, found: Proposal, center: Array) -> tuple[Array, Array]:
     links = [joints[:, :-1] + share * np.diff(joints, axis=1) for share in np.linspace(0, 1, 5)]
     points = np.concatenate(links).reshape(-1, 3)
     thick = scale * _ARM_RADIUS * np.concatenate([np.eye(3), -np.eye(3)])
-    targets = (np.array(goals)[:, None] * [1, 1, 0] + thick).reshape(-1, 3)
-    return (points[:, None] + thick).reshape(-1, 3), targets
+    whole_points = np.concatenate([np.array(goals) * [1, 1, 0], *_farthest_starts(arm, found, center, scale)])
+    return (points[:, None] + thick).reshape(-1, 3), (whole_points[:, None] + thick).reshape(-1, 3)
 
 
-def _fitted(position: Array, target: Array, arm_points: Array, targets: Array) -> dict[str, Any]:
-    """Return a camera at `position` that sees every target, and nearly all of the arm, as large as possible."""
+def _farthest_starts(arm: Arm, found: Proposal, center: Array, scale: float) -> list[Array]:
+    """Return the tip's places (1, 3) m at the ends of where episodes start, as far as the arm reaches them."""
+    angles = found.azimuth + _START_AZIMUTH * np.array([-1, 0, 1])
+    corners = itertools.product(angles, scale * np.array(_START_RADIUS), scale * np.array(_START_HEIGHT))
+    places = [np.array([*(center + r * np.array([np.cos(a), np.sin(a)])), height]) for a, r, height in corners]
+    return [place[None] for place in places if solve_position(arm, place, found.ready, found.driven) is not None]
+
+
+def _fitted(position: Array, target: Array, arm_points: Array, whole_points: Array) -> dict[str, Any]:
+    """Return a camera at `position` that sees `whole_points`, and nearly all of the arm, as large as possible."""
     for _ in range(5):  # turning the camera changes the projection a little
         back = (position - target) / np.linalg.norm(position - target)
         right = np.cross([0, 0, 1.0], back)
         right /= np.linalg.norm(right)
         axes = np.stack([right, np.cross(back, right)])
-        arm, all_targets = (_projected(points - position, axes, back) for points in (arm_points, targets))
+        arm, seen = (_projected(points - position, axes, back) for points in (arm_points, whole_points))
         rare = np.percentile(arm, [(100 - _SEEN) / 2, (100 + _SEEN) / 2], axis=1)
-        bounds = np.stack([np.minimum(rare[0], all_targets.min(axis=1)), np.maximum(rare[1], all_targets.max(axis=1))])
+        bounds = np.stack([np.minimum(rare[0], seen.min(axis=1)), np.maximum(rare[1], seen.max(axis=1))])
         distance = float(np.linalg.norm(position - target))
         target = target + distance * bounds.mean(axis=0) @ axes
     half = _MARGIN * float(np.ptp(bounds, axis=0).max()) / 2

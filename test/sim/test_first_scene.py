@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from taskgan_ros import cli
@@ -26,6 +27,7 @@ def test_an_arm_gets_a_scene_that_it_can_carry_out(arm: str, tmp_path: Path) -> 
     for index in range(20):
         episode = scene.sample_start(0, index)
         assert scene.distance(scene.finish(episode)) < 1e-4
+        assert is_seen(scene, tip_position(scene.arm, episode.state.joint_pos))
     ready = tip_position(scene.arm, scene.ready)
     assert ready[2] < 0.3  # over the table, as the tool points down
     assert Image.open(tmp_path / "cell.png").size == (1600, 800)
@@ -35,6 +37,12 @@ def test_an_arm_gets_a_scene_that_it_can_carry_out(arm: str, tmp_path: Path) -> 
     text = out.read_text()
     assert cli.run(["scene", str(out), "--look", "--out", str(out)]) == 2  # a slip of the fingers
     assert out.read_text() == text
+
+
+def is_seen(scene: ReachScene, point: NDArray[np.float64]) -> bool:
+    """Return whether the camera's square picture has a point (3,) in m."""
+    x, y, z = np.linalg.inv(scene.camera.pose()) @ [*point, 1.0] @ np.eye(4, 3)
+    return bool(max(abs(x), abs(y)) < z * np.tan(scene.camera.fov / 2))
 
 
 GANTRY = """<robot name="gantry"><link name="base"/><link name="x"/><link name="y"/><link name="z"/>
