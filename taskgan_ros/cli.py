@@ -18,6 +18,7 @@ T = TypeVar("T")
 EXIT_INPUT_ERROR, EXIT_INTERRUPTED = 2, 130
 _ARMS = "trimesh", "fast_simplification", "yourdfpy", "xacrodoc", "collada"
 _RECORDINGS = "rosbags", "scipy", "mcap", "zstandard", "pyarrow", "av"
+_OF_RECORDINGS = "import", "export-dataset", "calibrate", "overlay", "replay"  # verbs that need no torch
 _ROS = "rclpy", "sensor_msgs", "trajectory_msgs", "std_srvs", "std_msgs", "diagnostic_msgs", "lifecycle_msgs"
 
 
@@ -244,7 +245,7 @@ def _run(arguments: Sequence[str]) -> int:
         _tell(error, str(error))
         return EXIT_INPUT_ERROR
     except ModuleNotFoundError as error:
-        return _missing(error)
+        return _missing(error, arguments)
     except KeyboardInterrupt as error:
         _tell(error, str(error) or "interrupted")
         return EXIT_INTERRUPTED
@@ -255,13 +256,13 @@ def _tell(error: BaseException, what: str) -> None:
     print("; ".join([f"taskgan: {what}", *getattr(error, "__notes__", [])]), file=sys.stderr)
 
 
-def _missing(error: ModuleNotFoundError) -> int:
+def _missing(error: ModuleNotFoundError, arguments: Sequence[str]) -> int:
     root = (error.name or "").split(".")[0]
     if root == "taskgan_ros":
         raise error
     of_extra = {"ros-wheels": _ROS, "arms": _ARMS, "recordings": _RECORDINGS, "experiments": ("skimage", "snakemake")}
     extras = {module: extra for extra, modules in of_extra.items() for module in modules}
-    extra = extras.get(root, "training")
+    extra = extras.get(root, "recordings" if root == "h5py" and arguments[0] in _OF_RECORDINGS else "training")
     hint = f"pip install -e '.[{extra}]'"
     if root in _ROS:
         hint = f"source a ROS 2 installation, or {hint}"

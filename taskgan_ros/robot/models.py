@@ -183,9 +183,7 @@ def read_model(model: Model, folder: Path) -> Description:
 
         return read_urdf(path, model.arguments)
     except ModuleNotFoundError as error:
-        raise InputError(
-            f"{path}: expected the Python package {error.name}: pip install 'taskgan_ros[arms]'"
-        ) from error
+        raise InputError(f"{path}: expected the Python package {error.name}: pip install -e '.[arms]'") from error
 
 
 def _is_mjcf(path: Path) -> bool:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from taskgan_ros.core import interrupts
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.progress import print_line, progress_bar
-from taskgan_ros.data.dataset import LEAST_PX, SIDE_PX, DatasetInfo, EpisodeRecord, open_writer
+from taskgan_ros.data.dataset import LEAST_PX, SIDE_PX, DatasetInfo, EpisodeRecord, open_writer, read_info
 from taskgan_ros.robot.units import UNITS
 from taskgan_ros.sim.cell import Cell, check_image_size
 from taskgan_ros.sim.domain import check_calibration, load_domain
@@ -179,9 +179,20 @@ def collect(config: CollectConfig) -> None:
         KeyboardInterrupt: on Ctrl-C, SIGTERM or SIGHUP; likewise.
     """
     info = describe(config)
+    if config.resume and _is_whole(config.out, info):
+        print_line(f"{config.out}: complete, with {info.images} images of {config.domain}; nothing to resume")
+        return
     with interrupts.deferred():
         _record_missing(config, info)
         print_line(f"{config.out}: {info.images} images of {config.domain}, {config.out.stat().st_size / 1e6:.0f} MB")
+
+
+def _is_whole(out: Path, info: DatasetInfo) -> bool:
+    """Return whether a dataset is there already, and these options have recorded it."""
+    try:
+        return out.is_file() and read_info(out) == info
+    except InputError:
+        return False
 
 
 def _record_missing(config: CollectConfig, info: DatasetInfo) -> None:

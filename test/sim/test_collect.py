@@ -233,6 +233,12 @@ def test_ctrl_c_leaves_what_resume_completes(
     assert collect(uninterrupted, "--episodes", "40", "--workers", "1") == 0
     assert_same(out, uninterrupted)
 
+    before = out.stat()
+    assert collect(out, "--episodes", "40", "--workers", "1", "--resume") == 0  # as a training that has ended
+    assert out.stat() == before
+    assert "nothing to resume" in capfd.readouterr().out
+    assert collect(out, "--episodes", "41", "--workers", "1", "--resume") == 2
+
 
 @pytest.mark.parametrize(
     ("options", "message"),
