@@ -55,7 +55,7 @@ class Driver(Peer):
         self._recording: Recording | None = None
         self.reach_status: dict[str, str] = {}
         self.listen(Float64, f"{SIM_NODE}/distance", self._hear_distance)
-        self.listen(Float64, f"{REACH_NODE}/latency", self._hear_latency)
+        self.listen(DiagnosticArray, f"{REACH_NODE}/status", self._hear_decision)
         self.listen(DiagnosticArray, topics.DIAGNOSTICS, self._hear_diagnostics)
 
     def wait(self, what: str, is_there: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
@@ -140,9 +140,10 @@ class Driver(Peer):
         if recording := self._recording:
             recording.add_distance(message.data)
 
-    def _hear_latency(self, message: Float64) -> None:
-        if recording := self._recording:
-            recording.add_latency(message.data)
+    def _hear_decision(self, message: DiagnosticArray) -> None:
+        values = {pair.key: pair.value for status in message.status for pair in status.values}
+        if (recording := self._recording) and values.get("latency_ms"):  # empty where no command was sent
+            recording.add_latency(float(values["latency_ms"]) / 1e3)
 
     def _hear_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:

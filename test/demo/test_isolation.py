@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -149,17 +150,18 @@ def test_the_environment_is_as_before_afterwards(monkeypatch: pytest.MonkeyPatch
 def test_what_a_killed_node_leaves_in_memory_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rclpy", reason="ROS 2 is needed")
     monkeypatch.setattr(isolation, "_MANY_SEGMENTS", 0)
-    before = shared_files()
     with own_domain() as domain_id:
         env = {**os.environ, "ROS_DOMAIN_ID": str(domain_id)}
         with subprocess.Popen([sys.executable, "-c", HEARING], env=env, stdout=subprocess.PIPE) as node:
             assert node.stdout
             node.stdout.readline()
+            mapped = set(re.findall(r"/dev/shm/fastrtps_[0-9a-f]{16}", Path(f"/proc/{node.pid}/maps").read_text()))
             node.kill()
-        left = shared_files() - before
+        left = {path for path in mapped if Path(path).exists()}
         assert left
-    assert not left & shared_files()
-
-
-def shared_files() -> set[Path]:
-    return set(Path("/dev/shm").glob("fastrtps_*"))
+    for _ in range(5):  # while another program looks at a file, it counts as in use; the next session removes it
+        left = {path for path in left if Path(path).exists()}
+        if left:
+            with own_domain():
+                pass
+    assert not left  # what other programs have mapped is theirs
