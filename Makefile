@@ -1,6 +1,6 @@
 # make reach   set up what the main job needs, and run it; ARGS="--episodes 3" is passed on
 # make test    set up everything, and run every check; ARGS="-k trajectory" goes to pytest
-# make quick   the tests that take seconds, in a minute or so: none that trains, runs nodes or draws much
+# make quick   the tests that take seconds, in one to five minutes: none that trains, runs nodes or draws much
 # make lint    the static checks alone
 # make docs    the documentation as a site, build/site/index.html; a broken link fails
 # make lock    renew requirements/ from setup.py
