@@ -20,14 +20,17 @@ from rich.text import Text
 
 import taskgan_ros
 from taskgan_ros.core import interrupts
-from taskgan_ros.core.config import resolve
+from taskgan_ros.core.config import expand_home, resolve
 from taskgan_ros.core.errors import InputError, OutputExistsError
 from taskgan_ros.core.files import check_free
+from taskgan_ros.core.parameter_files import read_parameter_file
+from taskgan_ros.core.parameters import from_values
 from taskgan_ros.demo import report
 from taskgan_ros.demo.display import Display, Progress, print_summary
 from taskgan_ros.demo.isolation import ChildProcesses, SessionError, isolated, ros_arguments
 from taskgan_ros.demo.report import Episode
 from taskgan_ros.policy.bundle import Bundle, load_bundle
+from taskgan_ros.reach.parameters import ReachParameters
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.sim.evaluate import TEST_SEED, EvaluateConfig, check_arm, check_scene, check_seed
 from taskgan_ros.tasks.registry import load_motion_scene
@@ -38,6 +41,7 @@ if TYPE_CHECKING:  # so that `taskgan reach --help` works without ROS
 
 RESULTS_DIR = Path("reach_results")
 
+_REACH_NODE = "reach_node"
 _MAX_SEED = 2**31 - 1  # what sim_node takes
 _FILMED_EPISODES = 3
 _SMALLEST_IMAGE_PX = 16  # that the cell renders
@@ -61,6 +65,9 @@ class ReachConfig:
     """Seed of the starts; it must differ from the training data's."""
     guard: Literal["stop", "warn", "off"] = "stop"
     """What images unlike the bundle's training do. In a domain that it was not trained for, all of them may be."""
+    reach_params: Path | None = None
+    """A parameter file of reach_node, to try speed, fence or another command_interface on the simulated arm. What
+    `bundle` and `guard` say here takes precedence."""
     out: Path | None = None
     """Folder for the results, which must not exist; by default a new one with date and time in ./reach_results."""
 
@@ -126,17 +133,30 @@ def _prepare(config: ReachConfig) -> _Plan:
     check_arm(bundle, scene)
     load_domain(config.domain)
     image = bundle.card.image
+    given = _read_parameters(config.reach_params) if config.reach_params else {}
     parameters: dict[str, dict[str, Any]] = {
         "sim_node": {
+            **{name: given[name] for name in ("command_interface",) if name in given},
             "scene": str(resolve("scenes", bundle.scene_name).absolute()),
             "domain": str(resolve("domains", config.domain).absolute()),
             "seed": config.seed,
             "image_height": max(image.height, _SMALLEST_IMAGE_PX),
             "image_width": max(image.width, _SMALLEST_IMAGE_PX),
         },
-        "reach_node": {"bundle": str(bundle.path.absolute()), "guard": config.guard},
+        _REACH_NODE: {"bundle": str(bundle.path.absolute()), "guard": config.guard},
     }
     return _Plan(config, bundle, scene, parameters)
+
+
+def _read_parameters(path: Path) -> dict[str, Any]:
+    """Return what a parameter file says for reach_node.
+
+    Raises:
+        InputError: not one of its parameters, or nothing for it.
+    """
+    values = read_parameter_file(expand_home(path), f"/{_REACH_NODE}")
+    from_values(ReachParameters, {"bundle": "", **values}, str(path))
+    return values
 
 
 def _make_dated_folder() -> Path:
@@ -171,7 +191,10 @@ def _run(plan: _Plan, console: Console, done: list[Episode], check_interrupt: Ca
         domain = f"ROS domain {domain_id} (ROS_DOMAIN_ID is ignored)"
         display.say(Text(f"starting two nodes in {domain}, their logs are in {plan.out}", "dim"))
         for name, parameters in plan.parameters.items():
-            nodes.start(name, [sys.executable, "-m", f"taskgan_ros.nodes.{name}", *ros_arguments(parameters)])
+            file: list[str] = []
+            if config.reach_params and name == _REACH_NODE:
+                file = ["--params-file", str(expand_home(config.reach_params))]
+            nodes.start(name, [sys.executable, "-m", f"taskgan_ros.nodes.{name}", *ros_arguments(parameters, *file)])
         _Session(plan, nodes, display, check_interrupt).run(domain_id, done)
         for name in nodes.stop():
             display.say(Text(f"{name} had to be killed", "yellow"))

@@ -180,6 +180,17 @@ def check_animation(path: Path) -> None:
         assert np.abs(255 - camera - translation).mean() < 12  # a palette of 64 comes that close
 
 
+def test_parameters_of_the_node_are_tried_on_the_simulated_arm(session: Callable[..., Session], bundle: Path) -> None:
+    values = "{speed_scale: 0.5, command_interface: velocity_group, fence_m: [-1.0, -1.0, 0.0, 1.0, 1.0, 1.0]}"
+    (bundle.parent / "mine.yaml").write_text(f"/**/reach_node: {{ros__parameters: {values}}}")
+    running = session(bundle, "--episodes", 1, "--domain", "source", "--reach-params", "mine.yaml", "--out", "out")
+    assert running.popen.wait(90) == 0, running.printed
+    said = (bundle.parent / "out" / "reach_node.log").read_text()
+    assert "velocity_group, 50% of the arm's top speed, the tip within [-1.0, -1.0, 0.0]" in said
+    figures = json.loads((bundle.parent / "out" / "reach.json").read_text())
+    assert len(set(figures["episode_details"][0]["distance_m"])) > 3  # the cell takes velocities too
+
+
 def test_an_interrupt_ends_everything(session: Callable[..., Session], bundle: Path, wait_until: WaitUntil) -> None:
     running = session(bundle, "--episodes", 50, "--out", "out")
     wait_until(lambda: "episode  1/50" in running.printed, "the first episode", 60)
@@ -257,6 +268,7 @@ def test_whoever_does_not_come_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         ({"episodes": 0}, "expected at least 1 episode, got 0"),
         ({"seed": TRAINED_SEED}, "expected a seed that no training data was drawn with"),
         ({"seed": -1}, "expected a seed of 0 to 2147483647, got -1"),
+        ({"reach_params": Path("nowhere.yaml")}, "nowhere.yaml: expected a readable YAML file"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_made(
