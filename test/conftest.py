@@ -49,6 +49,7 @@ NEEDS = {  # by folder or file under test/
 SLOW = (  # what trains, draws much, runs nodes or starts Python many times: `make quick` leaves it out
     "core/test_threads.py",
     "demo/test_report.py",
+    "docs/test_guides.py",
     "experiments",
     "recordings/test_calibrate.py",
     "recordings/test_held_board.py",
