@@ -276,7 +276,8 @@ def _remarks(scene: Scene, taken: _Taken, info: DatasetInfo) -> list[str]:
     off[scene.driven] = 0
     if off.max(initial=0.0) > _PASSIVE_RAD:
         names = [name for name, one in zip(scene.arm.joint_names, off, strict=True) if one > _PASSIVE_RAD]
-        lines.append(f"{names}, which the scene does not drive, are up to {off.max():.2g} rad from its `ready`")
+        apart = f"{', '.join(names)}, which the scene does not drive, are up to {off.max():.2g} rad from its `ready`"
+        lines.append(f"{apart}: if this recording is of another task, edit `ready` and `driven_joints` in the scene")
     return lines
 
 
