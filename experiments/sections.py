@@ -52,7 +52,8 @@ _ADAPTATIONS = {
 }
 _FROM_NONE = {"unlabelled": "rcan", "labelled": "rcan+refined"}  # what a row is with no target image
 _WITHIN_M = (0.1, 0.03, 0.01)
-_NEAR_M = 0.03  # half the cube's edge: within 0.1 m most arrive everywhere
+_NEAR_M = 0.03  # half the cube's edge
+_COMPARED_M = (0.1, _NEAR_M)
 _REFINED = "+refined"
 _NO_TRANSLATOR = ("domain-randomisation", "mmd")
 _MEASURES = {
@@ -332,7 +333,8 @@ def _write_adaptation(page: Page, results: Results) -> None:
     methods = _in_order((method for _, method, _ in found), _ADAPTATIONS)
     page.add(
         "## By domain",
-        f"{_about_success(results)} Other thresholds count the same episodes. {_ABOUT_DISTANCE}",
+        f"{_about_success(results)} Other thresholds count the same episodes. {_ABOUT_DISTANCE} A method ties with the "
+        "best where their intervals overlap.",
         "Which weights of F are kept is decided on further images of the domain: by their labels and their look for "
         "unlabelled, by their labels and plain renders for labelled. Nothing learns from them.",
         _legend(_ADAPTATIONS, methods),
@@ -345,7 +347,8 @@ def _write_adaptation(page: Page, results: Results) -> None:
         jobs = {f"{count}: {method}": _loop(domain, f"{method}-{count}") for count in counts for method in methods}
         jobs = {title: job for title, job in jobs.items() if results.has(job)}
         page.add(f"### {domain}", _adaptation_table(results, jobs))
-        page.add(_best_by_images(results, domain, methods, counts), _unlabelled_gain(results, domain, counts))
+        page.add(*(_best_by_images(results, domain, methods, counts, within_m) for within_m in _COMPARED_M))
+        page.add(_unlabelled_gain(results, domain, counts))
     if rest := [domain for domain in domains if domain not in ran]:
         page.add(f"Nothing has run yet in: {', '.join(rest)}.")
 
@@ -373,19 +376,21 @@ def _by_images(
         names = {count: method if count else _FROM_NONE.get(method, method) for count in counts}
         loops = {count: _loop(domain, f"{name}-{count}") for count, name in names.items()}
         found = {
-            count: (results.arrivals(loop, _WITHIN_M[0]), results.arrivals(loop, _NEAR_M))
+            count: (results.arrivals(loop, _COMPARED_M[0]), results.arrivals(loop, _COMPARED_M[1]))
             for count, loop in loops.items()
         }
         lines[method] = {count: (far, near) for count, (far, near) in found.items() if far and near}
     return lines
 
 
-def _best_by_images(results: Results, domain: str, methods: Iterable[str], counts: Iterable[int]) -> str:
-    """Return which method is best with each number of images, and what the images bring it."""
+def _best_by_images(
+    results: Results, domain: str, methods: Iterable[str], counts: Iterable[int], within_m: float
+) -> str:
+    """Return which method is best with each number of images, and what the images bring over the best without."""
     words, best = [], {}
     for count in counts:
         names = {method: _loop(domain, f"{method}-{count}") for method in methods}
-        found = {method: results.arrivals(name, _NEAR_M) for method, name in names.items()}
+        found = {method: results.arrivals(name, within_m) for method, name in names.items()}
         ran = {method: arrivals for method, arrivals in found.items() if arrivals}
         if not ran:
             continue
@@ -394,13 +399,11 @@ def _best_by_images(results: Results, domain: str, methods: Iterable[str], count
         tied = [method for method in others if ran[method].interval[1] >= ran[first].interval[0]]
         tie = f", a tie with {', '.join(tied)}" if tied else ""
         words.append(f"with {count or 'no'} image{'s' * (count != 1)} **{first}** ({100 * ran[first].rate:.0f} %{tie})")
-    gains = [f"{count}: {results.show_gain(best[count], best[0], _NEAR_M)}" for count in best if count and 0 in best]
-    sentences = [
-        f"Most episodes end within {_NEAR_M:g} m {'; '.join(words)}. A tie is an interval that overlaps the best's."
-    ]
+    sentences = f"Within {within_m:g} m most often: {'; '.join(words)}."
+    gains = [f"{count}: {results.show_gain(best[count], best[0], within_m)}" for count in best if count and 0 in best]
     if gains:
-        sentences.append(f"The best with so many images over the best with none, in points: {'; '.join(gains)}.")
-    return " ".join(sentences)
+        sentences += f" The best with so many images over the best with none, in points: {'; '.join(gains)}."
+    return sentences
 
 
 def _unlabelled_gain(results: Results, domain: str, counts: Iterable[int]) -> str:
@@ -411,8 +414,10 @@ def _unlabelled_gain(results: Results, domain: str, counts: Iterable[int]) -> st
         if not results.figures(name):
             continue
         kept = ", ".join(f"{step:.0f}" for step in results.values(name, "kept_step")) or NONE
-        gains.append(f"{count}: {results.show_gain(name, before, _NEAR_M)}, weights of step {kept}")
-    return f"Unlabelled images over none (rcan), in points within {_NEAR_M:g} m: {'; '.join(gains) or NOT_RUN}."
+        points = " and ".join(results.show_gain(name, before, within_m) for within_m in _COMPARED_M)
+        gains.append(f"{count}: {points}, weights of step {kept}")
+    thresholds = " and ".join(f"{within_m:g}" for within_m in _COMPARED_M)
+    return f"Unlabelled images over none (rcan), in points within {thresholds} m: {'; '.join(gains) or NOT_RUN}."
 
 
 SECTIONS = {
