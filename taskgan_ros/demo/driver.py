@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float64
@@ -141,14 +141,15 @@ class Driver(Peer):
             recording.add_distance(message.data)
 
     def _hear_decision(self, message: DiagnosticArray) -> None:
-        values = {pair.key: pair.value for status in message.status for pair in status.values}
-        if (recording := self._recording) and values.get("latency_ms"):  # empty where no command was sent
-            recording.add_latency(float(values["latency_ms"]) / 1e3)
+        (status,) = message.status
+        latency_ms = _values(status)["latency_ms"]  # empty where no command was sent
+        if (recording := self._recording) and latency_ms:
+            recording.add_latency(float(latency_ms) / 1e3)
 
     def _hear_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             if status.name.startswith(f"{REACH_NODE}:"):
-                self.reach_status = {pair.key: pair.value for pair in status.values} | {"message": status.message}
+                self.reach_status = _values(status) | {"message": status.message}
 
     def _hear_image(self, message: Image) -> None:
         if (recording := self._recording) and recording.wants_frame():
@@ -238,6 +239,10 @@ class Recording:
             latencies_s=np.array(self.latencies_s),
             frames=tuple(self.frames),
         )
+
+
+def _values(status: DiagnosticStatus) -> dict[str, str]:
+    return {pair.key: pair.value for pair in status.values}
 
 
 def _stamp(message: Image) -> tuple[int, int]:

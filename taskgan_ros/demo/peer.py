@@ -17,7 +17,7 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 
-from taskgan_ros.demo.isolation import SessionError, wait_until
+from taskgan_ros.demo.isolation import SessionError, ros_arguments, wait_until
 
 PATIENCE_S: Final = 60.0  # to wait for what comes within seconds on an idle machine
 
@@ -44,8 +44,7 @@ class Peer:
         """
         self.check = check
         self._context = Context()
-        arguments = ["--ros-args", "--disable-external-lib-logs"]  # which would go to ~/.ros
-        rclpy.init(args=arguments, context=self._context, domain_id=domain_id)
+        rclpy.init(args=ros_arguments({}), context=self._context, domain_id=domain_id)
         self.node = rclpy.create_node(name, context=self._context, **options)
         self._clients: dict[str, Any] = {}  # by the service's name
         self._executor = SingleThreadedExecutor(context=self._context)

@@ -133,10 +133,9 @@ def _prepare(config: ReachConfig) -> _Plan:
     check_arm(bundle, scene)
     load_domain(config.domain)
     image = bundle.card.image
-    given = _read_parameters(config.reach_params) if config.reach_params else {}
     parameters: dict[str, dict[str, Any]] = {
         "sim_node": {
-            **{name: given[name] for name in ("command_interface",) if name in given},
+            "command_interface": _read_parameters(config.reach_params).command_interface,
             "scene": str(resolve("scenes", bundle.scene_name).absolute()),
             "domain": str(resolve("domains", config.domain).absolute()),
             "seed": config.seed,
@@ -148,15 +147,14 @@ def _prepare(config: ReachConfig) -> _Plan:
     return _Plan(config, bundle, scene, parameters)
 
 
-def _read_parameters(path: Path) -> dict[str, Any]:
-    """Return what a parameter file says for reach_node.
+def _read_parameters(path: Path | None) -> ReachParameters:
+    """Return reach_node's parameters by a file, or its defaults without one.
 
     Raises:
         InputError: not one of its parameters, or nothing for it.
     """
-    values = read_parameter_file(expand_home(path), f"/{_REACH_NODE}")
-    from_values(ReachParameters, {"bundle": "", **values}, str(path))
-    return values
+    values = read_parameter_file(expand_home(path), f"/{_REACH_NODE}") if path else {}
+    return from_values(ReachParameters, {"bundle": "", **values}, str(path))
 
 
 def _make_dated_folder() -> Path:

@@ -219,8 +219,7 @@ def _try(
 ) -> Proposal | None:
     scale = float(middle_m / np.mean(_RING))
     height = sum(_cube(scale))
-    flat = np.array([np.cos(azimuth), np.sin(azimuth)])
-    goal = np.array([*(center + middle_m * flat), height])
+    goal = _place(center, azimuth, middle_m, height)
     clearance = _clearance(arm, scale)
     for ready in _ready_poses(arm, goal, tool, clearance):
         chosen = np.array([arm.joint_names.index(name) for name in driven]) if driven else _best_three(arm, ready)
@@ -275,7 +274,12 @@ def _ring(center: Array, azimuth: float, scale: float) -> list[Array]:
     angles = azimuth + np.linspace(-_AZIMUTH, _AZIMUTH, 7)
     height = sum(_cube(scale))
     radii = scale * np.linspace(*_RING, 4)
-    return [np.array([*(center + r * np.array([np.cos(a), np.sin(a)])), height]) for a in angles for r in radii]
+    return [_place(center, a, r, height) for a in angles for r in radii]
+
+
+def _place(center: Array, azimuth: float, radius: float, height: float) -> Array:
+    """Return a point (3,) m by its angle, rad, and distance, m, from the base's axis."""
+    return np.array([*(center + radius * np.array([np.cos(azimuth), np.sin(azimuth)])), height])
 
 
 def _reaches(arm: Arm, ready: Array, driven: NDArray[np.intp], goal: Array, clearance: float) -> bool:
@@ -357,7 +361,7 @@ def _farthest_starts(arm: Arm, found: Proposal, center: Array, scale: float) -> 
     """Return the tip's places (1, 3) m at the ends of where episodes start, as far as the arm reaches them."""
     angles = found.azimuth + _START_AZIMUTH * np.array([-1, 0, 1])
     corners = itertools.product(angles, scale * np.array(_START_RADIUS), scale * np.array(_START_HEIGHT))
-    places = [np.array([*(center + r * np.array([np.cos(a), np.sin(a)])), height]) for a, r, height in corners]
+    places = [_place(center, *corner) for corner in corners]
     return [place[None] for place in places if solve_position(arm, place, found.ready, found.driven) is not None]
 
 
