@@ -14,7 +14,8 @@ from pathlib import Path
 import tyro
 from report import Row, peak_memory_mb, report
 
-from taskgan_ros.training.recipe import load_recipe
+from taskgan_ros.training.networks import GeneratorConfig
+from taskgan_ros.training.recipe import Recipe, load_recipe
 from taskgan_ros.training.steps.task_model import TaskModelConfig, train_task_model
 from taskgan_ros.training.steps.translator import TranslatorConfig, train_translator
 
@@ -45,9 +46,24 @@ def train_task(config: Config, steps: int, folder: Path) -> None:
     train_task_model(TaskModelConfig(dataset=config.source, out=out, steps=steps, device=config.device))
 
 
+def recipes() -> dict[str, Recipe]:
+    """Return what is compared: the default, the paper, and CycleGAN's own networks, batch and losses at 128x128."""
+    cyclegan = dataclasses.replace(
+        load_recipe("cyclegan"), generator=GeneratorConfig(widths=(64, 128, 256)), batch_size=1, identity_batch_size=1,
+        augment=0.0, diff_augment=False, ema=0.0,
+    )  # fmt: skip
+    return {"default": load_recipe("default"), "paper": load_recipe("paper"), "cyclegan": cyclegan}
+
+
+def images_a_step(recipe: Recipe) -> int:
+    """Return how many images a generator translates or keeps in a step, both ways where two are trained."""
+    ways = 2 if recipe.cycle_weight else 1
+    return ways * (recipe.batch_size + recipe.identity_batch_size) + recipe.pairs_batch_size
+
+
 def train_gan(config: Config, recipe: str, pretrain_steps: int, steps: int, folder: Path) -> None:
     """Run step 2 for `steps`."""
-    settings = dataclasses.replace(load_recipe(recipe), pretrain_steps=pretrain_steps, steps=steps)
+    settings = dataclasses.replace(recipes()[recipe], pretrain_steps=pretrain_steps, steps=steps)
     train_translator(
         TranslatorConfig(
             source=config.source, target=config.target, pretrain=config.pretrain, task_model=folder / "task_model",
@@ -110,13 +126,11 @@ def busy_processes(count: int) -> Iterator[None]:
 
 def main(config: Config) -> None:
     """Measure every step."""
-    default, paper = load_recipe("default"), load_recipe("paper")
     batches = {
         # Ten times the steps: they are short.
         "task model": TaskModelConfig(dataset=config.source, out=Path("-")).batch_size * 10,
-        "pre-training": default.pretrain_batch_size,
-        "default": default.batch_size + default.identity_batch_size + default.pairs_batch_size,
-        "paper": paper.batch_size,
+        "pre-training": load_recipe("default").pretrain_batch_size,
+        **{name: images_a_step(recipe) for name, recipe in recipes().items()},
     }
     rows: list[Row] = []
     for what, batch in batches.items():
