@@ -33,9 +33,11 @@ _METHODS = {
 _ANGLE_MODELS = {
     "normal": "trained on 1 target image",
     "source-only": "f_X on the target image as it is",
+    "randomized": "f trained on randomised images alone, no F",
     "pretrained": "f_X behind F after pre-training, no target image",
     "inverse-n": "f_X behind F, with n target images",
-    "…+refined": "and f_X refined (step 3) on F's translations of randomised simulation, no target image among them",
+    "…+refined": "and f_X refined (step 3) on F's translations: from 50 target images on of those, with fewer of "
+    "randomised simulation, as `taskgan adapt` does",
     "benchmark": "f_X in its own domain",
 }
 _ADAPTATIONS = {
@@ -201,7 +203,7 @@ def _write_angles(page: Page, results: Results) -> None:
     counts = sorted({int(count) for (count,) in results.named(r"inverse-(\d+)/(?:angles|translations)")})
     translators = {0: "pretrained"} | {count: f"inverse-{count}" for count in counts}
     inverse = [name + step for name in translators.values() for step in ("", _REFINED)]
-    models = ["normal", "source-only", *inverse, "benchmark"]
+    models = ["normal", "source-only", "randomized", *inverse, "benchmark"]
     columns: dict[str, Show] = {
         "L2 (turns²)": lambda name: results.show(f"{name}/angles", "l2"),
         "against normal": lambda name: _against_normal(results, name),
@@ -271,7 +273,7 @@ def _plot_angles(page: Page, results: Results, translators: Mapping[int, str]) -
         "inverse": known(translators),
         "inverse+refined": known({count: name + _REFINED for count, name in translators.items()}),
     }
-    levels = known(_same(("source-only", "normal", "benchmark")))
+    levels = known(_same(("source-only", "normal", "randomized", "benchmark")))
     draw = (lambda path: plots.plot_angles(path, series, levels)) if levels or any(series.values()) else None
     page.plot("images.png", "Error of joint angles by the number of target images", draw)
 

@@ -20,8 +20,9 @@ _SOURCE, _TARGET, _RANDOMIZED, _UNSEEN, _TEST = 1, 2, 3, 5, 6  # seeds of the da
 _SEEDS_APART = 10  # between the datasets' seeds of one study seed and of the next
 _JUDGE_SEED = 100  # a judge has other initial weights
 FEW_IMAGES = 100
-_NOT_TARGETS = ("source", "randomized")  # domains that every study has beside its targets
+_NOT_TARGETS = ("source", "colored", "randomized")  # domains that studies have beside their targets
 LAMBDAS = (0.0, 0.01, 0.1, 1.0, 10.0)  # METHOD's sweep; the paper's is 0.01, of labels whose scale it does not give
+_ANGLE_MODEL = {"network": "positions", "optimiser": "muon", "learning_rate": 2e-3}  # docs/real-arm.md compares them
 _FROM_NOTHING = {"batch_size": 16, "learning_rate": 1e-3, "augment": 0.0}  # as step 1
 _STEPS_AN_IMAGE = 250  # with one image the error on others fell up to here (0.77) and then rose (0.91 after 750 steps)
 ANGLE_IMAGES = (1, 10, 100, 1000, 5399)  # the paper's figure 11
@@ -42,8 +43,8 @@ class Scale:
         seeds: how many times everything is trained, each time with other data and weights.
         source_episodes, target_episodes, unseen_episodes, randomized_episodes: of 16 images, of the reaching task.
         judge_episodes: of a target domain, for the judge of the forward direction.
-        pose_source_episodes, pose_target_episodes, pose_test_episodes, pose_randomized_episodes: of 16 images, of the
-            joint-angle task.
+        pose_source_episodes, pose_target_episodes, pose_unseen_episodes, pose_test_episodes,
+            pose_randomized_episodes: of 16 images, of the joint-angle task.
         translated_images: that G makes for the task model.
         task_model_steps: of models of plenty of images; `judge_steps` of those that only judge translations.
         target_model_steps: of models of few images, and of two columns.
@@ -61,6 +62,7 @@ class Scale:
     judge_episodes: Episodes
     pose_source_episodes: Episodes
     pose_target_episodes: Episodes
+    pose_unseen_episodes: Episodes
     pose_test_episodes: Episodes
     pose_randomized_episodes: Episodes
     translated_images: Count
@@ -112,13 +114,14 @@ class JobFactory:
         scale: how large everything is.
         seed: of the study.
         recipe_name: of the translators that a study does not name another recipe for; a shipped one or a file.
+        plain: the domain that F translates into.
     """
 
-    def __init__(self, scale: str, recipe: str, seed: int, scene: str = "reach", task: str = "joint_velocities"):
+    def __init__(self, scale: str, recipe: str, seed: int, cell: StudyCell):
         """Make the jobs of one seed in one scene, at a shipped scale or one in a file."""
         self.scale, self.seed = load_scale(scale), seed
-        self.recipe_name, self._scene, self._task = recipe, scene, task
-        self._place = f"{short_name(scale)}/{seed}/{scene}"
+        self.recipe_name, self._scene, self._task, self.plain = recipe, cell.scene, cell.task, cell.plain
+        self._place = f"{short_name(scale)}/{seed}/{cell.scene}"
         self._jobs: dict[str, Job] = {}
 
     def job(self, name: str, step: str, needs: dict[str, Job], **options: Any) -> Job:
@@ -135,24 +138,26 @@ class JobFactory:
 
     def source(self) -> Job:
         """Return plenty of plain simulation."""
-        return self.data("data", "source", self._episodes("source"), _SOURCE)
+        return self.data("data", self.plain, self._episodes("source"), _SOURCE)
 
     def target(self, domain: str, paired: bool = True) -> Job:
         """Return the few target images, with the plain render of each or the same without."""
-        what, pairs = ("data", "source") if paired else ("unpaired", None)
+        what, pairs = ("data", self.plain) if paired else ("unpaired", None)
         return self.data(what, domain, self._episodes("target"), _TARGET, pairs)
 
     def randomized(self) -> Job:
         """Return randomised simulation, with the plain render of each."""
-        return self.data("data", "randomized", self._episodes("randomized"), _RANDOMIZED, "source")
+        return self.data("data", "randomized", self._episodes("randomized"), _RANDOMIZED, self.plain)
 
     def held_out(self, domain: str, paired: bool = True) -> Job:
         """Return images of the domain that take no part in training, with the plain render of each or without."""
-        if self._scene == "poses":
-            pairs = None if domain == "source" else "source"
-            return self.data("test", domain, self.scale.pose_test_episodes, _TEST, pairs)
-        what, pairs = ("unseen", "source") if paired else ("unseen-unpaired", None)
-        return self.data(what, domain, self.scale.unseen_episodes, _UNSEEN, pairs)
+        what, pairs = ("unseen", self.plain) if paired else ("unseen-unpaired", None)
+        return self.data(what, domain, self._episodes("unseen"), _UNSEEN, pairs)
+
+    def test(self, domain: str) -> Job:
+        """Return images of poses for measurements alone: those held out decide which weights are kept."""
+        pairs = None if domain == self.plain else self.plain
+        return self.data("test", domain, self.scale.pose_test_episodes, _TEST, pairs)
 
     def _episodes(self, what: str) -> int:
         prefix = "pose_" if self._scene == "poses" else ""
@@ -161,11 +166,19 @@ class JobFactory:
 
     def source_model(self) -> Job:
         """Return f_X."""
-        needs = {"dataset": self.source()}
-        return self.job("source/task-model", "task-model", needs, steps=self.scale.task_model_steps)
+        return self._model("source/task-model", self.source(), self.scale.task_model_steps)
+
+    def normal(self, domain: str, images: int) -> Job:
+        """Return a task model of so many target images and nothing else: the paper's "Normal"."""
+        return self._model("normal/task-model", self.target(domain), self.scale.target_model_steps, images=images)
+
+    def _model(self, name: str, dataset: Job, steps: int, **options: Any) -> Job:
+        """Return a task model of the network that suits the task."""
+        options |= _ANGLE_MODEL if self._task == "joint_angles" else {}
+        return self.job(name, "task-model", {"dataset": dataset}, steps=steps, **options)
 
     def judge(self) -> Job:
-        """Return a task model of the source that takes no part in training a translator."""
+        """Return a task model of the source that takes no part in training a translator; the paper's network."""
         seed = self.seed + _JUDGE_SEED
         needs = {"dataset": self.source()}
         return self.job("source/judge", "task-model", needs, steps=self.scale.judge_steps, seed=seed)
@@ -216,12 +229,19 @@ class JobFactory:
             needs["pretrain"] = self.randomized()
         return self.translator(f"{short_name(domain)}/{label}", needs, recipe, target_images=images, **options)
 
-    def refined(self, domain: str, label: str = "inverse", images: int | None = None) -> Job:
-        """Return f_X refined on F's translations."""
+    def refined(self, domain: str, label: str = "inverse", images: int | None = None, **options: Any) -> Job:
+        """Return f_X refined on the translations of an F, which is named as `inverse` names it."""
         needs = {"source": self.source(), "target": self.target(domain), "validation": self.held_out(domain)}
-        needs |= {"task_model": self.source_model(), "translator": self.inverse(domain, label, images)}
-        options = {"steps": self.scale.refine_steps, "target_images": images}
-        return self.job(f"{short_name(domain)}/{label}/refined", "refine", needs, **options)
+        needs |= {"task_model": self.source_model(), "translator": self.inverse(domain, label, images, **options)}
+        refining = {"steps": self.scale.refine_steps, "target_images": images}
+        return self.job(f"{short_name(domain)}/{label}/refined", "refine", needs, **refining)
+
+    def refined_as_adapt(self, domain: str, label: str, images: int, **options: Any) -> Job:
+        """Return f_X refined as `taskgan adapt` does it: on the target images, or on randomised ones where few are."""
+        if images >= FEW:
+            return self.refined(domain, label, images, **options)
+        translator = self.inverse(domain, label, images, **options)
+        return self.refined_on_randomized(f"{short_name(domain)}/{label}", translator, self.held_out(domain))
 
     def refined_on_randomized(self, name: str, translator: Job, validation: Job | None = None) -> Job:
         """Return f_X refined on F's translations of randomised simulation, of which there is plenty."""
@@ -232,8 +252,7 @@ class JobFactory:
 
     def randomized_model(self) -> Job:
         """Return f of randomised simulation."""
-        needs = {"dataset": self.randomized()}
-        return self.job("randomized/task-model", "task-model", needs, steps=self.scale.task_model_steps)
+        return self._model("randomized/task-model", self.randomized(), self.scale.task_model_steps)
 
     def detector(self) -> Job:
         """Return a detector of the target's place that learned from randomised simulation, as long as f does."""
@@ -343,15 +362,17 @@ def unseen(factory: JobFactory, domains: Iterable[str]) -> list[Job]:
 def joint_angles(factory: JobFactory, domains: Iterable[str]) -> list[Job]:
     """Section 4.2, figures 10 to 12: five joint angles of the arm in an image."""
     (domain,) = domains
-    model, test, judge = factory.source_model(), factory.held_out(domain), factory.judge()
-    needs = {"dataset": factory.target(domain)}
-    normal = factory.job("normal/task-model", "task-model", needs, steps=factory.scale.target_model_steps, images=1)
+    model, test, judge = factory.source_model(), factory.test(domain), factory.judge()
+    pretrained, validation = factory.pretrained(), factory.held_out(domain)
+    refined = factory.refined_on_randomized("pretrained+refined", pretrained, validation)
     jobs = [
-        factory.angles("normal", normal, test),
-        factory.angles("benchmark", model, factory.held_out("source")),
+        factory.angles("normal", factory.normal(domain, images=1), test),
+        factory.angles("benchmark", model, factory.test(factory.plain)),
         factory.angles("source-only", model, test),
-        *_with_refined(factory, "pretrained", factory.pretrained(), test),
-        factory.translations("pretrained", factory.pretrained(), test, judge),
+        factory.angles("randomized", factory.randomized_model(), test),
+        factory.angles("pretrained", model, test, pretrained),
+        factory.angles("pretrained+refined", refined, test, pretrained),
+        factory.translations("pretrained", pretrained, test, judge),
         factory.job("symmetry/angles", "symmetry", {}),
     ]
     enough = [count for count in ANGLE_IMAGES if count <= factory.scale.pose_target_episodes * _IMAGES_PER_EPISODE]
@@ -359,18 +380,11 @@ def joint_angles(factory: JobFactory, domains: Iterable[str]) -> list[Job]:
         name = f"inverse-{count}"
         steps = min(factory.recipe().steps, _STEPS_AN_IMAGE * count)
         translator = factory.inverse(domain, name, count, steps=steps)
-        jobs += _with_refined(factory, name, translator, test)
+        refined = factory.refined_as_adapt(domain, name, count, steps=steps)
+        jobs.append(factory.angles(name, model, test, translator))
+        jobs.append(factory.angles(f"{name}+refined", refined, test, translator))
         jobs.append(factory.translations(name, translator, test, judge))
     return jobs
-
-
-def _with_refined(factory: JobFactory, name: str, translator: Job, test: Job) -> list[Job]:
-    """Return the errors of f_X behind F, as it was and after step 3."""
-    refined = factory.refined_on_randomized(f"{name}+refined", translator, test)
-    return [
-        factory.angles(name, factory.source_model(), test, translator),
-        factory.angles(f"{name}+refined", refined, test, translator),
-    ]
 
 
 _MMD_WEIGHT = 0.1  # ten times as much drew features a quarter nearer in 800 steps, at four times the error at home
@@ -433,10 +447,7 @@ def _with_images(factory: JobFactory, domain: str, count: int) -> list[Job]:
     name, steps = short_name(domain), min(factory.recipe().steps, translator_steps(count))
     labelled, unlabelled = f"labelled-{count}", f"unlabelled-{count}"
     translator = factory.inverse(domain, labelled, count, steps=steps)
-    if count < FEW:
-        refined = factory.refined_on_randomized(f"{name}/{labelled}", translator, factory.held_out(domain))
-    else:
-        refined = factory.refined(domain, labelled, count)
+    refined = factory.refined_as_adapt(domain, labelled, count, steps=steps)
     models = {
         f"randomized-{count}": factory.co_trained(
             f"{name}/randomized-{count}", domain, count, factory.randomized_model()
@@ -454,20 +465,32 @@ def _with_images(factory: JobFactory, domain: str, count: int) -> list[Job]:
 
 
 @dataclasses.dataclass(frozen=True)
+class StudyCell:
+    """What a study's datasets are of: scene, labels, and the domain that F translates into."""
+
+    scene: str
+    task: str
+    plain: str
+
+
+_REACH = StudyCell("reach", "joint_velocities", "source")
+_POSES = StudyCell("poses", "joint_angles", "colored")  # joint angles need links told apart: docs/real-arm.md
+
+
+@dataclasses.dataclass(frozen=True)
 class Study:
     """A named study: the domains it is shown in, and how its jobs are made."""
 
     domains: tuple[str, ...]
     jobs: Callable[[JobFactory, Iterable[str]], list[Job]]
-    scene: str = "reach"
-    task: str = "joint_velocities"
+    cell: StudyCell = _REACH
 
 
 STUDIES = {
     "reaching": Study(TARGETS, reaching),
     "task-loss": Study(("target_a",), task_loss),
     "unseen": Study(("target_wood",), unseen),
-    "joint-angles": Study(("real_standin",), joint_angles, "poses", "joint_angles"),
+    "joint-angles": Study(("real_standin",), joint_angles, _POSES),
     "methods": Study(TARGETS, methods),
     "adaptation": Study(HARD, adaptation),
 }
@@ -493,5 +516,5 @@ def study_jobs(study: Study, scale: str, recipe: str, domains: Iterable[str] | N
         raise InputError(f"expected one domain for this study, got {list(domains)}")
     jobs = []
     for seed in range(load_scale(scale).seeds):
-        jobs += study.jobs(JobFactory(scale, recipe, seed, study.scene, study.task), domains)
+        jobs += study.jobs(JobFactory(scale, recipe, seed, study.cell), domains)
     return jobs
