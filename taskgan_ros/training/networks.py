@@ -305,6 +305,11 @@ class TaskModel(nn.Module):
         first = [FeaturePositions(filters), nn.Flatten(), nn.Linear(3 * filters, count), nn.ReLU(inplace=True)]
         return [*first, nn.Linear(count, count), nn.ReLU(inplace=True)]
 
+    @torch.no_grad()
+    def begin_at(self, labels: Tensor) -> None:
+        """Begin at the mean of standardised labels (N, J): those of joint angles lie many deviations from 0."""
+        self.output.bias.copy_(labels.mean(dim=0))
+
     def forward(self, image: Tensor) -> Tensor:
         """Predict from `image`."""
         prediction: Tensor = self.output(self.extractor(image))

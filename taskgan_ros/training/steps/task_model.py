@@ -85,8 +85,9 @@ def train_task_model(config: TaskModelConfig) -> dict[str, float]:
         write_learned(run.path, Learned(data=dataset.info, label_scale=tuple(scale.tolist()), images=len(training)))
         torch.manual_seed(config.seed)
         size = dataset.info.height, dataset.info.width
-        network = begun[0] if begun else TaskModel(len(scale), size, shape)
-        network = network.to(device)
+        network = (begun[0] if begun else TaskModel(len(scale), size, shape)).to(device)
+        if begun is None and dataset.info.units == "rad":  # velocities are about 0 as they are
+            network.begin_at(training.labels)
         banks, held_out_banks = [(training, config.batch_size)], {"error": held_out}
         rates = RateSchedule(config.learning_rate, config.steps)
         arguments = network, banks, held_out_banks, rates, config.augment, config.optimiser

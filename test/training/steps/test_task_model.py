@@ -69,6 +69,12 @@ def test_a_run_says_what_it_was_and_what_it_learned(whole: Path, source: Path) -
     assert list((whole / "tensorboard").iterdir())
 
 
+def test_angles_far_from_zero_are_about_right_from_the_start(collected: Callable[..., Path], tmp_path: Path) -> None:
+    assert train(collected("source", "--task", "joint_angles"), tmp_path / "run", "--learning-rate", 1e-9) == 0
+    # In variances of the labels, some of which lie ten standard deviations from 0.
+    assert max(line["loss"] for line in metrics(tmp_path / "run") if "loss" in line) < 5
+
+
 def test_the_labels_of_the_training_episodes_give_the_scale(whole: Path, source: Path) -> None:
     data = load_dataset(source)
     training, _ = data.split_by_episode(0.05, 0)
