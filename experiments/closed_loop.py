@@ -12,15 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from experiments.detector import AXES, PLACE, DetectorPolicy
-from experiments.models import Policy, kept_step, load_policy
+from experiments.models import kept_step, load_policy
 from taskgan_ros.core.config import short_name
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.schema import config_dataclass
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
-from taskgan_ros.sim.evaluate import TEST_SEED, Act, arrivals, rollout, run_episodes
-from taskgan_ros.tasks.reach import ReachScene
+from taskgan_ros.sim.evaluate import TEST_SEED, arrivals, rollout, run_episodes
 from taskgan_ros.tasks.registry import load_motion_scene
 from taskgan_ros.tasks.scene import MotionScene
 from taskgan_ros.tasks.state import check_seed_range
@@ -36,7 +34,7 @@ class ClosedLoopConfig:
     """Close the loop in simulation with the networks of training runs."""
 
     task_model: Path
-    """The run of step 1 or 3, or of a detector, behind which the expert drives."""
+    """The run of step 1 or 3."""
     translator: Path | None = None
     """The run of step 2; without it the task model sees the camera's images."""
     domain: str
@@ -78,18 +76,15 @@ def measure_closed_loop(config: ClosedLoopConfig) -> dict[str, Any]:
 
 
 def _check_scene(config: ClosedLoopConfig, learned: Learned, scene: MotionScene) -> None:
-    """Refuse a task model that does not drive the scene's joints by velocities, or finds no target in it."""
-    is_detector = learned.data.task == PLACE and isinstance(scene, ReachScene)
-    task, names = (PLACE, AXES) if is_detector else ("joint_velocities", scene.driven_joints)
+    """Refuse a task model that does not drive the scene's joints by velocities or to goals."""
     for what, expected, actual in (
-        ("task", task, learned.data.task),
-        ("arm", short_name(scene.arm_name), short_name(learned.data.arm)),
-        ("action_names", names, learned.data.action_names),
+        ("task", ("joint_velocities", "joint_goals"), learned.data.task),
+        ("arm", (short_name(scene.arm_name),), short_name(learned.data.arm)),
+        ("action_names", (scene.driven_joints,), learned.data.action_names),
     ):
-        if expected != actual:
-            raise InputError(
-                f"{config.task_model}: expected {what} {expected!r} to close the loop with, got {actual!r}"
-            )
+        if actual not in expected:
+            known = " or ".join(map(repr, expected))
+            raise InputError(f"{config.task_model}: expected {what} {known} to close the loop with, got {actual!r}")
 
 
 def _check_seed(config: ClosedLoopConfig) -> None:
@@ -104,15 +99,7 @@ def _run_chunk(config: ClosedLoopConfig, indices: range) -> Array:
     scene = load_motion_scene(config.scene)
     policy = load_policy(config.task_model, config.translator, torch.device("cpu"))
     with _one_thread(), Cell(scene, load_domain(config.domain), policy.learned.image_size) as cell:
-        return rollout(scene, cell, _act(policy, scene), config.seed, indices)
-
-
-def _act(policy: Policy, scene: MotionScene) -> Act:
-    """Return what drives the arm: the task model itself, or the expert behind a detector."""
-    if policy.learned.data.task == PLACE:
-        assert isinstance(scene, ReachScene)
-        return DetectorPolicy(policy, scene).act
-    return lambda images, _: policy.act(images)
+        return rollout(scene, cell, policy.act, config.seed, indices)
 
 
 @contextmanager

@@ -35,7 +35,6 @@ STEPS = {
     "two-column": Step("taskgan train two-column"),
     "translator": Step("taskgan train translator"),
     "refine": Step("taskgan refine"),
-    "co-training": Step("python -m experiments.co_training"),
     "closed-loop": Step("python -m experiments.measure closed-loop", has_device=False),
     "translations": Step("python -m experiments.measure translations", has_seed=False),
     "angles": Step("python -m experiments.measure angles", has_seed=False),

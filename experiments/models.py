@@ -18,7 +18,7 @@ from taskgan_ros.training.learned import Learned, load_task_model
 from taskgan_ros.training.lineage import check_domain, translated_domains
 from taskgan_ros.training.networks import run_batches
 from taskgan_ros.training.run import METRICS
-from taskgan_ros.training.steps.export import TaskModelGraph, TranslatorGraph
+from taskgan_ros.training.steps.export import GoalGraph, TranslatorGraph, task_model_graph
 from taskgan_ros.training.steps.translator import load_translator
 
 Pixels = NDArray[np.uint8]
@@ -32,7 +32,7 @@ class Policy:
 
     Attributes:
         translator: F on bytes, or None.
-        task_model: f on bytes, its outputs in the units of `learned`.
+        task_model: f on bytes, its outputs in the units of `learned`; velocities where it reads joint goals.
         learned: what f predicts.
         device: where both are.
     """
@@ -53,9 +53,14 @@ class Policy:
         """Return f(images) (N, J) in the dataset's units."""
         return run_batches(self.task_model, translated, device=self.device).astype(np.float64)
 
-    def act(self, images: Pixels) -> NDArray[np.float64]:
-        """Return f(F(images)) (N, J) in the dataset's units."""
-        return self.predict(self.translate(images))
+    def act(self, images: Pixels, joint_pos: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return velocities (N, J) in rad/s at images (N, H, W, 3) uint8 and joint angles (N, n) rad."""
+        translated = self.translate(images)
+        if not isinstance(self.task_model, GoalGraph):
+            return self.predict(translated)
+        joints = [self.learned.data.joint_names.index(name) for name in self.learned.data.action_names]
+        observed = translated, joint_pos[:, joints].astype(np.float32)
+        return run_batches(self.task_model, *observed, device=self.device).astype(np.float64)
 
 
 def load_policy(task_model: Path, translator: Path | None, device: torch.device) -> Policy:
@@ -69,7 +74,7 @@ def load_policy(task_model: Path, translator: Path | None, device: torch.device)
         check_domain(f"{translator}, what it translates into", learned.data.domain, translated_domains(translator)[1])
     return Policy(
         translator=None if translator is None else load_translator_graph(translator, device),
-        task_model=TaskModelGraph(network, learned.scale).eval().to(device),
+        task_model=task_model_graph(task_model, network, learned).eval().to(device),
         learned=learned,
         device=device,
     )

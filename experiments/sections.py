@@ -49,8 +49,8 @@ _ADAPTATIONS = {
     "refined behind it: on the target images from 50 on, with fewer on randomised images, as `taskgan adapt` does",
     "randomized": "f trained on randomised images alone; with labelled target images it continues on both, half of a "
     "batch each, as long as step 3",
-    "detector": "the same network and training, but it reads where the cube lies. The arm's pose comes from the "
-    "encoders, and the task's own expert drives to the median of what was read since the episode began",
+    "goals": "the same network and training, but it reads the joint angles at which the tip is on the goal, and the "
+    "encoders say what is left to them",
 }
 _FROM_NONE = {"unlabelled": "rcan", "labelled": "rcan+refined"}  # what a row is with no target image
 _WITHIN_M = (0.1, 0.03, 0.01)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Annotated, Any
 
 from experiments.jobs import Job
@@ -23,7 +24,6 @@ FEW_IMAGES = 100
 _NOT_TARGETS = ("source", "colored", "randomized")  # domains that studies have beside their targets
 LAMBDAS = (0.0, 0.01, 0.1, 1.0, 10.0)  # METHOD's sweep; the paper's is 0.01, of labels whose scale it does not give
 _ANGLE_MODEL = {"network": "positions", "optimiser": "muon", "learning_rate": 2e-3}  # docs/real-arm.md compares them
-_FROM_NOTHING = {"batch_size": 16, "learning_rate": 1e-3, "augment": 0.0}  # as step 1
 _STEPS_AN_IMAGE = 250  # with one image the error on others fell up to here (0.77) and then rose (0.91 after 750 steps)
 ANGLE_IMAGES = (1, 10, 100, 1000, 5399)  # the paper's figure 11
 TARGETS = ("target_a", "target_b", "target_wood")
@@ -117,15 +117,22 @@ class JobFactory:
         plain: the domain that F translates into.
     """
 
-    def __init__(self, scale: str, recipe: str, seed: int, cell: StudyCell):
-        """Make the jobs of one seed in one scene, at a shipped scale or one in a file."""
-        self.scale, self.seed = load_scale(scale), seed
+    def __init__(self, scale: str, recipe: str, seed: int, cell: StudyCell, prefix: str = ""):
+        """Make the jobs of one seed in one scene, at a shipped scale or one in a file; `prefix` begins their names."""
+        self._scale_name, self.scale, self.seed = scale, load_scale(scale), seed
         self.recipe_name, self._scene, self._task, self.plain = recipe, cell.scene, cell.task, cell.plain
-        self._place = f"{short_name(scale)}/{seed}/{cell.scene}"
+        self._place, self._prefix = f"{short_name(scale)}/{seed}/{cell.scene}", prefix
         self._jobs: dict[str, Job] = {}
+
+    @cached_property
+    def of_goals(self) -> JobFactory:
+        """The same scene with images labelled by the joint angles at which the tip is on its goal."""
+        cell = StudyCell(self._scene, "joint_goals", self.plain)
+        return JobFactory(self._scale_name, self.recipe_name, self.seed, cell, "goals/")
 
     def job(self, name: str, step: str, needs: dict[str, Job], **options: Any) -> Job:
         """Return the job of this name, made at its first mention."""
+        name = self._prefix + name
         if name not in self._jobs:
             self._jobs[name] = Job(name, step, self.seed, self._place, options, needs)
         return self._jobs[name]
@@ -254,17 +261,12 @@ class JobFactory:
         """Return f of randomised simulation."""
         return self._model("randomized/task-model", self.randomized(), self.scale.task_model_steps)
 
-    def detector(self) -> Job:
-        """Return a detector of the target's place that learned from randomised simulation, as long as f does."""
-        needs = {"dataset": self.randomized(), "validation": self.held_out("source")}
-        options = {"reads": "place", "steps": self.scale.task_model_steps}
-        return self.job("randomized/detector", "co-training", needs, **options, **_FROM_NOTHING)
-
-    def co_trained(self, name: str, domain: str, images: int, begun: Job, **options: Any) -> Job:
-        """Return a network of randomised simulation, continued on it and on labelled target images."""
-        needs = {"dataset": self.randomized(), "target": self.target(domain), "validation": self.held_out(domain)}
-        options |= {"target_images": images, "steps": self.scale.refine_steps}
-        return self.job(f"{name}/task-model", "co-training", needs | {"task_model": begun}, **options)
+    def co_trained(self, domain: str, images: int) -> Job:
+        """Return f of randomised simulation, continued on it and on labelled target images, half of a batch each."""
+        needs = {"source": self.randomized(), "target": self.target(domain), "validation": self.held_out(domain)}
+        options = {"target_images": images, "steps": self.scale.refine_steps}
+        name = f"{short_name(domain)}/randomized-{images}/task-model"
+        return self.job(name, "refine", needs | {"task_model": self.randomized_model()}, **options)
 
     def two_column(self, domain: str, regime: str) -> Job:
         """Return the two-column task model of a regime of figure 9: its name says what it learns from."""
@@ -438,7 +440,7 @@ def _without_images(factory: JobFactory, domain: str) -> list[Job]:
         factory.closed_loop(f"{name}/rcan-0", domain, factory.source_model(), rcan, short=True),
         factory.closed_loop(f"{name}/rcan+refined-0", domain, refined, rcan, short=True),
         factory.closed_loop(f"{name}/randomized-0", domain, factory.randomized_model(), short=True),
-        factory.closed_loop(f"{name}/detector-0", domain, factory.detector(), short=True),
+        factory.closed_loop(f"{name}/goals-0", domain, factory.of_goals.randomized_model(), short=True),
     ]
 
 
@@ -449,12 +451,8 @@ def _with_images(factory: JobFactory, domain: str, count: int) -> list[Job]:
     translator = factory.inverse(domain, labelled, count, steps=steps)
     refined = factory.refined_as_adapt(domain, labelled, count, steps=steps)
     models = {
-        f"randomized-{count}": factory.co_trained(
-            f"{name}/randomized-{count}", domain, count, factory.randomized_model()
-        ),
-        f"detector-{count}": factory.co_trained(
-            f"{name}/detector-{count}", domain, count, factory.detector(), reads="place"
-        ),
+        f"randomized-{count}": factory.co_trained(domain, count),
+        f"goals-{count}": factory.of_goals.co_trained(domain, count),
     }
     jobs = [factory.closed_loop(f"{name}/{labelled}", domain, refined, translator, short=True)]
     if count > 1:  # one image shows one pose, by which the discriminator would tell it from all simulation

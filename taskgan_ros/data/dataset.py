@@ -39,7 +39,7 @@ class DatasetInfo:
     """What a dataset holds, as the file's attributes.
 
     Attributes:
-        task: `joint_velocities` or `joint_angles`.
+        task: `joint_velocities`, `joint_angles`, or `joint_goals`: the angles at which the tip is on its goal.
         units: of the actions, `rad/s` or `rad`.
         arm, scene, domain: names or paths as given.
         paired_domain: the domain of `obs/image_paired`, "" where there is none.

@@ -142,6 +142,8 @@ class BundleCard:
             from the middle. `none`: the whole image, squeezed.
         observes: what the task model takes, of `image` and `joint_pos`.
         observed_joints: whose angles `joint_pos` has, in this order; empty: those of `joint_names`.
+        approach_rate: 1/s, of a task model that reads the joint angles at its goal: its command is this times what is
+            left to them. None: the task model reads the command itself.
         chunk: the commands that one observation gives; None: one, which holds until the next.
         opset: of the graphs, the newest where they differ.
         lambda_task: λ, the weight of the task in the translator's loss; 0 without a translator of ours.
@@ -170,6 +172,7 @@ class BundleCard:
     crop: Literal["centre", "none"] = "centre"
     observes: tuple[Literal["image", "joint_pos"], ...] = (IMAGE,)
     observed_joints: tuple[str, ...] = ()
+    approach_rate: Positive | None = None
     chunk: ActionChunk | None = None
     opset: Count
     lambda_task: NonNegative = 0.0
@@ -212,6 +215,11 @@ class BundleCard:
         names = earlier.get("joint_names", scale)
         if len(scale) != len(names):
             raise ValueError(f"expected {len(names)} values, one for each of joint_names")
+
+    @property
+    def labels(self) -> str:
+        """The task of the datasets that the task model (f_X) learns from."""
+        return self.task if self.approach_rate is None else "joint_goals"
 
     @property
     def joint_pos_names(self) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from taskgan_ros.core.progress import print_line, progress_bar
 from taskgan_ros.data.dataset import LEAST_PX, SIDE_PX, DatasetInfo, EpisodeRecord, open_writer
 from taskgan_ros.recordings.episodes import cut, split_at_rests, split_by_file
 from taskgan_ros.recordings.goals import GoalOptions, target_places
-from taskgan_ros.recordings.labels import angle_labels, demonstration_labels, goal_labels
+from taskgan_ros.recordings.labels import angle_labels, demonstration_labels, goal_labels, joint_goal_labels
 from taskgan_ros.recordings.pairs import PairRenderer
 from taskgan_ros.recordings.pictures import write_contact_sheet, write_joint_plot
 from taskgan_ros.recordings.read_options import ReadOptions, SharedOptions
@@ -35,9 +35,14 @@ from taskgan_ros.tasks.scene import Scene
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
-ANGLES, DEMONSTRATION, GOAL = "joint_angles", "demonstration", "goal"
+ANGLES, DEMONSTRATION, GOAL, JOINT_GOALS = "joint_angles", "demonstration", "goal", "joint_goals"
 _PASSIVE_RAD: Final = 0.1  # how far a joint that is not driven may sag, as in `tasks.reach`
-_TASKS: Final = {ANGLES: "joint_angles", DEMONSTRATION: "joint_velocities", GOAL: "joint_velocities"}
+_TASKS: Final = {
+    ANGLES: "joint_angles",
+    DEMONSTRATION: "joint_velocities",
+    GOAL: "joint_velocities",
+    JOINT_GOALS: "joint_goals",
+}
 
 _MOST_CUT = 0.9  # of the picture's side: if less is kept, a remark says how much
 
@@ -53,9 +58,10 @@ class ImportConfig:
     out: Path
     """The HDF5 file to write; must not exist. Beside it come a sheet of images and a plot, to look at."""
     recording: SharedOptions = field(default_factory=ReadOptions)
-    labels: Literal["joint_angles", "demonstration", "goal"] | None = None
-    """The images' labels: joint angles; the demonstrated step towards the episode's end; or the motion towards a given
-    goal. If left out: goal where one is given, angles for a scene of poses, else demonstration."""
+    labels: Literal["joint_angles", "demonstration", "goal", "joint_goals"] | None = None
+    """The images' labels: joint angles; the demonstrated step towards the episode's end; the motion towards a given
+    goal; or the joint angles at that goal. If left out: goal where one is given, angles for a scene of poses, else
+    demonstration."""
     goal: Annotated[GoalOptions, tyro.conf.arg(name="")] = field(default_factory=GoalOptions)
     split: Literal["rests", "file", "none"] | None = None
     """What ends an episode: a rest of the arm, or the file. If left out: rests for demonstrations, else file."""
@@ -145,8 +151,11 @@ def _check(config: ImportConfig, scene: Scene) -> None:
         raise InputError(f"--longest-episode: expected 1 image or more, got {config.longest_episode}")
     if not config.rest >= 0:
         raise InputError(f"--rest: expected 0 s or more, got {config.rest}")
-    if _kind(config, scene) == GOAL and not config.goal.is_given:
-        raise InputError("--labels goal: expected --goal, --goal-file, --goal-topic or --goal-frame, got none of them")
+    kind = _kind(config, scene)
+    if kind in (GOAL, JOINT_GOALS) and not config.goal.is_given:
+        raise InputError(
+            f"--labels {kind}: expected --goal, --goal-file, --goal-topic or --goal-frame, got none of them"
+        )
     if config.paired and scene.objects and not config.goal.is_given:
         raise InputError(
             "--paired: expected the target's place, which the plain render shows: --goal, --goal-file, --goal-topic "
@@ -207,6 +216,8 @@ def _label(config: ImportConfig, scene: Scene, taken: _Taken, episode: _Episode,
     if kind == DEMONSTRATION:
         return demonstration_labels(scene, taken.track[motion])[np.isin(motion, taken.rows)]
     assert places is not None  # ensured by `_check`
+    if kind == JOINT_GOALS:
+        return joint_goal_labels(scene, places[frames])
     return goal_labels(scene, joint_pos, places[frames])
 
 

@@ -21,6 +21,7 @@ from taskgan_ros.robot.units import UNITS
 from taskgan_ros.sim.cell import Cell, check_image_size
 from taskgan_ros.sim.domain import check_calibration, load_domain
 from taskgan_ros.sim.pool import check_workers, run_parallel
+from taskgan_ros.tasks.reach import ReachScene
 from taskgan_ros.tasks.registry import load_scene
 from taskgan_ros.tasks.scene import Scene
 from taskgan_ros.tasks.state import CellState, check_seed_range
@@ -44,8 +45,9 @@ class CollectConfig:
     """The same seed gives the same states in every domain."""
     paired: str | None = None
     """A second domain that shows the same states, as `obs/image_paired`."""
-    task: Literal["joint_velocities", "joint_angles"] = "joint_velocities"
-    """The kind of labels; a scene of random poses has only joint_angles."""
+    task: Literal["joint_velocities", "joint_angles", "joint_goals"] = "joint_velocities"
+    """The kind of labels. A scene of random poses has only joint_angles; joint_goals, the angles at which the tip is on
+    its goal, are of scenes with the task reach."""
     scene: str = "reach"
     """A shipped scene's name or a YAML file."""
     image_size: int = 128
@@ -125,6 +127,10 @@ def plan(scene: Scene, config: CollectConfig, index: int) -> tuple[list[CellStat
     states = [state for state, _ in shown]
     if config.task == "joint_angles":
         return states, [scene.angles(state) for state in states]
+    if config.task == "joint_goals":
+        if not isinstance(scene, ReachScene):
+            raise InputError(f"{config.scene}: expected a scene with the task reach for joint_goals, got {scene.task}")
+        return states, [scene.goal_angles(state.objects[0, :2]) for state in states]
     velocities = [label for _, label in shown if label is not None]
     if len(velocities) < len(states):
         raise InputError(f"{config.scene}: expected the task joint_angles for random poses, got {config.task}")

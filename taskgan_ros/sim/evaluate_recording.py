@@ -17,6 +17,7 @@ from taskgan_ros.data.dataset import Dataset, load_dataset
 from taskgan_ros.policy.bundle import Bundle
 from taskgan_ros.policy.guard import Guard
 from taskgan_ros.policy.policy import Policy
+from taskgan_ros.robot.angles import angle_difference
 
 Array = NDArray[np.float64]
 Images = NDArray[np.uint8]
@@ -32,16 +33,16 @@ class RecordedErrors:
 
     Attributes:
         data: the frames.
-        commands: (N, J) what the bundle commands, in the units of the labels.
+        read: (N, J) what the bundle reads from the images, in the units of the labels: commands, or joint goals.
         translated: (N, H, W, 3) uint8, F(image).
-        label: (N,) root mean square over the joints of command minus label.
+        label: (N,) root mean square over the joints of what is read minus the label.
         l1: (N,) mean |difference| of translation and plain render, of values in [0, 1].
         ssim: (N,) their structural similarity; 1 where they are equal (Wang et al. 2004).
         guard: (N,) the guard's worst score; above 1 the frame is flagged.
     """
 
     data: Dataset
-    commands: Array
+    read: Array
     translated: Images | None
     label: Array | None
     l1: Array | None
@@ -70,13 +71,15 @@ def measure_recording(bundle: Bundle, data: Dataset, what: str, translate: bool 
     """
     card = bundle.card
     taken = (data.info.task, data.info.action_names, data.images.shape[1:3])
-    if taken != (card.task, card.joint_names, card.image.shape):
+    if taken != (card.labels, card.joint_names, card.image.shape):
         raise InputError(f"{what}: expected images, joints and task of {card.name}, got {taken}")
     policy = Policy(bundle, translate=translate)
-    commands, translated = _act(policy, data)
+    read, translated = _act(policy, data)
+    if card.approach_rate is not None:
+        read = _goals(bundle, read, data)
     label = None
     if np.ptp(data.actions, axis=0).any():
-        label = np.sqrt(np.square(commands - data.actions).mean(axis=1))
+        label = np.sqrt(np.square(read - data.actions).mean(axis=1))
     l1 = ssim = None
     if data.paired is not None and translated is not None:
         pairs = list(zip(translated, data.paired, strict=True))
@@ -85,25 +88,34 @@ def measure_recording(bundle: Bundle, data: Dataset, what: str, translate: bool 
     guard = None
     if card.guard is not None and translated is not None:
         guard = _score(Guard(bundle), data, translated)
-    return RecordedErrors(data, commands, translated, label, l1, ssim, guard)
+    return RecordedErrors(data, read, translated, label, l1, ssim, guard)
 
 
-def summarise_recording(errors: RecordedErrors, units: str) -> dict[str, Any]:
+def _goals(bundle: Bundle, commands: Array, data: Dataset) -> Array:
+    """Return the joint goals (N, J) rad from which commands (N, J) rad/s came, as many turns on as the labels are."""
+    assert bundle.card.approach_rate is not None
+    joints = [bundle.arm.joint_names.index(name) for name in bundle.card.joint_names]
+    goals = data.joint_pos[:, joints] + commands / bundle.card.approach_rate
+    labels = data.actions.astype(np.float64)
+    return labels + angle_difference(goals, labels, bundle.arm.is_continuous[joints])
+
+
+def summarise_recording(errors: RecordedErrors) -> dict[str, Any]:
     """Return the figures of all frames, and those of each under `frames`, the worst first.
 
     `constant_rms` is the error of always answering with the mean of these frames' own labels: what a model that sees
     nothing could reach at best.
     """
     data = errors.data
-    figures: dict[str, Any] = {"images": len(data), "episodes": data.info.episodes, "units": units}
+    figures: dict[str, Any] = {"images": len(data), "episodes": data.info.episodes, "units": data.info.units}
     if errors.label is not None:
-        difference = errors.commands - data.actions
+        difference = errors.read - data.actions
         figures["label_rms"] = _root_mean_square(difference)
         figures["label_rms_per_joint"] = {
             name: _root_mean_square(difference[:, k]) for k, name in enumerate(data.info.action_names)
         }
         figures["constant_rms"] = _root_mean_square(data.actions - data.actions.mean(axis=0))
-        if data.info.task == "joint_angles":
+        if data.info.units == "rad":
             figures["label_rms_deg"] = float(np.rad2deg(figures["label_rms"]))
             figures["l2"] = float(np.square(difference / (2 * np.pi)).mean())
     if errors.ssim is not None and errors.l1 is not None:
@@ -120,7 +132,7 @@ def evaluate_recording(bundle: Bundle, path: Path, translate: bool = True) -> tu
         InputError: as `measure_recording`, or no dataset.
     """
     errors = measure_recording(bundle, load_dataset(path), str(path), translate)
-    figures = summarise_recording(errors, bundle.card.units)
+    figures = summarise_recording(errors)
     return figures, describe_recording(figures, f"{bundle.card.name} on {path}")
 
 

@@ -23,18 +23,27 @@ if TYPE_CHECKING:
 def recorded_states(data: Dataset, scene: Shown) -> list[CellState]:
     """Return each frame's state; without objects where no label tells their places.
 
-    Velocity labels do, in a scene of the task reach: they are zero where the tip has arrived, and the target is there.
+    In a scene of the task reach two kinds do: velocities, which are zero where the tip has arrived, over the target;
+    and joint goals, which put the tip there.
     """
     states = [CellState(q) for q in data.joint_pos.astype(np.float64)]
-    if not isinstance(scene, ReachScene) or data.info.task != "joint_velocities":
+    if not isinstance(scene, ReachScene):
         return states
     for episode in np.unique(data.episode):
         rows = np.flatnonzero(data.episode == episode)
-        place = scene.recorded_target(data.joint_pos[rows].astype(np.float64), data.actions[rows].astype(np.float64))
+        place = _place(data, rows, scene)
         if place is not None:
             for row in rows:
                 states[row] = CellState(states[row].joint_pos, np.array([[*place, 0.0]]))
     return states
+
+
+def _place(data: Dataset, rows: NDArray[np.intp], scene: ReachScene) -> NDArray[np.float64] | None:
+    """Return where (2,) m the target of one episode lies, or None where its labels do not tell."""
+    joint_pos, labels = (values[rows].astype(np.float64) for values in (data.joint_pos, data.actions))
+    if data.info.task == "joint_goals":
+        return scene.place_of(labels[0])
+    return scene.recorded_target(joint_pos, labels) if data.info.task == "joint_velocities" else None
 
 
 def draw_plain(data: Dataset, scene: Scene, domain: str) -> NDArray[np.uint8] | None:

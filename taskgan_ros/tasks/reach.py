@@ -191,7 +191,7 @@ class ReachScene(MotionScene):
             InputError: the tip cannot reach the goal above that target, or a passive joint is not at its `ready`
                 position.
         """
-        solution = self._recorded_solution(tuple(np.asarray(target_xy, float).tolist()))
+        solution = self._solution_at(target_xy)
         arm = self.arm
         step = angle_difference(solution, joint_pos, arm.is_continuous)
         if np.max(np.abs(np.delete(step, self.driven)), initial=0.0) > _PASSIVE_RAD:
@@ -200,18 +200,36 @@ class ReachScene(MotionScene):
             raise InputError(f"expected {names} at {ready} rad, as in the scene, got {got}")
         return self.velocities(CellState(solution - step, np.array([[*target_xy, 0.0]])), solution)
 
-    def _recorded_solution(self, target_xy: tuple[float, ...]) -> Array:
-        if target_xy not in self._solutions:  # most of a recording's images have one target, and it takes 20 ms
+    def goal_angles(self, target_xy: Array) -> Array:
+        """Return the driven joints' angles (J,) in rad at which the tip is on its goal: the labels of joint_goals.
+
+        Args:
+            target_xy: (2,) m, the target's centre in the frame of the arm's base.
+
+        Raises:
+            InputError: the tip cannot reach the goal above that target.
+        """
+        return self._solution_at(target_xy)[self.driven]
+
+    def place_of(self, goal_angles: Array) -> Array:
+        """Return where (2,) m the target lies that has these `goal_angles` (J,) in rad."""
+        joint_pos = np.array(self.ready)
+        joint_pos[self.driven] = goal_angles
+        return tip_position(self.arm, joint_pos)[:2]
+
+    def _solution_at(self, target_xy: Array) -> Array:
+        x, y = np.asarray(target_xy, float).tolist()
+        if (x, y) not in self._solutions:  # most of a recording's images have one target, and it takes 20 ms
             self._solutions.clear()
-            solution = self.solve(self.goal(np.array(target_xy)))
+            solution = self.solve(self.goal(np.array([x, y])))
             if solution is None:
-                got = f"one at {np.round(target_xy, 3).tolist()} m"
+                got = f"one at {np.round([x, y], 3).tolist()} m"
                 raise InputError(f"expected a {self.target.shape} that the arm can reach, got {got}")
-            self._solutions[target_xy] = solution
-        return self._solutions[target_xy]
+            self._solutions[x, y] = solution
+        return self._solutions[x, y]
 
     @cached_property
-    def _solutions(self) -> dict[tuple[float, ...], Array]:
+    def _solutions(self) -> dict[tuple[float, float], Array]:
         return {}
 
     def recorded_target(self, joint_pos: Array, velocities: Array) -> Array | None:

@@ -348,7 +348,7 @@ class Workplace:
             self.config.out,
             shlex.join(["taskgan", "adapt", *given]),
             facts,
-            bundle.card.units,
+            data.info.units,
             errors,
             background,
             regions,

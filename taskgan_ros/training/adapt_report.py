@@ -55,7 +55,7 @@ def write_report(folder: Path, story: AdaptStory) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     errors = story.errors
-    figures = summarise_recording(errors, story.units)
+    figures = summarise_recording(errors)
     write_text(folder / FIGURES, json.dumps({**figures, "bundle": str(story.bundle)}, indent=2) + "\n")
     order = errors.worst_first
     even = np.sort(order)[np.linspace(0, len(order) - 1, min(_SHOWN, len(order))).round().astype(int)]

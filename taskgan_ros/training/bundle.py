@@ -297,7 +297,7 @@ def _read_translator(name_or_path: str, size: tuple[int, int]) -> tuple[bytes, s
     graph = TranslatorGraph(load_inverse(path)).eval()
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8))
     data = to_onnx(graph, [images], [IMAGE], [TRANSLATED])
-    compare(TRANSLATOR, data, graph, images, TRANSLATED)
+    compare(TRANSLATOR, data, graph, {IMAGE: images}, TRANSLATED)
     return data, short_name(translated_domains(path)[0] or "")
 
 

@@ -80,6 +80,12 @@ def generations(run: Path) -> list[dict[str, Any]]:
     raise InputError(f"{run}: expected a task model that continued another, got one that continued itself")
 
 
+def refined_domains(run: Path) -> tuple[str, ...]:
+    """Return the domains whose images refined a task model as they are, without a translator before it."""
+    refined = [config["target"] for config in generations(run)[1:] if config.get("translator", "") is None]
+    return tuple(read_info(locate(run, target)).domain for target in refined)
+
+
 def data_seeds(*runs: Path) -> dict[str, int]:
     """Return the seed of each dataset that had a part in `runs`, through all runs that they came from.
 

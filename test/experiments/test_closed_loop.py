@@ -56,5 +56,7 @@ def test_a_wrong_option_is_refused(config: dict[str, Any], changes: dict[str, An
 
 
 def test_a_model_of_joint_angles_cannot_close_the_loop(config: dict[str, Any], angles_run: Path) -> None:
-    with pytest.raises(InputError, match="expected task 'joint_velocities' to close the loop with, got 'joint_angles'"):
+    with pytest.raises(
+        InputError, match="expected task 'joint_velocities' or 'joint_goals' to close the loop with, got 'joint_angles'"
+    ):
         measure_closed_loop(ClosedLoopConfig(**{**config, "task_model": angles_run, "translator": None}))

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import tyro
 
-from experiments.co_training import CoTrainingConfig
 from experiments.jobs import STEPS, Job, with_needs
 from experiments.measure import MEASURES
 from experiments.studies import STUDIES, study_jobs
@@ -23,7 +22,6 @@ CONFIGS = {
     "task-model": TaskModelConfig,
     "two-column": TwoColumnConfig,
     "refine": RefineConfig,
-    "co-training": CoTrainingConfig,
     **{step: kind for step, (kind, _) in MEASURES.items()},
 }
 

@@ -136,10 +136,10 @@ def ends(near: int, at_all: int, episodes: int = 50, **figures: Any) -> dict[str
 ADAPTED: dict[str, dict[str, Any] | None] = {
     "rcan-0": ends(20, 45),
     "rcan+refined-0": ends(22, 46),
-    "detector-0": ends(40, 50),
+    "goals-0": ends(40, 50),
     "unlabelled-10": ends(20, 45, kept_step=0),
     "labelled-10": ends(45, 50, kept_step=250),
-    "detector-10": ends(10, 20),
+    "goals-10": ends(10, 20),
     "randomized-800": None,
 }
 
@@ -159,7 +159,7 @@ def everything(study: str) -> list[Record]:
         | {"wood/default/closed-loop": loop(48, 50, 0.03), "wood/rcan/closed-loop": loop(47, 50, 0.02)}
         | {"wood/mmd/closed-loop": loop(10, 50), "wood/cyclegan/closed-loop": None},
         "adaptation": {f"wood/{name}/closed-loop": figures for name, figures in ADAPTED.items()}
-        | {"dark/rcan-0/closed-loop": None, "dark/detector-10/closed-loop": None},
+        | {"dark/rcan-0/closed-loop": None, "dark/goals-10/closed-loop": None},
     }
     return [record(study, name, figures) for name, figures in jobs[study].items()]
 
@@ -242,14 +242,14 @@ def test_the_best_is_named_by_number_of_images_with_what_ties(tmp_path: Path) ->
     assert rows(text, "0: rcan") == [["90 % [79, 96]", "40 % [28, 54]", "0 % [0, 7]", "0.078 ± 0.079"]]
     assert rows(text, "800: randomized") == [["not run"] * 4]
     assert "Nothing has run yet in: dark." in text
-    best = "with no images **detector** (80 %); with 10 images **labelled** (90 %)."
+    best = "with no images **goals** (80 %); with 10 images **labelled** (90 %)."
     gain = "The best with so many images over the best with none, in points: 10: +10 [-4, +24]."
     assert f"Within 0.03 m most often: {best} {gain}" in text
     unlabelled = (
         "Unlabelled images over none (rcan), in points within 0.1 and 0.03 m: 10: +0 [-13, +13] and +0 [-19, +19]"
     )
     assert f"{unlabelled}, weights of step 0." in text
-    rest = [item for item in everything("adaptation") if "detector-0" not in item.name]
+    rest = [item for item in everything("adaptation") if "goals-0" not in item.name]
     text = report(tmp_path, rest, "adaptation")
     assert "Within 0.1 m most often: with no images **rcan+refined** (92 %, a tie with rcan);" in text
 

@@ -205,8 +205,8 @@ def test_what_the_results_alone_know_is_no_target(planned: Planned) -> None:
 
 
 def test_several_patterns_choose_what_any_of_them_fits(planned: Planned) -> None:
-    chosen = planned("adaptation", only=["hard_arm/rcan-0/*", "hard_*/detector-10/*"], domains=["hard_arm", "target_a"])
-    assert names(chosen.targets()) == {"hard_arm/rcan-0/closed-loop", "hard_arm/detector-10/closed-loop"}
+    chosen = planned("adaptation", only=["hard_arm/rcan-0/*", "hard_*/goals-10/*"], domains=["hard_arm", "target_a"])
+    assert names(chosen.targets()) == {"hard_arm/rcan-0/closed-loop", "hard_arm/goals-10/closed-loop"}
 
 
 def test_a_record_that_is_removed_is_a_target_again(planned: Planned, tmp_path: Path) -> None:

@@ -129,6 +129,13 @@ def test_labels_towards_a_goal_are_the_simulations(table: Path, filmed: Any, sce
         place = filmed[32 * int(data.episode[k])][1][:2]
         expected = scene.recorded_velocities(data.joint_pos[k].astype(float), place)
         np.testing.assert_allclose(data.actions[k], expected, atol=1e-5)
+    goals = tmp_path / "joint_goals.h5"
+    given = ["import", str(table), "--scene", SCENE, "--out", str(goals), *arguments, "--labels", "joint_goals"]
+    assert cli.run([*given, "--split", "rests"]) == 0
+    at_goal = load_dataset(goals)
+    for k in range(len(at_goal)):
+        place = filmed[32 * int(at_goal.episode[k])][1][:2]
+        assert scene.place_of(at_goal.actions[k]) == pytest.approx(place, abs=1e-4)
     assert data.info.paired_domain == "source"
     assert data.paired is not None
     with Cell(scene, load_domain("source"), SIZE) as cell:
@@ -178,6 +185,7 @@ def test_a_dataset_says_which_recording_it_is_of(table: Path, tmp_path: Path) ->
     ("options", "message"),
     [
         ({"labels": "goal"}, "--labels goal: expected --goal, --goal-file, --goal-topic or --goal-frame, got none"),
+        ({"labels": "joint_goals"}, "--labels joint_goals: expected --goal, --goal-file, --goal-topic or --goal-frame"),
         ({"paired": "source"}, "--paired: expected the target's place, which the plain render shows"),
         ({"image_size": 30}, "expected an image_size of 24 pixels or more that is a multiple of 8"),
         ({"rest": 1.0, "reading": {"skip_start": 1.5, "skip": ((3.0, 9.0),)}}, "expected an arm that moves, got none"),

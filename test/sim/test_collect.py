@@ -75,6 +75,13 @@ def test_every_episode_of_velocities_ends_at_rest(source: Path) -> None:
     assert (speeds[:, 0] > 0.05).all()
 
 
+def test_joint_goals_are_where_every_episode_ends(collected: Collected) -> None:
+    data = load_dataset(collected("source", "--task", "joint_goals"))
+    assert (data.info.task, data.info.units) == ("joint_goals", "rad")
+    ends = data.joint_pos.reshape(3, 16, -1)[:, -1:, :3]
+    np.testing.assert_allclose(data.actions.reshape(3, 16, 3), np.repeat(ends, 16, axis=1), atol=1e-6)
+
+
 def test_a_task_may_have_another_number_of_joints(yaml_file: Callable[..., Path], tmp_path: Path) -> None:
     names = [f"m1n6s200_joint_{n}" for n in (5, 4, 3, 2, 1)]
     scene = yaml_file("scenes", "reach", {"driven_joints": names, "start.joint_spread": [0.5, 0.5, 0.9, 0.9, 1.2]})
@@ -370,9 +377,18 @@ def test_random_poses_are_labelled_with_the_nominal_angles_in_every_domain(
     np.testing.assert_array_equal(shown.paired, nominal.images)
 
 
-def test_random_poses_have_no_velocities(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert collect(tmp_path / "never.h5", "--scene", "poses") == 2
-    assert "poses: expected the task joint_angles for random poses, got joint_velocities" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ("joint_velocities", "poses: expected the task joint_angles for random poses, got joint_velocities"),
+        ("joint_goals", "poses: expected a scene with the task reach for joint_goals, got poses"),
+    ],
+)
+def test_random_poses_have_no_velocities_and_no_goal(
+    task: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert collect(tmp_path / "never.h5", "--scene", "poses", "--task", task) == 2
+    assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -18,8 +18,9 @@ from taskgan_ros.tasks.registry import load_scene
 Collected = Callable[..., Path]
 
 
-def test_the_target_is_where_the_labels_end(collected: Collected, short_scene: Path) -> None:
-    data, scene = load_dataset(collected("source", seed=5)), load_scene(short_scene)
+@pytest.mark.parametrize("task", ["joint_velocities", "joint_goals"])
+def test_the_target_is_where_the_labels_end(task: str, collected: Collected, short_scene: Path) -> None:
+    data, scene = load_dataset(collected("source", "--task", task, seed=5)), load_scene(short_scene)
     truth = [scene.demonstrate(5, k)[0][0].objects[0, :2] for k in range(3)]
     found = recorded_states(data, scene)
     for state, episode in zip(found, data.episode, strict=True):

@@ -100,7 +100,7 @@ def add_guard(config: GuardConfig) -> Bundle:
     if not config.new_look:
         _check_look_of_bundle(config, bundle.card.target_domain, data.target.info.domain)
     taken = (data.target.info.task, data.target.info.action_names, data.target.images.shape[1:3])
-    if taken != (bundle.card.task, bundle.card.joint_names, bundle.card.image.shape):
+    if taken != (bundle.card.labels, bundle.card.joint_names, bundle.card.image.shape):
         raise InputError(f"{config.target}: expected images, joints and task of {config.bundle}, got {taken}")
     files = {name: (bundle.path / name).read_bytes() for name in bundle.card.files if name != GUARD}
     graph, guard = fit_guard(read_task_model(files[TASK_MODEL], bundle), files[TRANSLATOR], data)

@@ -1,4 +1,4 @@
-"""Step 3: refine the task model on translated images."""
+"""Step 3: refine the task model on target images, translated or as they are."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
+from torch import nn
 
 from taskgan_ros.core.schema import Field, config_dataclass
 from taskgan_ros.data.dataset import check_compatible, load_dataset
@@ -26,16 +27,17 @@ _SOURCE_STRIDE = 15  # images apart that refinement checks the source on: all wo
 
 @config_dataclass
 class RefineConfig(RunOptions):
-    """Step 3: continue training the task model with translated images mixed in."""
+    """Step 3: continue training the task model with target images mixed in, translated or as they are."""
 
     task_model: Path
     """The run of step 1."""
-    translator: Path
-    """The run of step 2."""
+    translator: Path | None = None
+    """The run of step 2. Without one the target images train as they are, which suits a task model that learned from
+    randomised simulation."""
     source: Path
     """The dataset that the task model was trained on."""
     target: Path
-    """The dataset to translate, with its labels. With few target images, use the pre-training dataset instead."""
+    """The target images, with their labels. With few, use the translator's pre-training dataset instead."""
     steps: Count = 3000
     """A fifth of step 1: the weights start close."""
     batch_size: Count = 32
@@ -43,7 +45,7 @@ class RefineConfig(RunOptions):
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     """A tenth of step 1's, so that what was learned stays."""
     translated_share: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Share of translated images in a batch; 1 is the paper-pure variant."""
+    """Share of target images in a batch; 1 is the paper-pure variant."""
     augment: Annotated[float, Field(ge=0)] = 0.5
     """Strength of photometric augmentation of target images before translation; 0 is the paper's."""
     variants: Count = 4
@@ -64,13 +66,16 @@ def refine(config: RefineConfig) -> dict[str, float]:
     """
     device = pick_device(config.device)
     network, learned = load_task_model(config.task_model)
-    translator = load_translator(config.translator).to(device).eval()
+    translator: nn.Module = nn.Identity()
+    understood: tuple[str, ...] | None = None
     source, target = load_dataset(config.source), load_dataset(config.target)
     for dataset in (source, target):
         check_compatible(learned.data, dataset.info)
-    given, understood = translated_domains(config.translator)[1], understood_domains(config.translator)
-    check_domain(f"{config.translator}, what it translates into", learned.data.domain, given)
     check_domain(f"source: {config.source}", learned.data.domain, source.info.domain)
+    if config.translator:
+        translator = load_translator(config.translator).to(device).eval()
+        given, understood = translated_domains(config.translator)[1], understood_domains(config.translator)
+        check_domain(f"{config.translator}, what it translates into", learned.data.domain, given)
     check_domain(f"target: {config.target}", understood, target.info.domain)
     split = split_dataset(target, config.validation, 0.1, config.seed, understood)
     training, validation = split.banks(config.target_images, learned.scale, device)
@@ -84,10 +89,10 @@ def refine(config: RefineConfig) -> dict[str, float]:
         banks = [(translated, count)] + ([(plain, config.batch_size - count)] if count < config.batch_size else [])
         every_episode = np.arange(0, len(plain), _SOURCE_STRIDE)
         held_out = {
-            "translated_error": translate_bank(translator, validation),
+            "target_error": translate_bank(translator, validation),
             "source_error": plain.take(every_episode),
         }
         rates = RateSchedule(config.learning_rate, config.steps)
-        # Augmentation came before the translator.
+        # Target images are augmented already, before the translator.
         trainer = TaskModelTrainer(network.to(device), banks, held_out, rates, augment=0.0)
         return train(run, trainer, schedule_of(config), config.seed, "refine")

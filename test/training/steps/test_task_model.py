@@ -492,7 +492,7 @@ def test_refinement_starts_from_the_source_weights_and_moves_them(
     assert learned_after == learned_before
     moved = [abs(a - b).max().item() for a, b in zip(after.parameters(), before.parameters(), strict=True)]
     assert 0 < max(moved) < 6.1e-4  # six steps of Adam at 1e-4
-    assert {"validation_translated_error", "validation_source_error"} < set(metrics(refine_here("again"))[-1])
+    assert {"validation_target_error", "validation_source_error"} < set(metrics(refine_here("again"))[-1])
 
 
 def test_a_stopped_refinement_is_resumed_to_the_same_bits(
@@ -522,8 +522,8 @@ def test_refinement_trains_on_what_the_translator_makes_of_the_target(
     held_out = data.actions[data.split_by_episode(0.1, 0)[1]] / learned.scale
     with torch.no_grad():
         blind = network(to_network(torch.full((1, 32, 32, 3), 128, dtype=torch.uint8))).numpy()
-    assert errors[1]["validation_translated_error"] == pytest.approx(np.square(blind - held_out).mean(), rel=1e-4)
-    assert errors[0]["validation_translated_error"] != errors[1]["validation_translated_error"]
+    assert errors[1]["validation_target_error"] == pytest.approx(np.square(blind - held_out).mean(), rel=1e-4)
+    assert errors[0]["validation_target_error"] != errors[1]["validation_target_error"]
     assert errors[0]["validation_source_error"] == pytest.approx(errors[1]["validation_source_error"], rel=1e-4)
 
 
@@ -588,7 +588,7 @@ def test_images_that_the_translator_pre_trained_on_refine_too(
 ) -> None:
     randomized = collected("randomized", seed=3)
     run = refine_here("run", "--target", randomized, "--validation", target)
-    assert "validation_translated_error" in metrics(run)[-1]
+    assert "validation_target_error" in metrics(run)[-1]
 
 
 def test_refining_with_a_task_model_in_place_of_a_translator_is_refused(

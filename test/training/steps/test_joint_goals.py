@@ -1,0 +1,91 @@
+"""From images labelled with the joint angles at the goal to a bundle that drives there, by what users type."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from taskgan_ros import cli
+from taskgan_ros.data.dataset import Dataset, load_dataset
+from taskgan_ros.policy.bundle import Bundle, load_bundle
+from taskgan_ros.policy.policy import Policy
+from taskgan_ros.training.learned import load_task_model
+from taskgan_ros.training.networks import to_network
+
+Collected = Callable[..., Path]
+RATE = 2.0  # 1/s
+
+
+def run(*words: object) -> int:
+    return cli.run([str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def target(collected: Collected) -> Path:
+    return collected("target_wood", "--task", "joint_goals", "--paired", "source", seed=1)
+
+
+@pytest.fixture(scope="module")
+def refined(collected: Collected, target: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run on randomised images that went on with target images, no translator before it."""
+    folder, usual = tmp_path_factory.mktemp("goals"), ["--steps", 3, "--device", "cpu"]
+    randomized = collected("randomized", "--task", "joint_goals", seed=2)
+    begun, out = folder / "begun", folder / "refined"
+    assert run("train", "task-model", "--dataset", randomized, "--out", begun, *usual) == 0
+    data = ["--source", randomized, "--target", target, "--out", out]
+    assert run("refine", "--task-model", begun, *data, *usual) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def bundle(refined: Path, target: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    out = tmp_path_factory.mktemp("models") / "goals"
+    given = ["--task-model", refined, "--target", target, "--approach-rate", RATE]
+    assert run("export", *given, "--out", out) == 0
+    return load_bundle(out)
+
+
+@pytest.fixture(scope="module")
+def data(target: Path) -> Dataset:
+    return load_dataset(target)
+
+
+def goals(refined: Path, data: Dataset) -> np.ndarray:
+    network, learned = load_task_model(refined)
+    with torch.no_grad():
+        read: np.ndarray = network.eval()(to_network(torch.from_numpy(data.images))).numpy() * learned.scale
+    return read
+
+
+def test_the_bundle_commands_what_is_left_to_the_goal(bundle: Bundle, refined: Path, data: Dataset) -> None:
+    assert (bundle.card.task, bundle.card.units, bundle.card.observes) == (
+        "joint_velocities", "rad/s", ("image", "joint_pos"),
+    )  # fmt: skip
+    joint_pos = data.joint_pos.astype(np.float64)
+    expected = RATE * (goals(refined, data) - joint_pos[:, :3])
+    np.testing.assert_allclose(Policy(bundle).act(data.images, joint_pos).commands[:, 0], expected, atol=1e-4)
+    turned = joint_pos + 2 * np.pi * bundle.arm.is_continuous  # as a driver may report them after a turn
+    np.testing.assert_allclose(Policy(bundle).act(data.images, turned).commands[:, 0], expected, atol=1e-4)
+
+
+def test_it_closes_the_loop_and_is_measured_on_recordings(
+    bundle: Bundle, refined: Path, data: Dataset, target: Path, tmp_path: Path
+) -> None:
+    assert run("evaluate", "--bundle", bundle.path, "--domain", "target_wood", "--episodes", 2, "--workers", 1) == 0
+    assert run("evaluate", "--bundle", bundle.path, "--recording", target, "--json", tmp_path / "errors.json") == 0
+    figures = json.loads((tmp_path / "errors.json").read_text())
+    error = np.sqrt(np.square(goals(refined, data) - data.actions).mean())
+    assert (figures["label_rms"], figures["units"]) == (pytest.approx(error, rel=1e-3), "rad")
+
+
+def test_images_of_another_domain_need_a_translator(
+    refined: Path, collected: Collected, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = collected("target_a", "--task", "joint_goals", seed=3)
+    assert run("export", "--task-model", refined, "--target", other, "--out", tmp_path / "other") == 2
+    assert "expected the domain randomized or target_wood, got target_a" in capsys.readouterr().err
