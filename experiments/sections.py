@@ -41,16 +41,17 @@ _ANGLE_MODELS = {
     "benchmark": "f_X in its own domain",
 }
 _ADAPTATIONS = {
-    "rcan": "f_X behind F after pre-training on randomised simulation",
+    "rcan": "f_X, which reads velocities, behind F after pre-training on randomised simulation",
     "rcan+refined": "and f_X refined (step 3) on what F makes of randomised images",
     "unlabelled": "F by the default recipe, begun as rcan's, with unpaired target images whose labels train nothing: "
     "no task loss, no pairs, no matched poses; f_X as it was. Not with 1 image: its one pose tells it from simulation",
     "labelled": "F by the default recipe, begun as rcan's, with labelled target images and their plain renders. f_X is "
     "refined behind it: on the target images from 50 on, with fewer on randomised images, as `taskgan adapt` does",
+    "goals": "as rcan and labelled, but f_X reads the joint angles at which the tip is on the goal, and the encoders say "
+    "what is left to them",
     "randomized": "f trained on randomised images alone; with labelled target images it continues on both, half of a "
     "batch each, as long as step 3",
-    "goals": "the same network and training, but it reads the joint angles at which the tip is on the goal, and the "
-    "encoders say what is left to them",
+    "randomized+goals": "the same, but it reads goals",
 }
 _FROM_NONE = {"unlabelled": "rcan", "labelled": "rcan+refined"}  # what a row is with no target image
 _WITHIN_M = (0.1, 0.03, 0.01)

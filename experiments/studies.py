@@ -434,32 +434,42 @@ def adaptation(factory: JobFactory, domains: Iterable[str]) -> list[Job]:
 
 def _without_images(factory: JobFactory, domain: str) -> list[Job]:
     """Return the episodes of what has seen no target image."""
-    rcan, refined = factory.pretrained(), factory.refined_on_randomized("pretrained+refined", factory.pretrained())
-    name = short_name(domain)
-    return [
-        factory.closed_loop(f"{name}/rcan-0", domain, factory.source_model(), rcan, short=True),
-        factory.closed_loop(f"{name}/rcan+refined-0", domain, refined, rcan, short=True),
-        factory.closed_loop(f"{name}/randomized-0", domain, factory.randomized_model(), short=True),
-        factory.closed_loop(f"{name}/goals-0", domain, factory.of_goals.randomized_model(), short=True),
-    ]
+    refined = factory.refined_on_randomized("pretrained+refined", factory.pretrained())
+    goals = factory.of_goals
+    runs: dict[str, tuple[Job, Job | None]] = {
+        "rcan": (factory.source_model(), factory.pretrained()),
+        "rcan+refined": (refined, factory.pretrained()),
+        "goals": (goals.source_model(), goals.pretrained()),
+        "randomized": (factory.randomized_model(), None),
+        "randomized+goals": (goals.randomized_model(), None),
+    }
+    return _closed_loops(factory, domain, 0, runs)
 
 
 def _with_images(factory: JobFactory, domain: str, count: int) -> list[Job]:
     """Return the episodes of what has learned from `count` images: the first of the same for all."""
-    name, steps = short_name(domain), min(factory.recipe().steps, translator_steps(count))
-    labelled, unlabelled = f"labelled-{count}", f"unlabelled-{count}"
-    translator = factory.inverse(domain, labelled, count, steps=steps)
-    refined = factory.refined_as_adapt(domain, labelled, count, steps=steps)
-    models = {
-        f"randomized-{count}": factory.co_trained(domain, count),
-        f"goals-{count}": factory.of_goals.co_trained(domain, count),
+    steps = min(factory.recipe().steps, translator_steps(count))
+    name, goals = f"labelled-{count}", factory.of_goals
+    runs: dict[str, tuple[Job, Job | None]] = {
+        what: (
+            each.refined_as_adapt(domain, name, count, steps=steps),
+            each.inverse(domain, name, count, steps=steps),
+        )
+        for what, each in {"labelled": factory, "goals": goals}.items()
     }
-    jobs = [factory.closed_loop(f"{name}/{labelled}", domain, refined, translator, short=True)]
     if count > 1:  # one image shows one pose, by which the discriminator would tell it from all simulation
-        without = factory.inverse(domain, unlabelled, count, paired=False, steps=steps, **_WITHOUT_LABELS)
-        model = factory.source_model()
-        jobs.append(factory.closed_loop(f"{name}/{unlabelled}", domain, model, without, short=True))
-    return jobs + [factory.closed_loop(f"{name}/{what}", domain, model, short=True) for what, model in models.items()]
+        options = {"paired": False, "steps": steps, **_WITHOUT_LABELS}
+        unlabelled = factory.inverse(domain, f"unlabelled-{count}", count, **options)
+        runs["unlabelled"] = (factory.source_model(), unlabelled)
+    runs["randomized"] = (factory.co_trained(domain, count), None)
+    runs["randomized+goals"] = (goals.co_trained(domain, count), None)
+    return _closed_loops(factory, domain, count, runs)
+
+
+def _closed_loops(factory: JobFactory, domain: str, count: int, runs: dict[str, tuple[Job, Job | None]]) -> list[Job]:
+    """Return the episodes of task models, each behind its translator or none."""
+    names = {what: f"{short_name(domain)}/{what}-{count}" for what in runs}
+    return [factory.closed_loop(names[what], domain, *each, short=True) for what, each in runs.items()]
 
 
 @dataclasses.dataclass(frozen=True)
