@@ -56,12 +56,15 @@ def adapted(
 ) -> tuple[Path, list[str]]:
     """Return the folder with the bundle, and the command that made it. Not to change."""
     folder = tmp_path_factory.mktemp("adapted")
-    words = ["--recording", recording, "--scene", short_scene, "--out", folder / "mine", "--recipe", recipe]
-    words += ["--workers", 1, "--device", "cpu"]
-    words += [word for name, count in SIZES.items() for word in (f"--{name}", count)]
-    command = ["adapt", *map(str, words)]
+    command = tiny_adaptation(recording, recipe, short_scene, folder / "mine")
     assert cli.run(command) == 0
     return folder, command
+
+
+def tiny_adaptation(recording: Path, recipe: Path, scene: Path, out: Path) -> list[str]:
+    words = ["--recording", recording, "--scene", scene, "--out", out, "--recipe", recipe, "--workers", 1]
+    words += ["--device", "cpu", *(word for name, count in SIZES.items() for word in (f"--{name}", count))]
+    return ["adapt", *map(str, words)]
 
 
 def test_one_command_makes_a_bundle_of_a_recording(adapted: tuple[Path, list[str]]) -> None:
@@ -90,6 +93,19 @@ def test_the_report_shows_held_out_frames_and_what_to_record(adapted: tuple[Path
     errors = [frame["label_error"] for frame in figures["frames"]]
     assert errors == sorted(errors, reverse=True), "the worst first"
     assert len(errors) == figures["images"] == 16
+
+
+def test_a_recording_labelled_with_goals_gives_a_bundle_that_observes_the_arm(
+    collected: Collected, recipe: Path, short_scene: Path, tmp_path: Path
+) -> None:
+    recording = collected("target_wood", "--task", "joint_goals", episodes=6, seed=1)
+    assert cli.run(tiny_adaptation(recording, recipe, short_scene, tmp_path / "mine")) == 0
+    card = load_bundle(tmp_path / "mine").card
+    assert (card.task, card.observes, card.approach_rate) == ("joint_velocities", ("image", "joint_pos"), 1.5)
+    assert card.guard is not None
+    report = tmp_path / "mine_adapt" / "report"
+    assert "with plain renders" in (report / "report.md").read_text()  # the goals say where the target was
+    assert json.loads((report / "held_out.json").read_text())["units"] == "rad"
 
 
 def test_what_is_done_is_not_done_again(
