@@ -27,7 +27,7 @@ from taskgan_ros.core.files import check_free
 from taskgan_ros.core.schema import Before, Field, config_dataclass, field_rule, to_plain, whole_rule
 from taskgan_ros.policy.graph import Signature, Tensor, read_signature
 from taskgan_ros.robot.arm import Arm, load_arm
-from taskgan_ros.robot.units import UNITS, NonNegative, Positive, at_most
+from taskgan_ros.robot.units import JOINT_GOALS, UNITS, NonNegative, Positive, at_most
 from taskgan_ros.vision.camera import Camera
 
 CARD = "bundle.yaml"
@@ -219,7 +219,7 @@ class BundleCard:
     @property
     def labels(self) -> str:
         """The task of the datasets that the task model (f_X) learns from."""
-        return self.task if self.approach_rate is None else "joint_goals"
+        return self.task if self.approach_rate is None else JOINT_GOALS
 
     @property
     def joint_pos_names(self) -> tuple[str, ...]:

@@ -28,20 +28,20 @@ from taskgan_ros.recordings.recording import Recording, open_recording
 from taskgan_ros.recordings.source_hash import recording_hash
 from taskgan_ros.recordings.spool import Spool
 from taskgan_ros.robot.angles import angle_difference
-from taskgan_ros.robot.units import UNITS
+from taskgan_ros.robot.units import JOINT_GOALS, UNITS
 from taskgan_ros.tasks.registry import load_scene
 from taskgan_ros.tasks.scene import Scene
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
-ANGLES, DEMONSTRATION, GOAL, JOINT_GOALS = "joint_angles", "demonstration", "goal", "joint_goals"
+ANGLES, DEMONSTRATION, GOAL = "joint_angles", "demonstration", "goal"
 _PASSIVE_RAD: Final = 0.1  # how far a joint that is not driven may sag, as in `tasks.reach`
 _TASKS: Final = {
     ANGLES: "joint_angles",
     DEMONSTRATION: "joint_velocities",
     GOAL: "joint_velocities",
-    JOINT_GOALS: "joint_goals",
+    JOINT_GOALS: JOINT_GOALS,
 }
 
 _MOST_CUT = 0.9  # of the picture's side: if less is kept, a remark says how much

@@ -18,7 +18,8 @@ def at_most(largest: float, unit: str, mistaken: str) -> After:
     return After(check)
 
 
-UNITS = {"joint_velocities": "rad/s", "joint_angles": "rad", "joint_goals": "rad"}  # of labels and commands
+JOINT_GOALS = "joint_goals"  # the joint angles at which the tip is on its goal: labels, no command
+UNITS = {"joint_velocities": "rad/s", "joint_angles": "rad", JOINT_GOALS: "rad"}  # of labels and commands
 LARGEST_ANGLE = 12.6  # rad, two turns; a joint that turns further has no limits
 LARGEST_SPEED = 25.0  # rad/s; small industrial arms reach 20
 LARGEST_M = 10.0  # of a position in a cell

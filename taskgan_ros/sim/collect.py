@@ -17,7 +17,7 @@ from taskgan_ros.core import interrupts
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.progress import print_line, progress_bar
 from taskgan_ros.data.dataset import LEAST_PX, SIDE_PX, DatasetInfo, EpisodeRecord, open_writer, read_info
-from taskgan_ros.robot.units import UNITS
+from taskgan_ros.robot.units import JOINT_GOALS, UNITS
 from taskgan_ros.sim.cell import Cell, check_image_size
 from taskgan_ros.sim.domain import check_calibration, load_domain
 from taskgan_ros.sim.pool import check_workers, run_parallel
@@ -127,7 +127,7 @@ def plan(scene: Scene, config: CollectConfig, index: int) -> tuple[list[CellStat
     states = [state for state, _ in shown]
     if config.task == "joint_angles":
         return states, [scene.angles(state) for state in states]
-    if config.task == "joint_goals":
+    if config.task == JOINT_GOALS:
         if not isinstance(scene, ReachScene):
             raise InputError(f"{config.scene}: expected a scene with the task reach for joint_goals, got {scene.task}")
         return states, [scene.goal_angles(state.objects[0, :2]) for state in states]

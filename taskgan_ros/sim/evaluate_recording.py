@@ -18,6 +18,7 @@ from taskgan_ros.policy.bundle import Bundle
 from taskgan_ros.policy.guard import Guard
 from taskgan_ros.policy.policy import Policy
 from taskgan_ros.robot.angles import angle_difference
+from taskgan_ros.robot.units import JOINT_GOALS
 
 Array = NDArray[np.float64]
 Images = NDArray[np.uint8]
@@ -78,7 +79,7 @@ def measure_recording(bundle: Bundle, data: Dataset, what: str, translate: bool 
     if card.approach_rate is not None:
         read = _goals(bundle, read, data)
     label = None
-    if np.ptp(data.actions, axis=0).any() or data.info.task == "joint_goals":  # one goal for all is a label too
+    if np.ptp(data.actions, axis=0).any() or data.info.task == JOINT_GOALS:  # one goal for all is a label too
         label = np.sqrt(np.square(read - data.actions).mean(axis=1))
     l1 = ssim = None
     if data.paired is not None and translated is not None:

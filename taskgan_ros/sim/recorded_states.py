@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from taskgan_ros.core import interrupts
 from taskgan_ros.core.progress import progress_bar
 from taskgan_ros.data.dataset import Dataset
+from taskgan_ros.robot.units import JOINT_GOALS, UNITS
 from taskgan_ros.sim.cell import Cell
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.tasks.reach import ReachScene
@@ -41,9 +43,25 @@ def recorded_states(data: Dataset, scene: Shown) -> list[CellState]:
 def _place(data: Dataset, rows: NDArray[np.intp], scene: ReachScene) -> NDArray[np.float64] | None:
     """Return where (2,) m the target of one episode lies, or None where its labels do not tell."""
     joint_pos, labels = (values[rows].astype(np.float64) for values in (data.joint_pos, data.actions))
-    if data.info.task == "joint_goals":
+    if data.info.task == JOINT_GOALS:
         return scene.place_of(labels[0])
     return scene.recorded_target(joint_pos, labels) if data.info.task == "joint_velocities" else None
+
+
+def with_joint_goals(data: Dataset, scene: Scene) -> Dataset | None:
+    """Return the frames labelled with the joint angles at their goals; None where labels do not tell every goal.
+
+    Raises:
+        InputError: a goal that the arm cannot reach.
+    """
+    if data.info.task == JOINT_GOALS:
+        return data
+    states = recorded_states(data, scene)
+    if not isinstance(scene, ReachScene) or not all(len(state.objects) for state in states):
+        return None
+    goals = np.array([scene.goal_angles(state.objects[0, :2]) for state in states], np.float32)
+    info = dataclasses.replace(data.info, task=JOINT_GOALS, units=UNITS[JOINT_GOALS])
+    return dataclasses.replace(data, info=info, actions=goals)
 
 
 def draw_plain(data: Dataset, scene: Scene, domain: str) -> NDArray[np.uint8] | None:

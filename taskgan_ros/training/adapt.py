@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import yaml
@@ -38,7 +38,7 @@ from taskgan_ros.sim.domain import Background, load_domain
 from taskgan_ros.sim.evaluate_recording import measure_recording
 from taskgan_ros.sim.photos import read_photo
 from taskgan_ros.sim.picture import write_png
-from taskgan_ros.sim.recorded_states import draw_plain, recorded_states
+from taskgan_ros.sim.recorded_states import draw_plain, recorded_states, with_joint_goals
 from taskgan_ros.tasks.registry import load_scene
 from taskgan_ros.tasks.scene import Scene
 from taskgan_ros.training.adapt_inputs import (
@@ -46,6 +46,7 @@ from taskgan_ros.training.adapt_inputs import (
     check_inputs,
     check_options,
     is_dataset,
+    wants_goals,
     with_homes,
 )
 from taskgan_ros.training.adapt_report import AdaptStory, write_report
@@ -104,6 +105,9 @@ class AdaptConfig:
     pairs: bool = True
     """Whether to draw the plain render of recorded frames where the dataset has none: of the arm alone, or with a
     target whose place follows from velocity labels."""
+    reads: Literal["goals", "labels"] = "goals"
+    """What f_X reads: joint angles at the goal, where the task is reach and labels tell every episode's goal; or the
+    recording's labels as they are."""
     recipe: str = "default"
     """Of the translator: a shipped recipe's name or a YAML file."""
     source_episodes: int | None = None
@@ -313,6 +317,7 @@ class Workplace:
             f"{read_info(self.path('held_out.h5')).images} were held out"
         )
         learned_from = "what F makes of randomised simulation" if is_few else "the recording's frames"
+        self.facts.append(f"f_X reads {target.task.replace('_', ' ')}")
         is_paired = "with" if target.paired_domain else "without"
         self.facts.append(f"step 2 trained {is_paired} plain renders of the recorded states, drawn in this scene")
         self.facts.append(f"{sizes.translator_steps} TaskGAN steps; step 3 learned from {learned_from}")
@@ -360,15 +365,16 @@ class Workplace:
         target, held = self.path("target.h5"), self.path("held_out.h5")
         if target.exists() and held.exists():
             return
-        recordings = {str(path): load_dataset(path) for path in self._imported()}
+        given = {str(path): load_dataset(path) for path in self._imported()}
+        held_out = {str(path): load_dataset(path) for path in (self.config.held_out,) if path}
         if self.path(_IMPORTED).exists():  # the others have been compared
-            held_out = {str(path): load_dataset(path) for path in (self.config.held_out,) if path}
-            check_distinct([*recordings.items(), *held_out.items()])
-        data = join([self._fitted(one) for one in recordings.values()])
+            check_distinct([*given.items(), *held_out.items()])
+        fitted = [self._fitted(one) for one in self._labelled([*given.values(), *held_out.values()])]
+        data = join(fitted[: len(given)])
         parts, out = hold_out(data, self.config.held_out_share, self.config.seed)
         kept = np.setdiff1d(np.unique(parts), out)
-        if self.config.held_out:
-            kept, other = np.unique(parts), self._fitted(load_dataset(self.config.held_out))
+        if held_out:
+            kept, other = np.unique(parts), fitted[-1]
             parts_of_other = np.unique(other.episode, return_inverse=True)[1].astype(np.int64)
             _write(held, other, parts_of_other, np.unique(parts_of_other))
         else:
@@ -381,6 +387,20 @@ class Workplace:
         raw = tuple(path for path in given if not is_dataset(path))
         imported = [import_with_defaults(raw, self.config.scene, self.path(_IMPORTED))] if raw else []
         return [*filter(is_dataset, given), *imported]
+
+    def _labelled(self, recordings: list[Dataset]) -> list[Dataset]:
+        """Return the recordings labelled with joint goals, if those are wanted and all labels tell them."""
+        if not wants_goals(self.config, self.scene):
+            return recordings
+        found = [with_joint_goals(one, self.scene) for one in recordings]
+        known = [one for one in found if one is not None]
+        if len(known) == len(recordings):
+            return known
+        problem = "labels that tell every episode's goal, got an episode that never arrives"
+        if self.config.source:
+            raise InputError(f"recording: expected {problem}, for f_X of {self.config.source}, which reads joint goals")
+        print_line(f"recording: f_X reads its labels as they are; to read goals, it would take {problem}")
+        return recordings
 
     def _fitted(self, data: Dataset) -> Dataset:
         """Return the recording as of this scene; its pairs only where they were drawn in it."""

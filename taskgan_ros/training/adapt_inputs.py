@@ -13,9 +13,11 @@ from taskgan_ros.core.config import expand_home
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.progress import print_line
 from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset, read_info
+from taskgan_ros.robot.units import JOINT_GOALS, UNITS
 from taskgan_ros.sim.background import DATASETS
 from taskgan_ros.sim.collect import CollectConfig, describe
 from taskgan_ros.sim.domain import load_domain
+from taskgan_ros.tasks.reach import ReachScene
 from taskgan_ros.tasks.scene import Scene
 from taskgan_ros.tasks.state import check_seed_range
 from taskgan_ros.training.learned import load_task_model
@@ -90,7 +92,21 @@ def check_inputs(config: AdaptConfig, scene: Scene) -> None:
     datasets = [path for path in given if is_dataset(path) or path == config.held_out]
     if len(datasets) > 1:
         check_distinct((str(path), load_dataset(path)) for path in datasets)
+    if wants_goals(config, scene):
+        expected = dataclasses.replace(expected, task=JOINT_GOALS, units=UNITS[JOINT_GOALS])
     _check_learned(config, expected)
+
+
+def wants_goals(config: AdaptConfig, scene: Scene) -> bool:
+    """Return whether f_X is to read joint goals; a plain dataset that exists has labels already, and decides.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if config.reads != "goals" or not isinstance(scene, ReachScene):
+        return False
+    path = config.source
+    return path is None or _about("source", lambda: read_info(path)).task == JOINT_GOALS
 
 
 def check_distinct(recordings: Iterable[tuple[str, Dataset]]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import yaml
@@ -18,7 +19,7 @@ from taskgan_ros import cli
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.data.dataset import load_dataset, read_info
 from taskgan_ros.policy.bundle import load_bundle
-from taskgan_ros.training.adapt import AdaptConfig, Sizes, Step, join, run_steps
+from taskgan_ros.training.adapt import AdaptConfig, Sizes, Step, Workplace, join, run_steps
 from taskgan_ros.training.adapt_inputs import with_homes
 from taskgan_ros.training.coverage import find_regions
 from taskgan_ros.training.recorded_split import hold_out
@@ -72,6 +73,7 @@ def test_one_command_makes_a_bundle_of_a_recording(adapted: tuple[Path, list[str
     work = folder / "mine_adapt"
     card = load_bundle(folder / "mine").card
     assert card.target_domain == "target_wood"
+    assert (card.task, card.observes, card.approach_rate) == ("joint_velocities", ("image", "joint_pos"), 1.5)
     assert card.guard is not None
     assert (read_info(work / "target.h5").episodes, read_info(work / "held_out.h5").episodes) == (5, 1)
     domain = yaml.safe_load((work / "before_background.yaml").read_text())
@@ -93,6 +95,7 @@ def test_the_report_shows_held_out_frames_and_what_to_record(adapted: tuple[Path
     errors = [frame["label_error"] for frame in figures["frames"]]
     assert errors == sorted(errors, reverse=True), "the worst first"
     assert len(errors) == figures["images"] == 16
+    assert figures["units"] == "rad"  # of the goals
 
 
 def test_a_recording_labelled_with_goals_gives_a_bundle_that_observes_the_arm(
@@ -100,12 +103,33 @@ def test_a_recording_labelled_with_goals_gives_a_bundle_that_observes_the_arm(
 ) -> None:
     recording = collected("target_wood", "--task", "joint_goals", episodes=6, seed=1)
     assert cli.run(tiny_adaptation(recording, recipe, short_scene, tmp_path / "mine")) == 0
-    card = load_bundle(tmp_path / "mine").card
-    assert (card.task, card.observes, card.approach_rate) == ("joint_velocities", ("image", "joint_pos"), 1.5)
-    assert card.guard is not None
-    report = tmp_path / "mine_adapt" / "report"
-    assert "with plain renders" in (report / "report.md").read_text()  # the goals say where the target was
-    assert json.loads((report / "held_out.json").read_text())["units"] == "rad"
+    assert load_bundle(tmp_path / "mine").card.observes == ("image", "joint_pos")
+    page = (tmp_path / "mine_adapt" / "report" / "report.md").read_text()
+    assert "with plain renders" in page  # the goals say where the target was
+
+
+@pytest.mark.parametrize(
+    ("options", "arrives", "task"),
+    [
+        ({}, True, "joint_goals"),
+        ({"reads": "labels"}, True, "joint_velocities"),
+        ({"source": True}, True, "joint_velocities"),  # a plain dataset that exists decides
+        ({}, False, "joint_velocities"),  # no label tells the goal
+    ],
+)
+def test_goals_are_read_where_they_are_known_and_wanted(
+    options: dict[str, Any], arrives: bool, task: str, recording: Path, short_scene: Path, source: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "recording.h5"
+    shutil.copy(recording, mine)
+    with h5py.File(mine, "a") as file:
+        for demo in file["data"].values() if not arrives else ():
+            demo["actions"][...] += 0.5
+    if options.get("source"):
+        options = {"source": source}
+    config = AdaptConfig((mine,), str(short_scene), tmp_path / "mine", pairs=False, **options)
+    Workplace(config).open()
+    assert read_info(tmp_path / "mine_adapt" / "target.h5").task == task
 
 
 def test_what_is_done_is_not_done_again(

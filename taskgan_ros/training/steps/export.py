@@ -42,7 +42,7 @@ from taskgan_ros.policy.bundle import (
 from taskgan_ros.robot.drawing import to_drawing
 from taskgan_ros.robot.locate import is_reference
 from taskgan_ros.robot.models import Robot, load_robot, shift_zeros
-from taskgan_ros.robot.units import UNITS
+from taskgan_ros.robot.units import JOINT_GOALS, UNITS
 from taskgan_ros.training.learned import Learned, load_task_model
 from taskgan_ros.training.lineage import (
     check_domain,
@@ -194,7 +194,7 @@ def task_model_graph(
     run: Path, network: TaskModel, learned: Learned, approach_rate: float = ExportConfig.approach_rate
 ) -> TaskModelGraph:
     """Return a run's task model on bytes: a `GoalGraph` where it reads joint goals."""
-    if learned.data.task != "joint_goals":
+    if learned.data.task != JOINT_GOALS:
         return TaskModelGraph(network.eval(), learned.scale)
     arm = load_robot(_found(run, learned.data.arm)).arm
     turns = arm.is_continuous[[arm.joint_names.index(name) for name in learned.data.action_names]]
@@ -312,7 +312,7 @@ def _describe(config: ExportConfig, learned: Learned, arm: str, scene: str) -> B
         "task_model_steps": first["steps"],
         "refine_steps": sum(refinement["steps"] for refinement in refinements),
     }
-    is_of_goals = learned.data.task == "joint_goals"
+    is_of_goals = learned.data.task == JOINT_GOALS
     task = "joint_velocities" if is_of_goals else learned.data.task
     values: dict[str, Any] = {
         "name": config.out.name,
