@@ -101,7 +101,7 @@ def measure(config: Config, camera: str, count: int) -> Row:
     """Import, adapt and close the loop."""
     scene = "calibrated.yaml" if camera == "calibrated" else _SCENE
     name = f"{camera.replace(' ', '_')}_{count}"
-    options = "--split rests --goal-file goals.csv --paired source"
+    options = "--split rests --goal-file goals.csv --labels joint_goals --paired source"
     taskgan(config.out, f"{name}.h5", f"import monday --scene {scene} {options} --rate {_RATES[count]} --out {name}.h5")
     words = f"adapt --recording {name}.h5 --scene {scene} --out {name} --workers {config.workers}"
     shared = f"{camera.replace(' ', '_')}_{config.images[0]}_adapt"
