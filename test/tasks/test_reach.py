@@ -57,6 +57,23 @@ def test_a_velocity_label_is_the_way_to_the_solution_with_the_distance_as_its_l1
             np.testing.assert_allclose(label / np.linalg.norm(label), way / np.linalg.norm(way), atol=1e-9)
 
 
+def test_one_label_towards_a_goal_tells_where_it_is() -> None:
+    for episode in EPISODES[:10]:
+        place = episode.state.objects[0, :2]
+        for state in SCENE.path(episode)[:-1:4]:
+            label = SCENE.velocities(state, episode.solution)
+            assert SCENE.recorded_target(state.joint_pos[None], label[None]) == pytest.approx(place, abs=1e-4)
+        assert SCENE.place_of(episode.solution[SCENE.driven]) == pytest.approx(place, abs=1e-4)
+
+
+def test_labels_that_lead_elsewhere_tell_no_goal() -> None:
+    for episode in EPISODES[:10]:
+        q = np.array([state.joint_pos for state in SCENE.path(episode)[:8]])
+        labels = np.array([SCENE.velocities(state, episode.solution) for state in SCENE.path(episode)[:8]])
+        assert SCENE.recorded_target(q, labels[:, [1, 2, 0]]) is None  # of another way
+        assert SCENE.recorded_target(q, labels * np.linspace(1, 2, 8)[:, None]) is None  # of goals that differ
+
+
 def test_a_continuous_joint_takes_the_short_way_round() -> None:
     episode = EPISODES[0]
     turn = 2 * np.pi * np.array([1, 0, 0, 0, 0, 0])
