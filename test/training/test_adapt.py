@@ -75,6 +75,7 @@ def test_one_command_makes_a_bundle_of_a_recording(adapted: tuple[Path, list[str
     assert card.target_domain == "target_wood"
     assert (card.task, card.observes, card.approach_rate) == ("joint_velocities", ("image", "joint_pos"), 1.5)
     assert card.guard is not None
+    assert card.guard.scores == ("camera", "pose")
     assert (read_info(work / "target.h5").episodes, read_info(work / "held_out.h5").episodes) == (5, 1)
     domain = yaml.safe_load((work / "before_background.yaml").read_text())
     assert domain["background"]["file"] == "background.png"

@@ -210,10 +210,10 @@ def fit_guard(task_model: TaskModel, translator: bytes, data: GuardData) -> tupl
     joints = [target.info.joint_names.index(name) for name in target.info.action_names]
     translated = translate(target.images)
     second: AppearanceScore | PoseScore
-    if target.info.task == "joint_velocities":
+    if target.info.task != "joint_angles":
         probe, seconds = _fit_pose(task_model, translate, data, translated, joints, folds)
         name, second = POSE, PoseScore(task_model, probe)
-    else:  # the labels say what to do, not where the arm is
+    else:  # images say what to do, not where the arm is
         plain = fit_appearance(coarse(_some(data.source, _MOST_PLAIN).images))
         name, second, seconds = TRANSLATION, AppearanceScore(plain), plain.distance(coarse(translated))
     graph = GuardGraph(AppearanceScore(fit_appearance(colours)), second)
