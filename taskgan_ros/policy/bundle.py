@@ -27,7 +27,7 @@ from taskgan_ros.core.files import check_free
 from taskgan_ros.core.schema import Before, Field, config_dataclass, field_rule, to_plain, whole_rule
 from taskgan_ros.policy.graph import Signature, Tensor, read_signature
 from taskgan_ros.robot.arm import Arm, load_arm
-from taskgan_ros.robot.units import JOINT_GOALS, UNITS, NonNegative, Positive, at_most
+from taskgan_ros.robot.units import JOINT_GOALS, UNITS, ApproachRate, NonNegative, Positive, at_most
 from taskgan_ros.vision.camera import Camera
 
 CARD = "bundle.yaml"
@@ -134,16 +134,16 @@ class BundleCard:
         target_domain: the domain of the camera images that the translator (F) takes; empty without one.
         joint_names: one for each of the J outputs, in their order.
         units: of the command: rad/s for joint_velocities, rad for joint_angles.
-        label_scale: (J,) in `units`; the scale of the labels that the task model (f_X) was trained on. The graphs
-            undo it.
+        label_scale: (J,) in `units`, or in rad where there is an `approach_rate`; the scale of the labels that the task
+            model (f_X) was trained on. The graphs undo it.
         image: what the graphs take.
         camera_fov: rad, the vertical field of view of those images; None: as the scene says.
         crop: how a camera's image of another shape becomes one of theirs. `centre`: the largest part of their shape,
             from the middle. `none`: the whole image, squeezed.
         observes: what the task model takes, of `image` and `joint_pos`.
         observed_joints: whose angles `joint_pos` has, in this order; empty: those of `joint_names`.
-        approach_rate: 1/s, of a task model that reads the joint angles at its goal: its command is this times what is
-            left to them. None: the task model reads the command itself.
+        approach_rate: 1/s, of a task model that predicts the joint angles at the goal: its command is this times
+            (goal − joint position). None: the task model predicts the command itself.
         chunk: the commands that one observation gives; None: one, which holds until the next.
         opset: of the graphs, the newest where they differ.
         lambda_task: λ, the weight of the task in the translator's loss; 0 without a translator of ours.
@@ -172,7 +172,7 @@ class BundleCard:
     crop: Literal["centre", "none"] = "centre"
     observes: tuple[Literal["image", "joint_pos"], ...] = (IMAGE,)
     observed_joints: tuple[str, ...] = ()
-    approach_rate: Positive | None = None
+    approach_rate: ApproachRate | None = None
     chunk: ActionChunk | None = None
     opset: Count
     lambda_task: NonNegative = 0.0
@@ -201,6 +201,14 @@ class BundleCard:
     def _observes_what_it_names(self) -> None:
         if self.observed_joints and JOINT_POS not in self.observes:
             raise ValueError(f"observed_joints: expected none where observes lacks {JOINT_POS}, got some")
+
+    @whole_rule
+    def _approaches_what_it_observes(self) -> None:
+        observed = self.task == "joint_velocities" and self.joint_pos_names == self.joint_names
+        if self.approach_rate is not None and not observed:
+            raise ValueError(
+                "approach_rate: expected one only for joint_velocities that observe the joint_pos of joint_names"
+            )
 
     @staticmethod
     @field_rule("units")

@@ -20,7 +20,13 @@ from taskgan_ros.core.progress import print_line, progress_bar
 from taskgan_ros.data.dataset import LEAST_PX, SIDE_PX, DatasetInfo, EpisodeRecord, open_writer
 from taskgan_ros.recordings.episodes import cut, split_at_rests, split_by_file
 from taskgan_ros.recordings.goals import GoalOptions, target_places
-from taskgan_ros.recordings.labels import angle_labels, demonstration_labels, goal_labels, joint_goal_labels
+from taskgan_ros.recordings.labels import (
+    angle_labels,
+    demonstration_labels,
+    goal_labels,
+    joint_goal_labels,
+    reach_scene,
+)
 from taskgan_ros.recordings.pairs import PairRenderer
 from taskgan_ros.recordings.pictures import write_contact_sheet, write_joint_plot
 from taskgan_ros.recordings.read_options import ReadOptions, SharedOptions
@@ -156,6 +162,8 @@ def _check(config: ImportConfig, scene: Scene) -> None:
         raise InputError(
             f"--labels {kind}: expected --goal, --goal-file, --goal-topic or --goal-frame, got none of them"
         )
+    if kind in (GOAL, JOINT_GOALS):
+        reach_scene(scene)
     if config.paired and scene.objects and not config.goal.is_given:
         raise InputError(
             "--paired: expected the target's place, which the plain render shows: --goal, --goal-file, --goal-topic "
@@ -217,7 +225,7 @@ def _label(config: ImportConfig, scene: Scene, taken: _Taken, episode: _Episode,
         return demonstration_labels(scene, taken.track[motion])[np.isin(motion, taken.rows)]
     assert places is not None  # ensured by `_check`
     if kind == JOINT_GOALS:
-        return joint_goal_labels(scene, places[frames])
+        return joint_goal_labels(scene, joint_pos, places[frames])
     return goal_labels(scene, joint_pos, places[frames])
 
 

@@ -45,21 +45,22 @@ def goal_labels(scene: Scene, joint_pos: Array, places: Array) -> Array:
     Raises:
         InputError: a scene without a target, one that cannot be reached, or passive joints that stand elsewhere.
     """
-    reach = _reach(scene)
+    reach = reach_scene(scene)
     return np.array([reach.recorded_velocities(q, place) for q, place in zip(joint_pos, places, strict=True)])
 
 
-def joint_goal_labels(scene: Scene, places: Array) -> Array:
-    """Return (T, J) rad, the driven joints' angles at which the tip is on its goal, for targets at `places` (T, 2) m.
+def joint_goal_labels(scene: Scene, joint_pos: Array, places: Array) -> Array:
+    """Return (T, J) rad, the driven joints' angles at which the tip is on its goal; arguments and errors as above."""
+    reach = reach_scene(scene)
+    return np.array([reach.recorded_goal(q, place) for q, place in zip(joint_pos, places, strict=True)])
+
+
+def reach_scene(scene: Scene) -> ReachScene:
+    """Return the scene if it has a goal that labels can be of.
 
     Raises:
-        InputError: a scene without a target, or one that cannot be reached.
+        InputError: it is of another task.
     """
-    reach = _reach(scene)
-    return np.array([reach.goal_angles(place) for place in places])
-
-
-def _reach(scene: Scene) -> ReachScene:
     if not isinstance(scene, ReachScene):
         raise InputError(f"expected a scene with the task reach for labels towards a goal, got {scene.task}")
     return scene

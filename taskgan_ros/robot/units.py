@@ -27,6 +27,7 @@ LARGEST_M = 10.0  # of a position in a cell
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 
+ApproachRate = Annotated[float, Field(gt=0, le=10)]  # 1/s; more than any arm follows without overshooting
 Angle = Annotated[float, at_most(LARGEST_ANGLE, "rad", "degrees")]
 Speed = Annotated[Positive, at_most(LARGEST_SPEED, "rad/s", "degrees/s")]
 Acceleration = Annotated[Positive, at_most(100, "rad/s²", "degrees/s²")]

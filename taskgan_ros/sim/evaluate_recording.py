@@ -19,6 +19,8 @@ from taskgan_ros.policy.guard import Guard
 from taskgan_ros.policy.policy import Policy
 from taskgan_ros.robot.angles import angle_difference
 from taskgan_ros.robot.units import JOINT_GOALS
+from taskgan_ros.sim.recorded_states import with_joint_goals
+from taskgan_ros.tasks.registry import load_scene
 
 Array = NDArray[np.float64]
 Images = NDArray[np.uint8]
@@ -71,9 +73,12 @@ def measure_recording(bundle: Bundle, data: Dataset, what: str, translate: bool 
         InputError: frames of another task, other joints or another size.
     """
     card = bundle.card
+    if card.labels == JOINT_GOALS and data.info.task != JOINT_GOALS:
+        data = _with_goals(bundle, data, what)
     taken = (data.info.task, data.info.action_names, data.images.shape[1:3])
-    if taken != (card.labels, card.joint_names, card.image.shape):
-        raise InputError(f"{what}: expected images, joints and task of {card.name}, got {taken}")
+    expected = (card.labels, card.joint_names, card.image.shape)
+    if taken != expected:
+        raise InputError(f"{what}: expected labels, joints and images of {card.name}, {expected}, got {taken}")
     policy = Policy(bundle, translate=translate)
     read, translated = _act(policy, data)
     if card.approach_rate is not None:
@@ -90,6 +95,13 @@ def measure_recording(bundle: Bundle, data: Dataset, what: str, translate: bool 
     if card.guard is not None and translated is not None:
         guard = _score(Guard(bundle), data, translated)
     return RecordedErrors(data, read, translated, label, l1, ssim, guard)
+
+
+def _with_goals(bundle: Bundle, data: Dataset, what: str) -> Dataset:
+    try:
+        return with_joint_goals(data, load_scene(bundle.scene_name))
+    except InputError as error:
+        raise InputError(f"{what}: expected joint goals, which {bundle.card.name} predicts: {error}") from error
 
 
 def _goals(bundle: Bundle, commands: Array, data: Dataset) -> Array:

@@ -23,9 +23,11 @@ from taskgan_ros.tasks.state import CellState, Episode, Object
 Array = NDArray[np.float64]
 
 _MAX_TARGET_DRAWS = 200  # the shipped scene needs 1 a target; each that cannot be reached costs 20 ms
-_ARRIVED_M = 0.01  # from the goal, by the label: then the target is where the tip is
-_SEARCH_RAD = 0.05  # of the joints' turns, added: the tip moves by 2 or 3 cm
-_BISECTIONS = 16  # to a millionth of a rad
+_ARRIVED_M = 0.01  # from a goal's height: where a demonstration may end
+_AT_REST_M = 1e-3  # from the goal: labels towards one are exact, and their direction is noise where they are so small
+_SEARCH_RAD = 0.05  # of the joints' turns, added: the tip moves by 5 cm at most
+_REFINEMENTS = 3  # each a hundred times closer
+_SOLVED_RAD = 0.01  # from the solution: labels towards a goal are exact
 _PASSIVE_RAD = 0.1  # how far a joint that is not driven may sag under the arm's own weight
 
 
@@ -194,13 +196,17 @@ class ReachScene(MotionScene):
                 position.
         """
         solution = self._solution_at(target_xy)
-        arm = self.arm
-        step = angle_difference(solution, joint_pos, arm.is_continuous)
+        self._check_passive(joint_pos)
+        step = angle_difference(solution, joint_pos, self.arm.is_continuous)
+        return self.velocities(CellState(solution - step, np.array([[*target_xy, 0.0]])), solution)
+
+    def _check_passive(self, joint_pos: Array) -> None:
+        """Refuse a recorded pose (n,) rad whose joints that are not driven stand elsewhere than in the scene."""
+        step = angle_difference(np.array(self.ready), joint_pos, self.arm.is_continuous)
         if np.max(np.abs(np.delete(step, self.driven)), initial=0.0) > _PASSIVE_RAD:
-            names, ready = (np.delete(values, self.driven).tolist() for values in (arm.joint_names, self.ready))
+            names, ready = (np.delete(values, self.driven).tolist() for values in (self.arm.joint_names, self.ready))
             got = str(np.round(np.delete(joint_pos, self.driven), 3).tolist())
             raise InputError(f"expected {names} at {ready} rad, as in the scene, got {got}")
-        return self.velocities(CellState(solution - step, np.array([[*target_xy, 0.0]])), solution)
 
     def goal_angles(self, target_xy: Array) -> Array:
         """Return the driven joints' angles (J,) in rad at which the tip is on its goal: the labels of joint_goals.
@@ -212,6 +218,15 @@ class ReachScene(MotionScene):
             InputError: the tip cannot reach the goal above that target.
         """
         return self._solution_at(target_xy)[self.driven]
+
+    def recorded_goal(self, joint_pos: Array, target_xy: Array) -> Array:
+        """Return `goal_angles` (J,) in rad for a recording of a real arm, with the arguments of `recorded_velocities`.
+
+        Raises:
+            InputError: as `recorded_velocities`.
+        """
+        self._check_passive(joint_pos)
+        return self.goal_angles(target_xy)
 
     def place_of(self, goal_angles: Array) -> Array:
         """Return where (2,) m the target lies that has these `goal_angles` (J,) in rad."""
@@ -234,45 +249,70 @@ class ReachScene(MotionScene):
     def _solutions(self) -> dict[tuple[float, float], Array]:
         return {}
 
-    def recorded_target(self, joint_pos: Array, velocities: Array) -> Array | None:
-        """Return where (2,) m the target of one recorded episode lies, by its labels; None where they do not tell.
+    def recorded_targets(self, joint_pos: Array, velocities: Array) -> Array | None:
+        """Return where (T, 2) m the target lies in each image of an episode, or None if its labels do not determine it.
 
-        The target is where the tip arrives. Where it never does, labels towards a goal tell it from anywhere: they have
-        its direction and distance. Those of a demonstration, which took another way, do not.
+        A label towards a goal does so from anywhere: it has the direction and the tip's distance. Labels of a
+        demonstration have the distance to the episode's end alone, which counts if the tip is at a goal's height there.
 
         Args:
             joint_pos: (T, n) rad.
-            velocities: (T, J) rad/s, labels as `velocities` or `recorded_velocities` gives them.
+            velocities: (T, J) rad/s, labels as `velocities` or `recorded_velocities` gives them, or of a demonstration.
         """
         left_m = np.abs(velocities).sum(axis=1) / self.approach_gain
-        nearest = int(np.argmin(left_m))
-        if left_m[nearest] < _ARRIVED_M:
-            return tip_position(self.arm, joint_pos[nearest])[:2]
-        found = [self._aimed_at(*label) for label in zip(joint_pos, velocities, left_m, strict=True)]
-        places = np.array([place for place in found if place is not None])
-        if len(places) < len(found) or np.ptp(places, axis=0).max() > _ARRIVED_M:
-            return None
-        return np.median(places, axis=0)
+        aimed = [self._aimed_at(*label) for label in zip(joint_pos, velocities, left_m, strict=True)]
+        if all(goal is not None for goal in aimed):
+            goals = np.array(aimed)
+            places = np.array([self.place_of(goal) for goal in goals])
+            if np.ptp(places, axis=0).max() < _AT_REST_M:
+                places = np.tile(np.median(places, axis=0), (len(places), 1))
+            if all(self._is_solution(goal, place) for goal, place in zip(goals, places, strict=True)):
+                return places
+        tips = tip_position(self.arm, joint_pos)
+        end = tips[np.argmin(left_m)]
+        ends_there = np.abs(np.linalg.norm(tips - end, axis=1) - left_m).max() < _ARRIVED_M
+        return np.tile(end[:2], (len(tips), 1)) if ends_there and self._is_goal(end, _ARRIVED_M) else None
 
     def _aimed_at(self, joint_pos: Array, velocities: Array, left_m: float) -> Array | None:
-        """Return where (2,) m a label's direction leads after `left_m` of the tip's way; None where no goal can be."""
-        here, direction = tip_position(self.arm, joint_pos), np.zeros(len(joint_pos))
-        direction[self.driven] = velocities / np.abs(velocities).sum()
+        """Return the driven joints' angles (J,) rad that a label leads to, after `left_m` of the tip's way.
 
-        def overshoot_m(turn_rad: float) -> float:
-            return float(np.linalg.norm(tip_position(self.arm, joint_pos + turn_rad * direction) - here)) - left_m
+        None where no goal is at that height.
+        """
+        here, speed = tip_position(self.arm, joint_pos), np.abs(velocities).sum()
+        arriving = np.array(self.ready)  # the joints that are not driven, which may sag meanwhile
+        arriving[self.driven] = joint_pos[self.driven]
+        if left_m < _AT_REST_M or not speed:
+            return arriving[self.driven] if self._is_goal(here, _AT_REST_M) else None
+        direction = np.zeros_like(arriving)
+        direction[self.driven] = velocities / speed
 
-        turns = np.arange(0, 2 * np.pi, _SEARCH_RAD)
-        beyond = np.array([overshoot_m(turn) for turn in turns]) > 0
-        for k in np.flatnonzero(beyond[1:] != beyond[:-1]):
-            low, high = turns[k], turns[k + 1]
-            for _ in range(_BISECTIONS):
-                middle = (low + high) / 2
-                low, high = (low, middle) if (overshoot_m(middle) > 0) != beyond[k] else (middle, high)
-            tip = tip_position(self.arm, joint_pos + low * direction)
-            if abs(tip[2] - self.goal(tip[:2])[2]) < _ARRIVED_M:
-                return tip[:2]
+        def crossings(turns: Array) -> list[tuple[float, float]]:
+            """Return between which turns the tip comes to be `left_m` away, or no longer is."""
+            tips = tip_position(self.arm, arriving + turns[:, None] * direction)
+            beyond = np.linalg.norm(tips - here, axis=1) > left_m
+            return [(turns[k], turns[k + 1]) for k in np.flatnonzero(beyond[1:] != beyond[:-1])]
+
+        for stretch in crossings(np.arange(0, 2 * np.pi, _SEARCH_RAD)):
+            first, last = stretch
+            for _ in range(_REFINEMENTS):
+                first, last = next(iter(crossings(np.linspace(first, last, 100))), (first, last))
+            goal = arriving + first * direction
+            if self._is_goal(tip_position(self.arm, goal), _AT_REST_M):
+                return goal[self.driven]
         return None
+
+    def _is_goal(self, tip: Array, within_m: float) -> bool:
+        """Return whether the tip (3,) m is at a goal's height."""
+        return bool(abs(tip[2] - self.goal(tip[:2])[2]) < within_m)
+
+    def _is_solution(self, goal_angles: Array, place: Array) -> bool:
+        """Return whether the driven joints' angles (J,) rad are what `solve` gives for a target at `place` (2,) m."""
+        try:
+            expected = self.goal_angles(place)
+        except InputError:
+            return False
+        step = angle_difference(expected, goal_angles, self.arm.is_continuous[self.driven])
+        return bool(np.abs(step).max() < _SOLVED_RAD)
 
     def _episode(
         self, seed: int, index: int, start: Array, target_xy: Array, solution: Array, rng: np.random.Generator

@@ -8,8 +8,9 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +43,7 @@ from taskgan_ros.sim.recorded_states import draw_plain, recorded_states, with_jo
 from taskgan_ros.tasks.registry import load_scene
 from taskgan_ros.tasks.scene import Scene
 from taskgan_ros.training.adapt_inputs import (
+    about,
     check_distinct,
     check_inputs,
     check_options,
@@ -104,10 +106,10 @@ class AdaptConfig:
     """Whether the recording's empty scene is behind the randomised arm; it needs camera and joints calibrated."""
     pairs: bool = True
     """Whether to draw the plain render of recorded frames where the dataset has none: of the arm alone, or with a
-    target whose place follows from velocity labels."""
+    target whose place follows from the labels."""
     reads: Literal["goals", "labels"] = "goals"
-    """What f_X reads: joint angles at the goal, where the task is reach and labels tell every episode's goal; or the
-    recording's labels as they are."""
+    """What f_X predicts: the joint angles at the goal, in a scene of the task reach whose recordings determine each
+    goal; or the labels unchanged. With --source, its labels decide."""
     recipe: str = "default"
     """Of the translator: a shipped recipe's name or a YAML file."""
     source_episodes: int | None = None
@@ -288,6 +290,7 @@ class Workplace:
             raise InputError(f"{self.folder}: expected an adaptation to resume, got none: start without --resume")
         plain = _settings(self.config)
         before = yaml.safe_load(self.path(_SETTINGS).read_text(encoding="utf-8"))
+        before.setdefault("reads", "labels")  # as all did before there was a choice
         differing = [name for name in plain if before.get(name) != plain[name]]
         if differing and any(self.path(name).exists() for name in _RUNS):
             was, now = ({name: values.get(name) for name in differing} for values in (before, plain))
@@ -353,7 +356,6 @@ class Workplace:
             self.config.out,
             shlex.join(["taskgan", "adapt", *given]),
             facts,
-            data.info.units,
             errors,
             background,
             regions,
@@ -369,7 +371,7 @@ class Workplace:
         held_out = {str(path): load_dataset(path) for path in (self.config.held_out,) if path}
         if self.path(_IMPORTED).exists():  # the others have been compared
             check_distinct([*given.items(), *held_out.items()])
-        fitted = [self._fitted(one) for one in self._labelled([*given.values(), *held_out.values()])]
+        fitted = [self._fitted(one) for one in self._labelled(given | held_out)]
         data = join(fitted[: len(given)])
         parts, out = hold_out(data, self.config.held_out_share, self.config.seed)
         kept = np.setdiff1d(np.unique(parts), out)
@@ -388,19 +390,21 @@ class Workplace:
         imported = [import_with_defaults(raw, self.config.scene, self.path(_IMPORTED))] if raw else []
         return [*filter(is_dataset, given), *imported]
 
-    def _labelled(self, recordings: list[Dataset]) -> list[Dataset]:
-        """Return the recordings labelled with joint goals, if those are wanted and all labels tell them."""
+    def _labelled(self, recordings: Mapping[str, Dataset]) -> list[Dataset]:
+        """Return the recordings labelled with joint goals, if those are wanted and all labels determine them.
+
+        Raises:
+            InputError: labels do not, and a plain dataset of joint goals is given.
+        """
         if not wants_goals(self.config, self.scene):
-            return recordings
-        found = [with_joint_goals(one, self.scene) for one in recordings]
-        known = [one for one in found if one is not None]
-        if len(known) == len(recordings):
-            return known
-        problem = "labels that tell every episode's goal, got an episode that never arrives"
-        if self.config.source:
-            raise InputError(f"recording: expected {problem}, for f_X of {self.config.source}, which reads joint goals")
-        print_line(f"recording: f_X reads its labels as they are; to read goals, it would take {problem}")
-        return recordings
+            return list(recordings.values())
+        try:
+            return [about(name, partial(with_joint_goals, one, self.scene)) for name, one in recordings.items()]
+        except InputError as error:
+            if self.config.source:
+                raise
+            print_line(f"labels are used unchanged, not as joint goals: {error}")
+            return list(recordings.values())
 
     def _fitted(self, data: Dataset) -> Dataset:
         """Return the recording as of this scene; its pairs only where they were drawn in it."""

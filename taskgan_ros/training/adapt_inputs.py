@@ -106,7 +106,7 @@ def wants_goals(config: AdaptConfig, scene: Scene) -> bool:
     if config.reads != "goals" or not isinstance(scene, ReachScene):
         return False
     path = config.source
-    return path is None or _about("source", lambda: read_info(path)).task == JOINT_GOALS
+    return path is None or about("source", lambda: read_info(path)).task == JOINT_GOALS
 
 
 def check_distinct(recordings: Iterable[tuple[str, Dataset]]) -> None:
@@ -156,7 +156,7 @@ def _expected(config: AdaptConfig, scene: Scene) -> DatasetInfo:
         image_size=size,
         workers=config.workers,
     )
-    return _about(str(first or config.scene), lambda: describe(collected))
+    return about(str(first or config.scene), lambda: describe(collected))
 
 
 def _check_joints(path: Path, info: DatasetInfo, config: AdaptConfig, scene: Scene) -> None:
@@ -173,7 +173,7 @@ def _check_recorded(path: Path, expected: DatasetInfo, config: AdaptConfig, scen
     info = read_info(path)
     _check_joints(path, info, config, scene)
     info = dataclasses.replace(info, scene=expected.scene, arm=expected.arm)
-    _about(str(path), lambda: check_compatible(expected, info))
+    about(str(path), lambda: check_compatible(expected, info))
 
 
 def _check_count(config: AdaptConfig, scene: Scene) -> None:
@@ -209,16 +209,16 @@ def _check_learned(config: AdaptConfig, expected: DatasetInfo) -> None:
     """Refuse a plain dataset, or a task model, of another scene, of other labels or of another domain."""
     found = {}
     if config.source:
-        found[f"source: {config.source}"] = _about("source", lambda: read_info(config.source))  # type: ignore[arg-type]
+        found[f"source: {config.source}"] = about("source", lambda: read_info(config.source))  # type: ignore[arg-type]
     if config.task_model:
         run = config.task_model
-        found[f"task_model: {run}"] = _about("task_model", lambda: load_task_model(run)[1].data)
+        found[f"task_model: {run}"] = about("task_model", lambda: load_task_model(run)[1].data)
     for what, info in found.items():
-        _about(what, lambda info=info: check_compatible(expected, info))  # type: ignore[misc]
+        about(what, lambda info=info: check_compatible(expected, info))  # type: ignore[misc]
         check_domain(what, config.plain, info.domain)
 
 
-def _about(what: str, check: Callable[[], Result]) -> Result:
+def about(what: str, check: Callable[[], Result]) -> Result:
     """Return the result of `check`; its error gets the prefix `what`."""
     try:
         return check()

@@ -32,7 +32,6 @@ class AdaptStory:
         bundle: the folder that was made.
         command: that made it.
         facts: lines: how many frames trained, what was chosen and why.
-        units: of the labels.
         errors: on held-out frames.
         background: (H, W, 3) uint8, the empty scene; None where the simulation kept its table.
         regions: of joint space, those of most concern first.
@@ -41,7 +40,6 @@ class AdaptStory:
     bundle: Path
     command: str
     facts: Sequence[str]
-    units: str
     errors: RecordedErrors
     background: Images | None
     regions: Sequence[Region]
@@ -64,7 +62,7 @@ def write_report(folder: Path, story: AdaptStory) -> Path:
     if story.background is not None:
         write_png(folder / "background.png", _enlarge(story.background))
     if errors.label is not None:
-        _plot_errors(folder / "errors.png", errors, story.units)
+        _plot_errors(folder / "errors.png", errors, story.errors.data.info.units)
     write_text(folder / REPORT, _page(story, figures))
     return folder / REPORT
 
@@ -107,11 +105,11 @@ def _page(story: AdaptStory, figures: dict[str, Any]) -> str:
     lines += ["Frames evenly over the recording:", "", "![frames evenly](evenly.png)", ""]
     if errors.label is not None:
         lines += ["![label errors by frame](errors.png)", ""]
-    lines += _table(figures["frames"][:_LISTED], story.units)
+    lines += _table(figures["frames"][:_LISTED], story.errors.data.info.units)
     if story.background is not None:
         lines += ["## The empty scene", "", "Arm gone, holes filled; a ghost of the arm means a camera or joint angles"]
         lines += ["that are not where the scene says.", "", "![the empty scene](background.png)", ""]
-    lines += _advice(story.regions, story.units)
+    lines += _advice(story.regions, story.errors.data.info.units)
     lines += [
         "## Then",
         "",

@@ -51,6 +51,16 @@ class Bank:
         choice = distributed.randint(order.shape[1], len(labels), 1).to(order.device)
         return order.gather(1, choice).squeeze(1)
 
+    def nearest_in_turn(self, labels: Tensor) -> Tensor:
+        """Return for each of `labels` (B, J) the index of its nearest label; those that tie are taken in turn.
+
+        All images of an episode have the same joint goal: the first should not stand for them all.
+        """
+        distance = torch.cdist(labels, self.labels)
+        ties = distance <= distance.amin(dim=1, keepdim=True)
+        wanted = torch.arange(len(labels), device=labels.device) % ties.sum(dim=1)
+        return (ties & (ties.cumsum(dim=1) == wanted[:, None] + 1)).int().argmax(dim=1)
+
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return images (B, 3, H, W) in [-1, 1] and labels (B, J)."""
         return to_network(self.images[self.rows[index]]), self.labels[index]

@@ -69,10 +69,15 @@ def generations(run: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: a run that is gone, or one that came from itself: runs were renamed.
     """
-    found: dict[Path, dict[str, Any]] = {}
+    return [config for _, config in _history(run)]
+
+
+def _history(run: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Return the runs that led to a task model, the first one first, each with its configuration."""
+    found: dict[Path, tuple[Path, dict[str, Any]]] = {}
     while run.resolve() not in found:
         described = read_description(run)
-        found[run.resolve()] = described.config
+        found[run.resolve()] = run, described.config
         before = described.config.get("task_model")
         if described.kind == "two_column" or not before:
             return list(found.values())[::-1]
@@ -82,8 +87,8 @@ def generations(run: Path) -> list[dict[str, Any]]:
 
 def refined_domains(run: Path) -> tuple[str, ...]:
     """Return the domains whose images refined a task model as they are, without a translator before it."""
-    refined = [config["target"] for config in generations(run)[1:] if config.get("translator", "") is None]
-    return tuple(read_info(locate(run, target)).domain for target in refined)
+    refined = [(own, config) for own, config in _history(run)[1:] if config.get("translator", "") is None]
+    return tuple(read_info(locate(own, config["target"])).domain for own, config in refined)
 
 
 def data_seeds(*runs: Path) -> dict[str, int]:

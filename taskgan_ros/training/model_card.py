@@ -6,7 +6,7 @@ from taskgan_ros.policy.bundle import BundleCard, GuardCard, Result
 
 _TEMPLATE = """# {name}
 
-{what}: an image of {height}×{width} pixels from the `{target_domain}` domain to {units} of {joints}.
+{what}: an image of {height}×{width} pixels from the `{target_domain}` domain{observed} to {units} of {joints}.{goal}
 Made by `taskgan export` {version}; `bundle.yaml` beside this file has the same facts for programs.
 
 {pictures}
@@ -40,6 +40,10 @@ _GUARD = (
     "my_recording.h5 --new-look --out refitted/{name}`."
 )
 _NO_GUARD = "Nothing in the graphs says so: the bundle has no guard (`taskgan guard` adds one)."
+_GOAL = (
+    "\nThe task model predicts the joint angles at the goal; velocity = {rate:g}/s × (goal − position). It trusts the\n"
+    "joint states: encoders that are off take the arm as far past the target."
+)
 _TASKS = {"joint_velocities": "Joint velocities", "joint_angles": "Joint angles"}
 
 
@@ -53,6 +57,8 @@ def write_model_card(card: BundleCard, pictures: list[str]) -> str:
         target_domain=card.target_domain,
         units=card.units,
         joints=_names(card.joint_names),
+        observed=_observed(card),
+        goal=_GOAL.format(rate=card.approach_rate) if card.approach_rate else "",
         version=card.taskgan_version,
         pictures="".join(f"![Input, translation, true render where known]({name})\n\n" for name in pictures),
         data="\n".join(f"- {name.replace('_', ' ')}: {value}" for name, value in card.data.items()),
@@ -99,7 +105,7 @@ def write_foreign_card(card: BundleCard, has_translator: bool) -> str:
         what=_TASKS[card.task],
         height=card.image.height,
         width=card.image.width,
-        joints=f" and the positions of {_names(card.joint_pos_names)}" if card.joint_pos_names else "",
+        joints=_observed(card),
         command=chunk + card.units,
         names=_names(card.joint_names),
         version=card.taskgan_version,
@@ -108,6 +114,10 @@ def write_foreign_card(card: BundleCard, has_translator: bool) -> str:
         units=card.units,
         **card.data,
     )
+
+
+def _observed(card: BundleCard) -> str:
+    return f" and the positions of {_names(card.joint_pos_names)}" if card.joint_pos_names else ""
 
 
 def _names(joints: tuple[str, ...]) -> str:

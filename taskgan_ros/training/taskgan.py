@@ -108,7 +108,7 @@ class TranslatorTrainer:
     def _usual_deviations(self) -> Tensor:
         """Return the output domain's curve, of its images with the labels nearest to the validation's."""
         bank, outputs = self._banks.validation, self._banks.outputs
-        rows = torch.cdist(bank.labels[bank.spread(_VALIDATED)], outputs.labels).argmin(dim=1)
+        rows = outputs.nearest_in_turn(bank.labels[bank.spread(_VALIDATED)])
         parts = rows.split(_EVALUATION_BATCH)
         curves = [sorted_deviations(outputs.batch(index)[0], self._empty) * len(index) for index in parts]
         return torch.stack(curves).sum(dim=0) / len(rows)

@@ -157,6 +157,14 @@ def test_a_card_that_does_not_fit_is_refused(
     assert expected in refusal(bundle_dir)
 
 
+@pytest.mark.parametrize("changes", [{}, {"observes": ["image", "joint_pos"], "observed_joints": ["m1n6s200_joint_1"]}])
+def test_a_rate_of_approach_needs_the_positions_of_the_driven_joints(
+    bundle_dir: Path, edit_card: EditCard, changes: dict[str, Any]
+) -> None:
+    edit_card(bundle_dir, approach_rate=1.5, **changes)
+    assert "approach_rate: expected one only for joint_velocities that observe" in refusal(bundle_dir)
+
+
 def test_joints_that_the_arm_has_not_are_refused(bundle_dir: Path, edit_card: EditCard) -> None:
     edit_card(bundle_dir, joint_names=["m1n6s200_joint_1", "elbow"])
     message = refusal(bundle_dir)

@@ -7,11 +7,13 @@ import pytest
 
 from taskgan_ros.control.limits import integrate
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.recordings.labels import demonstration_labels
 from taskgan_ros.tasks.reach import ReachScene
 from taskgan_ros.tasks.registry import load_scene_of
 from taskgan_ros.tasks.state import CellState
 
 SCENE = load_scene_of(ReachScene, "reach")
+FAR = [SCENE.sample_start(0, index) for index in range(10)]  # from the goal
 EPISODES = [SCENE.sample_training_start(0, index) for index in range(30)]
 
 
@@ -62,16 +64,37 @@ def test_one_label_towards_a_goal_tells_where_it_is() -> None:
         place = episode.state.objects[0, :2]
         for state in SCENE.path(episode)[:-1:4]:
             label = SCENE.velocities(state, episode.solution)
-            assert SCENE.recorded_target(state.joint_pos[None], label[None]) == pytest.approx(place, abs=1e-4)
+            found = SCENE.recorded_targets(state.joint_pos[None], label[None])
+            assert found == pytest.approx(place[None], abs=1e-4)
+            sagging = state.joint_pos + np.array([0, 0, 0, 0.05, -0.05, 0])  # which are not driven
+            label = SCENE.recorded_velocities(sagging, place)
+            assert SCENE.recorded_targets(sagging[None], label[None]) == pytest.approx(place[None], abs=1e-4)
         assert SCENE.place_of(episode.solution[SCENE.driven]) == pytest.approx(place, abs=1e-4)
 
 
+def test_goals_that_change_within_an_episode_are_told_image_by_image() -> None:
+    states = [(state, episode) for episode in EPISODES[:4] for state in SCENE.path(episode)[::5]]
+    q = np.array([state.joint_pos for state, _ in states])
+    labels = np.array([SCENE.velocities(state, episode.solution) for state, episode in states])
+    places = np.array([episode.state.objects[0, :2] for _, episode in states])
+    assert SCENE.recorded_targets(q, labels) == pytest.approx(places, abs=1e-4)
+
+
+def test_a_demonstration_tells_its_goal_only_where_it_ends_at_one() -> None:
+    for episode in FAR:
+        q = np.array([state.joint_pos for state in SCENE.path(episode)])
+        q[1:-1, 0] += 0.3 * np.sin(np.linspace(0, np.pi, 14))  # by a way of its own
+        found = SCENE.recorded_targets(q, demonstration_labels(SCENE, q))
+        assert found == pytest.approx(np.tile(episode.state.objects[0, :2], (16, 1)), abs=1e-3)
+        assert SCENE.recorded_targets(q[:10], demonstration_labels(SCENE, q[:10])) is None  # in the air
+
+
 def test_labels_that_lead_elsewhere_tell_no_goal() -> None:
-    for episode in EPISODES[:10]:
+    for episode in FAR:
         q = np.array([state.joint_pos for state in SCENE.path(episode)[:8]])
         labels = np.array([SCENE.velocities(state, episode.solution) for state in SCENE.path(episode)[:8]])
-        assert SCENE.recorded_target(q, labels[:, [1, 2, 0]]) is None  # of another way
-        assert SCENE.recorded_target(q, labels * np.linspace(1, 2, 8)[:, None]) is None  # of goals that differ
+        assert SCENE.recorded_targets(q, labels[:, [1, 2, 0]]) is None
+        assert SCENE.recorded_targets(q, labels * 1.3) is None  # past it
 
 
 def test_a_continuous_joint_takes_the_short_way_round() -> None:

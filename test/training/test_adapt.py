@@ -119,8 +119,9 @@ def test_a_recording_labelled_with_goals_gives_a_bundle_that_observes_the_arm(
     ],
 )
 def test_goals_are_read_where_they_are_known_and_wanted(
-    options: dict[str, Any], arrives: bool, task: str, recording: Path, short_scene: Path, source: Path, tmp_path: Path
-) -> None:
+    options: dict[str, Any], arrives: bool, task: str, recording: Path, short_scene: Path, source: Path,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     mine = tmp_path / "recording.h5"
     shutil.copy(recording, mine)
     with h5py.File(mine, "a") as file:
@@ -131,6 +132,22 @@ def test_goals_are_read_where_they_are_known_and_wanted(
     config = AdaptConfig((mine,), str(short_scene), tmp_path / "mine", pairs=False, **options)
     Workplace(config).open()
     assert read_info(tmp_path / "mine_adapt" / "target.h5").task == task
+    unchanged = "labels are used unchanged, not as joint goals: "
+    assert (f"{unchanged}{mine}: expected labels that determine each goal" in capsys.readouterr().out) != arrives
+
+
+def test_a_plain_dataset_of_goals_needs_recordings_that_determine_them(
+    recording: Path, collected: Collected, short_scene: Path, tmp_path: Path
+) -> None:
+    mine, source = tmp_path / "recording.h5", collected("source", "--task", "joint_goals")
+    shutil.copy(recording, mine)
+    with h5py.File(mine, "a") as file:
+        for demo in file["data"].values():
+            demo["actions"][...] += 0.5
+    config = AdaptConfig((mine,), str(short_scene), tmp_path / "mine", source=source)
+    with pytest.raises(InputError, match=f"{mine}: expected labels that determine each goal"):
+        Workplace(config).open()
+    assert not (tmp_path / "mine_adapt").exists()
 
 
 def test_what_is_done_is_not_done_again(

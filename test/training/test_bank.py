@@ -88,3 +88,10 @@ def test_the_median_image_is_the_scene_without_the_arm() -> None:
         images[k, k % 4, k // 4] = 255  # an arm that is nowhere twice
     bank = Bank(images, torch.arange(9), torch.zeros(9, 1))
     assert torch.equal(bank.median(), to_network(torch.full((1, 4, 4, 3), 100, dtype=torch.uint8))[0])
+
+
+def test_nearest_labels_that_tie_are_taken_in_turn() -> None:
+    labels = torch.tensor([[0.0], [1.0], [1.0], [1.0], [5.0]])
+    bank = Bank(torch.zeros(5, 8, 8, 3, dtype=torch.uint8), torch.arange(5), labels, None)
+    found = bank.nearest_in_turn(torch.tensor([[0.9], [0.9], [4.0], [0.9], [0.1]]))
+    assert found.tolist() == [1, 2, 4, 1, 0]

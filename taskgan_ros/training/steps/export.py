@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -22,7 +22,7 @@ from taskgan_ros.core.config import build, expand_home, is_path, read_yaml, reso
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.files import check_free
 from taskgan_ros.core.progress import print_line
-from taskgan_ros.core.schema import Field, config_dataclass, to_plain
+from taskgan_ros.core.schema import config_dataclass, to_plain
 from taskgan_ros.data.dataset import Dataset, check_compatible, load_dataset, read_info
 from taskgan_ros.policy.bundle import (
     COMMAND,
@@ -42,7 +42,7 @@ from taskgan_ros.policy.bundle import (
 from taskgan_ros.robot.drawing import to_drawing
 from taskgan_ros.robot.locate import is_reference
 from taskgan_ros.robot.models import Robot, load_robot, shift_zeros
-from taskgan_ros.robot.units import JOINT_GOALS, UNITS
+from taskgan_ros.robot.units import JOINT_GOALS, UNITS, ApproachRate
 from taskgan_ros.training.learned import Learned, load_task_model
 from taskgan_ros.training.lineage import (
     check_domain,
@@ -59,6 +59,7 @@ from taskgan_ros.training.run import read_description
 from taskgan_ros.training.steps.fit_guard import GuardData, fit_guard, is_enough
 from taskgan_ros.training.steps.translator import load_translator
 
+APPROACH_RATE = 1.5  # 1/s
 _ARM, _SCENE, _DRAWING = "arm.yaml", "scene.yaml", "arm.npz"
 _MAX_COMMAND_DIFFERENCE = (
     1e-3  # rad/s: the float error of the graph; one byte of the translation moves the command more
@@ -84,9 +85,9 @@ class ExportConfig:
     held_out: Path | None = None
     """Good camera images held out from training, for the guard's limits; they must look like the target's. Without
     them, the target's episodes are cross-validated."""
-    approach_rate: Annotated[float, Field(gt=0)] = 1.5
-    """1/s, of a task model of joint goals: velocities are this times what is left to the goal. At 1.5 an arm that
-    follows up to 0.24 s late does not overshoot, as the product of the two is below 1/e."""
+    approach_rate: ApproachRate | None = None
+    """1/s, for a task model of joint goals: velocity = this × (goal − position). 1.5 if left out: then an arm that lags
+    by up to 0.24 s does not overshoot, as rate × lag stays below 1/e."""
     picture: Path | None = None
     """A picture for the model card; by default the translator run's last grid."""
 
@@ -120,9 +121,9 @@ class TaskModelGraph(nn.Module):
 
 
 class GoalGraph(TaskModelGraph):
-    """A task model of joint goals, on bytes and joint positions: it commands what is left, at `approach_rate`.
+    """A task model of joint goals, on bytes and joint positions: it commands `approach_rate` × (goal − position).
 
-    The arm slows down as it arrives, and stays where the encoders agree with what the images say.
+    The arm slows down as it arrives, and stops at the predicted goal.
     """
 
     def __init__(
@@ -160,7 +161,10 @@ def export(config: ExportConfig) -> Bundle:
     arm, scene, files = own_files(*(_found(config.task_model, part) for part in (learned.data.arm, learned.data.scene)))
     card, pictures = _describe(config, learned, arm, scene), _pictures(config)
     graphs: dict[str, tuple[nn.Module, str]] = {} if translator is None else _translator_graph(translator)
-    graphs[TASK_MODEL] = task_model_graph(config.task_model, task_model, learned, config.approach_rate), COMMAND
+    graphs[TASK_MODEL] = (
+        task_model_graph(config.task_model, task_model, learned, card.approach_rate or APPROACH_RATE),
+        COMMAND,
+    )
     step = max(1, len(target) // _CHECKED_IMAGES)
     rows = slice(None, _CHECKED_IMAGES * step, step)
     observed = {IMAGE: torch.from_numpy(target.images[rows])}
@@ -191,7 +195,7 @@ def _translator_graph(translator: nn.Module) -> dict[str, tuple[nn.Module, str]]
 
 
 def task_model_graph(
-    run: Path, network: TaskModel, learned: Learned, approach_rate: float = ExportConfig.approach_rate
+    run: Path, network: TaskModel, learned: Learned, approach_rate: float = APPROACH_RATE
 ) -> TaskModelGraph:
     """Return a run's task model on bytes: a `GoalGraph` where it reads joint goals."""
     if learned.data.task != JOINT_GOALS:
@@ -313,6 +317,9 @@ def _describe(config: ExportConfig, learned: Learned, arm: str, scene: str) -> B
         "refine_steps": sum(refinement["steps"] for refinement in refinements),
     }
     is_of_goals = learned.data.task == JOINT_GOALS
+    if config.approach_rate is not None and not is_of_goals:
+        got = f"{config.approach_rate} for one of {learned.data.task}"
+        raise InputError(f"approach_rate: expected none but for a task model of joint goals, got {got}")
     task = "joint_velocities" if is_of_goals else learned.data.task
     values: dict[str, Any] = {
         "name": config.out.name,
@@ -325,7 +332,7 @@ def _describe(config: ExportConfig, learned: Learned, arm: str, scene: str) -> B
         "label_scale": learned.label_scale,
         "image": {"height": learned.data.height, "width": learned.data.width},
         "observes": (IMAGE, JOINT_POS) if is_of_goals else (IMAGE,),
-        "approach_rate": config.approach_rate if is_of_goals else None,
+        "approach_rate": (config.approach_rate or APPROACH_RATE) if is_of_goals else None,
         "opset": OPSET,
         "data": counts,
         "seeds": {"task_model": first["seed"], **data_seeds(*filter(None, (config.translator, config.task_model)))},

@@ -41,12 +41,14 @@ from taskgan_ros.policy.bundle import (
     write_bundle,
 )
 from taskgan_ros.policy.guard import CAMERA, POSE, TRANSLATION
+from taskgan_ros.robot.units import JOINT_GOALS
 from taskgan_ros.training.appearance import Appearance, cells, coarse, cross_validated, fit_appearance
 from taskgan_ros.training.lineage import check_domain
 from taskgan_ros.training.model_card import write_model_card
 from taskgan_ros.training.networks import TaskModel, run_batches, shape_of, to_network
 from taskgan_ros.training.onnx_graph import to_onnx
 from taskgan_ros.training.pose_probe import SPREAD_RANGE, PoseProbe, Views, fit_pose_probe, parabola
+from taskgan_ros.training.pose_reader import learn_pose
 
 Array = NDArray[np.float64]
 Images = NDArray[np.uint8]
@@ -100,8 +102,11 @@ def add_guard(config: GuardConfig) -> Bundle:
     if not config.new_look:
         _check_look_of_bundle(config, bundle.card.target_domain, data.target.info.domain)
     taken = (data.target.info.task, data.target.info.action_names, data.target.images.shape[1:3])
-    if taken != (bundle.card.labels, bundle.card.joint_names, bundle.card.image.shape):
-        raise InputError(f"{config.target}: expected images, joints and task of {config.bundle}, got {taken}")
+    expected = (bundle.card.labels, bundle.card.joint_names, bundle.card.image.shape)
+    if taken != expected:
+        raise InputError(
+            f"{config.target}: expected labels, joints and images of {config.bundle}, {expected}, got {taken}"
+        )
     files = {name: (bundle.path / name).read_bytes() for name in bundle.card.files if name != GUARD}
     graph, guard = fit_guard(read_task_model(files[TASK_MODEL], bundle), files[TRANSLATOR], data)
     pictures = read_pictures(bundle.path)
@@ -211,9 +216,10 @@ def fit_guard(task_model: TaskModel, translator: bytes, data: GuardData) -> tupl
     translated = translate(target.images)
     second: AppearanceScore | PoseScore
     if target.info.task != "joint_angles":
-        probe, seconds = _fit_pose(task_model, translate, data, translated, joints, folds)
-        name, second = POSE, PoseScore(task_model, probe)
-    else:  # images say what to do, not where the arm is
+        seen_by = learn_pose(data.source, joints) if target.info.task == JOINT_GOALS else task_model
+        probe, seconds = _fit_pose(seen_by, translate, data, translated, joints, folds)
+        name, second = POSE, PoseScore(seen_by, probe)
+    else:  # an image of a pose to take, which the joint states need not be at
         plain = fit_appearance(coarse(_some(data.source, _MOST_PLAIN).images))
         name, second, seconds = TRANSLATION, AppearanceScore(plain), plain.distance(coarse(translated))
     graph = GuardGraph(AppearanceScore(fit_appearance(colours)), second)

@@ -32,7 +32,7 @@ class RefineConfig(RunOptions):
     task_model: Path
     """The run of step 1."""
     translator: Path | None = None
-    """The run of step 2. Without one the target images train as they are, which suits a task model that learned from
+    """The run of step 2. Without one, target images are used untranslated, which suits a task model that learned from
     randomised simulation."""
     source: Path
     """The dataset that the task model was trained on."""
@@ -67,7 +67,7 @@ def refine(config: RefineConfig) -> dict[str, float]:
     device = pick_device(config.device)
     network, learned = load_task_model(config.task_model)
     translator: nn.Module = nn.Identity()
-    understood: tuple[str, ...] | None = None
+    understood: tuple[str, ...] | None = ()
     source, target = load_dataset(config.source), load_dataset(config.target)
     for dataset in (source, target):
         check_compatible(learned.data, dataset.info)
@@ -76,7 +76,7 @@ def refine(config: RefineConfig) -> dict[str, float]:
         translator = load_translator(config.translator).to(device).eval()
         given, understood = translated_domains(config.translator)[1], understood_domains(config.translator)
         check_domain(f"{config.translator}, what it translates into", learned.data.domain, given)
-    check_domain(f"target: {config.target}", understood, target.info.domain)
+        check_domain(f"target: {config.target}", understood, target.info.domain)
     split = split_dataset(target, config.validation, 0.1, config.seed, understood)
     training, validation = split.banks(config.target_images, learned.scale, device)
     count = max(1, round(config.batch_size * config.translated_share))
