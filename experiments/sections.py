@@ -47,8 +47,8 @@ _ADAPTATIONS = {
     "no task loss, no pairs, no matched poses; f_X as it was. Not with 1 image: its one pose tells it from simulation",
     "labelled": "F by the default recipe, begun as rcan's, with labelled target images and their plain renders. f_X is "
     "refined behind it: on the target images from 50 on, with fewer on randomised images, as `taskgan adapt` does",
-    "goals": "as rcan and labelled, but f_X reads the joint angles at which the tip is on the goal, and the encoders "
-    "say what is left to them",
+    "goals": "as rcan and labelled, but f_X predicts the joint angles at the goal, and the command is proportional to "
+    "what remains by the encoders",
     "randomized": "f trained on randomised images alone; with labelled target images it continues on both, half of a "
     "batch each, as long as step 3",
     "randomized+goals": "the same, but it reads goals",
