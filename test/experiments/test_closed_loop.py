@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from experiments.closed_loop import ClosedLoopConfig, measure_closed_loop
+from taskgan_ros import cli
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.sim.evaluate import EvaluateConfig, evaluate
 
@@ -27,6 +29,20 @@ def test_runs_arrive_where_the_bundle_exported_from_them_does(config: dict[str, 
     assert len(distances_m) == 12
     assert sum(distances_m) / 12 == pytest.approx(figures["final_distance_mean_m"], abs=1e-4)
     assert figures["successes"] == sum(distance < figures["threshold_m"] for distance in distances_m)
+
+
+def test_a_model_of_goals_arrives_where_its_bundle_does(
+    collected: Callable[..., Path], short_scene: Path, tmp_path: Path
+) -> None:
+    data, run, made = collected("source", "--task", "joint_goals"), tmp_path / "run", tmp_path / "made"
+    training = ["train", "task-model", "--dataset", data, "--out", run, "--steps", 20, "--device", "cpu"]
+    export = ["export", "--task-model", run, "--target", data, "--out", made]
+    for words in (training, export):
+        assert cli.run([str(word) for word in words]) == 0
+    config = ClosedLoopConfig(task_model=run, domain="source", scene=str(short_scene), episodes=4, out=tmp_path / "out")
+    figures = measure_closed_loop(config)
+    expected = evaluate(EvaluateConfig(bundle=str(made), domain="source", episodes=4, workers=1))
+    assert figures["final_distance_mean_m"] == pytest.approx(expected["final_distance_mean_m"], abs=1e-6)
 
 
 def test_the_number_of_workers_changes_no_figure(config: dict[str, Any]) -> None:
