@@ -431,7 +431,11 @@ def test_doubles_are_taken_for_floats(path: Path) -> None:
         ("joint_names", [1, 2, 3], "data: joint_names.0: Input should be a valid string, got 1"),
         ("joint_names", ["a", "a", "c"], "expected joint_names that differ, got ['a', 'a', 'c']"),
         ("action_names", ["a", "a"], "expected action_names that differ, got ['a', 'a']"),
-        ("task", "reach", "expected a task that is one of ['joint_velocities', 'joint_angles'], got 'reach'"),
+        (
+            "task",
+            "reach",
+            "expected a task that is one of ['joint_velocities', 'joint_angles', 'joint_goals'], got 'reach'",
+        ),
         ("units", "deg/s", "expected units of rad/s for joint_velocities, got 'deg/s'"),
         ("units", "rad", "expected units of rad/s for joint_velocities, got 'rad'"),
         ("action_names", ["c", "d"], "expected action_names from ['a', 'b', 'c'], got ['c', 'd']"),
