@@ -158,11 +158,10 @@ def _check(config: ImportConfig, scene: Scene) -> None:
     if not config.rest >= 0:
         raise InputError(f"--rest: expected 0 s or more, got {config.rest}")
     kind = _kind(config, scene)
-    if kind in (GOAL, JOINT_GOALS) and not config.goal.is_given:
-        raise InputError(
-            f"--labels {kind}: expected --goal, --goal-file, --goal-topic or --goal-frame, got none of them"
-        )
     if kind in (GOAL, JOINT_GOALS):
+        if not config.goal.is_given:
+            options = "--goal, --goal-file, --goal-topic or --goal-frame"
+            raise InputError(f"--labels {kind}: expected {options}, got none of them")
         reach_scene(scene)
     if config.paired and scene.objects and not config.goal.is_given:
         raise InputError(

@@ -62,7 +62,7 @@ def write_report(folder: Path, story: AdaptStory) -> Path:
     if story.background is not None:
         write_png(folder / "background.png", _enlarge(story.background))
     if errors.label is not None:
-        _plot_errors(folder / "errors.png", errors, story.errors.data.info.units)
+        _plot_errors(folder / "errors.png", errors)
     write_text(folder / REPORT, _page(story, figures))
     return folder / REPORT
 
@@ -79,7 +79,7 @@ def _enlarge(image: Images) -> Images:
     return image.repeat(_ENLARGE, axis=0).repeat(_ENLARGE, axis=1)
 
 
-def _plot_errors(path: Path, errors: RecordedErrors, units: str) -> None:
+def _plot_errors(path: Path, errors: RecordedErrors) -> None:
     assert errors.label is not None
     figure = Figure(figsize=(8.0, 3.0), layout="constrained")
     axes = figure.subplots()
@@ -87,7 +87,7 @@ def _plot_errors(path: Path, errors: RecordedErrors, units: str) -> None:
     starts = np.flatnonzero(np.diff(errors.data.episode)) + 0.5
     for start in starts:
         axes.axvline(start, color="#999999", linewidth=0.8)
-    axes.set(xlabel="held-out frame, in the order of the recording", ylabel=f"label error ({units})")
+    axes.set(xlabel="held-out frame, in the order of the recording", ylabel=f"label error ({errors.data.info.units})")
     axes.spines[["top", "right"]].set_visible(False)
     with whole(path, "the plot") as file:
         figure.savefig(file, format="png", dpi=110)
@@ -105,11 +105,11 @@ def _page(story: AdaptStory, figures: dict[str, Any]) -> str:
     lines += ["Frames evenly over the recording:", "", "![frames evenly](evenly.png)", ""]
     if errors.label is not None:
         lines += ["![label errors by frame](errors.png)", ""]
-    lines += _table(figures["frames"][:_LISTED], story.errors.data.info.units)
+    lines += _table(figures["frames"][:_LISTED], errors.data.info.units)
     if story.background is not None:
         lines += ["## The empty scene", "", "Arm gone, holes filled; a ghost of the arm means a camera or joint angles"]
         lines += ["that are not where the scene says.", "", "![the empty scene](background.png)", ""]
-    lines += _advice(story.regions, story.errors.data.info.units)
+    lines += _advice(story.regions, errors.data.info.units)
     lines += [
         "## Then",
         "",
