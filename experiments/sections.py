@@ -37,7 +37,7 @@ _ANGLE_MODELS = {
     "pretrained": "f_X behind F after pre-training, no target image",
     "inverse-n": "f_X behind F, with n target images",
     "…+refined": "and f_X refined (step 3) on F's translations: from 50 target images on of those, with fewer of "
-    "randomised simulation, as `taskgan adapt` does",
+    "randomised simulation, and its output layer is fitted to them at last, as `taskgan adapt` does",
     "benchmark": "f_X in its own domain",
 }
 _ADAPTATIONS = {
@@ -46,7 +46,8 @@ _ADAPTATIONS = {
     "unlabelled": "F by the default recipe, begun as rcan's, with unpaired target images whose labels train nothing: "
     "no task loss, no pairs, no matched poses; f_X as it was. Not with 1 image: its one pose tells it from simulation",
     "labelled": "F by the default recipe, begun as rcan's, with labelled target images and their plain renders. f_X is "
-    "refined behind it: on the target images from 50 on, with fewer on randomised images, as `taskgan adapt` does",
+    "refined behind it: on the target images from 50 on; with fewer on randomised images, and its output layer is "
+    "fitted to the target images at last, as `taskgan adapt` does",
     "goals": "as rcan and labelled, but f_X predicts the joint angles at the goal, and the command is proportional to "
     "what remains by the encoders",
     "randomized": "f trained on randomised images alone; with labelled target images it continues on both, half of a "

@@ -247,15 +247,21 @@ class JobFactory:
         """Return f_X refined as `taskgan adapt` does it: on the target images, or on randomised ones where few are."""
         if images >= FEW:
             return self.refined(domain, label, images, **options)
-        translator = self.inverse(domain, label, images, **options)
-        return self.refined_on_randomized(f"{short_name(domain)}/{label}", translator, self.held_out(domain))
+        needs = {"translator": self.inverse(domain, label, images, **options), "fit_output": self.target(domain)}
+        needs["validation"] = self.held_out(domain)
+        return self.refined_on_randomized(f"{short_name(domain)}/{label}", needs, fit_images=images)
 
-    def refined_on_randomized(self, name: str, translator: Job, validation: Job | None = None) -> Job:
-        """Return f_X refined on F's translations of randomised simulation, of which there is plenty."""
-        needs = {"source": self.source(), "target": self.randomized()}
-        needs |= {"validation": validation} if validation else {}
-        needs |= {"task_model": self.source_model(), "translator": translator}
-        return self.job(f"{name}/task-model", "refine", needs, steps=self.scale.refine_steps, variants=1)
+    def refined_on_randomized(self, name: str, needs: dict[str, Job], **options: Any) -> Job:
+        """Return f_X refined on what a translator makes of randomised simulation, of which there is plenty.
+
+        Args:
+            name: what the job's name begins with.
+            needs: the translator, and what else the step takes.
+            options: further ones of the step.
+        """
+        needs = {"source": self.source(), "target": self.randomized(), "task_model": self.source_model()} | needs
+        options |= {"steps": self.scale.refine_steps, "variants": 1}
+        return self.job(f"{name}/task-model", "refine", needs, **options)
 
     def randomized_model(self) -> Job:
         """Return f of randomised simulation."""
@@ -366,7 +372,7 @@ def joint_angles(factory: JobFactory, domains: Iterable[str]) -> list[Job]:
     (domain,) = domains
     model, test, judge = factory.source_model(), factory.test(domain), factory.judge()
     pretrained, validation = factory.pretrained(), factory.held_out(domain)
-    refined = factory.refined_on_randomized("pretrained+refined", pretrained, validation)
+    refined = factory.refined_on_randomized("pretrained+refined", {"translator": pretrained, "validation": validation})
     jobs = [
         factory.angles("normal", factory.normal(domain, images=1), test),
         factory.angles("benchmark", model, factory.test(factory.plain)),
@@ -434,7 +440,7 @@ def adaptation(factory: JobFactory, domains: Iterable[str]) -> list[Job]:
 
 def _without_images(factory: JobFactory, domain: str) -> list[Job]:
     """Return the episodes of what has seen no target image."""
-    refined = factory.refined_on_randomized("pretrained+refined", factory.pretrained())
+    refined = factory.refined_on_randomized("pretrained+refined", {"translator": factory.pretrained()})
     goals = factory.of_goals
     runs: dict[str, tuple[Job, Job | None]] = {
         "rcan": (factory.source_model(), factory.pretrained()),
@@ -447,7 +453,7 @@ def _without_images(factory: JobFactory, domain: str) -> list[Job]:
 
 
 def _with_images(factory: JobFactory, domain: str, count: int) -> list[Job]:
-    """Return the episodes of what has learned from `count` images: the first of the same for all."""
+    """Return the episodes of what has learned from `count` images, the same ones for all."""
     steps = min(factory.recipe().steps, translator_steps(count))
     name, goals = f"labelled-{count}", factory.of_goals
     runs: dict[str, tuple[Job, Job | None]] = {

@@ -70,7 +70,7 @@ _PARTS = (
     *(f"{name}.h5" for name in ("source", "randomized", "target", "held_out", "recording")),
     *("recording_images.png", "recording_joints.png", _BACKGROUND, _DOMAIN),
 )
-FEW = 50  # with fewer training frames, step 3 learns from translated randomised simulation instead
+FEW = 50  # with fewer training frames, step 3 learns from translated randomised simulation, and fits to these at last
 # TaskGAN steps by training frames: with one image, 750 steps were worse than 250 (docs/reproduce.md).
 _STEPS = ((20, 250), (200, 750))
 _ALL_STEPS = 1500
@@ -319,7 +319,9 @@ class Workplace:
             f"{target.images} frames of {target.episodes} episodes trained, "
             f"{read_info(self.path('held_out.h5')).images} were held out"
         )
-        learned_from = "what F makes of randomised simulation" if is_few else "the recording's frames"
+        learned_from = "the recording's frames"
+        if is_few:
+            learned_from = "what F makes of randomised simulation; its output layer was fitted to the frames"
         self.facts.append(f"f_X reads {target.task.replace('_', ' ')}")
         is_paired = "with" if target.paired_domain else "without"
         self.facts.append(f"step 2 trained {is_paired} plain renders of the recorded states, drawn in this scene")
@@ -498,7 +500,8 @@ class Workplace:
         def train() -> None:
             learned_from: dict[str, Any] = {"target": self.path("target.h5")}
             if is_few:
-                learned_from = {"target": self.path("randomized.h5"), "variants": 1}
+                few = self.path("target.h5")
+                learned_from = {"target": self.path("randomized.h5"), "variants": 1, "fit_output": few}
             config = RefineConfig(
                 task_model=self.task_model,
                 translator=self.path("translator"),

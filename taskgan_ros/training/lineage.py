@@ -11,7 +11,13 @@ from taskgan_ros.core.errors import InputError
 from taskgan_ros.data.dataset import DatasetInfo, read_info
 from taskgan_ros.training.run import read_description
 
-_DATASETS = {"source": "source", "target": "target", "pretrain": "pretrain", "dataset": "task_model"}
+_DATASETS = {
+    "source": "source",
+    "target": "target",
+    "fit_output": "target",
+    "pretrain": "pretrain",
+    "dataset": "task_model",
+}
 _RUNS = ("task_model", "translator", "start_from")
 
 

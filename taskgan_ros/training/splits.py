@@ -32,14 +32,14 @@ class Split:
     held_out: NDArray[np.int64]
 
     def banks(self, images: int | None, scale: NDArray[np.float32], device: torch.device) -> tuple[Bank, Bank]:
-        """Return banks of the first so many `images`, or all, to train on, and of those to validate on.
+        """Return banks of so many `images`, evenly spaced, or of all, to train on, and of those to validate on.
 
         Raises:
             InputError: there are fewer images.
         """
         bank = make_bank(self.dataset, scale, device)
         judge = bank if self.judge is self.dataset else make_bank(self.judge, scale, device)
-        training = first_rows(self.training, images, f"images of {self.dataset.info.domain}")
+        training = spread_rows(self.training, images, f"images of {self.dataset.info.domain}")
         return bank.take(training), judge.take(self.held_out)
 
 
@@ -68,12 +68,14 @@ def split_dataset(
     return Split(dataset, np.arange(len(dataset)), judge, np.arange(len(judge)))
 
 
-def first_rows(rows: NDArray[np.int64], count: int | None, what: object) -> NDArray[np.int64]:
-    """Return the first `count` of `rows`, which are in the order they were recorded; all for None.
+def spread_rows(rows: NDArray[np.int64], count: int | None, what: object) -> NDArray[np.int64]:
+    """Return `count` of `rows`, evenly spaced, the first one with them; all for None.
+
+    Neighbours tell little more than one of them: all images of an episode have the same goal.
 
     Raises:
         InputError: there are fewer; `what` says of what.
     """
     if count is not None and count > len(rows):
         raise InputError(f"{what}: expected at most {len(rows)}, which there are to train on, got {count}")
-    return rows[:count]
+    return rows if count is None else rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]

@@ -14,6 +14,7 @@ from taskgan_ros.training.learned import WEIGHTS
 from taskgan_ros.training.networks import TaskModel
 from taskgan_ros.training.objectives import mmd_loss, task_loss
 from taskgan_ros.training.optimisers import OptimiserName, make_optimiser
+from taskgan_ros.training.output_fit import fit_output
 from taskgan_ros.training.rates import RateSchedule, set_rate
 
 _EVALUATION_BATCH = 256
@@ -87,6 +88,37 @@ class TaskModelTrainer:
         """Load them."""
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
+
+
+class FittingTrainer(TaskModelTrainer):
+    """The same, and the output layer of the weights that it hands over is fitted to a few labelled target images."""
+
+    def __init__(
+        self,
+        few: Bank | None,
+        network: TaskModel,
+        banks: list[tuple[Bank, int]],
+        validation: dict[str, Bank],
+        schedule: RateSchedule,
+        augment: float,
+    ) -> None:
+        """Take the few images, translated; with None it is a `TaskModelTrainer`, whose arguments the others are."""
+        super().__init__(network, banks, validation, schedule, augment)
+        self._task_model, self._few = network, few
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Return the task model, fitted; training goes on from what it learned."""
+        if self._few is None:
+            return super().networks()
+        return {WEIGHTS: fit_output(self._task_model, self._few).network}
+
+    def validate(self) -> dict[str, float]:
+        """Return also the error on labels that the output layer was not fitted to, before and after."""
+        figures = super().validate()
+        if self._few is None:
+            return figures
+        fit = fit_output(self._task_model, self._few)
+        return figures | {"fit_before": fit.before} | ({"fit_after": fit.after} if fit.is_tried else {})
 
 
 class AdaptingTrainer(TaskModelTrainer):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.schema import Field, config_dataclass
 from taskgan_ros.data.dataset import check_compatible, load_dataset
 from taskgan_ros.training import distributed
@@ -18,9 +19,9 @@ from taskgan_ros.training.lineage import check_domain, translated_domains, under
 from taskgan_ros.training.loop import schedule_of, train
 from taskgan_ros.training.rates import RateSchedule
 from taskgan_ros.training.run import Count, RunOptions, open_run, pick_device
-from taskgan_ros.training.splits import split_dataset
+from taskgan_ros.training.splits import split_dataset, spread_rows
 from taskgan_ros.training.steps.translator import load_translator
-from taskgan_ros.training.task_trainer import TaskModelTrainer
+from taskgan_ros.training.task_trainer import FittingTrainer
 
 _SOURCE_STRIDE = 15  # images apart that refinement checks the source on: all would take longer than the training
 
@@ -51,7 +52,12 @@ class RefineConfig(RunOptions):
     variants: Count = 4
     """How many differently augmented translations of each target image."""
     target_images: Count | None = None
-    """Train on this many target images only: the first recorded ones that are not held out."""
+    """Train on this many target images only: evenly spaced over those that are not held out."""
+    fit_output: Path | None = None
+    """Labelled target images, a handful of them, to fit the output layer to at last. Use it with the translator's
+    pre-training dataset as the target: weights that learned these images themselves have no error left to fit."""
+    fit_images: Count | None = None
+    """Fit to this many of them only, evenly spaced."""
     validation: Path | None = None
     """Dataset of the target domain to validate on; without it a tenth of the target's episodes is held out."""
 
@@ -64,12 +70,15 @@ def refine(config: RefineConfig) -> dict[str, float]:
         InputError: a dataset or run that does not fit.
         Interrupted: a signal stopped it; the run can be resumed.
     """
+    if config.fit_images and not config.fit_output:
+        raise InputError(f"fit_images: expected --fit-output DATASET to take {config.fit_images} images of, got none")
     device = pick_device(config.device)
     network, learned = load_task_model(config.task_model)
     translator: nn.Module = nn.Identity()
     understood: tuple[str, ...] | None = ()
     source, target = load_dataset(config.source), load_dataset(config.target)
-    for dataset in (source, target):
+    few = load_dataset(config.fit_output) if config.fit_output else None
+    for dataset in filter(None, (source, target, few)):
         check_compatible(learned.data, dataset.info)
     check_domain(f"source: {config.source}", learned.data.domain, source.info.domain)
     if config.translator:
@@ -79,6 +88,11 @@ def refine(config: RefineConfig) -> dict[str, float]:
         check_domain(f"target: {config.target}", understood, target.info.domain)
     split = split_dataset(target, config.validation, 0.1, config.seed, understood)
     training, validation = split.banks(config.target_images, learned.scale, device)
+    to_fit = None
+    if few is not None:
+        check_domain(f"fit_output: {config.fit_output}", understood or target.info.domain, few.info.domain)
+        rows = spread_rows(np.arange(len(few)), config.fit_images, f"fit_images of {config.fit_output}")
+        to_fit = translate_bank(translator, make_bank(few, learned.scale, device).take(rows))
     count = max(1, round(config.batch_size * config.translated_share))
     distributed.check_shares(translated_images=count, source_images=config.batch_size - count)
     with open_run("refine", config) as run:
@@ -94,5 +108,5 @@ def refine(config: RefineConfig) -> dict[str, float]:
         }
         rates = RateSchedule(config.learning_rate, config.steps)
         # Target images are augmented already, before the translator.
-        trainer = TaskModelTrainer(network.to(device), banks, held_out, rates, augment=0.0)
+        trainer = FittingTrainer(to_fit, network.to(device), banks, held_out, rates, augment=0.0)
         return train(run, trainer, schedule_of(config), config.seed, "refine")

@@ -21,7 +21,7 @@ from taskgan_ros.training.networks import TaskModel, load_shape
 from taskgan_ros.training.optimisers import OptimiserName
 from taskgan_ros.training.rates import RateSchedule
 from taskgan_ros.training.run import Count, RunOptions, Share, open_run, pick_device
-from taskgan_ros.training.splits import first_rows, split_dataset
+from taskgan_ros.training.splits import split_dataset, spread_rows
 from taskgan_ros.training.task_trainer import AdaptingTrainer, TaskModelTrainer
 
 
@@ -48,12 +48,12 @@ class TaskModelConfig(RunOptions):
     validation: Path | None = None
     """Dataset of the same domain to validate on; then no episode is held out."""
     images: Count | None = None
-    """Train on this many images only: the first recorded ones that are not held out. The label scale is still computed
+    """Train on this many images only: evenly spaced over those that are not held out. The label scale is still computed
     from all of them, as one image alone has none."""
     target: Path | None = None
     """Dataset of another domain, whose images adapt the features by `mmd_weight`; its labels are not used."""
     target_images: Count | None = None
-    """Adapt to this many images of `target` only, the first recorded ones."""
+    """Adapt to this many images of `target` only, evenly spaced."""
     mmd_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the maximum mean discrepancy between the features of `dataset` and of `target` (Tzeng et al. 2014)."""
     task_model: Path | None = None
@@ -110,5 +110,5 @@ def _load_others(
         raise InputError(f"target: expected mmd_weight above 0 to adapt to {config.target}, got 0")
     target = load_dataset(config.target)
     check_compatible(info, target.info)
-    rows = first_rows(np.arange(len(target)), config.target_images, f"target_images of {config.target}")
+    rows = spread_rows(np.arange(len(target)), config.target_images, f"target_images of {config.target}")
     return make_bank(target, scale, device).take(rows)

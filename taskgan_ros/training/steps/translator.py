@@ -26,7 +26,7 @@ from taskgan_ros.training.loop import Schedule, train
 from taskgan_ros.training.networks import Discriminator, Generator, GeneratorConfig, TaskModel
 from taskgan_ros.training.recipe import Recipe, load_recipe
 from taskgan_ros.training.run import Count, RunOptions, load_weights, open_run, pick_device, read_description
-from taskgan_ros.training.splits import first_rows
+from taskgan_ros.training.splits import spread_rows
 from taskgan_ros.training.taskgan import WEIGHTS, Banks, TranslatorTrainer
 
 KIND = "translator"
@@ -43,7 +43,7 @@ class TranslatorConfig(RunOptions):
     target: Path | None = None
     """Dataset of the few target images; pre-training alone (`--steps 0`) does without."""
     target_images: Count | None = None
-    """Train on this many target images only: the first recorded ones that are not held out."""
+    """Train on this many target images only: evenly spaced over those that are not held out."""
     task_model: Path
     """Run of step 1, in the domain that is translated into."""
     recipe: str = "default"
@@ -212,10 +212,10 @@ def _make_banks(config: TranslatorConfig, data: _Data, learned: Learned, device:
     else:
         training, validation = np.arange(len(inputs)), make_bank(data.validation, learned.scale, device)
     what = f"target_images: {config.target}"
-    inputs = inputs.take(first_rows(training, limit if data.inputs is data.target else None, what))
+    inputs = inputs.take(spread_rows(training, limit if data.inputs is data.target else None, what))
     labelled: Bank | None = inputs
     if data.outputs is data.target:
-        outputs = outputs.take(first_rows(np.arange(len(outputs)), limit, what))
+        outputs = outputs.take(spread_rows(np.arange(len(outputs)), limit, what))
         labelled = _swap_pairs(outputs)
     pairs: Bank | None = None
     if data.pairs is data.inputs:

@@ -24,7 +24,7 @@ from taskgan_ros.training.networks import TaskModel
 from taskgan_ros.training.objectives import feature_loss, task_loss
 from taskgan_ros.training.rates import RateSchedule
 from taskgan_ros.training.run import Count, RunOptions, open_run, pick_device, read_description
-from taskgan_ros.training.splits import first_rows, split_dataset
+from taskgan_ros.training.splits import split_dataset, spread_rows
 from taskgan_ros.training.steps.translator import load_translator
 from taskgan_ros.training.task_trainer import TaskModelTrainer
 
@@ -41,13 +41,13 @@ class TwoColumnConfig(RunOptions):
     target: Path | None = None
     """Dataset of the few labelled target images, with pairs in the source domain: the paper's "Paired"."""
     target_images: Count | None = None
-    """Train on this many target images only: the first recorded ones that are not held out."""
+    """Train on this many target images only: evenly spaced over those that are not held out."""
     translator: Path | None = None
     """The run of a forward translator G, whose G(x) make pairs with x: the paper's "Translated"."""
     source: Path | None = None
     """The source dataset for `translator` to translate."""
     translated_images: Count = 8000
-    """How many of the source's images, the first recorded; the paper's."""
+    """How many of the source's images, evenly spaced; the paper's."""
     validation: Path | None = None
     """Labelled dataset of the target domain to validate on; without it a tenth of the target's episodes is held out,
     and a tenth of the translated ones where there is no target."""
@@ -184,14 +184,14 @@ def _load_source(config: TwoColumnConfig, learned: DatasetInfo) -> list[Dataset]
     taken, given = translated_domains(config.translator)
     check_domain(f"task_model: {config.task_model}", taken, learned.domain)
     check_domain(f"source: {config.source}", learned.domain, source.info.domain)
-    count = len(first_rows(np.arange(len(source)), config.translated_images, f"translated_images of {config.source}"))
+    rows = spread_rows(np.arange(len(source)), config.translated_images, f"translated_images of {config.source}")
     part = dataclasses.replace(
         source,
         info=dataclasses.replace(source.info, domain=given, paired_domain=learned.domain),
-        images=source.images[:count],
-        actions=source.actions[:count],
-        joint_pos=source.joint_pos[:count],
-        episode=source.episode[:count],
+        images=source.images[rows],
+        actions=source.actions[rows],
+        joint_pos=source.joint_pos[rows],
+        episode=source.episode[rows],
         paired=None,
     )
     return [part]

@@ -30,6 +30,7 @@ from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.networks import run_batches, shape_of, to_network
 from taskgan_ros.training.objectives import mmd_loss
 from taskgan_ros.training.run import load_checkpoint
+from taskgan_ros.training.splits import spread_rows
 from taskgan_ros.training.steps.fit_guard import read_task_model
 from taskgan_ros.training.task_trainer import TaskModelTrainer
 
@@ -283,11 +284,9 @@ def same_weights(first: Path, second: Path) -> bool:
 
 
 @pytest.mark.parametrize("count", [1, 5])
-def test_only_the_first_images_train_with_the_scale_of_all(
-    count: int, source: Path, whole: Path, tmp_path: Path
-) -> None:
+def test_spread_images_train_with_the_scale_of_all(count: int, source: Path, whole: Path, tmp_path: Path) -> None:
     training, held_out = load_dataset(source).split_by_episode(0.05, 0)
-    seen = with_others(source, tmp_path / "seen.h5", np.union1d(training[:count], held_out))
+    seen = with_others(source, tmp_path / "seen.h5", np.union1d(spread_rows(training, count, ""), held_out))
     for name, dataset in (("run", source), ("same", seen)):
         assert train(dataset, tmp_path / name, "--images", count) == 0
     assert same_weights(tmp_path / "run", tmp_path / "same")
@@ -527,10 +526,10 @@ def test_refinement_trains_on_what_the_translator_makes_of_the_target(
     assert errors[0]["validation_source_error"] == pytest.approx(errors[1]["validation_source_error"], rel=1e-4)
 
 
-def test_only_the_first_target_images_refine_and_another_dataset_validates(
+def test_spread_target_images_refine_and_another_dataset_validates(
     refine_here: Callable[..., Path], target: Path, collected: Callable[..., Path], tmp_path: Path
 ) -> None:
-    seen = with_others(target, tmp_path / "seen.h5", np.arange(3))
+    seen = with_others(target, tmp_path / "seen.h5", np.array([0, 23, 47]))
     validation = ["--validation", collected("target_wood", seed=7, episodes=1)]
     runs = [
         refine_here(f"run{n}", "--target", data, "--target-images", 3, *validation)
@@ -540,6 +539,42 @@ def test_only_the_first_target_images_refine_and_another_dataset_validates(
     assert metrics(runs[0]) == metrics(runs[1])
     refine_here("none", "--target-images", 33, status=2)  # 32 are not held out
     assert not (tmp_path / "none").exists()
+
+
+def test_the_output_layer_is_fitted_to_a_few_images_at_last(
+    refine_here: Callable[..., Path], target: Path, at_step: AtStep, assert_same_run: AssertSame
+) -> None:
+    options = ["--fit-output", target, "--fit-images", 10]
+    plain, fitted = refine_here("plain"), refine_here("fitted", *options)
+    before, after = (load_file(run / "task_model.safetensors") for run in (plain, fitted))
+    moved = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    figures = metrics(fitted)[-1]
+    assert moved == ({"output.weight", "output.bias"} if figures["fit_after"] < figures["fit_before"] else set())
+    assert torch.equal(
+        *(torch.load(run / "checkpoint.pt")["trainer"]["network"]["output.bias"] for run in (plain, fitted))
+    )
+    with at_step(TaskModelTrainer, 4, signal.SIGINT):
+        refine_here("stopped", *options, status=130)
+    assert_same_run(refine_here("stopped", *options, "--resume"), fitted)
+
+
+def test_images_that_do_not_fit_are_refused_before_a_run_is_made(
+    refine_here: Callable[..., Path],
+    target: Path,
+    collected: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = collected("target_a", seed=8, episodes=1)
+    for options, expected in (
+        (["--fit-output", other], f"fit_output: {other}: expected the domain "),
+        (["--fit-output", target, "--fit-images", 49], f"fit_images of {target}: expected at most 48"),
+        (["--fit-images", 3], "fit_images: expected --fit-output DATASET"),
+    ):
+        capsys.readouterr()
+        refine_here("none", *options, status=2)
+        assert refused(capsys).startswith(expected)
+        assert not (tmp_path / "none").exists()
 
 
 def test_the_paper_pure_refinement_sees_translated_images_alone(

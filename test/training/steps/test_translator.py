@@ -275,7 +275,7 @@ def test_the_forward_direction_learns_from_the_targets_own_pairs_turned_round(
 FIRST = np.array([60] + [200] * 15)[:, None, None, None]
 
 
-def test_only_the_first_target_images_train(
+def test_the_first_target_image_alone_trains(
     train: Train, painted: Callable[[Path, Any, Any], Path], target: Path, target_model: Path
 ) -> None:
     episode = np.arange(16)[:, None, None, None]
