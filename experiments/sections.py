@@ -50,6 +50,8 @@ _ADAPTATIONS = {
     "fitted to the target images at last, as `taskgan adapt` does",
     "goals": "as rcan and labelled, but f_X predicts the joint angles at the goal, and the command is proportional to "
     "what remains by the encoders",
+    "fitted": "goals with no image, refined on randomised images; the target images only fit f_X's output layer, in "
+    "closed form",
     "randomized": "f trained on randomised images alone; with labelled target images it continues on both, half of a "
     "batch each, as long as step 3",
     "randomized+goals": "the same, but it reads goals",

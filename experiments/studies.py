@@ -251,6 +251,11 @@ class JobFactory:
         needs["validation"] = self.held_out(domain)
         return self.refined_on_randomized(f"{short_name(domain)}/{label}", needs, fit_images=images)
 
+    def fitted(self, domain: str, images: int) -> Job:
+        """Return f_X behind an F that saw no target image, its output layer fitted to so many of them."""
+        needs = {"translator": self.pretrained(), "fit_output": self.target(domain)}
+        return self.refined_on_randomized(f"{short_name(domain)}/fitted-{images}", needs, fit_images=images)
+
     def refined_on_randomized(self, name: str, needs: dict[str, Job], **options: Any) -> Job:
         """Return f_X refined on what a translator makes of randomised simulation, of which there is plenty.
 
@@ -463,6 +468,7 @@ def _with_images(factory: JobFactory, domain: str, count: int) -> list[Job]:
         )
         for what, each in {"labelled": factory, "goals": goals}.items()
     }
+    runs["fitted"] = (goals.fitted(domain, count), goals.pretrained())
     if count > 1:  # one image shows one pose, by which the discriminator would tell it from all simulation
         options = {"paired": False, "steps": steps, **_WITHOUT_LABELS}
         unlabelled = factory.inverse(domain, f"unlabelled-{count}", count, **options)

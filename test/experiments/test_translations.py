@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from experiments.models import load_translate
 from experiments.translations import (
     TranslationConfig,
     distances_by_place,
@@ -19,6 +20,8 @@ from experiments.translations import (
 from taskgan_ros import cli
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.data.dataset import load_dataset
+from taskgan_ros.policy.bundle import load_bundle
+from taskgan_ros.policy.policy import Policy
 from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.networks import to_network, to_uint8
 from taskgan_ros.training.steps.translator import load_translator
@@ -98,6 +101,15 @@ def test_translations_are_compared_with_the_true_images(config: dict[str, Any]) 
     assert figures["l1"] == pytest.approx(difference, rel=1e-4)
     assert -1 < figures["ssim"] < 1
     assert figures["kid"] > 0  # a translator of three steps
+
+
+def test_a_bundle_that_observes_the_arm_translates_without_it() -> None:
+    bundle = load_bundle("reach_target_wood")
+    assert "joint_pos" in bundle.card.observes
+    images = np.random.default_rng(0).integers(0, 256, (3, 128, 128, 3), dtype=np.uint8)
+    home = np.tile(bundle.arm.home, (3, 1))
+    expected = Policy(bundle).act(images, home, want_translated=True).translated
+    assert np.array_equal(load_translate(bundle.path, torch.device("cpu"))(images), expected)
 
 
 def test_a_bundle_is_measured_as_the_run_it_was_exported_from(config: dict[str, Any], bundle: Path) -> None:
