@@ -109,6 +109,17 @@ def test_a_recording_labelled_with_goals_gives_a_bundle_that_observes_the_arm(
     assert "with plain renders" in page  # the goals say where the target was
 
 
+def test_a_few_images_fit_the_output_layer(
+    collected: Collected, recipe: Path, short_scene: Path, tmp_path: Path
+) -> None:
+    recording = collected("target_wood", "--task", "joint_goals", episodes=3, seed=1)
+    assert cli.run(tiny_adaptation(recording, recipe, short_scene, tmp_path / "mine")) == 0
+    work = tmp_path / "mine_adapt"
+    config = yaml.safe_load((work / "refined" / "config.yaml").read_text())["config"]
+    assert [Path(config[name]).name for name in ("target", "fit_output")] == ["randomized.h5", "target.h5"]
+    assert "output layer was fitted to the frames" in (work / "report" / "report.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("options", "arrives", "task"),
     [
