@@ -14,8 +14,9 @@ HEAD = """# How reliable the node is
 
 Every table here is what its command measured; `benchmarks/reliability_page.py` makes this page from the JSON in
 `docs/reliability/`. Run the commands from the repository's root with `.venv/bin/python`, which `make setup-test` makes.
-All but the first, and the Panda in the second, are of the shipped bundle `reach_target_wood` in a real `reach_node`
-process, over real DDS on one machine."""
+All but the first, and the Panda in the second, are of a shipped bundle `reach_target_wood` in a real `reach_node`
+process, over real DDS on one machine. Tables of 2026-11-29 and before are of the bundle that was shipped then, which
+predicts velocities; today's predicts the joint angles at the goal."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ _ANGLE_MODELS = {
     "pretrained": "f_X behind F after pre-training, no target image",
     "inverse-n": "f_X behind F, with n target images",
     "…+refined": "and f_X refined (step 3) on F's translations: from 50 target images on of those, with fewer of "
-    "randomised simulation, and its output layer is fitted to them at last, as `taskgan adapt` does",
+    "randomised simulation, and its output layer is fitted to them at the end, as `taskgan adapt` does",
     "benchmark": "f_X in its own domain",
 }
 _ADAPTATIONS = {
@@ -47,7 +47,7 @@ _ADAPTATIONS = {
     "no task loss, no pairs, no matched poses; f_X as it was. Not with 1 image: its one pose tells it from simulation",
     "labelled": "F by the default recipe, begun as rcan's, with labelled target images and their plain renders. f_X is "
     "refined behind it: on the target images from 50 on; with fewer on randomised images, and its output layer is "
-    "fitted to the target images at last, as `taskgan adapt` does",
+    "fitted to the target images at the end, as `taskgan adapt` does",
     "goals": "as rcan and labelled, but f_X predicts the joint angles at the goal, and the command is proportional to "
     "what remains by the encoders",
     "fitted": "goals with no image, refined on randomised images; the target images only fit f_X's output layer, in "

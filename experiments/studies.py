@@ -23,6 +23,8 @@ _JUDGE_SEED = 100  # a judge has other initial weights
 FEW_IMAGES = 100
 _NOT_TARGETS = ("source", "colored", "randomized")  # domains that studies have beside their targets
 LAMBDAS = (0.0, 0.01, 0.1, 1.0, 10.0)  # METHOD's sweep; the paper's is 0.01, of labels whose scale it does not give
+_OF_GOALS = ("default", "rcan")  # recipes whose limit of the task gradient suits an f_X that sees the target alone
+_SEES_THE_ARM = {"task_gradient_limit": 0.3}  # docs/training.md: an f_X of velocities is better off with it
 _ANGLE_MODEL = {"network": "positions", "optimiser": "muon", "learning_rate": 2e-3}  # docs/real-arm.md compares them
 _STEPS_AN_IMAGE = 250  # with one image the error on others fell up to here (0.77) and then rose (0.91 after 750 steps)
 ANGLE_IMAGES = (1, 10, 100, 1000, 5399)  # the paper's figure 11
@@ -204,9 +206,10 @@ class JobFactory:
 
     def translator(self, name: str, needs: dict[str, Job], recipe: str | None = None, **options: Any) -> Job:
         """Return the training of a translator by a recipe, with options in place of the recipe's settings."""
-        settings = self.recipe(recipe)
-        steps = {"steps": settings.steps, "pretrain_steps": settings.pretrain_steps}
-        return self.job(f"{name}/translator", "translator", needs, recipe=recipe or self.recipe_name, **steps | options)
+        settings, recipe = self.recipe(recipe), recipe or self.recipe_name
+        options = {"steps": settings.steps, "pretrain_steps": settings.pretrain_steps} | options
+        options |= _SEES_THE_ARM if self._task != "joint_goals" and recipe in _OF_GOALS else {}
+        return self.job(f"{name}/translator", "translator", needs, recipe=recipe, **options)
 
     def pretrained(self) -> Job:
         """Return F after pre-training on randomised simulation, no target image seen."""

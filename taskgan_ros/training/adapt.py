@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 import shlex
 import shutil
@@ -53,9 +54,10 @@ from taskgan_ros.training.adapt_inputs import (
 )
 from taskgan_ros.training.adapt_report import AdaptStory, write_report
 from taskgan_ros.training.coverage import find_regions
+from taskgan_ros.training.output_fit import fit_errors
 from taskgan_ros.training.recipe import load_recipe
 from taskgan_ros.training.recorded_split import hold_out, write_part
-from taskgan_ros.training.run import CHECKPOINT, load_checkpoint
+from taskgan_ros.training.run import CHECKPOINT, METRICS, load_checkpoint
 from taskgan_ros.training.steps.export import ExportConfig, check_name, export
 from taskgan_ros.training.steps.fit_guard import is_enough
 from taskgan_ros.training.steps.refine import RefineConfig, refine
@@ -70,7 +72,7 @@ _PARTS = (
     *(f"{name}.h5" for name in ("source", "randomized", "target", "held_out", "recording")),
     *("recording_images.png", "recording_joints.png", _BACKGROUND, _DOMAIN),
 )
-FEW = 50  # with fewer training frames, step 3 learns from translated randomised simulation, and fits to these at last
+FEW = 50  # with fewer training frames, step 3 learns from translated randomised simulation, and is fitted to these
 # TaskGAN steps by training frames: with one image, 750 steps were worse than 250 (docs/reproduce.md).
 _STEPS = ((20, 250), (200, 750))
 _ALL_STEPS = 1500
@@ -321,7 +323,7 @@ class Workplace:
         )
         learned_from = "the recording's frames"
         if is_few:
-            learned_from = "what F makes of randomised simulation; its output layer was fitted to the frames"
+            learned_from = "what F makes of randomised simulation"
         self.facts.append(f"f_X reads {target.task.replace('_', ' ')}")
         is_paired = "with" if target.paired_domain else "without"
         self.facts.append(f"step 2 trained {is_paired} plain renders of the recorded states, drawn in this scene")
@@ -351,7 +353,7 @@ class Workplace:
         background = read_photo(picture) if picture.exists() else None
         given = ["--recording", *map(str, self.config.recording), "--scene", self.config.scene]
         given += ["--out", str(self.config.out), *(["--quick"] if self.config.quick else [])]
-        facts = [*self.facts, _describe_guard(bundle.card.guard)]
+        facts = [*self.facts, *_describe_fit(self.path("refined")), _describe_guard(bundle.card.guard)]
         if self.config.quick:
             facts.insert(0, "a smoke test (--quick): neither the bundle nor these figures are worth anything")
         story = AdaptStory(
@@ -593,6 +595,12 @@ def _settings(config: AdaptConfig) -> dict[str, Any]:
     """Return the options that a resumed adaptation must have kept."""
     free = ("resume", "device", "workers", "work")
     return {name: value for name, value in to_plain(config).items() if name not in free}
+
+
+def _describe_fit(run: Path) -> list[str]:
+    """Return what became of fitting the output layer to the frames, where that was tried."""
+    figures = json.loads((run / METRICS).read_text(encoding="utf-8").splitlines()[-1])
+    return [f"f_X's output layer was {fit_errors(figures)}"] if "fit_before" in figures else []
 
 
 def _describe_guard(guard: Any) -> str:

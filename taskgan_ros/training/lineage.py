@@ -97,6 +97,12 @@ def refined_domains(run: Path) -> tuple[str, ...]:
     return tuple(read_info(locate(own, config["target"])).domain for own, config in refined)
 
 
+def fitted_images(run: Path) -> int:
+    """Return how many target images a task model's output layers were fitted to."""
+    given = [(own, config) for own, config in _history(run) if config.get("fit_output")]
+    return sum(config.get("fit_images") or read_info(locate(own, config["fit_output"])).images for own, config in given)
+
+
 def data_seeds(*runs: Path) -> dict[str, int]:
     """Return the seed of each dataset that had a part in `runs`, through all runs that they came from.
 

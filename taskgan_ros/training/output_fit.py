@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,8 @@ Array = NDArray[np.float64]
 
 _SHIFT, _SLOPE = 0.5, 0.1  # standard deviations expected of the map, of standardised labels: a Gaussian prior
 _SAME = 0.01  # labels nearer than this are one: all images of an episode have the same joint goal
-_FEWEST = 3  # different labels; fewer cannot tell whether the map helps for others
+_FEWEST = 3  # episodes; fewer cannot tell whether the map helps in others
+_FOLDS = 20  # maps that are fitted at most to see whether it does
 _HUBER = 1.345  # deviations beyond which an error counts linearly: 95 % efficiency for Gaussian errors (Huber 1981)
 _TO_DEVIATION = 1.4826  # from a median of absolute errors, for Gaussian ones
 _LEAST_DEVIATION = 0.02  # so that two or three errors that happen to agree do not rule the prior out
@@ -30,66 +32,92 @@ _ROUNDS = 15
 
 
 @dataclass(frozen=True)
-class OutputFit:
-    """What a fit did.
+class FitErrors:
+    """Whether a fit helps.
 
     Attributes:
-        network: the task model with its new output layer; with the old one where the map does not help.
-        labels: how many different ones there were.
+        episodes: how many with different labels there were.
         before: mean absolute error of the old layer, in standard deviations.
-        after: the same of the map, each label predicted by a map that was fitted to the others; NaN with too few.
+        after: the same of the map, each episode predicted by a map that was fitted to others; None with too few.
     """
 
-    network: TaskModel
-    labels: int
+    episodes: int
     before: float
-    after: float
-
-    @property
-    def is_tried(self) -> bool:
-        """Whether there were labels enough."""
-        return self.labels >= _FEWEST
+    after: float | None
 
     @property
     def is_better(self) -> bool:
         """Whether the map was kept."""
-        return self.after < self.before
+        return self.after is not None and self.after < self.before
+
+    def __str__(self) -> str:
+        """Say what happened, for people."""
+        if self.after is None:
+            return f"left as it was: expected {_FEWEST} episodes with different labels or more, got {self.episodes}"
+        errors = f"in episodes it was not fitted to, the error is {self.after:.3f} standard deviations"
+        kept = "fitted" if self.is_better else "left as it was: a fit does not help"
+        return f"{kept}; {errors}, {self.before:.3f} before"
+
+
+def fit_errors(figures: Mapping[str, float]) -> FitErrors:
+    """Return what a run's figures say of its fit: those of `FitErrors`, with `fit_` before their names."""
+    return FitErrors(int(figures["fit_episodes"]), figures["fit_before"], figures.get("fit_after"))
 
 
 @torch.no_grad()
-def fit_output(network: TaskModel, bank: Bank) -> OutputFit:
-    """Return a copy of the network whose output layer is fitted to a bank of translated images and their labels.
+def fit_output(network: TaskModel, bank: Bank, episode: NDArray[np.int64]) -> tuple[TaskModel, FitErrors]:
+    """Return a copy of the network with its output layer fitted to labelled images, and whether that helps.
 
-    Predictions of images with one label count as their median. The map is ridge regression with a Gaussian prior, and
-    robust (Huber 1981). It is kept if it predicts labels better that it was not fitted to.
+    The map is ridge regression with a Gaussian prior, and robust (Huber 1981). It is kept if it predicts labels better
+    in episodes that it was not fitted to.
+
+    Args:
+        network: a task model.
+        bank: translated images and their labels.
+        episode: (N,) which one each image is of.
     """
-    predicted = torch.cat([network(bank.batch(index)[0]) for index in torch.arange(len(bank)).split(64)])
-    seen, wanted = _by_label(predicted.double().cpu().numpy(), bank.labels.double().cpu().numpy())
+    device = bank.labels.device
+    parts = torch.arange(len(bank), device=device).split(64)
+    predicted = torch.cat([network(bank.batch(index)[0]) for index in parts]).double().cpu().numpy()
+    seen, wanted, group = _observed(predicted, bank.labels.double().cpu().numpy(), episode)
+    count = len(np.unique(group))
+    after = _left_out_error(seen, wanted, group) if count >= _FEWEST else None
+    errors = FitErrors(count, float(np.abs(wanted - seen).mean()), after)
     network = copy.deepcopy(network)
-    before = float(np.abs(wanted - seen).mean())
-    if len(seen) < _FEWEST:
-        return OutputFit(network, len(seen), before, float("nan"))
-    everyone = np.arange(len(seen))
-    left_out = [_mapped(seen[everyone != k], wanted[everyone != k], seen[k : k + 1])[0] for k in everyone]
-    fit = OutputFit(network, len(seen), before, float(np.abs(wanted - left_out).mean()))
-    if fit.is_better:
+    if errors.is_better:
         _multiply_in(network, *_affine(seen, wanted))
-    return fit
+    return network, errors
 
 
-def _by_label(predicted: Array, labels: Array) -> tuple[Array, Array]:
-    """Return the median prediction (K, J) of each different label, and those labels (K, J)."""
-    apart = np.abs(labels[:, None] - labels[None]).max(axis=2)
-    group = (apart <= _SAME).argmax(axis=1)
-    firsts = np.unique(group)
-    medians = [np.median(predicted[group == first], axis=0) for first in firsts]
-    return np.array(medians), labels[firsts]
+def _observed(predicted: Array, labels: Array, episode: NDArray[np.int64]) -> tuple[Array, Array, NDArray[np.intp]]:
+    """Return predictions and labels (K, J) to fit to, and whose each is (K,).
+
+    The images of an episode with one label count as one, by their medians. Episodes with the same labels are one.
+    """
+    index = np.unique(episode, return_inverse=True)[1]
+    means = np.array([labels[index == k].mean(axis=0) for k in range(index.max() + 1)])
+    owner = (np.abs(means[:, None] - means[None]).max(axis=2) <= _SAME).argmax(axis=1)[index]
+    seen, wanted, group = [], [], []
+    for one in np.unique(owner):
+        rows = owner == one
+        part, target = predicted[rows], labels[rows]
+        if np.ptp(target, axis=0).max() <= 2 * _SAME:
+            part, target = (np.median(values, axis=0, keepdims=True) for values in (part, target))
+        seen.append(part)
+        wanted.append(target)
+        group += [one] * len(part)
+    return np.concatenate(seen), np.concatenate(wanted), np.array(group)
 
 
-def _mapped(seen: Array, wanted: Array, predicted: Array) -> Array:
-    """Return `predicted` (N, J) by the map that is fitted to `seen` and `wanted` (K, J)."""
-    slope, shift = _affine(seen, wanted)
-    return predicted + predicted @ slope + shift
+def _left_out_error(seen: Array, wanted: Array, group: NDArray[np.intp]) -> float:
+    """Return the mean absolute error of maps on the groups that they were not fitted to."""
+    errors = np.empty_like(wanted)
+    fold = np.unique(group, return_inverse=True)[1] % _FOLDS
+    for k in np.unique(fold):
+        out = fold == k
+        slope, shift = _affine(seen[~out], wanted[~out])
+        errors[out] = wanted[out] - seen[out] - seen[out] @ slope - shift
+    return float(np.abs(errors).mean())
 
 
 def _affine(seen: Array, wanted: Array) -> tuple[Array, Array]:
@@ -105,14 +133,14 @@ def _robust(inputs: Array, errors: Array, prior: Array) -> Array:
     """Return the weights (J + 1,) of one output, by iteratively reweighted least squares; errors are (K,)."""
     weights: Array = np.zeros(len(prior))
     trust = np.ones(len(errors))
-    deviation = max(float(np.median(np.abs(errors))), _LEAST_DEVIATION)
     freedom = math.sqrt(len(errors) / max(len(errors) - 2, 1))
+    left = np.abs(errors - np.median(errors))  # what they share is for the map, and no noise
     for _ in range(_ROUNDS):
+        deviation = max(_TO_DEVIATION * freedom * float(np.median(left)), _LEAST_DEVIATION)
+        trust = np.minimum(1, _HUBER * deviation / np.maximum(left, 1e-9))
         weighted = (inputs * trust[:, None]).T / deviation**2
         weights = np.asarray(np.linalg.solve(weighted @ inputs + prior, weighted @ errors), np.float64)
         left = np.abs(errors - inputs @ weights)
-        deviation = max(_TO_DEVIATION * freedom * float(np.median(left)), _LEAST_DEVIATION)
-        trust = np.minimum(1, _HUBER * deviation / np.maximum(left, 1e-9))
     return weights
 
 

@@ -175,10 +175,10 @@ class Run:
             board.add_image(name, image, step)
 
     def save(self, step: int, trainer: Any) -> None:
-        """Write checkpoint and weights, each whole or not at all."""
-        save_atomically(self.path / CHECKPOINT, {"step": step, "trainer": trainer.state_dict()})
+        """Write weights and checkpoint, each whole or not at all; a checkpoint's weights are never older than it is."""
         for name, network in trainer.networks().items():
             save_weights(self.path / f"{name}.safetensors", network)
+        save_atomically(self.path / CHECKPOINT, {"step": step, "trainer": trainer.state_dict()})
         with self._writing("TensorBoard's curves") as board:
             board.flush()
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from taskgan_ros.training import distributed
@@ -93,32 +96,20 @@ class TaskModelTrainer:
 class FittingTrainer(TaskModelTrainer):
     """The same, and the output layer of the weights that it hands over is fitted to a few labelled target images."""
 
-    def __init__(
-        self,
-        few: Bank | None,
-        network: TaskModel,
-        banks: list[tuple[Bank, int]],
-        validation: dict[str, Bank],
-        schedule: RateSchedule,
-        augment: float,
-    ) -> None:
-        """Take the few images, translated; with None it is a `TaskModelTrainer`, whose arguments the others are."""
-        super().__init__(network, banks, validation, schedule, augment)
-        self._task_model, self._few = network, few
+    def __init__(self, few: Bank, episode: NDArray[np.int64], network: TaskModel, *given: Any, **options: Any) -> None:
+        """Take the few images, translated, and which episode each is of (N,); the rest as `TaskModelTrainer`."""
+        super().__init__(network, *given, **options)
+        self._task_model, self._few, self._episode = network, few, episode
 
     def networks(self) -> dict[str, nn.Module]:
-        """Return the task model, fitted; training goes on from what it learned."""
-        if self._few is None:
-            return super().networks()
-        return {WEIGHTS: fit_output(self._task_model, self._few).network}
+        """Return the task model, fitted; training goes on without."""
+        return {WEIGHTS: fit_output(self._task_model, self._few, self._episode)[0]}
 
     def validate(self) -> dict[str, float]:
-        """Return also the error on labels that the output layer was not fitted to, before and after."""
-        figures = super().validate()
-        if self._few is None:
-            return figures
-        fit = fit_output(self._task_model, self._few)
-        return figures | {"fit_before": fit.before} | ({"fit_after": fit.after} if fit.is_tried else {})
+        """Return also whether the fit helps, as `FitErrors` with `fit_` before its names."""
+        _, errors = fit_output(self._task_model, self._few, self._episode)
+        found = {f"fit_{name}": value for name, value in dataclasses.asdict(errors).items() if value is not None}
+        return super().validate() | found
 
 
 class AdaptingTrainer(TaskModelTrainer):

@@ -22,6 +22,7 @@ from taskgan_ros.policy.bundle import load_bundle
 from taskgan_ros.training.adapt import AdaptConfig, Sizes, Step, Workplace, join, run_steps
 from taskgan_ros.training.adapt_inputs import with_homes
 from taskgan_ros.training.coverage import find_regions
+from taskgan_ros.training.output_fit import fit_errors
 from taskgan_ros.training.recorded_split import hold_out
 
 Collected = Callable[..., Path]
@@ -117,7 +118,8 @@ def test_a_few_images_fit_the_output_layer(
     work = tmp_path / "mine_adapt"
     config = yaml.safe_load((work / "refined" / "config.yaml").read_text())["config"]
     assert [Path(config[name]).name for name in ("target", "fit_output")] == ["randomized.h5", "target.h5"]
-    assert "output layer was fitted to the frames" in (work / "report" / "report.md").read_text()
+    figures = json.loads((work / "refined" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert f"f_X's output layer was {fit_errors(figures)}" in (work / "report" / "report.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ from taskgan_ros.training.learned import Learned, load_task_model
 from taskgan_ros.training.lineage import (
     check_domain,
     data_seeds,
+    fitted_images,
     generations,
     locate,
     refined_domains,
@@ -316,6 +317,8 @@ def _describe(config: ExportConfig, learned: Learned, arm: str, scene: str) -> B
         "task_model_steps": first["steps"],
         "refine_steps": sum(refinement["steps"] for refinement in refinements),
     }
+    if fitted := fitted_images(config.task_model):
+        counts["output_fitted_to"] = fitted
     is_of_goals = learned.data.task == JOINT_GOALS
     if config.approach_rate is not None and not is_of_goals:
         got = f"{config.approach_rate} for one of {learned.data.task}"

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.core.progress import print_line
 from taskgan_ros.core.schema import Field, config_dataclass
 from taskgan_ros.data.dataset import check_compatible, load_dataset
 from taskgan_ros.training import distributed
@@ -17,11 +18,12 @@ from taskgan_ros.training.bank import make_bank, translate_bank
 from taskgan_ros.training.learned import load_task_model, write_learned
 from taskgan_ros.training.lineage import check_domain, translated_domains, understood_domains
 from taskgan_ros.training.loop import schedule_of, train
+from taskgan_ros.training.output_fit import fit_errors
 from taskgan_ros.training.rates import RateSchedule
 from taskgan_ros.training.run import Count, RunOptions, open_run, pick_device
 from taskgan_ros.training.splits import split_dataset, spread_rows
 from taskgan_ros.training.steps.translator import load_translator
-from taskgan_ros.training.task_trainer import FittingTrainer
+from taskgan_ros.training.task_trainer import FittingTrainer, TaskModelTrainer
 
 _SOURCE_STRIDE = 15  # images apart that refinement checks the source on: all would take longer than the training
 
@@ -54,7 +56,7 @@ class RefineConfig(RunOptions):
     target_images: Count | None = None
     """Train on this many target images only: evenly spaced over those that are not held out."""
     fit_output: Path | None = None
-    """Labelled target images, a handful of them, to fit the output layer to at last. Use it with the translator's
+    """Labelled target images, a handful of them, to fit the output layer to at the end. Use it with the translator's
     pre-training dataset as the target: weights that learned these images themselves have no error left to fit."""
     fit_images: Count | None = None
     """Fit to this many of them only, evenly spaced."""
@@ -88,11 +90,11 @@ def refine(config: RefineConfig) -> dict[str, float]:
         check_domain(f"target: {config.target}", understood, target.info.domain)
     split = split_dataset(target, config.validation, 0.1, config.seed, understood)
     training, validation = split.banks(config.target_images, learned.scale, device)
-    to_fit = None
+    rows = np.arange(0)
     if few is not None:
-        check_domain(f"fit_output: {config.fit_output}", understood or target.info.domain, few.info.domain)
+        fitting = understood if config.translator else target.info.domain
+        check_domain(f"fit_output: {config.fit_output}", fitting, few.info.domain)
         rows = spread_rows(np.arange(len(few)), config.fit_images, f"fit_images of {config.fit_output}")
-        to_fit = translate_bank(translator, make_bank(few, learned.scale, device).take(rows))
     count = max(1, round(config.batch_size * config.translated_share))
     distributed.check_shares(translated_images=count, source_images=config.batch_size - count)
     with open_run("refine", config) as run:
@@ -108,5 +110,13 @@ def refine(config: RefineConfig) -> dict[str, float]:
         }
         rates = RateSchedule(config.learning_rate, config.steps)
         # Target images are augmented already, before the translator.
-        trainer = FittingTrainer(to_fit, network.to(device), banks, held_out, rates, augment=0.0)
-        return train(run, trainer, schedule_of(config), config.seed, "refine")
+        learning = (network.to(device), banks, held_out, rates)
+        if few is None:
+            trainer = TaskModelTrainer(*learning, augment=0.0)
+            return train(run, trainer, schedule_of(config), config.seed, "refine")
+        shown = translate_bank(translator, make_bank(few, learned.scale, device).take(rows))
+        fitting_trainer = FittingTrainer(shown, few.episode[rows], *learning, augment=0.0)
+        figures = train(run, fitting_trainer, schedule_of(config), config.seed, "refine")
+        if distributed.is_first():
+            print_line(f"{run.path}: output layer {fit_errors(figures)}")
+        return figures

@@ -23,10 +23,11 @@ from safetensors.torch import load_file, save_file
 
 import taskgan_ros
 from taskgan_ros import cli
-from taskgan_ros.data.dataset import load_dataset
+from taskgan_ros.data.dataset import load_dataset, read_info
 from taskgan_ros.policy.bundle import load_bundle
 from taskgan_ros.policy.policy import Policy
 from taskgan_ros.training.learned import load_task_model
+from taskgan_ros.training.lineage import data_seeds, fitted_images
 from taskgan_ros.training.networks import run_batches, shape_of, to_network
 from taskgan_ros.training.objectives import mmd_loss
 from taskgan_ros.training.run import load_checkpoint
@@ -541,21 +542,48 @@ def test_spread_target_images_refine_and_another_dataset_validates(
     assert not (tmp_path / "none").exists()
 
 
-def test_the_output_layer_is_fitted_to_a_few_images_at_last(
-    refine_here: Callable[..., Path], target: Path, at_step: AtStep, assert_same_run: AssertSame
+def shifted(dataset: Path, out: Path, by: float) -> Path:
+    """Return a copy of a dataset whose labels are all off by the same."""
+    shutil.copyfile(dataset, out)
+    with h5py.File(out, "r+") as file:
+        for demo in file["data"].values():
+            demo["actions"][...] += by
+    return out
+
+
+def test_the_output_layer_is_fitted_to_a_few_images_at_the_end(
+    refine_here: Callable[..., Path],
+    target: Path,
+    at_step: AtStep,
+    assert_same_run: AssertSame,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    options = ["--fit-output", target, "--fit-images", 10]
+    options = ["--fit-output", shifted(target, tmp_path / "shifted.h5", 0.5), "--fit-images", 10]
     plain, fitted = refine_here("plain"), refine_here("fitted", *options)
     before, after = (load_file(run / "task_model.safetensors") for run in (plain, fitted))
-    moved = {name for name, value in before.items() if not torch.equal(value, after[name])}
-    figures = metrics(fitted)[-1]
-    assert moved == ({"output.weight", "output.bias"} if figures["fit_after"] < figures["fit_before"] else set())
-    assert torch.equal(
-        *(torch.load(run / "checkpoint.pt")["trainer"]["network"]["output.bias"] for run in (plain, fitted))
-    )
+    assert {name for name in before if not torch.equal(before[name], after[name])} == {"output.weight", "output.bias"}
+    assert metrics(fitted)[-1]["fit_after"] < metrics(fitted)[-1]["fit_before"]
+    assert f"{fitted}: output layer fitted; in episodes it was not fitted to" in capsys.readouterr().out
+    learned = (load_checkpoint(run)["trainer"]["network"]["output.bias"] for run in (plain, fitted))
+    assert torch.equal(*learned)
+    assert data_seeds(fitted)["target_data"] == read_info(target).seed
+    assert (fitted_images(plain), fitted_images(fitted)) == (0, 10)
     with at_step(TaskModelTrainer, 4, signal.SIGINT):
         refine_here("stopped", *options, status=130)
     assert_same_run(refine_here("stopped", *options, "--resume"), fitted)
+
+
+def test_any_domain_fits_behind_a_translator_that_saw_none(
+    task_model_run: Path, source: Path, target: Path, collected: Callable[..., Path], tmp_path: Path
+) -> None:
+    pairs = collected("randomized", "--paired", "source", episodes=3, seed=9)
+    words = ["train", "translator", "--source", source, "--pretrain", pairs, "--task-model", task_model_run]
+    words += ["--steps", 0, "--pretrain-steps", 1, "--out", tmp_path / "pretrained", "--device", "cpu"]
+    assert cli.run([*map(str, words)]) == 0
+    given = (task_model_run, tmp_path / "pretrained", source, pairs, tmp_path / "run")
+    assert refine(*given, "--fit-output", target, "--variants", 1) == 0
+    assert "fit_before" in metrics(tmp_path / "run")[-1]
 
 
 def test_images_that_do_not_fit_are_refused_before_a_run_is_made(
