@@ -199,7 +199,7 @@ def judge(policy: Policy, bundle: Bundle, shots: Shots) -> tuple[Array, Array]:
     guard, scores, commands = Guard(bundle), [], []
     for image, joint_pos in zip(shots.images, shots.joint_pos, strict=True):
         guard.forget()  # each by itself: what a frozen camera repeats is another matter
-        prediction = policy.act(image[None], want_translated=True)
+        prediction = policy.act(image[None], joint_pos[None], want_translated=True)
         assert prediction.translated is not None
         values = guard.score(image, prediction.translated[0], joint_pos).values
         scores.append([values[CAMERA], values[POSE]])
@@ -215,7 +215,7 @@ def false_alarms(policy: Policy, bundle: Bundle, scene: ReachScene, episodes: in
         guards, steps = [Guard(bundle) for _ in indices], []
 
         def act(images: Images, joint_pos: Array) -> Array:
-            prediction = policy.act(images, want_translated=True)
+            prediction = policy.act(images, joint_pos, want_translated=True)
             assert prediction.translated is not None
             scored = zip(guards, images, prediction.translated, joint_pos, strict=True)
             steps.append([bool(guard.score(*shot).objection(TOLERANCE)) for guard, *shot in scored])

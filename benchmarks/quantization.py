@@ -61,9 +61,9 @@ def quantized(bundle: Bundle, images: Images, folder: Path) -> dict[str, Bundle]
     """
     policy = Policy(bundle)
     translated = np.stack([_translate(policy, each) for each in images])
-    task_model = bundle.path / TASK_MODEL
+    task_model, joints = bundle.path / TASK_MODEL, len(bundle.card.joint_pos_names)
     translator = {TRANSLATOR: to_int8(bundle.path / TRANSLATOR, images)}
-    both = {**translator, TASK_MODEL: to_int8(task_model, translated, matrices(task_model)[-1:])}
+    both = {**translator, TASK_MODEL: to_int8(task_model, translated, matrices(task_model)[-1:], joints)}
     made = {
         what: write_int8(bundle, graphs, folder / what) for what, graphs in (("translator", translator), ("both", both))
     }
@@ -76,7 +76,7 @@ def matrices(graph: Path) -> list[str]:
 
 
 def _translate(policy: Policy, image: Images) -> Images:
-    translated = policy.act(image[None], want_translated=True).translated
+    translated = policy.act(image[None], policy.home[None], want_translated=True).translated
     assert translated is not None
     return translated[0]
 

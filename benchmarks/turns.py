@@ -38,7 +38,7 @@ def time_networks(policy: Policy, images: np.ndarray, rate_hz: float, seconds: f
     started_s, cpu_s = time.monotonic(), time.process_time()
     for count in itertools.count(1):
         start_s = time.perf_counter()
-        policy.act(images[count % len(images)][None])
+        policy.act(images[count % len(images)][None], policy.home[None])
         times.values_s.append(time.perf_counter() - start_s)
         due_s = started_s + count / rate_hz
         if due_s > started_s + seconds:

@@ -110,13 +110,12 @@ def load_translate(path: Path, device: torch.device) -> Callable[[Pixels], Pixel
     if not is_bundle(path):
         graph = load_translator_graph(path, device)
         return lambda images: run_batches(graph, images, device=device)
-    bundle = load_bundle(path)
-    policy = BundlePolicy(bundle)
+    policy = BundlePolicy(load_bundle(path))
 
     def translate(images: Pixels) -> Pixels:
         batches = np.array_split(images, -(-len(images) // _BATCH))
-        anywhere = np.zeros((len(images), len(bundle.arm.joint_names)))  # the translation does not depend on it
-        translated = [policy.act(batch, anywhere[: len(batch)], want_translated=True).translated for batch in batches]
+        homes = np.tile(policy.home, (len(images), 1))  # the translation does not depend on it
+        translated = [policy.act(batch, homes[: len(batch)], want_translated=True).translated for batch in batches]
         return np.concatenate([batch for batch in translated if batch is not None])
 
     return translate

@@ -56,6 +56,7 @@ class Policy:
     Attributes:
         card: the bundle's.
         translate: whether F is in it.
+        home: (n,) rad, the arm's joints.
         fallen_back: the reason for each requested execution provider that is not in use.
     """
 
@@ -85,7 +86,7 @@ class Policy:
         """
         self.card = bundle.card
         self.translate = translate and TRANSLATOR in bundle.card.files
-        self._home = np.array(bundle.arm.home)
+        self.home = np.array(bundle.arm.home)
         self._observed = [bundle.arm.joint_names.index(name) for name in bundle.card.joint_pos_names]
         graphs = [bundle.path / name for name in _graphs(bundle, self.translate)]
         wanted = _read_options(provider_options, providers)
@@ -116,7 +117,7 @@ class Policy:
             InputError: its command is not finite.
         """
         grey = np.full((1, *self.card.image.shape, 3), _GREY, np.uint8)
-        commands = self.act(grey, self._home[None]).commands
+        commands = self.act(grey, self.home[None]).commands
         if not np.isfinite(commands).all():
             raise InputError(
                 f"bundle {self.card.name}: expected weights and activations that are finite on {self.providers[0]}, "
@@ -186,7 +187,7 @@ class Policy:
         """Return the observed joints' angles as the graph's input, or no input where it takes none."""
         if not self._observed:
             return {}
-        shape = (count, len(self._home))
+        shape = (count, len(self.home))
         is_array = isinstance(joint_pos, np.ndarray) and np.issubdtype(joint_pos.dtype, np.floating)
         if joint_pos is None or not is_array or joint_pos.shape != shape:
             raise InputError(f"joint_pos: expected float {list(shape)}, got {_described(joint_pos)}")

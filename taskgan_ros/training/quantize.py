@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from taskgan_ros.core.progress import print_line, progress_bar
 from taskgan_ros.data.dataset import Dataset, load_dataset
 from taskgan_ros.policy.bundle import (
     IMAGE,
+    JOINT_POS,
     POLICY,
     README,
     TRANSLATOR,
@@ -110,13 +112,14 @@ def _check(bundle: Bundle, data: Dataset, what: str) -> None:
         raise InputError(f"{what}: expected {expected}, got {list(data.info.joint_names)}")
 
 
-def to_int8(graph: Path, images: Images, excluded: Collection[str] = ()) -> bytes:
+def to_int8(graph: Path, images: Images, excluded: Collection[str] = (), joints: int = 0) -> bytes:
     """Return a graph in int8: weights by channel, activations in ranges found on images.
 
     Args:
-        graph: takes `image`.
+        graph: takes `image`, and `joint_pos` where `joints` are observed.
         images: (N, H, W, 3) uint8 RGB.
-        excluded: names of nodes that stay as they are.
+        excluded: names of nodes that stay as they are, and with them all that `joint_pos` goes into.
+        joints: how many are observed; they are at 0.
     """
     with tempfile.TemporaryDirectory() as folder, progress_bar("int8", len(images), "images") as advance:
         prepared, out = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
@@ -124,7 +127,7 @@ def to_int8(graph: Path, images: Images, excluded: Collection[str] = ()) -> byte
         quantize_static(
             prepared,
             out,
-            _Calibration(images, advance),
+            _Calibration(images, joints, advance),
             op_types_to_quantize=list(_QUANTIZED),
             nodes_to_exclude=list(excluded),
             per_channel=True,
@@ -137,13 +140,14 @@ def to_int8(graph: Path, images: Images, excluded: Collection[str] = ()) -> byte
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]
     """Images, one by one, as onnxruntime asks for them."""
 
-    def __init__(self, images: Images, advance: Callable[..., None]) -> None:
+    def __init__(self, images: Images, joints: int, advance: Callable[..., None]) -> None:
         self._left: Iterator[Images] = iter(images)
+        self._observed = {JOINT_POS: np.zeros((1, joints), np.float32)} if joints else {}
         self._advance = advance
 
-    def get_next(self) -> dict[str, Images] | None:
+    def get_next(self) -> dict[str, Any] | None:
         image = next(self._left, None)
         if image is None:
             return None
         self._advance(1)
-        return {IMAGE: image[None]}
+        return {IMAGE: image[None], **self._observed}

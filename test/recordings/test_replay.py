@@ -66,14 +66,15 @@ def test_commands_lead_where_the_recorded_arm_went(
     replay(config(recording, out=tmp_path / "out", json=tmp_path / "out.json"))
     figures = json.loads((tmp_path / "out.json").read_text())
     summary = figures["summary"]
-    assert summary["images_taken"] == STILL + MOVING
+    taken = STILL + MOVING - 10  # the bundle observes joints, which settle for half a second
+    assert summary["images_taken"] == taken
     assert summary["commands"] > 30, "all but those of the first half second"
     assert summary["angle_deg"]["median"] < 25
     assert summary["flagged_share"] < 0.1
     assert summary["time_shares"]["running"] > 0.6
     assert {"command", "recorded", "scores", "speed_share", "leads_outside"} <= figures["images"][0].keys()
     assert (tmp_path / "out" / PLOT).stat().st_size > 10_000
-    assert len((tmp_path / "out" / TABLE).read_text().splitlines()) == STILL + MOVING + 1
+    assert len((tmp_path / "out" / TABLE).read_text().splitlines()) == taken + 1
     assert "commanded against recorded velocity" in capsys.readouterr().out
 
 

@@ -33,8 +33,9 @@ def test_the_translator_gets_smaller_and_the_commands_stay(
     assert (made.card.name, made.card.results) == ("small", ())
     assert (made.path / TRANSLATOR).stat().st_size < 0.4 * (BUNDLE.path / TRANSLATOR).stat().st_size
     assert made.card.files[TASK_MODEL] == BUNDLE.card.files[TASK_MODEL]
-    images = load_dataset(target).images[1::8]
-    before, after = (Policy(bundle).act(images).commands for bundle in (BUNDLE, made))
+    data = load_dataset(target)
+    seen = data.images[1::8], data.joint_pos[1::8].astype(np.float64)
+    before, after = (Policy(bundle).act(*seen).commands for bundle in (BUNDLE, made))
     assert np.sqrt(np.mean((after - before) ** 2)) < 0.1 * np.sqrt(np.mean(before**2))
     assert "differ by" in capsys.readouterr().out
     assert quantize(target, tmp_path / "small") == 2  # and is not overwritten
