@@ -44,8 +44,9 @@ _ADAPTATIONS = {
     "rcan": "f_X, which reads velocities, behind F after pre-training on randomised simulation",
     "rcan+refined": "and f_X refined (step 3) on what F makes of randomised images",
     "unlabelled": "F by the default recipe, begun as rcan's, with unpaired target images whose labels train nothing: "
-    "no task loss, no pairs, no matched poses; f_X as it was. Not with 1 image: its one pose tells it from simulation."
-    " Of commits before d5d4b8b, 10 and 100 images are the first of the dataset; in all other rows they are evenly spaced",
+    "no task loss, no pairs, no matched poses; f_X as it was. Not with 1 image: its one pose tells it from "
+    "simulation. Of commits before d5d4b8b, 10 and 100 images are the first of the dataset; in all other rows they are "
+    "evenly spaced",
     "labelled": "F by the default recipe, begun as rcan's, with labelled target images and their plain renders. f_X is "
     "refined behind it: on the target images from 50 on; with fewer on randomised images, and its output layer is "
     "fitted to the target images at the end, as `taskgan adapt` does",
