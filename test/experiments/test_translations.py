@@ -109,6 +109,7 @@ def test_a_bundle_that_observes_the_arm_translates_without_it() -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 128, 128, 3), dtype=np.uint8)
     home = np.tile(bundle.arm.home, (3, 1))
     expected = Policy(bundle).act(images, home, want_translated=True).translated
+    assert expected is not None
     assert np.array_equal(load_translate(bundle.path, torch.device("cpu"))(images), expected)
 
 

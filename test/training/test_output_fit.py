@@ -22,7 +22,7 @@ def network() -> TaskModel:
     network = TaskModel(JOINTS, (SIZE, SIZE))
     with torch.no_grad():
         network.output.weight /= torch.from_numpy(predict(network, images(200)).std(axis=0)).float()[:, None]
-        network.output.bias -= torch.from_numpy(predict(network, images(200)).mean(axis=0)).float()
+        network.output.bias.sub_(torch.from_numpy(predict(network, images(200)).mean(axis=0)).float())
     return network
 
 
