@@ -11,6 +11,7 @@ from experiments.jobs import Job
 from taskgan_ros.core.config import is_path, load, resolve, share_dir, short_name
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.schema import Field, config_dataclass, whole_rule
+from taskgan_ros.robot.units import JOINT_GOALS
 from taskgan_ros.sim.domain import load_domain
 from taskgan_ros.training.adapt import FEW, translator_steps
 from taskgan_ros.training.recipe import Recipe, load_recipe
@@ -23,8 +24,8 @@ _JUDGE_SEED = 100  # a judge has other initial weights
 FEW_IMAGES = 100
 _NOT_TARGETS = ("source", "colored", "randomized")  # domains that studies have beside their targets
 LAMBDAS = (0.0, 0.01, 0.1, 1.0, 10.0)  # METHOD's sweep; the paper's is 0.01, of labels whose scale it does not give
-_OF_GOALS = ("default", "rcan")  # recipes whose limit of the task gradient suits an f_X that sees the target alone
-_SEES_THE_ARM = {"task_gradient_limit": 0.3}  # docs/training.md: an f_X of velocities is better off with it
+_FOR_GOALS = ("default", "rcan")  # recipes whose limit of the task gradient suits an f_X of joint goals
+_NOT_OF_GOALS = {"task_gradient_limit": 0.3}  # suits velocities (docs/training.md), and angles were measured with it
 _ANGLE_MODEL = {"network": "positions", "optimiser": "muon", "learning_rate": 2e-3}  # docs/real-arm.md compares them
 _STEPS_AN_IMAGE = 250  # with one image the error on others fell up to here (0.77) and then rose (0.91 after 750 steps)
 ANGLE_IMAGES = (1, 10, 100, 1000, 5399)  # the paper's figure 11
@@ -129,7 +130,7 @@ class JobFactory:
     @cached_property
     def of_goals(self) -> JobFactory:
         """The same scene with images labelled by the joint angles at which the tip is on its goal."""
-        cell = StudyCell(self._scene, "joint_goals", self.plain)
+        cell = StudyCell(self._scene, JOINT_GOALS, self.plain)
         return JobFactory(self._scale_name, self.recipe_name, self.seed, cell, "goals/")
 
     def job(self, name: str, step: str, needs: dict[str, Job], **options: Any) -> Job:
@@ -207,9 +208,10 @@ class JobFactory:
     def translator(self, name: str, needs: dict[str, Job], recipe: str | None = None, **options: Any) -> Job:
         """Return the training of a translator by a recipe, with options in place of the recipe's settings."""
         settings, recipe = self.recipe(recipe), recipe or self.recipe_name
-        options = {"steps": settings.steps, "pretrain_steps": settings.pretrain_steps} | options
-        options |= _SEES_THE_ARM if self._task != "joint_goals" and recipe in _OF_GOALS else {}
-        return self.job(f"{name}/translator", "translator", needs, recipe=recipe, **options)
+        usual: dict[str, Any] = {"steps": settings.steps, "pretrain_steps": settings.pretrain_steps}
+        if self._task != JOINT_GOALS and recipe in _FOR_GOALS:
+            usual |= _NOT_OF_GOALS
+        return self.job(f"{name}/translator", "translator", needs, recipe=recipe, **usual | options)
 
     def pretrained(self) -> Job:
         """Return F after pre-training on randomised simulation, no target image seen."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +99,21 @@ def refined_domains(run: Path) -> tuple[str, ...]:
 
 def fitted_images(run: Path) -> int:
     """Return how many target images a task model's output layers were fitted to."""
-    given = [(own, config) for own, config in _history(run) if config.get("fit_output")]
-    return sum(config.get("fit_images") or read_info(locate(own, config["fit_output"])).images for own, config in given)
+    return sum(count_images(own, config, "fit_output", "fit_images") for own, config in _history(run))
+
+
+def count_images(run: Path, config: Mapping[str, Any], dataset: str, limit: str) -> int:
+    """Return how many images of a dataset a run was given; none without one.
+
+    Args:
+        run: whose `config` it is.
+        config: names the dataset and the limit.
+        dataset: name of the field with its path.
+        limit: name of the field with how many of its images were taken, where not all of them.
+    """
+    if not config.get(dataset):
+        return 0
+    return config.get(limit) or read_info(locate(run, config[dataset])).images
 
 
 def data_seeds(*runs: Path) -> dict[str, int]:

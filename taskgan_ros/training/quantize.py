@@ -118,7 +118,7 @@ def to_int8(graph: Path, images: Images, excluded: Collection[str] = (), joints:
     Args:
         graph: takes `image`, and `joint_pos` where `joints` are observed.
         images: (N, H, W, 3) uint8 RGB.
-        excluded: names of nodes that stay as they are, and with them all that `joint_pos` goes into.
+        excluded: names of nodes that stay as they are.
         joints: how many are observed; they are at 0.
     """
     with tempfile.TemporaryDirectory() as folder, progress_bar("int8", len(images), "images") as advance:

@@ -73,7 +73,9 @@ class TaskModelTrainer:
 
     def validate(self) -> dict[str, float]:
         """Return the error on each validation bank, in standard deviations squared."""
-        network = self.networks()[WEIGHTS]
+        return self._errors_of(self.networks()[WEIGHTS])
+
+    def _errors_of(self, network: nn.Module) -> dict[str, float]:
         return {f"validation_{name}": task_error(network, bank) for name, bank in self._validation.items()}
 
     def picture(self) -> None:
@@ -107,9 +109,9 @@ class FittingTrainer(TaskModelTrainer):
 
     def validate(self) -> dict[str, float]:
         """Return also whether the fit helps, as `FitErrors` with `fit_` before its names."""
-        _, errors = fit_output(self._task_model, self._few, self._episode)
+        network, errors = fit_output(self._task_model, self._few, self._episode)
         found = {f"fit_{name}": value for name, value in dataclasses.asdict(errors).items() if value is not None}
-        return super().validate() | found
+        return self._errors_of(network) | found
 
 
 class AdaptingTrainer(TaskModelTrainer):

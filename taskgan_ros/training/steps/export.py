@@ -46,6 +46,7 @@ from taskgan_ros.robot.units import JOINT_GOALS, UNITS, ApproachRate
 from taskgan_ros.training.learned import Learned, load_task_model
 from taskgan_ros.training.lineage import (
     check_domain,
+    count_images,
     data_seeds,
     fitted_images,
     generations,
@@ -352,7 +353,7 @@ def _describe_translator(run: Path, counts: dict[str, int | float | str], seeds:
     settings = read_description(run).config
     data: dict[str, int | float | str] = {
         "source_images": read_info(locate(run, settings["source"])).images,
-        "target_images": _target_images(run, settings),
+        "target_images": count_images(run, settings, "target", "target_images"),
         "translator_steps": settings["settings"]["steps"],
         **counts,
     }
@@ -365,13 +366,6 @@ def _describe_translator(run: Path, counts: dict[str, int | float | str], seeds:
         "data": data,
         "seeds": {"translator": settings["seed"], **seeds},
     }
-
-
-def _target_images(run: Path, settings: dict[str, Any]) -> int:
-    """Return how many target images a translator was given: none where it pre-trained alone."""
-    if settings["target"] is None:
-        return 0
-    return settings.get("target_images") or read_info(locate(run, settings["target"])).images
 
 
 def _read_result(path: Path, name: str) -> Result:

@@ -113,10 +113,10 @@ def refine(config: RefineConfig) -> dict[str, float]:
         learning = (network.to(device), banks, held_out, rates)
         if few is None:
             trainer = TaskModelTrainer(*learning, augment=0.0)
-            return train(run, trainer, schedule_of(config), config.seed, "refine")
-        shown = translate_bank(translator, make_bank(few, learned.scale, device).take(rows))
-        fitting_trainer = FittingTrainer(shown, few.episode[rows], *learning, augment=0.0)
-        figures = train(run, fitting_trainer, schedule_of(config), config.seed, "refine")
-        if distributed.is_first():
+        else:
+            shown = translate_bank(translator, make_bank(few, learned.scale, device).take(rows))
+            trainer = FittingTrainer(shown, few.episode[rows], *learning, augment=0.0)
+        figures = train(run, trainer, schedule_of(config), config.seed, "refine")
+        if few is not None and distributed.is_first():
             print_line(f"{run.path}: output layer {fit_errors(figures)}")
         return figures
