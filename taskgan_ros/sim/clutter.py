@@ -115,7 +115,7 @@ class ClutterParts:
             away = np.linalg.norm(objects - at, axis=1) - sizes
             if np.linalg.norm(at) < _BASE_M + own or np.any(away < _CLEAR_M + own):
                 continue
-            size, height = _dimensions(model.geom_type[geom], half)
+            size, height = _dimensions(mujoco.mjtGeom(model.geom_type[geom]), half)
             model.geom_size[geom], model.geom_pos[geom] = size, [*at, middle[2] + height]
             model.geom_quat[geom] = [np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)]
             model.geom_rgba[geom] = [*rgb, 1.0]
@@ -131,7 +131,7 @@ class ClutterParts:
         model.geom_pos[model.geom("passer").id] = _NOWHERE if look.passer is None else place
 
 
-def _dimensions(kind: int, half: Array) -> tuple[Array, float]:
+def _dimensions(kind: mujoco.mjtGeom, half: Array) -> tuple[Array, float]:
     """Return MuJoCo's size (3,) of a thing with these half-axes (3,) m, and how high its middle stands, m."""
     if kind in (mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_ELLIPSOID):
         return half, float(half[2])

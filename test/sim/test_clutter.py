@@ -38,8 +38,11 @@ def test_a_thing_stands_on_the_table() -> None:
         cell.render(state, look)
         for k, half in enumerate(look.clutter.half_sizes):
             geom = cell._model.geom(f"clutter{k}")
-            end = half[0] if geom.type[0] == mujoco.mjtGeom.mjGEOM_CAPSULE else 0.0
-            assert geom.pos[2] < 0 or np.isclose(geom.pos[2], half[2] + end)
+            kind = mujoco.mjtGeom(geom.type[0])
+            end = half[0] if kind == mujoco.mjtGeom.mjGEOM_CAPSULE else 0.0
+            is_long = kind in (mujoco.mjtGeom.mjGEOM_CAPSULE, mujoco.mjtGeom.mjGEOM_CYLINDER)
+            size = [half[0], half[2], 0.0] if is_long else half
+            assert geom.pos[2] < 0 or (np.isclose(geom.pos[2], half[2] + end) and np.allclose(geom.size, size))
 
 
 def test_a_person_strolls() -> None:
