@@ -48,6 +48,6 @@ lock:
 	echo "torch==2.13.0" >build/pins.txt
 	set -o pipefail; $(COMPILE) build/reach.in | $(KEEP) >build/reach.txt
 	set -o pipefail; $(COMPILE) --extra arms --extra recordings --extra training --extra experiments \
-		--extra docs --extra test \
+		--extra docs --extra path-tracing --extra test \
 		--constraint build/reach.txt --constraint build/pins.txt | $(KEEP) >build/test.txt
 	mkdir -p requirements && mv build/reach.txt build/test.txt requirements/

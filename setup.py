@@ -38,6 +38,7 @@ EXTRAS = {
         "scikit-image",  # also brings the photograph of the domain real_standin
         "snakemake>=9",
     ],
+    "path-tracing": ["mitsuba"],  # draws the domains lab_brick and lab_window
     # Bags, LeRobotDatasets and their videos; also needs what "training" brings for datasets, h5py.
     "recordings": ["av", "h5py", "mcap", "pyarrow", "rosbags", "scipy", "zstandard"],
     "training": ["h5py", "onnx", "onnxscript", "safetensors", "tensorboard", "torch"],

@@ -42,7 +42,9 @@ _WHERE = ("--cores", "-c", "--jobs", "-j", "--executor", "-e", "--profile")  # o
 class ReproduceConfig:
     """Run a study of the paper, or resume it; every job that has run is kept. Further options go to Snakemake."""
 
-    study: tyro.conf.Positional[Literal["reaching", "task-loss", "unseen", "joint-angles", "methods", "adaptation"]]
+    study: tyro.conf.Positional[
+        Literal["reaching", "task-loss", "unseen", "joint-angles", "methods", "adaptation", "path-traced"]
+    ]
     """Which."""
     scale: str = "cpu"
     """smoke (minutes, meaningless numbers), cpu (hours, two cores), full (the paper's sizes; a GPU), or a YAML file."""

@@ -58,6 +58,15 @@ _ADAPTATIONS = {
     "batch each, as long as step 3",
     "randomized+goals": "the same, but it reads goals",
 }
+_TRACED = {
+    "goals-0": "F by pre-training on randomised simulation, before f_X as step 1 left it: no target image",
+    "unpaired-n-k": "F by the default recipe, begun as goals-0's, with n target images of which neither labels nor "
+    "plain renders are known; f_X as it was; k is the seed of this training. Which weights are kept is decided on "
+    "further images, of which nothing is known but labels",
+    "fitted-n": "F as goals-0's; f_X is refined on randomised images, and its output layer fitted to n labelled images",
+    "goals-n": "F by the default recipe, with n labelled target images and their plain renders; f_X refined as "
+    "`taskgan adapt` does it",
+}
 _FROM_NONE = {"unlabelled": "rcan", "labelled": "rcan+refined"}  # what a row is with no target image
 _WITHIN_M = (0.1, 0.03, 0.01)
 _NEAR_M = 0.03  # half the cube's edge
@@ -428,6 +437,42 @@ def _unlabelled_gain(results: Results, domain: str, counts: Iterable[int]) -> st
     return f"Unlabelled images over none (rcan), in points within {thresholds} m: {'; '.join(gains) or NOT_RUN}."
 
 
+def _write_path_traced(page: Page, results: Results) -> None:
+    found = results.named(r"([^/]+)/(.+)/closed-loop")
+    domains = _in_order((domain for domain, _ in found), ())
+    page.add(
+        "## By domain",
+        f"{_about_success(results)} Other thresholds count the same episodes. {_ABOUT_DISTANCE} Every f_X predicts the "
+        "joint angles at the goal.",
+        _ABOUT_MEASURES,
+        _legend(_TRACED, _TRACED),
+    )
+    for domain in domains:
+        rows = _in_order((what for name, what in found if name == domain), ("goals-0",))
+        rows.sort(key=lambda what: (_count(what), what.startswith("goals"), what))
+        page.add(f"### {domain}", _traced_table(results, domain, rows))
+        page.grids(f"{domain}/{what}/translations" for what in rows)
+
+
+def _count(what: str) -> int:
+    """Return the number of images in the name of a row, which is the first in it."""
+    return int(what.split("-")[1])
+
+
+def _traced_table(results: Results, domain: str, rows: Iterable[str]) -> str:
+    def within(threshold_m: float) -> Show:
+        return lambda what: results.show_success(_loop(domain, what), threshold_m)
+
+    def measured(show: Show) -> Show:
+        return lambda what: show(f"{domain}/{what}")
+
+    columns = {f"within {threshold_m:g} m": within(threshold_m) for threshold_m in _WITHIN_M}
+    columns["distance (m)"] = lambda what: results.show_distance(_loop(domain, what))
+    columns |= {title: measured(show) for title, show in _columns_of_measures(results).items()}
+    columns["weights of step"] = lambda what: results.show(_loop(domain, what), "kept_step")
+    return table("", _same(rows), columns, lambda what, show: show(what))
+
+
 SECTIONS = {
     "reaching": Section(
         "Reaching in the target domains",
@@ -466,5 +511,11 @@ SECTIONS = {
         "How often the arm reaches the cube, by the number of target images and by what learns from them, in domains "
         "that nothing here is made for. Rows with the same number of images learned from the same ones.",
         _write_adaptation,
+    ),
+    "path-traced": Section(
+        "Looks by another renderer",
+        "What target images bring where a path tracer draws them: lamp, materials and shadows are other than in "
+        "anything that trained, camera and shapes are exact.",
+        _write_path_traced,
     ),
 }

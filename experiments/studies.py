@@ -32,6 +32,9 @@ ANGLE_IMAGES = (1, 10, 100, 1000, 5399)  # the paper's figure 11
 TARGETS = ("target_a", "target_b", "target_wood")
 HARD = ("hard_camera", "hard_clutter", "hard_all", "hard_occlusion", "hard_arm", "hard_light")
 IMAGES = (1, 10, 100, 800)  # of a target domain, in `adaptation`
+LABS = ("lab_brick", "lab_window")  # drawn by another renderer
+FEW_UNPAIRED = 10
+UNPAIRED_SEEDS = 3  # in `path-traced`: chance alone may make ten images better or worse than none
 
 Episodes = Annotated[int, Field(ge=2)]  # of which some may be held out
 
@@ -54,7 +57,8 @@ class Scale:
         refine_steps: of step 3.
         translator_share: the share of a recipe's steps that is run.
         paper_recipe: the recipe with the paper's objective and nothing else.
-        test_episodes: in closed loop, in `reaching`; `short_test_episodes` in the other studies.
+        test_episodes: in closed loop, in `reaching`; `short_test_episodes` in the other studies, and
+            `traced_test_episodes` where a path tracer draws.
     """
 
     seeds: Count
@@ -77,6 +81,7 @@ class Scale:
     paper_recipe: str
     test_episodes: Count
     short_test_episodes: Count
+    traced_test_episodes: Count
 
     @whole_rule
     def _has_images_enough(self) -> None:
@@ -313,6 +318,8 @@ class JobFactory:
         """Return the test episodes of section 4.1.1."""
         needs = {"task_model": model} | ({"translator": translator} if translator else {})
         episodes = self.scale.short_test_episodes if short else self.scale.test_episodes
+        if load_domain(domain).path_tracing:
+            episodes = self.scale.traced_test_episodes
         return self.job(f"{name}/closed-loop", "closed-loop", needs, domain=domain, episodes=episodes)
 
     def translations(self, name: str, translator: Job, dataset: Job, judge: Job) -> Job:
@@ -489,6 +496,31 @@ def _closed_loops(factory: JobFactory, domain: str, count: int, runs: dict[str, 
     return [factory.closed_loop(names[what], domain, *each, short=True) for what, each in runs.items()]
 
 
+def path_traced(factory: JobFactory, domains: Iterable[str]) -> list[Job]:
+    """What target images bring an f_X of goals in looks by another renderer, and whether unpaired ones can do harm."""
+    jobs, goals = [], factory.of_goals
+    for domain in domains:
+        runs: dict[str, tuple[Job, Job]] = {"goals-0": (goals.source_model(), goals.pretrained())}
+        for seed in range(UNPAIRED_SEEDS):
+            name, options = f"unpaired-{FEW_UNPAIRED}-{seed}", {"seed": factory.seed + seed, **_WITHOUT_LABELS}
+            steps = translator_steps(FEW_UNPAIRED)
+            translator = goals.inverse(domain, name, FEW_UNPAIRED, paired=False, steps=steps, **options)
+            runs[name] = goals.source_model(), translator
+        runs[f"fitted-{FEW_UNPAIRED}"] = goals.fitted(domain, FEW_UNPAIRED), goals.pretrained()
+        for count in IMAGES:
+            if FEW_UNPAIRED <= count <= factory.scale.target_episodes * _IMAGES_PER_EPISODE:
+                name, steps = f"labelled-{count}", min(factory.recipe().steps, translator_steps(count))
+                runs[f"goals-{count}"] = (
+                    goals.refined_as_adapt(domain, name, count, steps=steps),
+                    goals.inverse(domain, name, count, steps=steps),
+                )
+        for what, (model, translator) in runs.items():
+            name = f"{short_name(domain)}/{what}"
+            jobs.append(factory.closed_loop(name, domain, model, translator))
+            jobs.append(factory.translations(name, translator, goals.held_out(domain), goals.judge()))
+    return jobs
+
+
 @dataclasses.dataclass(frozen=True)
 class StudyCell:
     """What a study's datasets are of: scene, labels, and the domain that F translates into."""
@@ -518,6 +550,7 @@ STUDIES = {
     "joint-angles": Study(("real_standin",), joint_angles, _POSES),
     "methods": Study(TARGETS, methods),
     "adaptation": Study(HARD, adaptation),
+    "path-traced": Study(LABS, path_traced),
 }
 
 

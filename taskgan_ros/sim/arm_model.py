@@ -207,18 +207,18 @@ class ThickMesh:
 
     def __init__(self, model: mujoco.MjModel, mesh: int) -> None:
         """Store the vertices, and the axes to thicken along: all of the mesh's own but the longest."""
-        self._mesh, self._drawn = mesh, 1.0
+        self.mesh, self._drawn = mesh, 1.0
         self._rows = slice(model.mesh_vertadr[mesh], model.mesh_vertadr[mesh] + model.mesh_vertnum[mesh])
         self._vertices = model.mesh_vert[self._rows].copy()
         self._across = np.ptp(self._vertices, axis=0) < np.ptp(self._vertices, axis=0).max()
 
-    def scale(self, model: mujoco.MjModel, renderer: mujoco.Renderer, thickness: float) -> None:
-        """Draw it `thickness` times as thick as it is, from now on."""
+    def scale(self, model: mujoco.MjModel, thickness: float) -> bool:
+        """Make it `thickness` times as thick as it is; return whether that changes the model's vertices."""
         if thickness == self._drawn:
-            return
+            return False
         self._drawn = thickness
         model.mesh_vert[self._rows] = self._vertices * np.where(self._across, thickness, 1.0)
-        mujoco.mjr_uploadMesh(model, renderer._mjr_context, self._mesh)  # the renderer has no public API for it
+        return True
 
 
 def self_collisions(arm: Arm, description: Description, depth_m: float) -> list[tuple[str, str]]:

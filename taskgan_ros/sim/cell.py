@@ -21,7 +21,15 @@ from taskgan_ros.sim.dressing import dress
 from taskgan_ros.sim.lens import make_lens
 from taskgan_ros.sim.look import Look, sample_look
 from taskgan_ros.sim.occlusion import draw_bars
-from taskgan_ros.sim.renderer import FURTHEST_M, NEAREST_M, camera_quaternion, drawn_pixels, open_renderer
+from taskgan_ros.sim.path_tracer import PathTracer
+from taskgan_ros.sim.renderer import (
+    FURTHEST_M,
+    NEAREST_M,
+    camera_quaternion,
+    drawn_pixels,
+    open_renderer,
+    upload_mesh,
+)
 from taskgan_ros.sim.sensor import apply_sensor
 from taskgan_ros.tasks.state import CellState, Object
 from taskgan_ros.vision.camera import Camera
@@ -93,12 +101,7 @@ class Cell:
         self._data = mujoco.MjData(self._model)
         self._find_parts()
         finer = domain.sensor.supersampling
-        self._renderer = open_renderer(self._model, finer * self.height, finer * self.width)
-        flags = self._renderer.scene.flags
-        flags[mujoco.mjtRndFlag.mjRND_SHADOW] = domain.light.shadows
-        flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
-        flags[mujoco.mjtRndFlag.mjRND_SKYBOX] = False
-        flags[mujoco.mjtRndFlag.mjRND_HAZE] = False
+        self._renderer = self._open_renderer(finer * self.height, finer * self.width)
 
     def __enter__(self) -> Cell:
         """Return the cell."""
@@ -136,6 +139,17 @@ class Cell:
         else:
             seen = self._through_lens(image)
         return apply_sensor(draw_bars(seen, look.bars, time_s), look.sensor, noise)
+
+    def _open_renderer(self, height: int, width: int) -> mujoco.Renderer | PathTracer:
+        if self.domain.path_tracing:
+            return PathTracer(self._model, height, width, self.domain.path_tracing)
+        renderer = open_renderer(self._model, height, width)
+        flags = renderer.scene.flags
+        flags[mujoco.mjtRndFlag.mjRND_SHADOW] = self.domain.light.shadows
+        flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
+        flags[mujoco.mjtRndFlag.mjRND_SKYBOX] = False
+        flags[mujoco.mjtRndFlag.mjRND_HAZE] = False
+        return renderer
 
     def _before(self, background: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the background (H, W, 3) with the drawn image in front of it, its edges as smooth as the image's.
@@ -272,7 +286,8 @@ class Cell:
         sizes[self._is_board] = self._shape_sizes[self._is_board]  # printed to scale
         model.geom_size[self._shapes] = sizes
         for mesh, thickness in zip(self._meshes, look.thickness[self._is_mesh], strict=True):
-            mesh.scale(model, self._renderer, thickness)
+            if mesh.scale(model, thickness) and isinstance(self._renderer, mujoco.Renderer):
+                upload_mesh(self._renderer, model, mesh.mesh)
 
 
 def _turned(quaternion: Array, turn: Array) -> Array:

@@ -274,6 +274,21 @@ class Calibration:
 
 
 @config_dataclass
+class PathTracing:
+    """How a domain is drawn by tracing paths of light, with Mitsuba, instead of by MuJoCo.
+
+    Attributes:
+        samples: paths a pixel; the noise halves with four times as many.
+        lamp_radius_m: of the lamp's disc; the larger, the softer its shadows.
+        roughness: of glossy surfaces, 0 being a mirror's.
+    """
+
+    samples: Annotated[int, Field(ge=1, le=4096)] = 16
+    lamp_radius_m: Length = 0.2
+    roughness: Annotated[float, Field(ge=0.05, le=1)] = 0.35
+
+
+@config_dataclass
 class Domain:
     """How the cell looks in one domain. A range `[a, b]` is drawn from uniformly, once per episode.
 
@@ -282,6 +297,7 @@ class Domain:
         cube: what the arm reaches for or pushes.
         mark: what lies flat on the table to say where something belongs.
         background: what is behind arm and objects in place of the table, which then takes no shadows.
+        path_tracing: draws it with another renderer, which is slower; None is MuJoCo's.
         texture_seed: seeds the patterns, so that a domain always has the same textures.
     """
 
@@ -298,7 +314,13 @@ class Domain:
     occlusion: Occlusion = Occlusion()
     camera_error: CameraError = CameraError()
     calibration: Calibration = Calibration()
+    path_tracing: PathTracing | None = None
     texture_seed: int = 0
+
+    @whole_rule
+    def _traces_all_that_is_seen(self) -> None:
+        if self.path_tracing and self.background:
+            raise ValueError("expected a table under path_tracing, got a background, which throws no light")
 
 
 def load_domain(name_or_path: str | Path) -> Domain:

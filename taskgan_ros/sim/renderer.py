@@ -42,6 +42,11 @@ def open_renderer(model: mujoco.MjModel, height: int, width: int) -> mujoco.Rend
         raise no_opengl(error) from error
 
 
+def upload_mesh(renderer: mujoco.Renderer, model: mujoco.MjModel, mesh: int) -> None:
+    """Draw a mesh as the model has it from now on; the renderer has no public API for it."""
+    mujoco.mjr_uploadMesh(model, renderer._mjr_context, mesh)
+
+
 def drawn_pixels(renderer: mujoco.Renderer, height: int, width: int) -> NDArray[np.bool_]:
     """Return on which pixels (height, width) something has been drawn by the last `renderer.render()`.
 

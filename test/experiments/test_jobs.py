@@ -86,6 +86,19 @@ def test_a_file_that_says_something_else_counts_and_a_comment_does_not(tmp_path:
     assert job.named_files() != before
 
 
+def test_unpaired_images_of_a_lab_have_seeds_of_their_own_and_no_labels() -> None:
+    found = jobs("path-traced", "cpu")
+    unpaired = [job for path, job in found.items() if re.search(r"/unpaired-10-\d/translator$", path)]
+    assert sorted((job.needs["target"].options["domain"], job.options["seed"]) for job in unpaired) == [
+        (lab, seed) for lab in ("lab_brick", "lab_window") for seed in range(3)
+    ]
+    for job in unpaired:
+        assert (job.options["lambda_task"], job.options["matched_poses"]) == (0, 0)
+        assert not any(job.needs[what].options["paired"] for what in ("target", "validation"))
+    loops = [job for path, job in found.items() if path.endswith("/closed-loop")]
+    assert {job.options["episodes"] for job in loops} == {20}
+
+
 def test_what_learns_without_labels_is_given_none() -> None:
     found = jobs("adaptation", "cpu")
     unlabelled = [job for path, job in found.items() if re.search(r"/unlabelled-\d+/translator$", path)]

@@ -144,6 +144,15 @@ ADAPTED: dict[str, dict[str, Any] | None] = {
 }
 
 
+TRACED: dict[str, dict[str, Any] | None] = {
+    "goals-100": ends(48, 50, kept_step=750),
+    "goals-0": ends(20, 45, kept_step=0),
+    "unpaired-10-1": ends(21, 44, kept_step=250),
+    "fitted-10": ends(30, 46, kept_step=0),
+    "unpaired-10-0": None,
+}
+
+
 def everything(study: str) -> list[Record]:
     """Return records of a study, of which some have not run."""
     jobs: dict[str, dict[str, dict[str, Any] | None]] = {
@@ -160,11 +169,13 @@ def everything(study: str) -> list[Record]:
         | {"wood/mmd/closed-loop": loop(10, 50), "wood/cyclegan/closed-loop": None},
         "adaptation": {f"wood/{name}/closed-loop": figures for name, figures in ADAPTED.items()}
         | {"dark/rcan-0/closed-loop": None, "dark/goals-10/closed-loop": None},
+        "path-traced": {f"lab/{name}/closed-loop": figures for name, figures in TRACED.items()}
+        | {f"lab/{name}/translations": MEASURES for name in TRACED},
     }
     return [record(study, name, figures) for name, figures in jobs[study].items()]
 
 
-STUDIES = ("reaching", "task-loss", "unseen", "joint-angles", "methods", "adaptation")
+STUDIES = ("reaching", "task-loss", "unseen", "joint-angles", "methods", "adaptation", "path-traced")
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -252,6 +263,22 @@ def test_the_best_is_named_by_number_of_images_with_what_ties(tmp_path: Path) ->
     rest = [item for item in everything("adaptation") if "goals-0" not in item.name]
     text = report(tmp_path, rest, "adaptation")
     assert "Within 0.1 m most often: with no images **rcan+refined** (92 %, a tie with rcan);" in text
+
+
+def test_rows_of_traced_looks_stand_by_their_number_of_images(tmp_path: Path) -> None:
+    text = report(tmp_path, everything("path-traced"), "path-traced")
+    assert re.findall(r"^\| (\S+-\d\S*) \|", text, re.MULTILINE) == [
+        "goals-0",
+        "fitted-10",
+        "unpaired-10-0",
+        "unpaired-10-1",
+        "goals-100",
+    ]
+    shown = ["88 % [76, 94]", "42 % [29, 56]", "0 % [0, 7]", "0.076 ± 0.080"]
+    (row,) = rows(text, "unpaired-10-1")
+    assert row[:3] == shown[:3]
+    assert row[4:] == ["0.0115", "0.93", "0.027", "0.0263", "0.0108", "250"]
+    assert rows(text, "unpaired-10-0")[0][:4] == ["not run"] * 4
 
 
 def test_an_unknown_study_is_refused(tmp_path: Path) -> None:

@@ -40,9 +40,10 @@ GUIDE = Path(__file__).parents[2] / "docs" / "domains.md"
 SHIPPED = [
     pytest.param(
         path.stem,
-        marks=pytest.mark.skipif(
-            "skimage:" in path.read_text() and importlib.util.find_spec("skimage") is None, reason="needs scikit-image"
-        ),
+        marks=[
+            pytest.mark.skipif(word in path.read_text() and importlib.util.find_spec(module) is None, reason=module)
+            for word, module in (("skimage:", "skimage"), ("path_tracing:", "mitsuba"))
+        ],
     )
     for path in sorted((share_dir() / "config" / "domains").glob("*.yaml"))
 ]
@@ -254,7 +255,8 @@ def test_no_field_of_a_domain_is_left_out_here_or_in_the_guide() -> None:
         value = getattr(base, section.name)
         inner = dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
         fields |= {f"{section.name}.{field.name}" for field in inner} or {section.name}
-    assert fields - {"description", "background"} == set(OTHER), "the background has tests of its own"
+    own_tests = {"description", "background", "path_tracing"}
+    assert fields - own_tests == set(OTHER)
     guide = GUIDE.read_text(encoding="utf-8")
     missing = [field for field in fields if f"`{field}`" not in guide and f"`.{field.split('.')[-1]}`" not in guide]
     assert missing == []
