@@ -1,4 +1,4 @@
-"""Draws docs/domains.png and docs/hard_domains.png: the same states in every shipped domain. Run from the root."""
+"""Draws docs/*domains.png: the same states in every shipped domain. Run from the repository's root."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ PICTURES = {
     "hard_domains.png": tuple(
         ("reach", f"hard_{what}") for what in ("clutter", "light", "arm", "camera", "occlusion", "all")
     ),
+    "lab_domains.png": (("reach", "lab_brick"), ("reach", "lab_window")),
 }
 EPISODES = 6
 ENLARGED = 2
 
 
 def main() -> None:
-    """Draw both."""
+    """Draw all of them."""
     for name, rows in PICTURES.items():
         draw(rows).save(Path(__file__).with_name(name), optimize=True)
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import traceback
 from collections.abc import Callable, Generator, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from taskgan_ros.core import interrupts
 from taskgan_ros.core.errors import InputError
 
 _LOOK_S = 0.05  # between checks for signals, while workers work
-_KILLED = "expected every worker to survive, got one that was killed: if memory is short, use fewer --workers"
+_DYING_S = 5.0  # in which a worker whose pipe has ended is gone too
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -41,7 +43,7 @@ def run_parallel(
         count: how many processes at most; they end with this one, even where it is killed.
 
     Raises:
-        InputError: a worker was killed.
+        InputError: a worker was killed, or ended otherwise.
         KeyboardInterrupt: a signal came that `interrupts.deferred` has noted.
         Exception: what `work` raises.
     """
@@ -53,28 +55,28 @@ def run_parallel(
     context = multiprocessing.get_context("spawn")
     waiting = iter(jobs)
     busy: dict[Connection, Job] = {}
-    processes = []
+    processes: dict[Connection, BaseProcess] = {}
     try:
         for _, job in zip(range(count), waiting, strict=False):
             ours, its = context.Pipe()
-            processes.append(context.Process(target=_serve, args=(work, its, os.getpid()), daemon=True))
+            processes[ours] = context.Process(target=_serve, args=(work, its, os.getpid()), daemon=True)
             with interrupts.blocked():
-                processes[-1].start()
+                processes[ours].start()
             its.close()  # so that a worker's end is the end of its pipe
             _give(ours, job, busy)
         while busy:
             interrupts.check()
             for pipe in wait(list(busy), _LOOK_S):
                 assert isinstance(pipe, Connection)
-                job, result = busy.pop(pipe), _take(pipe)
+                job, result = busy.pop(pipe), _take(pipe, processes[pipe])
                 for another in waiting:
                     _give(pipe, another, busy)
                     break
                 yield job, result
     finally:
-        for process in processes:
+        for process in processes.values():
             process.kill()  # it has nothing to save
-        for process in processes:
+        for process in processes.values():
             process.join()
 
 
@@ -84,14 +86,24 @@ def _give(pipe: Connection, job: Job, busy: dict[Connection, Job]) -> None:
         pipe.send(job)
 
 
-def _take(pipe: Connection) -> Any:
+def _take(pipe: Connection, process: BaseProcess) -> Any:
     try:
         result, error = pipe.recv()
     except (EOFError, OSError) as cause:
-        raise InputError(_KILLED) from cause
+        process.join(_DYING_S)
+        raise InputError(f"expected every worker to survive, got one that {_end(process.exitcode)}") from cause
     if error is not None:
         raise error
     return result
+
+
+def _end(status: int | None) -> str:
+    """Return how a process with this exit status, minus a signal's number, came to its end."""
+    if status is None or status >= 0:
+        return f"left without a word, exit status {status}"
+    if status == -signal.SIGKILL:
+        return "was killed: if memory is short, use fewer --workers"
+    return f"was ended by {signal.Signals(-status).name}"
 
 
 def _serve(work: Callable[[Any], Any], pipe: Connection, parent: int) -> None:

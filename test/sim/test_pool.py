@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -43,6 +45,18 @@ def test_a_workers_exception_is_reported_with_its_traceback() -> None:
     with pytest.raises(statistics.StatisticsError) as error:
         list(run_parallel(statistics.mean, [[1.0], []], 1))
     assert "statistics.py" in error.value.__notes__[0]
+
+
+@pytest.mark.parametrize(
+    ("end", "how", "message"),
+    [
+        (signal.raise_signal, int(signal.SIGSEGV), r"was ended by SIGSEGV$"),
+        (os._exit, 3, r"left without a word, exit status 3$"),
+    ],
+)
+def test_how_a_worker_ended_is_told(end: Callable[[int], None], how: int, message: str) -> None:
+    with pytest.raises(InputError, match=f"expected every worker to survive, got one that {message}"):
+        list(run_parallel(end, [how], 1))
 
 
 def test_a_worker_that_is_killed_while_it_sends_is_told() -> None:
