@@ -32,7 +32,7 @@ class Policy:
 
     Attributes:
         translator: F on bytes, or None.
-        task_model: f on bytes, its outputs in the units of `learned`; velocities where it reads joint goals.
+        task_model: f on bytes, its outputs in the units of `learned`; velocities where it predicts joint goals.
         learned: what f predicts.
         device: where both are.
     """

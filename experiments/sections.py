@@ -41,7 +41,7 @@ _ANGLE_MODELS = {
     "benchmark": "f_X in its own domain",
 }
 _ADAPTATIONS = {
-    "rcan": "f_X, which reads velocities, behind F after pre-training on randomised simulation",
+    "rcan": "f_X, which predicts velocities, behind F after pre-training on randomised simulation",
     "rcan+refined": "and f_X refined (step 3) on what F makes of randomised images",
     "unlabelled": "F by the default recipe, begun as rcan's, with unpaired target images whose labels train nothing: "
     "no task loss, no pairs, no matched poses; f_X as it was. Not with 1 image: its one pose tells it from "
@@ -56,7 +56,7 @@ _ADAPTATIONS = {
     "closed form",
     "randomized": "f trained on randomised images alone; with labelled target images it continues on both, half of a "
     "batch each, as long as step 3",
-    "randomized+goals": "the same, but it reads goals",
+    "randomized+goals": "the same, but it predicts goals",
 }
 _TRACED = {
     "goals-0": "F by pre-training on randomised simulation, before f_X as step 1 left it: no target image",

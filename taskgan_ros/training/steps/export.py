@@ -199,7 +199,7 @@ def _translator_graph(translator: nn.Module) -> dict[str, tuple[nn.Module, str]]
 def task_model_graph(
     run: Path, network: TaskModel, learned: Learned, approach_rate: float = APPROACH_RATE
 ) -> TaskModelGraph:
-    """Return a run's task model on bytes: a `GoalGraph` where it reads joint goals."""
+    """Return a run's task model on bytes: a `GoalGraph` where it predicts joint goals."""
     if learned.data.task != JOINT_GOALS:
         return TaskModelGraph(network.eval(), learned.scale)
     arm = load_robot(_found(run, learned.data.arm)).arm
