@@ -503,7 +503,7 @@ def path_traced(factory: JobFactory, domains: Iterable[str]) -> list[Job]:
         runs: dict[str, tuple[Job, Job]] = {"goals-0": (goals.source_model(), goals.pretrained())}
         for seed in range(UNPAIRED_SEEDS):
             name, options = f"unpaired-{FEW_UNPAIRED}-{seed}", {"seed": factory.seed + seed, **_WITHOUT_LABELS}
-            steps = translator_steps(FEW_UNPAIRED)
+            steps = min(factory.recipe().steps, translator_steps(FEW_UNPAIRED))
             translator = goals.inverse(domain, name, FEW_UNPAIRED, paired=False, steps=steps, **options)
             runs[name] = goals.source_model(), translator
         runs[f"fitted-{FEW_UNPAIRED}"] = goals.fitted(domain, FEW_UNPAIRED), goals.pretrained()
@@ -516,7 +516,7 @@ def path_traced(factory: JobFactory, domains: Iterable[str]) -> list[Job]:
                 )
         for what, (model, translator) in runs.items():
             name = f"{short_name(domain)}/{what}"
-            jobs.append(factory.closed_loop(name, domain, model, translator))
+            jobs.append(factory.closed_loop(name, domain, model, translator, short=True))
             jobs.append(factory.translations(name, translator, goals.held_out(domain), goals.judge()))
     return jobs
 

@@ -142,7 +142,7 @@ class Cell:
 
     def _open_renderer(self, height: int, width: int) -> mujoco.Renderer | PathTracer:
         if self.domain.path_tracing:
-            return PathTracer(self._model, height, width, self.domain.path_tracing)
+            return PathTracer(self._model, height, width, self.domain.path_tracing, self.scene.camera.aim())
         renderer = open_renderer(self._model, height, width)
         flags = renderer.scene.flags
         flags[mujoco.mjtRndFlag.mjRND_SHADOW] = self.domain.light.shadows

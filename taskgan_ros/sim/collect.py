@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -86,11 +86,16 @@ class Recorder:
                 )
 
     def _steady_pictures(self, cell: Cell) -> Iterator[NDArray[np.uint8]]:
+        """Yield pictures without noise; a path tracer's own is no sensor's, so MuJoCo draws in its place."""
         look = cell.sample_look(self._config.seed, 0)
         steady = replace(look, sensor=replace(look.sensor, noise=0.0))
-        for index in range(min(self._config.episodes, _LOOKED_AT)):
-            states, _ = plan(self._scene, self._config, index)
-            yield from (cell.render(state, steady) for state in states)
+        with ExitStack() as stack:
+            if cell.domain.path_tracing:
+                domain = replace(cell.domain, path_tracing=None)
+                cell = stack.enter_context(Cell(self._scene, domain, self._config.image_size))
+            for index in range(min(self._config.episodes, _LOOKED_AT)):
+                states, _ = plan(self._scene, self._config, index)
+                yield from (cell.render(state, steady) for state in states)
 
     def record(self, index: int) -> EpisodeRecord:
         """Return episode `index` of the configuration's seed."""

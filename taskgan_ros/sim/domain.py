@@ -278,9 +278,9 @@ class PathTracing:
     """How a domain is drawn by tracing paths of light, with Mitsuba, instead of by MuJoCo.
 
     Attributes:
-        samples: paths a pixel; the noise halves with four times as many.
+        samples: paths a pixel, rounded up to a square number; the noise halves with four times as many.
         lamp_radius_m: of the lamp's disc; the larger, the softer its shadows.
-        roughness: of glossy surfaces, 0 being a mirror's.
+        roughness: of glossy surfaces; 1 is matt.
     """
 
     samples: Annotated[int, Field(ge=1, le=4096)] = 16
@@ -320,7 +320,9 @@ class Domain:
     @whole_rule
     def _traces_all_that_is_seen(self) -> None:
         if self.path_tracing and self.background:
-            raise ValueError("expected a table under path_tracing, got a background, which throws no light")
+            raise ValueError("expected a table under path_tracing, got a background, which no light falls on")
+        if self.path_tracing and max(self.light.lamp) > 0 and not self.light.shadows:
+            raise ValueError("expected light.shadows: true under path_tracing, where lamps throw them, got false")
 
 
 def load_domain(name_or_path: str | Path) -> Domain:

@@ -99,6 +99,17 @@ def test_unpaired_images_of_a_lab_have_seeds_of_their_own_and_no_labels() -> Non
     assert {job.options["episodes"] for job in loops} == {20}
 
 
+def test_studies_of_one_domain_share_no_path_but_for_the_same_command() -> None:
+    several = [name for name, study in STUDIES.items() if len(study.domains) > 1]
+    assert "path-traced" in several
+    assert "adaptation" in several
+    commands: dict[str, set[str]] = {}
+    for name in several:
+        for job in with_needs(study_jobs(STUDIES[name], "cpu", "default", ["hard_camera"])):
+            commands.setdefault(job.path, set()).add(job.command)
+    assert {path: found for path, found in commands.items() if len(found) > 1} == {}
+
+
 def test_what_learns_without_labels_is_given_none() -> None:
     found = jobs("adaptation", "cpu")
     unlabelled = [job for path, job in found.items() if re.search(r"/unlabelled-\d+/translator$", path)]

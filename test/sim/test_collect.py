@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import re
 import signal
@@ -293,6 +294,7 @@ def test_a_scene_without_an_episode_is_refused_before_anything_starts(
     assert not (tmp_path / "new").exists()
 
 
+needs_mitsuba = pytest.mark.skipif(importlib.util.find_spec("mitsuba") is None, reason="mitsuba")
 UP = {"camera.target": [0.6, -1.0, 3.0]}  # past the arm
 
 
@@ -301,6 +303,7 @@ UP = {"camera.target": [0.6, -1.0, 3.0]}  # past the arm
     [
         (UP, "source", {}, "1"),
         (UP, "target_wood", {}, "2"),  # its noise differs, and its lamp moves
+        pytest.param(UP, "lab_window", {}, "1", marks=needs_mitsuba),  # a path tracer's noise too
         ({}, "source", {"light.ambient": 0, "light.headlight": 0}, "1"),
         ({}, "source", {"sensor.gain": 0}, "1"),
     ],
