@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -225,6 +226,8 @@ def _load_mitsuba() -> Any:
         raise InputError(
             f"path_tracing: expected Mitsuba, which draws such a domain, got none: pip install mitsuba ({error})"
         ) from error
+    if multiprocessing.parent_process() is not None:  # a worker among others, with a core for each
+        importlib.import_module("drjit").set_thread_count(1)
     mitsuba.set_variant(_VARIANT)
     mitsuba.set_log_level(mitsuba.LogLevel.Error)  # it warns of each frame whose samples it rounds up
     return mitsuba
