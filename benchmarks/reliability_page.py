@@ -69,7 +69,7 @@ the third difference of its commands at its own rate, which is what servos get. 
 in an episode each: by `~/hold`, by a camera that falls silent (from its last image), by `kill -9` of the node. Seconds
 until the arm stands, and how far a joint goes meanwhile. A forward_command_controller for velocities holds the last one
 when the node is killed. In two rows joint states come late, each by a random time, in their order. joint_jog is
-missing, for control_msgs was not there: the bundle before, with it, arrived in 10 of 10 at each lag (commit 8c247116).""",
+missing, for control_msgs was not there; the bundle before arrived with it in 10 of 10 at each lag (commit 8c24711).""",
     ),
     Section(
         "output_faults",

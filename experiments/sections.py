@@ -365,11 +365,23 @@ def _write_adaptation(page: Page, results: Results) -> None:
     for domain in ran:
         jobs = {f"{count}: {method}": _loop(domain, f"{method}-{count}") for count in counts for method in methods}
         jobs = {title: job for title, job in jobs.items() if results.has(job)}
-        page.add(f"### {domain}", _adaptation_table(results, jobs))
+        done = {title: job for title, job in jobs.items() if results.figures(job)}
+        page.add(f"### {domain}", _adaptation_table(results, done))
+        if missing := [title for title in jobs if title not in done]:
+            page.add(f"Not run yet: {_by_count(missing)}.")
         page.add(*(_best_by_images(results, domain, methods, counts, within_m) for within_m in _COMPARED_M))
         page.add(_unlabelled_gain(results, domain, counts))
     if rest := [domain for domain in domains if domain not in ran]:
         page.add(f"Nothing has run yet in: {', '.join(rest)}.")
+
+
+def _by_count(titles: Iterable[str]) -> str:
+    """Return titles such as `10: goals` with each number of images once."""
+    methods: dict[str, list[str]] = {}
+    for title in titles:
+        count, method = title.split(": ")
+        methods.setdefault(count, []).append(method)
+    return "; ".join(f"with {count} image{'s' * (count != '1')} {', '.join(found)}" for count, found in methods.items())
 
 
 def _adaptation_table(results: Results, jobs: Mapping[str, str]) -> str:
