@@ -44,9 +44,9 @@ _ADAPTATIONS = {
     "rcan": "f_X, which predicts velocities, behind F after pre-training on randomised simulation",
     "rcan+refined": "and f_X refined (step 3) on what F makes of randomised images",
     "unlabelled": "F by the default recipe, begun as rcan's, with unpaired target images whose labels train nothing: "
-    "no task loss, no pairs, no matched poses; f_X as it was. Not with 1 image: its one pose tells it from "
-    "simulation. Of commits before d5d4b8b, 10 and 100 images are the first of the dataset; in all other rows they are "
-    "evenly spaced",
+    "no task loss, no pairs, no matched poses; f_X as it was. Not with 1 image: the discriminator would know it "
+    "by its pose. Of commits before d5d4b8b, 10 and 100 images are the first of the dataset; in all other rows they "
+    "are evenly spaced",
     "labelled": "F by the default recipe, begun as rcan's, with labelled target images and their plain renders. f_X is "
     "refined behind it: on the target images from 50 on; with fewer on randomised images, and its output layer is "
     "fitted to the target images at the end, as `taskgan adapt` does",
@@ -59,7 +59,7 @@ _ADAPTATIONS = {
     "randomized+goals": "the same, but it predicts goals",
 }
 _TRACED = {
-    "goals-0": "F by pre-training on randomised simulation, before f_X as step 1 left it: no target image",
+    "goals-0": "F pre-trained on randomised simulation, no target image; f_X of step 1 behind it",
     "unpaired-n-k": "F by the default recipe, begun as goals-0's, with n target images of which neither labels nor "
     "plain renders are known; f_X as it was; k is the seed of this training. Which weights are kept is decided on "
     "further images, of which nothing is known but labels",
@@ -523,13 +523,14 @@ SECTIONS = {
     "adaptation": Section(
         "What target images bring in hard domains",
         "How often the arm reaches the cube, by the number of target images and by what learns from them, in domains "
-        "that nothing here is made for. Rows with the same number of images learned from the same ones.",
+        "that nothing here is made for. Rows with the same number of images learned from the same ones, but for those "
+        "named below.",
         _write_adaptation,
     ),
     "path-traced": Section(
         "Looks by another renderer",
-        "What target images bring where a path tracer draws them: lamp, materials and shadows are other than in "
-        "anything that trained, camera and shapes are exact.",
+        "What target images bring where a path tracer draws them: lamp, materials and shadows differ from all "
+        "simulation that F was pre-trained on; camera and shapes are exact.",
         _write_path_traced,
     ),
 }

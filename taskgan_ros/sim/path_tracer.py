@@ -1,4 +1,4 @@
-"""Draws a MuJoCo model by tracing paths of light, with Mitsuba: soft shadows, gloss, light that surfaces share."""
+"""Draws a MuJoCo model by tracing paths of light, with Mitsuba: soft shadows, gloss, indirect light."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from taskgan_ros.sim.domain import PathTracing
 Array = NDArray[np.float64]
 
 _VARIANT = "scalar_rgb"  # the one that needs no LLVM and no GPU
-_BOUNCES = 4  # paths this long have lost nearly all of their light on an indoor scene's surfaces
+_MAX_DEPTH = 4  # as Mitsuba counts: three bounces; six segments took a fifth longer and looked the same
 _RINGS, _SEGMENTS = 24, 48  # of an ellipsoid: smooth at 128 pixels
 _BARE_GLOSS = 0.5  # MuJoCo's, of a geom without a material
 _GEOM = mujoco.mjtGeom
@@ -44,7 +44,7 @@ class Triangles:
 
 
 class PathTracer:
-    """Draws what `mujoco.Renderer` draws, by another renderer; colours are sRGB, as on a screen.
+    """Draws what `mujoco.Renderer` draws, by another renderer; surface colours and textures are read as sRGB.
 
     A light of strength 1 shows a white surface that faces it at the focus as white. The headlight is a point at the
     camera, so that the camera does not see its shadows; the lamp is a disc, and invisible itself.
@@ -71,13 +71,13 @@ class PathTracer:
 
     def update_scene(self, data: mujoco.MjData, camera: str) -> None:
         """Look at the state `data` through a camera of the model."""
-        integrator = {"type": "path", "max_depth": _BOUNCES, "hide_emitters": True}
+        integrator = {"type": "path", "max_depth": _MAX_DEPTH, "hide_emitters": True}
         self._scene = {"type": "scene", "integrator": integrator}
         self._scene["camera"] = self._camera(data, self._model.camera(camera).id)
         self._scene |= self._lights(data, self._model.camera(camera).id)
         for geom in range(self._model.ngeom):
             self._add_geom(data, geom)
-        # Another pattern of the tracer's own noise for each state, and the same for the same.
+        # Seeded by the state: each has noise of its own, and always the same.
         self._seed = zlib.crc32(data.geom_xpos.tobytes() + data.cam_xpos.tobytes())
 
     def render(self) -> NDArray[np.uint8]:
@@ -138,7 +138,9 @@ class PathTracer:
             return [self._mesh(geom, self._triangles(self._model.geom_dataid[geom]), pose, surface)]
         if kind in (_GEOM.mjGEOM_CYLINDER, _GEOM.mjGEOM_CAPSULE):
             return self._cylinder(kind, size, pose, surface)
-        raise InputError(f"path_tracing: expected shapes that a cell has, got MuJoCo's {_GEOM(kind).name}")
+        raise InputError(
+            f"path_tracing: expected a plane, box, ellipsoid, cylinder, capsule or mesh, got {_GEOM(kind).name}"
+        )
 
     def _cylinder(self, kind: int, size: Array, pose: Array, surface: dict[str, Any]) -> list[Any]:
         """Return a cylinder with its ends: discs, or a capsule's spheres."""

@@ -1,8 +1,8 @@
 """Fit a task model's output layer to a handful of labelled target images, in closed form.
 
 All images of a camera that is a little off share one error: what f_X predicts is shifted, turned and stretched. An
-affine map of the predictions undoes most of it. It needs ten images where gradients need hundreds, and is multiplied
-into the output layer, so that the network stays as it was.
+affine map of the predictions undoes most of it. Ten images are enough for it. It is multiplied into the output layer,
+so the network keeps its structure.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from taskgan_ros.training.networks import TaskModel
 
 Array = NDArray[np.float64]
 
-_SHIFT, _SLOPE = 0.5, 0.1  # standard deviations expected of the map, of standardised labels: a Gaussian prior
+_SHIFT, _SLOPE = 0.5, 0.1  # prior standard deviations about the identity, in units of standardised labels
 _SAME = 0.01  # labels nearer than this are one: all images of an episode have the same joint goal
 _FEWEST = 3  # episodes; fewer cannot tell whether the map helps in others
 _FOLDS = 20  # maps that are fitted at most to see whether it does
