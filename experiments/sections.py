@@ -456,21 +456,38 @@ def _write_path_traced(page: Page, results: Results) -> None:
     domains = _in_order((domain for domain, _ in found), ())
     page.add(
         "## By domain",
-        f"{_about_success(results)} Other thresholds count the same episodes. {_ABOUT_DISTANCE} Every f_X predicts the "
-        "joint angles at the goal.",
+        f"{_about_success(results)} Other thresholds count the same episodes. Distance: where episodes end, mean ± "
+        "standard deviation over episodes, in mm from the goal. Every f_X predicts the joint angles at the goal.",
         _ABOUT_MEASURES,
         _legend(_TRACED, _TRACED),
     )
     for domain in domains:
         rows = _in_order((what for name, what in found if name == domain), ("goals-0",))
         rows.sort(key=lambda what: (_count(what), what.startswith("goals"), what))
-        page.add(f"### {domain}", _traced_table(results, domain, rows))
-        page.grids(f"{domain}/{what}/translations" for what in rows)
+        done = [what for what in rows if results.figures(_loop(domain, what)) or _translated(results, domain, what)]
+        page.add(f"### {domain}", _traced_table(results, domain, done))
+        if missing := [what for what in rows if what not in done]:
+            page.add(f"Not run yet: {', '.join(missing)}.")
+        page.grids(f"{domain}/{what}/translations" for what in done)
+
+
+def _in_mm(results: Results, loop: str) -> str:
+    arrivals = results.arrivals(loop)
+    return NOT_RUN if arrivals is None else f"{1000 * arrivals.distance_m:.1f} ± {1000 * arrivals.distance_std_m:.1f}"
+
+
+def _kept_step(results: Results, loop: str) -> str:
+    """Return which weights of F were kept; nothing where no target image trained it."""
+    return results.show(loop, "kept_step") if results.values(loop, "kept_step") or not results.figures(loop) else NONE
 
 
 def _count(what: str) -> int:
     """Return the number of images in the name of a row, which is the first in it."""
     return int(what.split("-")[1])
+
+
+def _translated(results: Results, domain: str, what: str) -> bool:
+    return bool(results.figures(f"{domain}/{what}/translations"))
 
 
 def _traced_table(results: Results, domain: str, rows: Iterable[str]) -> str:
@@ -481,9 +498,9 @@ def _traced_table(results: Results, domain: str, rows: Iterable[str]) -> str:
         return lambda what: show(f"{domain}/{what}")
 
     columns = {f"within {threshold_m:g} m": within(threshold_m) for threshold_m in _WITHIN_M}
-    columns["distance (m)"] = lambda what: results.show_distance(_loop(domain, what))
+    columns["distance (mm)"] = lambda what: _in_mm(results, _loop(domain, what))
     columns |= {title: measured(show) for title, show in _columns_of_measures(results).items()}
-    columns["weights of step"] = lambda what: results.show(_loop(domain, what), "kept_step")
+    columns["weights of step"] = lambda what: _kept_step(results, _loop(domain, what))
     return table("", _same(rows), columns, lambda what, show: show(what))
 
 
