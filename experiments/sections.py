@@ -364,33 +364,37 @@ def _write_adaptation(page: Page, results: Results) -> None:
     page.plot("images.png", "Success and distance by the number of target images, method and domain", draw)
     for domain in ran:
         jobs = {f"{count}: {method}": _loop(domain, f"{method}-{count}") for count in counts for method in methods}
-        jobs = {title: job for title, job in jobs.items() if results.has(job)}
         done = {title: job for title, job in jobs.items() if results.figures(job)}
         page.add(f"### {domain}", _adaptation_table(results, done))
-        if missing := [title for title in jobs if title not in done]:
-            page.add(f"Not run yet: {_by_count(missing)}.")
+        page.add(*_not_run(results, domain, methods, counts))
         page.add(*(_best_by_images(results, domain, methods, counts, within_m) for within_m in _COMPARED_M))
         page.add(_unlabelled_gain(results, domain, counts))
     if rest := [domain for domain in domains if domain not in ran]:
         page.add(f"Nothing has run yet in: {', '.join(rest)}.")
 
 
-def _by_count(titles: Iterable[str]) -> str:
-    """Return titles such as `10: goals` with each number of images once."""
-    methods: dict[str, list[str]] = {}
-    for title in titles:
-        count, method = title.split(": ")
-        methods.setdefault(count, []).append(method)
-    return "; ".join(f"with {count} image{'s' * (count != '1')} {', '.join(found)}" for count, found in methods.items())
+def _not_run(results: Results, domain: str, methods: Iterable[str], counts: Iterable[int]) -> list[str]:
+    """Return a sentence on the study's rows that have not run, if there are any."""
+    missing = []
+    for count in counts:
+        loops = {method: _loop(domain, f"{method}-{count}") for method in methods}
+        if names := [method for method, loop in loops.items() if results.has(loop) and not results.figures(loop)]:
+            missing.append(f"with {count} image{'s' * (count != 1)} {', '.join(names)}")
+    return [f"Not run yet: {'; '.join(missing)}."] if missing else []
 
 
 def _adaptation_table(results: Results, jobs: Mapping[str, str]) -> str:
-    def within(threshold_m: float) -> Show:
-        return lambda job: results.show_success(job, threshold_m)
-
-    columns = {f"within {threshold_m:g} m": within(threshold_m) for threshold_m in _WITHIN_M}
-    columns["distance (m)"] = results.show_distance
+    columns = _columns_within(results) | {"distance (m)": results.show_distance}
     return table("images: method", jobs, columns, lambda job, show: show(job))
+
+
+def _columns_within(results: Results) -> dict[str, Show]:
+    """Return columns that print the share of a closed loop's episodes that end within each threshold."""
+
+    def within(threshold_m: float) -> Show:
+        return lambda loop: results.show_success(loop, threshold_m)
+
+    return {f"within {threshold_m:g} m": within(threshold_m) for threshold_m in _WITHIN_M}
 
 
 def _by_images(
@@ -462,9 +466,13 @@ def _write_path_traced(page: Page, results: Results) -> None:
         _legend(_TRACED, _TRACED),
     )
     for domain in domains:
-        rows = _in_order((what for name, what in found if name == domain), ("goals-0",))
-        rows.sort(key=lambda what: (_count(what), what.startswith("goals"), what))
-        done = [what for what in rows if results.figures(_loop(domain, what)) or _translated(results, domain, what)]
+        names = {what for name, what in found if name == domain}
+        rows = sorted(names, key=lambda what: (_count(what), what.startswith("goals"), what))
+        done = [
+            what
+            for what in rows
+            if results.figures(_loop(domain, what)) or results.figures(f"{domain}/{what}/translations")
+        ]
         page.add(f"### {domain}", _traced_table(results, domain, done))
         if missing := [what for what in rows if what not in done]:
             page.add(f"Not run yet: {', '.join(missing)}.")
@@ -478,7 +486,8 @@ def _in_mm(results: Results, loop: str) -> str:
 
 def _kept_step(results: Results, loop: str) -> str:
     """Return which weights of F were kept; nothing where no target image trained it."""
-    return results.show(loop, "kept_step") if results.values(loop, "kept_step") or not results.figures(loop) else NONE
+    has_none = results.figures(loop) and not results.values(loop, "kept_step")
+    return NONE if has_none else results.show(loop, "kept_step")
 
 
 def _count(what: str) -> int:
@@ -486,22 +495,15 @@ def _count(what: str) -> int:
     return int(what.split("-")[1])
 
 
-def _translated(results: Results, domain: str, what: str) -> bool:
-    return bool(results.figures(f"{domain}/{what}/translations"))
-
-
 def _traced_table(results: Results, domain: str, rows: Iterable[str]) -> str:
-    def within(threshold_m: float) -> Show:
-        return lambda what: results.show_success(_loop(domain, what), threshold_m)
+    def of_loop(show: Show) -> Show:
+        return lambda name: show(f"{name}/closed-loop")
 
-    def measured(show: Show) -> Show:
-        return lambda what: show(f"{domain}/{what}")
-
-    columns = {f"within {threshold_m:g} m": within(threshold_m) for threshold_m in _WITHIN_M}
-    columns["distance (mm)"] = lambda what: _in_mm(results, _loop(domain, what))
-    columns |= {title: measured(show) for title, show in _columns_of_measures(results).items()}
-    columns["weights of step"] = lambda what: _kept_step(results, _loop(domain, what))
-    return table("", _same(rows), columns, lambda what, show: show(what))
+    columns = {title: of_loop(show) for title, show in _columns_within(results).items()}
+    columns["distance (mm)"] = of_loop(lambda loop: _in_mm(results, loop))
+    columns |= _columns_of_measures(results)
+    columns["weights of step"] = of_loop(lambda loop: _kept_step(results, loop))
+    return table("", {what: f"{domain}/{what}" for what in rows}, columns, lambda name, show: show(name))
 
 
 SECTIONS = {

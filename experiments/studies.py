@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Annotated, Any
 
 from experiments.jobs import Job
@@ -318,7 +318,7 @@ class JobFactory:
         """Return the test episodes of section 4.1.1."""
         needs = {"task_model": model} | ({"translator": translator} if translator else {})
         episodes = self.scale.short_test_episodes if short else self.scale.test_episodes
-        if load_domain(domain).path_tracing:
+        if _is_traced(domain):
             episodes = self.scale.traced_test_episodes
         return self.job(f"{name}/closed-loop", "closed-loop", needs, domain=domain, episodes=episodes)
 
@@ -334,6 +334,12 @@ class JobFactory:
         """Return the errors of predicted joint angles."""
         needs = {"task_model": model, "dataset": dataset} | ({"translator": translator} if translator else {})
         return self.job(f"{name}/angles", "angles", needs)
+
+
+@cache
+def _is_traced(domain: str) -> bool:
+    """Return whether a path tracer draws a domain; a study has dozens of jobs in each."""
+    return load_domain(domain).path_tracing is not None
 
 
 def _part(share: float, steps: int) -> int:
@@ -471,23 +477,35 @@ def _without_images(factory: JobFactory, domain: str) -> list[Job]:
 
 def _with_images(factory: JobFactory, domain: str, count: int) -> list[Job]:
     """Return the episodes of what has learned from `count` images, the same ones for all."""
-    steps = min(factory.recipe().steps, translator_steps(count))
-    name, goals = f"labelled-{count}", factory.of_goals
+    goals = factory.of_goals
     runs: dict[str, tuple[Job, Job | None]] = {
-        what: (
-            each.refined_as_adapt(domain, name, count, steps=steps),
-            each.inverse(domain, name, count, steps=steps),
-        )
-        for what, each in {"labelled": factory, "goals": goals}.items()
+        "labelled": _labelled(factory, domain, count),
+        "goals": _labelled(goals, domain, count),
     }
     runs["fitted"] = (goals.fitted(domain, count), goals.pretrained())
     if count > 1:  # one image shows one pose, by which the discriminator would tell it from all simulation
-        options = {"paired": False, "steps": steps, **_WITHOUT_LABELS}
-        unlabelled = factory.inverse(domain, f"unlabelled-{count}", count, **options)
-        runs["unlabelled"] = (factory.source_model(), unlabelled)
+        runs["unlabelled"] = _unlabelled(factory, domain, f"unlabelled-{count}", count)
     runs["randomized"] = (factory.co_trained(domain, count), None)
     runs["randomized+goals"] = (goals.co_trained(domain, count), None)
     return _closed_loops(factory, domain, count, runs)
+
+
+def _labelled(factory: JobFactory, domain: str, count: int) -> tuple[Job, Job]:
+    """Return f_X and F of `count` labelled images, as `taskgan adapt` trains them."""
+    name, steps = f"labelled-{count}", _steps(factory, count)
+    model = factory.refined_as_adapt(domain, name, count, steps=steps)
+    return model, factory.inverse(domain, name, count, steps=steps)
+
+
+def _unlabelled(factory: JobFactory, domain: str, name: str, count: int, **options: Any) -> tuple[Job, Job]:
+    """Return f_X as it is, and the F of this name of `count` images whose labels train nothing."""
+    options = {"steps": _steps(factory, count), **_WITHOUT_LABELS, **options}
+    return factory.source_model(), factory.inverse(domain, name, count, paired=False, **options)
+
+
+def _steps(factory: JobFactory, count: int) -> int:
+    """Return the TaskGAN's steps with so many images, no more than the scale has."""
+    return min(factory.recipe().steps, translator_steps(count))
 
 
 def _closed_loops(factory: JobFactory, domain: str, count: int, runs: dict[str, tuple[Job, Job | None]]) -> list[Job]:
@@ -502,18 +520,12 @@ def path_traced(factory: JobFactory, domains: Iterable[str]) -> list[Job]:
     for domain in domains:
         runs: dict[str, tuple[Job, Job]] = {"goals-0": (goals.source_model(), goals.pretrained())}
         for seed in range(UNPAIRED_SEEDS):
-            name, options = f"unpaired-{FEW_UNPAIRED}-{seed}", {"seed": factory.seed + seed, **_WITHOUT_LABELS}
-            steps = min(factory.recipe().steps, translator_steps(FEW_UNPAIRED))
-            translator = goals.inverse(domain, name, FEW_UNPAIRED, paired=False, steps=steps, **options)
-            runs[name] = goals.source_model(), translator
+            name = f"unpaired-{FEW_UNPAIRED}-{seed}"
+            runs[name] = _unlabelled(goals, domain, name, FEW_UNPAIRED, seed=factory.seed + seed)
         runs[f"fitted-{FEW_UNPAIRED}"] = goals.fitted(domain, FEW_UNPAIRED), goals.pretrained()
         for count in IMAGES:
             if FEW_UNPAIRED <= count <= factory.scale.target_episodes * _IMAGES_PER_EPISODE:
-                name, steps = f"labelled-{count}", min(factory.recipe().steps, translator_steps(count))
-                runs[f"goals-{count}"] = (
-                    goals.refined_as_adapt(domain, name, count, steps=steps),
-                    goals.inverse(domain, name, count, steps=steps),
-                )
+                runs[f"goals-{count}"] = _labelled(goals, domain, count)
         for what, (model, translator) in runs.items():
             name = f"{short_name(domain)}/{what}"
             jobs.append(factory.closed_loop(name, domain, model, translator, short=True))

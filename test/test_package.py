@@ -34,7 +34,8 @@ ROSDEP_KEYS = {
 }
 # Of package.xml, what is used without an import: the commands and plugins that users and launch files start.
 STARTED = {"ros2launch", "ros2bag", "rosbag2_storage_mcap", "robot_state_publisher"}
-BEYOND_A_ROBOT = ("cell", "arms", "recordings", "training", "experiments", "path-tracing")  # not of a robot
+# Extras for training and simulation only.
+BEYOND_A_ROBOT = ("cell", "arms", "recordings", "training", "experiments", "path-tracing")
 EXECUTABLES = {"taskgan", "reach_node", "sim_node"}
 BY_HAND = ("mujoco_menagerie",)  # it asks for the package mujoco, which would overwrite mujoco-core
 WHERE = "from taskgan_ros.core import config; print(config.__file__, config.share_dir(), sep=chr(10))"

@@ -271,11 +271,11 @@ def between(start: Sequence[float], end: Sequence[float]) -> tuple[Array, float]
     """Return the pose (4, 4) midway from `start` (3,) m to `end` (3,) m, z along, and half the distance."""
     first, last = np.array(start), np.array(end)
     pose = np.eye(4)
-    pose[:3, :3], pose[:3, 3] = _z_along(last - first), (first + last) / 2
+    pose[:3, :3], pose[:3, 3] = z_along(last - first), (first + last) / 2
     return pose, float(np.linalg.norm(last - first)) / 2
 
 
-def _z_along(direction: Array) -> Array:
+def z_along(direction: Array) -> Array:
     """Return the (3, 3) rotation that turns z towards `direction` the short way."""
     z = direction / np.linalg.norm(direction)
     axis, cosine = np.cross([0, 0, 1.0], z), float(z[2])

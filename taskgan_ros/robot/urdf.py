@@ -14,6 +14,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from taskgan_ros.robot.arm import Arm, Frame, Joint, Shape
 from taskgan_ros.robot.locate import find_mesh, locate_model
+from taskgan_ros.robot.srgb import to_srgb
 
 BASE_LINK = "base_link"
 TOOL_LINK = "tool"
@@ -64,7 +65,7 @@ def urdf(arm: Arm) -> str:
     links = [BASE_LINK, *(_free(f"{joint.name}_link", [BASE_LINK]) for joint in arm.joints), TOOL_LINK]
     robot = Element("robot", name=arm.name)
     for name, rgb in arm.materials.items():
-        SubElement(SubElement(robot, "material", name=name), "color", rgba=_numbers((*map(_srgb, rgb), 1.0)))
+        SubElement(SubElement(robot, "material", name=name), "color", rgba=_numbers((*to_srgb(rgb), 1.0)))
     shapes_of = (arm.base, *(arm.links or ((),) * len(arm.joints)), ())
     for name, shapes in zip(links, shapes_of, strict=True):
         link = SubElement(robot, "link", name=name)
@@ -134,11 +135,6 @@ def _along(start: Sequence[float], end: Sequence[float]) -> tuple[Frame, float]:
     x, y, z = (b - a for a, b in zip(start, end, strict=True))
     middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, (start[2] + end[2]) / 2)
     return Frame(xyz=middle, rpy=(0, math.atan2(math.hypot(x, y), z), math.atan2(y, x))), math.hypot(x, y, z)
-
-
-def _srgb(linear: float) -> float:
-    """Return a linear intensity in [0, 1] as sRGB (IEC 61966-2-1), which viewers take colours in."""
-    return 12.92 * linear if linear <= 0.0031308 else 1.055 * linear ** (1 / 2.4) - 0.055
 
 
 def _numbers(values: Sequence[float]) -> str:

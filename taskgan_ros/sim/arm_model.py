@@ -203,7 +203,11 @@ def add_object(spec: mujoco.MjSpec, thing: Object) -> None:
 
 
 class ThickMesh:
-    """A compiled mesh that can be drawn thicker or thinner; a link's length is kinematics, so that stays."""
+    """A compiled mesh that can be drawn thicker or thinner; a link's length is kinematics, so that stays.
+
+    Attributes:
+        mesh: its number in the model.
+    """
 
     def __init__(self, model: mujoco.MjModel, mesh: int) -> None:
         """Store the vertices, and the axes to thicken along: all of the mesh's own but the longest."""

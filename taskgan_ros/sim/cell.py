@@ -74,7 +74,7 @@ class Shown(Protocol):
 
 
 class Cell:
-    """The cell in one domain's looks. A context manager: it holds a GL context, made and used in one thread.
+    """The cell in one domain's looks. A context manager: it may hold a GL context, made and used in one thread.
 
     Attributes:
         scene: what stands where.
@@ -87,7 +87,7 @@ class Cell:
 
         Raises:
             InputError: an image size outside 16 to 2048 pixels, a domain for another arm, an invalid photo,
-                lens or background, or no headless OpenGL; the message names the packages.
+                lens or background, or no renderer (headless OpenGL, or Mitsuba); the message names the packages.
         """
         self.scene, self.domain = scene, domain
         self.height, self.width = (image_size, image_size) if isinstance(image_size, int) else image_size

@@ -318,7 +318,7 @@ class Domain:
     texture_seed: int = 0
 
     @whole_rule
-    def _traces_all_that_is_seen(self) -> None:
+    def _is_what_a_path_tracer_draws(self) -> None:
         if self.path_tracing and self.background:
             raise ValueError("expected a table under path_tracing, got a background, which no light falls on")
         if self.path_tracing and max(self.light.lamp) > 0 and not self.light.shadows:

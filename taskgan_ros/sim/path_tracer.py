@@ -12,19 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskgan_ros.core.errors import InputError
+from taskgan_ros.robot.description import Visual, z_along
 from taskgan_ros.robot.headless import mujoco
+from taskgan_ros.robot.srgb import from_srgb, to_srgb
+from taskgan_ros.robot.surface import triangles
 from taskgan_ros.sim.domain import PathTracing
 
 Array = NDArray[np.float64]
 
 _VARIANT = "scalar_rgb"  # the one that needs no LLVM and no GPU
 _MAX_DEPTH = 4  # as Mitsuba counts: three bounces; six segments took a fifth longer and looked the same
-_RINGS, _SEGMENTS = 24, 48  # of an ellipsoid: smooth at 128 pixels
 _BARE_GLOSS = 0.5  # MuJoCo's, of a geom without a material
 _GEOM = mujoco.mjtGeom
 _TO_CAMERA = np.diag([-1.0, 1.0, -1.0, 1.0])  # Mitsuba's camera looks along +z, x to the left; MuJoCo's along -z
-
-
 _SQUARE = np.array([[0, 1, 2], [0, 2, 3]])
 
 
@@ -40,7 +40,7 @@ class Triangles:
 
     corners: Array
     normals: Array
-    faces: NDArray[np.int_]
+    faces: NDArray[np.integer[Any]]
 
 
 class PathTracer:
@@ -84,7 +84,7 @@ class PathTracer:
         """Return the image (H, W, 3) uint8 RGB."""
         scene = self._mitsuba.load_dict(self._scene)
         light = np.array(self._mitsuba.render(scene, seed=self._seed), np.float64)[..., :3]
-        return (255 * _to_srgb(np.clip(light, 0, 1))).round().astype(np.uint8)
+        return (255 * to_srgb(np.clip(light, 0, 1))).round().astype(np.uint8)
 
     def close(self) -> None:
         """Free the scene."""
@@ -115,7 +115,7 @@ class PathTracer:
         radius = self._settings.lamp_radius_m
         away = float(np.linalg.norm(self._focus - position))
         radiance = self._model.light_diffuse[0] * (1 + (away / radius) ** 2)  # on the axis of a Lambertian disc
-        pose = _pose(position, _facing(direction)) @ np.diag([radius, radius, 1, 1])
+        pose = _pose(position, z_along(direction)) @ np.diag([radius, radius, 1, 1])
         emitter = {"type": "area", "radiance": self._rgb(radiance)}
         return {"type": "disk", "to_world": self._transform(pose), "emitter": emitter}
 
@@ -195,7 +195,7 @@ class PathTracer:
             return None
         gloss = _BARE_GLOSS if material < 0 else float(model.mat_specular[material])
         texture = -1 if material < 0 else model.mat_texid[material, mujoco.mjtTextureRole.mjTEXROLE_RGB]
-        color = self._rgb(_from_srgb(rgba[:3])) if texture < 0 else self._texture(texture, rgba[:3])
+        color = self._rgb(from_srgb(rgba[:3])) if texture < 0 else self._texture(texture, rgba[:3])
         if not gloss:
             return {"type": "twosided", "bsdf": {"type": "diffuse", "reflectance": color}}
         shiny = {"type": "principled", "base_color": color, "specular": gloss, "roughness": self._settings.roughness}
@@ -212,7 +212,7 @@ class PathTracer:
         height, width = model.tex_height[texture], model.tex_width[texture]
         texels = model.tex_data[start : start + height * width * 3].reshape(height, width, 3)
         # MuJoCo multiplies what a screen shows, before it becomes light.
-        return self._mitsuba.Bitmap(_from_srgb(texels / 255 * rgb).astype(np.float32))
+        return self._mitsuba.Bitmap(from_srgb(texels / 255 * rgb).astype(np.float32))
 
     def _rgb(self, rgb: Array) -> dict[str, Any]:
         return {"type": "rgb", "value": [float(channel) for channel in rgb]}
@@ -245,14 +245,6 @@ def _raised(along_z: float) -> Array:
     return _pose(np.array([0.0, 0.0, along_z]), np.eye(3))
 
 
-def _facing(direction: Array) -> Array:
-    """Return a rotation (3, 3) that turns z into `direction` (3,)."""
-    z = direction / np.linalg.norm(direction)
-    x = np.cross([1.0, 0, 0] if abs(z[0]) < 0.9 else [0, 1.0, 0], z)
-    x /= np.linalg.norm(x)
-    return np.column_stack([x, np.cross(z, x), z])
-
-
 def _plane(half: Array) -> Triangles:
     """Return a plane that faces z."""
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half[:2]
@@ -272,18 +264,6 @@ def _box(half: Array) -> Triangles:
 
 
 def _ellipsoid(half: Array) -> Triangles:
-    up, around = np.meshgrid(np.linspace(0, np.pi, _RINGS + 1), np.linspace(0, 2 * np.pi, _SEGMENTS + 1), indexing="ij")
-    ball = np.stack([np.sin(up) * np.cos(around), np.sin(up) * np.sin(around), np.cos(up)], axis=-1).reshape(-1, 3)
-    normals = ball / half
-    first = (np.arange(_RINGS)[:, None] * (_SEGMENTS + 1) + np.arange(_SEGMENTS)).ravel()
-    below, beside = first + _SEGMENTS + 1, first + 1
-    faces = np.vstack([np.column_stack([first, below, beside]), np.column_stack([beside, below, below + 1])])
-    return Triangles(ball * half, normals / np.linalg.norm(normals, axis=1, keepdims=True), faces)
-
-
-def _from_srgb(value: Array) -> Array:
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-
-
-def _to_srgb(value: Array) -> Array:
-    return np.where(value <= 0.0031308, value * 12.92, 1.055 * value ** (1 / 2.4) - 0.055)
+    corners, faces = triangles(Visual("ellipsoid", np.eye(4), tuple(half.tolist())))
+    normals = corners / half**2
+    return Triangles(corners, normals / np.linalg.norm(normals, axis=1, keepdims=True), faces)

@@ -91,13 +91,13 @@ def _take(pipe: Connection, process: BaseProcess) -> Any:
         result, error = pipe.recv()
     except (EOFError, OSError) as cause:
         process.join(_DYING_S)
-        raise InputError(f"expected every worker to survive, got one that {_end(process.exitcode)}") from cause
+        raise InputError(f"expected every worker to survive, got one that {_how_it_ended(process.exitcode)}") from cause
     if error is not None:
         raise error
     return result
 
 
-def _end(status: int | None) -> str:
+def _how_it_ended(status: int | None) -> str:
     """Return how a process with this exit status, minus a signal's number, came to its end."""
     if status is None or status >= 0:
         return f"left without a word, exit status {status}"

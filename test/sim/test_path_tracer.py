@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -201,3 +203,17 @@ def test_without_mitsuba_a_lab_says_how_to_get_it(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "mitsuba", None)
     with pytest.raises(InputError, match=r"expected Mitsuba.* pip install mitsuba"):
         draw(load_domain("lab_brick"), 32)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"background": "empty.png"}, "expected a table under path_tracing, got a background"),
+        ({"light.shadows": False}, r"expected light\.shadows: true under path_tracing"),
+    ],
+)
+def test_what_a_path_tracer_cannot_draw_is_refused(
+    changes: dict[str, object], message: str, yaml_file: Callable[..., Path]
+) -> None:
+    with pytest.raises(InputError, match=message):
+        load_domain(yaml_file("domains", "lab_brick", changes))
