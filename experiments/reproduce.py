@@ -43,7 +43,7 @@ class ReproduceConfig:
     """Run a study of the paper, or resume it; every job that has run is kept. Further options go to Snakemake."""
 
     study: tyro.conf.Positional[
-        Literal["reaching", "task-loss", "unseen", "joint-angles", "methods", "adaptation", "path-traced"]
+        Literal["reaching", "task-loss", "unseen", "joint-angles", "methods", "adaptation", "seeds", "path-traced"]
     ]
     """Which."""
     scale: str = "cpu"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -54,9 +55,9 @@ _ADAPTATIONS = {
     "what remains by the encoders",
     "fitted": "goals with no image, refined on randomised images; the target images only fit f_X's output layer, in "
     "closed form",
-    "randomized": "f trained on randomised images alone; with labelled target images it continues on both, half of a "
+    "randomized": "f trained on randomised images alone, no F",
+    "randomized+goals": "the same, but it predicts goals; with labelled target images it continues on both, half of a "
     "batch each, as long as step 3",
-    "randomized+goals": "the same, but it predicts goals",
 }
 _TRACED = {
     "goals-0": "F pre-trained on randomised simulation, no target image; f_X of step 1 behind it",
@@ -354,6 +355,7 @@ def _write_adaptation(page: Page, results: Results) -> None:
         "best where their intervals overlap.",
         "Which weights of F are kept is decided on further images of the domain: by their labels and their look for "
         "unlabelled, by their labels and plain renders for labelled. Nothing learns from them.",
+        "With target images, f_X that predicts velocities was tried in hard_camera and hard_all alone.",
         "Before commit e43aefd, boxes and ellipsoids on the table of hard_clutter and hard_all were flat by mistake. "
         "What ran before it there is of those images.",
         _legend(_ADAPTATIONS, methods),
@@ -368,7 +370,8 @@ def _write_adaptation(page: Page, results: Results) -> None:
         page.add(f"### {domain}", _adaptation_table(results, done))
         page.add(*_not_run(results, domain, methods, counts))
         page.add(*(_best_by_images(results, domain, methods, counts, within_m) for within_m in _COMPARED_M))
-        page.add(_unlabelled_gain(results, domain, counts))
+        if any(results.has(_loop(domain, f"unlabelled-{count}")) for count in counts):
+            page.add(_unlabelled_gain(results, domain, counts))
     if rest := [domain for domain in domains if domain not in ran]:
         page.add(f"Nothing has run yet in: {', '.join(rest)}.")
 
@@ -453,6 +456,44 @@ def _unlabelled_gain(results: Results, domain: str, counts: Iterable[int]) -> st
         gains.append(f"{count}: {points}, weights of step {kept}")
     thresholds = " and ".join(f"{within_m:g}" for within_m in _COMPARED_M)
     return f"Unlabelled images over none (rcan), in points within {thresholds} m: {'; '.join(gains) or NOT_RUN}."
+
+
+def _write_seeds(page: Page, results: Results) -> None:
+    found = results.named(r"([^/]+)/goals-(\d+)/closed-loop")
+    page.add(
+        "## By domain",
+        f"Percent of test episodes ({results.distinct('episodes')} a seed, of {results.distinct('steps')} steps, their "
+        "starts the same for all) that end within so far of the goal: one number a seed. Over none: by how many points "
+        f"within {_NEAR_M:g} m more than the same seed with no target image. Distance: where episodes of all seeds "
+        "end, mean ± standard deviation, in m from the goal.",
+    )
+    for domain in _in_order((domain for domain, _ in found), ()):
+        counts = sorted(int(count) for name, count in found if name == domain)
+        rows = {f"{count} image{'s' * (count != 1)}": _loop(domain, f"goals-{count}") for count in counts}
+        page.add(f"### {domain}", table("goals with", rows, _columns_of_seeds(results), lambda loop, show: show(loop)))
+
+
+def _columns_of_seeds(results: Results) -> dict[str, Show]:
+    """Return columns that print a closed loop's figures seed by seed."""
+
+    def within(threshold_m: float) -> Show:
+        return lambda loop: _listed(results.rates(loop, threshold_m).values(), "{:.0f}")
+
+    def over_none(loop: str) -> str:
+        none = re.sub(r"\d+/closed-loop$", "0/closed-loop", loop)
+        rates, before = results.rates(loop, _NEAR_M), results.rates(none, _NEAR_M)
+        return (
+            NONE
+            if loop == none
+            else _listed((rates[seed] - before[seed] for seed in rates if seed in before), "{:+.0f}")
+        )
+
+    columns = {f"within {threshold_m:g} m": within(threshold_m) for threshold_m in _WITHIN_M}
+    return columns | {"over none": over_none, "distance (m)": results.show_distance}
+
+
+def _listed(values: Iterable[float], form: str) -> str:
+    return ", ".join(form.format(value) for value in values) or NOT_RUN
 
 
 def _write_path_traced(page: Page, results: Results) -> None:
@@ -545,6 +586,12 @@ SECTIONS = {
         "that nothing here is made for. Rows with the same number of images learned from the same ones, but for those "
         "named below.",
         _write_adaptation,
+    ),
+    "seeds": Section(
+        "The curve of target images, trained several times",
+        "What chance does to the default's rows of `adaptation` (goals there): each seed has data and weights of its "
+        "own, from step 1 on.",
+        _write_seeds,
     ),
     "path-traced": Section(
         "Looks by another renderer",

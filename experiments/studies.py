@@ -31,7 +31,10 @@ _STEPS_AN_IMAGE = 250  # with one image the error on others fell up to here (0.7
 ANGLE_IMAGES = (1, 10, 100, 1000, 5399)  # the paper's figure 11
 TARGETS = ("target_a", "target_b", "target_wood")
 HARD = ("hard_camera", "hard_clutter", "hard_all", "hard_occlusion", "hard_arm", "hard_light")
-IMAGES = (1, 10, 100, 800)  # of a target domain, in `adaptation`
+_GOALS_ALONE = ("hard_clutter", "hard_occlusion", "hard_arm", "hard_light")  # velocities came far behind in the others
+REPEATED = ("hard_all", "hard_camera")
+CURVE = (10, 100, 800)  # images of a target domain
+IMAGES = (1, *CURVE)  # in `adaptation`
 LABS = ("lab_brick", "lab_window")  # drawn by another renderer
 FEW_UNPAIRED = 10
 UNPAIRED_SEEDS = 3  # in `path-traced`: chance alone may make ten images better or worse than none
@@ -46,7 +49,8 @@ class Scale:
     """How large a study is: `config/scales/*.yaml`.
 
     Attributes:
-        seeds: how many times everything is trained, each time with other data and weights.
+        seeds: how many times everything is trained, each time with other data and weights; `repeats` of the study
+            `seeds`.
         source_episodes, target_episodes, unseen_episodes, randomized_episodes: of 16 images, of the reaching task.
         judge_episodes: of a target domain, for the judge of the forward direction.
         pose_source_episodes, pose_target_episodes, pose_unseen_episodes, pose_test_episodes,
@@ -62,6 +66,7 @@ class Scale:
     """
 
     seeds: Count
+    repeats: Count
     source_episodes: Episodes
     target_episodes: Episodes
     unseen_episodes: Episodes
@@ -479,14 +484,14 @@ def _with_images(factory: JobFactory, domain: str, count: int) -> list[Job]:
     """Return the episodes of what has learned from `count` images, the same ones for all."""
     goals = factory.of_goals
     runs: dict[str, tuple[Job, Job | None]] = {
-        "labelled": _labelled(factory, domain, count),
         "goals": _labelled(goals, domain, count),
+        "fitted": (goals.fitted(domain, count), goals.pretrained()),
+        "randomized+goals": (goals.co_trained(domain, count), None),
     }
-    runs["fitted"] = (goals.fitted(domain, count), goals.pretrained())
-    if count > 1:  # one image shows one pose, by which the discriminator would tell it from all simulation
-        runs["unlabelled"] = _unlabelled(factory, domain, f"unlabelled-{count}", count)
-    runs["randomized"] = (factory.co_trained(domain, count), None)
-    runs["randomized+goals"] = (goals.co_trained(domain, count), None)
+    if short_name(domain) not in _GOALS_ALONE:
+        runs["labelled"] = _labelled(factory, domain, count)
+        if count > 1:  # one image shows one pose, by which the discriminator would tell it from all simulation
+            runs["unlabelled"] = _unlabelled(factory, domain, f"unlabelled-{count}", count)
     return _closed_loops(factory, domain, count, runs)
 
 
@@ -508,6 +513,23 @@ def _steps(factory: JobFactory, count: int) -> int:
     return min(factory.recipe().steps, translator_steps(count))
 
 
+def _curve(factory: JobFactory, domain: str) -> dict[str, tuple[Job, Job]]:
+    """Return f_X and F of goals by the number of target images, which is in their names."""
+    goals, most = factory.of_goals, factory.scale.target_episodes * _IMAGES_PER_EPISODE
+    runs = {f"goals-{count}": _labelled(goals, domain, count) for count in CURVE if count <= most}
+    return {"goals-0": (goals.source_model(), goals.pretrained())} | runs
+
+
+def seeds(factory: JobFactory, domains: Iterable[str]) -> list[Job]:
+    """The default's curve of `adaptation`, to be trained several times: chance alone may raise or lower it."""
+    runs = {
+        f"{short_name(domain)}/{what}": (domain, *each)
+        for domain in domains
+        for what, each in _curve(factory, domain).items()
+    }
+    return [factory.closed_loop(name, *run, short=True) for name, run in runs.items()]
+
+
 def _closed_loops(factory: JobFactory, domain: str, count: int, runs: dict[str, tuple[Job, Job | None]]) -> list[Job]:
     """Return the episodes of task models, each behind its translator or none."""
     names = {what: f"{short_name(domain)}/{what}-{count}" for what in runs}
@@ -518,14 +540,11 @@ def path_traced(factory: JobFactory, domains: Iterable[str]) -> list[Job]:
     """What target images bring an f_X of goals in looks by another renderer, and whether unpaired ones can do harm."""
     jobs, goals = [], factory.of_goals
     for domain in domains:
-        runs: dict[str, tuple[Job, Job]] = {"goals-0": (goals.source_model(), goals.pretrained())}
+        runs = _curve(factory, domain)
         for seed in range(UNPAIRED_SEEDS):
             name = f"unpaired-{FEW_UNPAIRED}-{seed}"
             runs[name] = _unlabelled(goals, domain, name, FEW_UNPAIRED, seed=factory.seed + seed)
         runs[f"fitted-{FEW_UNPAIRED}"] = goals.fitted(domain, FEW_UNPAIRED), goals.pretrained()
-        for count in IMAGES:
-            if FEW_UNPAIRED <= count <= factory.scale.target_episodes * _IMAGES_PER_EPISODE:
-                runs[f"goals-{count}"] = _labelled(goals, domain, count)
         for what, (model, translator) in runs.items():
             name = f"{short_name(domain)}/{what}"
             jobs.append(factory.closed_loop(name, domain, model, translator, short=True))
@@ -548,11 +567,12 @@ _POSES = StudyCell("poses", "joint_angles", "colored")  # joint angles need link
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """A named study: the domains it is shown in, and how its jobs are made."""
+    """A named study: the domains it is shown in, how its jobs are made, and whether `repeats` says how many times."""
 
     domains: tuple[str, ...]
     jobs: Callable[[JobFactory, Iterable[str]], list[Job]]
     cell: StudyCell = _REACH
+    is_repeated: bool = False
 
 
 STUDIES = {
@@ -562,6 +582,7 @@ STUDIES = {
     "joint-angles": Study(("real_standin",), joint_angles, _POSES),
     "methods": Study(TARGETS, methods),
     "adaptation": Study(HARD, adaptation),
+    "seeds": Study(REPEATED, seeds, is_repeated=True),
     "path-traced": Study(LABS, path_traced),
 }
 
@@ -584,7 +605,7 @@ def study_jobs(study: Study, scale: str, recipe: str, domains: Iterable[str] | N
         raise InputError(f"--domains: expected target domains, got {names}: {_NOT_TARGETS} are what studies start from")
     if len(study.domains) == 1 < len(domains):
         raise InputError(f"expected one domain for this study, got {list(domains)}")
-    jobs = []
-    for seed in range(load_scale(scale).seeds):
+    jobs, size = [], load_scale(scale)
+    for seed in range(size.repeats if study.is_repeated else size.seeds):
         jobs += study.jobs(JobFactory(scale, recipe, seed, study.cell), domains)
     return jobs

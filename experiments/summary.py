@@ -112,6 +112,12 @@ class Results:
             successes = sum(distance < within_m for figures in seeds for distance in figures[DISTANCES])
         return Arrivals(successes, int(counts.sum()), float(mean), float(np.sqrt(variance)))
 
+    def rates(self, name: str, within_m: float) -> dict[int, float]:
+        """Return by seed how many percent of a closed loop's episodes end within a distance, of seeds that ran."""
+        found = {record.seed: record.figures for record in self.records if record.name == name and record.figures}
+        ended = {seed: figures[DISTANCES] for seed, figures in found.items() if DISTANCES in figures}
+        return {seed: 100 * float(np.mean(np.array(each) < within_m)) for seed, each in ended.items()}
+
     def missing_seeds(self, name: str) -> str:
         """Return how many seeds of a job have run, in words, or nothing where all have."""
         there, done = sum(record.name == name for record in self.records), len(self.figures(name))

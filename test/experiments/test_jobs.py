@@ -110,10 +110,18 @@ def test_studies_of_one_domain_share_no_path_but_for_the_same_command() -> None:
     assert {path: found for path, found in commands.items() if len(found) > 1} == {}
 
 
+def test_a_repeated_study_trains_what_adaptation_does_again_from_nothing() -> None:
+    once, repeated = jobs("adaptation", "cpu"), jobs("seeds", "cpu")
+    seeds = {seed: {path for path, job in repeated.items() if job.seed == seed} for seed in range(3)}
+    assert seeds[0] <= once.keys()
+    assert {path.replace("cpu/0/", "cpu/2/", 1) for path in seeds[0]} == seeds[2]
+    assert set(repeated) == set().union(*seeds.values())
+
+
 def test_what_learns_without_labels_is_given_none() -> None:
     found = jobs("adaptation", "cpu")
     unlabelled = [job for path, job in found.items() if re.search(r"/unlabelled-\d+/translator$", path)]
-    assert len(unlabelled) == 6 * 3
+    assert len(unlabelled) == 2 * 3
     for job in unlabelled:
         assert (job.options["lambda_task"], job.options["matched_poses"]) == (0, 0)
         assert not any(job.needs[what].options["paired"] for what in ("target", "validation"))

@@ -172,11 +172,13 @@ def everything(study: str) -> list[Record]:
         "path-traced": {f"lab/{name}/closed-loop": figures for name, figures in TRACED.items()}
         | {f"lab/{name}/translations": MEASURES for name in TRACED}
         | {"lab/goals-10/closed-loop": None},
+        "seeds": {"wood/goals-0/closed-loop": ends(4, 45), "wood/goals-10/closed-loop": ends(40, 50)}
+        | {"wood/goals-100/closed-loop": None},
     }
     return [record(study, name, figures) for name, figures in jobs[study].items()]
 
 
-STUDIES = ("reaching", "task-loss", "unseen", "joint-angles", "methods", "adaptation", "path-traced")
+STUDIES = ("reaching", "task-loss", "unseen", "joint-angles", "methods", "adaptation", "seeds", "path-traced")
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -202,6 +204,22 @@ def test_weights_of_the_task_loss_stand_in_the_order_of_numbers(tmp_path: Path) 
     assert rows(inverse, "λ = 0") == [[*shown, "not run"]]
     assert rows(forward, "λ = 0.01") == [shown]  # which no job closes the loop with
     assert rows(forward, "λ = 10") == [["not run"] * 5]
+
+
+def test_the_curve_of_images_is_shown_seed_by_seed(tmp_path: Path) -> None:
+    records = [
+        record("seeds", "lab-2/goals-0/closed-loop", ends(4, 45)),
+        record("seeds", "lab-2/goals-10/closed-loop", ends(40, 50)),
+        record("seeds", "lab-2/goals-10/closed-loop", ends(45, 48), seed=2),
+        record("seeds", "lab-2/goals-0/closed-loop", ends(10, 44), seed=2),
+        record("seeds", "lab-2/goals-10/closed-loop", ends(30, 48), seed=1),
+        record("seeds", "lab-2/goals-0/closed-loop", None, seed=1),
+        record("seeds", "lab-2/goals-800/closed-loop", None),
+    ]
+    text = report(tmp_path, records, "seeds")
+    assert rows(text, "0 images")[0][:4] == ["90, 88", "8, 20", "0, 0", "–"]
+    assert rows(text, "10 images")[0][:4] == ["100, 96, 96", "80, 60, 90", "0, 0, 0", "+72, +70"]
+    assert rows(text, "800 images") == [["not run"] * 5]
 
 
 def test_figures_of_several_seeds_are_shown_with_their_spread(tmp_path: Path) -> None:
