@@ -287,12 +287,21 @@ class JobFactory:
         """Return f of randomised simulation."""
         return self._model("randomized/task-model", self.randomized(), self.scale.task_model_steps)
 
-    def co_trained(self, domain: str, images: int) -> Job:
-        """Return f of randomised simulation, continued on it and on labelled target images, half of a batch each."""
-        needs = {"source": self.randomized(), "target": self.target(domain), "validation": self.held_out(domain)}
-        options = {"target_images": images, "steps": self.scale.refine_steps}
-        name = f"{short_name(domain)}/randomized-{images}/task-model"
-        return self.job(name, "refine", needs | {"task_model": self.randomized_model()}, **options)
+    def without_translator(self, domain: str, images: int) -> Job:
+        """Return f of randomised simulation, continued as `taskgan adapt` refines f_X.
+
+        With enough labelled target images it goes on with them, half of a batch; with few it goes on as it was, and
+        its output layer is fitted to them.
+        """
+        needs = {"source": self.randomized(), "task_model": self.randomized_model()}
+        options: dict[str, Any] = {"steps": self.scale.refine_steps}
+        if images >= FEW:
+            needs |= {"target": self.target(domain), "validation": self.held_out(domain)}
+            options["target_images"] = images
+        else:
+            needs |= {"target": self.randomized(), "fit_output": self.target(domain)}
+            options |= {"fit_images": images, "variants": 1}
+        return self.job(f"{short_name(domain)}/randomized-{images}/task-model", "refine", needs, **options)
 
     def two_column(self, domain: str, regime: str) -> Job:
         """Return the two-column task model of a regime of figure 9: its name says what it learns from."""
@@ -486,7 +495,7 @@ def _with_images(factory: JobFactory, domain: str, count: int) -> list[Job]:
     runs: dict[str, tuple[Job, Job | None]] = {
         "goals": _labelled(goals, domain, count),
         "fitted": (goals.fitted(domain, count), goals.pretrained()),
-        "randomized+goals": (goals.co_trained(domain, count), None),
+        "randomized+goals": (goals.without_translator(domain, count), None),
     }
     if short_name(domain) not in _GOALS_ALONE:
         runs["labelled"] = _labelled(factory, domain, count)

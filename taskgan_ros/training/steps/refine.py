@@ -92,7 +92,7 @@ def refine(config: RefineConfig) -> dict[str, float]:
     training, validation = split.banks(config.target_images, learned.scale, device)
     rows = np.arange(0)
     if few is not None:
-        fitting = understood if config.translator else target.info.domain
+        fitting = understood if config.translator else None  # what learned from randomised simulation suits any
         check_domain(f"fit_output: {config.fit_output}", fitting, few.info.domain)
         rows = spread_rows(np.arange(len(few)), config.fit_images, f"fit_images of {config.fit_output}")
     count = max(1, round(config.batch_size * config.translated_share))

@@ -465,7 +465,7 @@ def test_figures_that_were_cut_short_are_made_again(source: Path, whole: Path, t
 # Refinement
 
 
-def refine(task_model: Path, translator: Path, source: Path, target: Path, out: Path, *options: object) -> int:
+def refine(task_model: Path, translator: Path | None, source: Path, target: Path, out: Path, *options: object) -> int:
     data = ["--source", source, "--target", target, "--task-model", task_model, "--translator", translator]
     words = ["refine", *data, "--out", out, "--steps", 6, *OPTIONS, *options]
     return cli.run([str(word) for word in words])
@@ -583,6 +583,13 @@ def test_any_domain_fits_behind_a_translator_that_saw_none(
     assert cli.run([*map(str, words)]) == 0
     given = (task_model_run, tmp_path / "pretrained", source, pairs, tmp_path / "run")
     assert refine(*given, "--fit-output", target, "--variants", 1) == 0
+    assert "fit_before" in metrics(tmp_path / "run")[-1]
+
+
+def test_any_domain_fits_a_task_model_that_has_no_translator(
+    task_model_run: Path, source: Path, target: Path, tmp_path: Path
+) -> None:
+    assert refine(task_model_run, None, source, source, tmp_path / "run", "--fit-output", target) == 0
     assert "fit_before" in metrics(tmp_path / "run")[-1]
 
 
