@@ -56,8 +56,8 @@ _ADAPTATIONS = {
     "fitted": "goals with no image, refined on randomised images; the target images only fit f_X's output layer, in "
     "closed form",
     "randomized": "f trained on randomised images alone, no F",
-    "randomized+goals": "the same, but it predicts goals. With labelled target images it continues as long as step 3: "
-    "from 50 on with them as half of a batch; with fewer without them, and its output layer is fitted to them at the end",
+    "randomized+goals": "the same, but it predicts goals. From 50 labelled target images on it continues as long as "
+    "step 3, with them as half of a batch; to fewer its output layer is fitted",
 }
 _TRACED = {
     "goals-0": "F pre-trained on randomised simulation, no target image; f_X of step 1 behind it",

@@ -268,8 +268,17 @@ class JobFactory:
 
     def fitted(self, domain: str, images: int) -> Job:
         """Return f_X behind an F that saw no target image, its output layer fitted to so many of them."""
-        needs = {"translator": self.pretrained(), "fit_output": self.target(domain)}
-        return self.refined_on_randomized(f"{short_name(domain)}/fitted-{images}", needs, fit_images=images)
+        needs = {"translator": self.pretrained(), "task_model": self.pretrained_refined(), "source": self.source()}
+        return self._fitted(f"{short_name(domain)}/fitted-{images}", needs, domain, images)
+
+    def _fitted(self, name: str, needs: dict[str, Job], domain: str, images: int) -> Job:
+        """Return a task model of which nothing but the output layer learns from target images."""
+        needs |= {"target": self.target(domain), "fit_output": self.target(domain)}
+        return self.job(f"{name}/task-model", "refine", needs, steps=0, variants=1, fit_images=images)
+
+    def pretrained_refined(self) -> Job:
+        """Return f_X refined on what an F that saw no target image makes of randomised simulation."""
+        return self.refined_on_randomized("pretrained+refined", {"translator": self.pretrained()})
 
     def refined_on_randomized(self, name: str, needs: dict[str, Job], **options: Any) -> Job:
         """Return f_X refined on what a translator makes of randomised simulation, of which there is plenty.
@@ -290,18 +299,15 @@ class JobFactory:
     def without_translator(self, domain: str, images: int) -> Job:
         """Return f of randomised simulation, continued as `taskgan adapt` refines f_X.
 
-        With enough labelled target images it goes on with them, half of a batch; with few it goes on as it was, and
-        its output layer is fitted to them.
+        With enough labelled target images it goes on with them, half of a batch; to few its output layer is fitted.
         """
+        name = f"{short_name(domain)}/randomized-{images}"
         needs = {"source": self.randomized(), "task_model": self.randomized_model()}
-        options: dict[str, Any] = {"steps": self.scale.refine_steps}
-        if images >= FEW:
-            needs |= {"target": self.target(domain), "validation": self.held_out(domain)}
-            options["target_images"] = images
-        else:
-            needs |= {"target": self.randomized(), "fit_output": self.target(domain)}
-            options |= {"fit_images": images, "variants": 1}
-        return self.job(f"{short_name(domain)}/randomized-{images}/task-model", "refine", needs, **options)
+        if images < FEW:
+            return self._fitted(name, needs, domain, images)
+        needs |= {"target": self.target(domain), "validation": self.held_out(domain)}
+        options = {"target_images": images, "steps": self.scale.refine_steps}
+        return self.job(f"{name}/task-model", "refine", needs, **options)
 
     def two_column(self, domain: str, regime: str) -> Job:
         """Return the two-column task model of a regime of figure 9: its name says what it learns from."""
@@ -477,11 +483,10 @@ def adaptation(factory: JobFactory, domains: Iterable[str]) -> list[Job]:
 
 def _without_images(factory: JobFactory, domain: str) -> list[Job]:
     """Return the episodes of what has seen no target image."""
-    refined = factory.refined_on_randomized("pretrained+refined", {"translator": factory.pretrained()})
     goals = factory.of_goals
     runs: dict[str, tuple[Job, Job | None]] = {
         "rcan": (factory.source_model(), factory.pretrained()),
-        "rcan+refined": (refined, factory.pretrained()),
+        "rcan+refined": (factory.pretrained_refined(), factory.pretrained()),
         "goals": (goals.source_model(), goals.pretrained()),
         "randomized": (factory.randomized_model(), None),
         "randomized+goals": (goals.randomized_model(), None),

@@ -82,6 +82,10 @@ def train(run: Run, trainer: Trainer, schedule: Schedule, seed: int, what: str) 
 def _take_steps(run: Run, trainer: Trainer, schedule: Schedule, seed: int, what: str) -> dict[str, float]:
     """Take the steps that are left, and return the last validation's figures; none where no step was left."""
     figures: dict[str, float] = {}
+    if not schedule.steps:  # what the run is for comes with its being saved
+        figures = distributed.first(_look, run, trainer, 0)
+        distributed.first(run.save, 0, trainer)
+        return figures
     with _bar(what, schedule.steps, run.step) as advance:
         for step in range(run.step, schedule.steps):
             torch.manual_seed(_step_seed(seed, step))

@@ -41,8 +41,8 @@ class RefineConfig(RunOptions):
     """The dataset that the task model was trained on."""
     target: Path
     """The target images, with their labels. With few, use the translator's pre-training dataset instead."""
-    steps: Count = 3000
-    """A fifth of step 1: the weights start close."""
+    steps: Annotated[int, Field(ge=0)] = 3000
+    """A fifth of step 1: the weights start close. 0 does nothing but to fit the output layer."""
     batch_size: Count = 32
     """Half of it translated at the default share."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
@@ -74,6 +74,8 @@ def refine(config: RefineConfig) -> dict[str, float]:
     """
     if config.fit_images and not config.fit_output:
         raise InputError(f"fit_images: expected --fit-output DATASET to take {config.fit_images} images of, got none")
+    if not config.steps and not config.fit_output:
+        raise InputError("steps: expected 1 or more without --fit-output DATASET, got 0")
     device = pick_device(config.device)
     network, learned = load_task_model(config.task_model)
     translator: nn.Module = nn.Identity()

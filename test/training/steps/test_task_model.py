@@ -27,7 +27,7 @@ from taskgan_ros.data.dataset import load_dataset, read_info
 from taskgan_ros.policy.bundle import load_bundle
 from taskgan_ros.policy.policy import Policy
 from taskgan_ros.training.learned import load_task_model
-from taskgan_ros.training.lineage import data_seeds, fitted_images
+from taskgan_ros.training.lineage import data_seeds, fitted_images, refined_domains
 from taskgan_ros.training.networks import run_batches, shape_of, to_network
 from taskgan_ros.training.objectives import mmd_loss
 from taskgan_ros.training.run import load_checkpoint
@@ -591,6 +591,23 @@ def test_any_domain_fits_a_task_model_that_has_no_translator(
 ) -> None:
     assert refine(task_model_run, None, source, source, tmp_path / "run", "--fit-output", target) == 0
     assert "fit_before" in metrics(tmp_path / "run")[-1]
+    assert refined_domains(tmp_path / "run") == ("source", "target_wood")
+
+
+def test_no_steps_fit_the_output_layer_alone_as_after_some(
+    refine_here: Callable[..., Path], target: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ["--fit-output", shifted(target, tmp_path / "shifted.h5", 0.5)]
+    refined, at_once = refine_here("refined"), refine_here("at-once", *few)
+    later = refine_here("later", *few, "--steps", 0, "--task-model", refined)
+    after, wanted = (load_file(run / "task_model.safetensors") for run in (later, at_once))
+    assert all(torch.equal(after[name], wanted[name]) for name in wanted)
+    assert metrics(later)[-1]["fit_after"] == metrics(at_once)[-1]["fit_after"]
+    assert data_seeds(later) == data_seeds(at_once)
+    refine_here("later", *few, "--steps", 0, "--task-model", refined, "--resume")
+    capsys.readouterr()
+    refine_here("nothing", "--steps", 0, status=2)
+    assert refused(capsys).startswith("steps: expected 1 or more without --fit-output DATASET, got 0")
 
 
 def test_images_that_do_not_fit_are_refused_before_a_run_is_made(
