@@ -212,8 +212,9 @@ class JobFactory:
     def recipe(self, name: str | None = None) -> Recipe:
         """Return a recipe with as many steps as this scale has."""
         recipe, share = load_recipe(name or self.recipe_name), self.scale.translator_share
-        steps, pretrain_steps = (_part(share, count) for count in (recipe.steps, recipe.pretrain_steps))
-        return dataclasses.replace(recipe, steps=steps, pretrain_steps=pretrain_steps)
+        counts = (recipe.steps, recipe.align_steps, recipe.pretrain_steps)
+        steps, align_steps, pretrain_steps = (_part(share, count) for count in counts)
+        return dataclasses.replace(recipe, steps=steps, align_steps=align_steps, pretrain_steps=pretrain_steps)
 
     def translator(self, name: str, needs: dict[str, Job], recipe: str | None = None, **options: Any) -> Job:
         """Return the training of a translator by a recipe, with options in place of the recipe's settings."""
@@ -249,6 +250,8 @@ class JobFactory:
             needs["start_from"] = self.pretrained()
         if settings.pairs_batch_size:
             needs["pretrain"] = self.randomized()
+        if settings.align_steps and paired:
+            options = {"align_steps": settings.align_steps} | options
         return self.translator(f"{short_name(domain)}/{label}", needs, recipe, target_images=images, **options)
 
     def refined(self, domain: str, label: str = "inverse", images: int | None = None, **options: Any) -> Job:
@@ -266,10 +269,19 @@ class JobFactory:
         needs["validation"] = self.held_out(domain)
         return self.refined_on_randomized(f"{short_name(domain)}/{label}", needs, fit_images=images)
 
+    def aligned(self, domain: str, images: int) -> Job:
+        """Return the pre-trained F, of which nothing but the alignment learns from so many target images."""
+        needs = {"source": self.source(), "target": self.target(domain), "task_model": self.source_model()}
+        needs |= {"validation": self.held_out(domain), "start_from": self.pretrained()}
+        align_steps = self.recipe().align_steps
+        return self.translator(
+            f"{short_name(domain)}/fitted-{images}", needs, steps=0, align_steps=align_steps, target_images=images
+        )
+
     def fitted(self, domain: str, images: int) -> Job:
-        """Return f_X behind an F that saw no target image, its output layer fitted to so many of them."""
-        needs = {"translator": self.pretrained(), "task_model": self.pretrained_refined(), "source": self.source()}
-        return self._fitted(f"{short_name(domain)}/fitted-{images}", needs, domain, images)
+        """Return f_X behind that F, its output layer fitted to the images."""
+        needs = {"translator": self.aligned(domain, images), "task_model": self.pretrained_refined()}
+        return self._fitted(f"{short_name(domain)}/fitted-{images}", needs | {"source": self.source()}, domain, images)
 
     def _fitted(self, name: str, needs: dict[str, Job], domain: str, images: int) -> Job:
         """Return a task model of which nothing but the output layer learns from target images."""
@@ -499,7 +511,7 @@ def _with_images(factory: JobFactory, domain: str, count: int) -> list[Job]:
     goals = factory.of_goals
     runs: dict[str, tuple[Job, Job | None]] = {
         "goals": _labelled(goals, domain, count),
-        "fitted": (goals.fitted(domain, count), goals.pretrained()),
+        "fitted": (goals.fitted(domain, count), goals.aligned(domain, count)),
         "randomized+goals": (goals.without_translator(domain, count), None),
     }
     if short_name(domain) not in _GOALS_ALONE:
@@ -558,7 +570,8 @@ def path_traced(factory: JobFactory, domains: Iterable[str]) -> list[Job]:
         for seed in range(UNPAIRED_SEEDS):
             name = f"unpaired-{FEW_UNPAIRED}-{seed}"
             runs[name] = _unlabelled(goals, domain, name, FEW_UNPAIRED, seed=factory.seed + seed)
-        runs[f"fitted-{FEW_UNPAIRED}"] = goals.fitted(domain, FEW_UNPAIRED), goals.pretrained()
+        few = domain, FEW_UNPAIRED
+        runs[f"fitted-{FEW_UNPAIRED}"] = goals.fitted(*few), goals.aligned(*few)
         for what, (model, translator) in runs.items():
             name = f"{short_name(domain)}/{what}"
             jobs.append(factory.closed_loop(name, domain, model, translator, short=True))

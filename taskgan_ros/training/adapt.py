@@ -78,7 +78,15 @@ _STEPS = ((20, 250), (200, 750))
 _ALL_STEPS = 1500
 _SHIFT, _BRIGHTNESS, _JITTER, _SHARE = 0.01, (0.85, 1.15), 0.05, 0.8  # of the background: its height, gains, episodes
 # Seconds per unit on two idle cores, to predict the total time; they are scaled by the measured pace.
-_COSTS = {"source": 0.06, "randomized": 0.13, "task_model": 0.02, "pretrain": 0.08, "taskgan": 0.4, "refine": 0.04}
+_COSTS = {
+    "source": 0.06,
+    "randomized": 0.13,
+    "task_model": 0.02,
+    "pretrain": 0.08,
+    "align": 0.06,
+    "taskgan": 0.4,
+    "refine": 0.04,
+}
 _EXPORT_S = 90.0
 
 
@@ -475,10 +483,13 @@ class Workplace:
         return Step("train task-model", _COSTS["task_model"] * steps, lambda: given or is_trained(run, steps), train)
 
     def _translator_step(self, sizes: Sizes) -> Step:
+        recipe = load_recipe(self.config.recipe)
+        align_steps = recipe.align_steps if read_info(self.path("target.h5")).paired_domain else 0
+        align_steps = min(align_steps, _QUICK.translator_steps) if self.config.quick else align_steps
         recipe = dataclasses.replace(
-            load_recipe(self.config.recipe), pretrain_steps=sizes.pretrain_steps, steps=sizes.translator_steps
+            recipe, pretrain_steps=sizes.pretrain_steps, align_steps=align_steps, steps=sizes.translator_steps
         )
-        run, steps = self.path("translator"), sizes.pretrain_steps + sizes.translator_steps
+        run, steps = self.path("translator"), recipe.pretrain_steps + recipe.align_steps + recipe.steps
 
         def train() -> None:
             config = TranslatorConfig(
@@ -493,7 +504,8 @@ class Workplace:
             )
             train_translator(config)
 
-        cost_s = _COSTS["pretrain"] * sizes.pretrain_steps + _COSTS["taskgan"] * sizes.translator_steps
+        costs = {"pretrain": recipe.pretrain_steps, "align": recipe.align_steps, "taskgan": recipe.steps}
+        cost_s = sum(_COSTS[what] * count for what, count in costs.items())
         return Step("train translator", cost_s, lambda: is_trained(run, steps), train)
 
     def _refine_step(self, sizes: Sizes, is_few: bool) -> Step:

@@ -107,6 +107,15 @@ def make_bank(dataset: Dataset, scale: NDArray[np.float32], device: torch.device
 
 
 @torch.no_grad()
+def align_bank(alignment: nn.Module, bank: Bank) -> Bank:
+    """Return a bank whose images (not their pairs) are aligned, and rounded to bytes again."""
+    order = torch.arange(len(bank), device=bank.rows.device)
+    images = torch.cat([to_uint8(alignment(bank.batch(index)[0])) for index in order.split(64)])
+    paired = None if bank.paired is None else bank.paired[bank.rows]
+    return Bank(images, order, bank.labels, paired)
+
+
+@torch.no_grad()
 def translate_bank(translator: nn.Module, bank: Bank, augment: float = 0.0, variants: int = 1) -> Bank:
     """Return F(y) of every image of a bank, `variants` times, as the node would see it: rounded to bytes."""
     order = torch.arange(len(bank), device=bank.rows.device).repeat(variants)

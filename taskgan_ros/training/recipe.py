@@ -46,6 +46,9 @@ class Recipe:
     """Learning rate of pre-training, which has no discriminator and is stable: 5e-4 suits `adam`, 3e-3 `muon`."""
     pretrain_optimiser: OptimiserName = "adam"
     """`adam`, or `muon` (Jordan et al. 2024), which reaches the same error with fewer than half of the pairs."""
+    align_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps that move the target images to where their plain renders are, before the TaskGAN: they fit a homography and
+    two radial terms. Left out where the target has no plain renders, and in the forward direction."""
     pairs_batch_size: Annotated[int, Field(ge=0)] = 0
     """Pairs of randomised simulation that stay in each TaskGAN step."""
     identity_batch_size: Annotated[int, Field(ge=0)] = 0

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from taskgan_ros.training import distributed
 from taskgan_ros.training.adversary import BETAS, Adversary
+from taskgan_ros.training.alignment import ALIGN_RATE, Alignment
 from taskgan_ros.training.augment import photometric
-from taskgan_ros.training.bank import Bank
+from taskgan_ros.training.bank import Bank, align_bank
 from taskgan_ros.training.cycle import Cycle
 from taskgan_ros.training.kept import LOOK, PIXEL, TASK, KeptWeights
 from taskgan_ros.training.networks import Discriminator, Generator, TaskModel, autocast, upscale
@@ -22,7 +23,7 @@ from taskgan_ros.training.optimisers import Muon
 from taskgan_ros.training.rates import RateSchedule, set_rate
 from taskgan_ros.training.recipe import Recipe
 
-WEIGHTS = "translator"
+WEIGHTS, ALIGNMENT = "translator", "alignment"
 _EVALUATION_BATCH = 32
 _VALIDATED = 512  # images: validating on 2400, as a tenth of randomised ones may be, took longer than the steps between
 _PICTURE_ROWS = 6
@@ -49,6 +50,17 @@ class Banks:
     pairs: Bank | None
     labelled: Bank | None
     validation: Bank
+
+    def aligned(self, alignment: Alignment) -> Banks:
+        """Return the banks with the inputs, which are target images, as the simulated camera would have seen them."""
+        inputs = align_bank(alignment, self.inputs)
+        return Banks(
+            inputs,
+            self.outputs,
+            inputs if self.pairs is self.inputs else self.pairs,
+            inputs if self.labelled is self.inputs else self.labelled,
+            align_bank(alignment, self.validation),
+        )
 
 
 @dataclass(frozen=True)
@@ -82,10 +94,14 @@ class TranslatorTrainer:
         task_model: TaskModel,
         judge: TaskModel | None,
         start: Generator | None = None,
+        alignment: Alignment | None = None,
     ) -> None:
-        """Take the data, the task model, a second one to measure with, and an optional generator to start from."""
+        """Take the data, the task model, a second one to measure with, and optionally what to start from."""
         device = banks.inputs.images.device
-        self.recipe, self._banks, self._device = recipe, banks, device
+        self.recipe, self._recorded, self._banks, self._device = recipe, banks, banks, device
+        self._alignment: Alignment | None = None
+        if alignment is not None:
+            self._align(alignment.to(device))
         self._empty = banks.outputs.median()
         self._usual = self._usual_deviations()
         self._task_model = task_model.to(device).requires_grad_(False)
@@ -101,6 +117,8 @@ class TranslatorTrainer:
         self._cycle: Cycle | None = None
         if recipe.cycle_weight:
             self._cycle = Cycle(_placed(Generator(recipe.generator), device), self._new_adversary(3), recipe)
+        self._fitting = copy.deepcopy(self._alignment or Alignment()).to(device)
+        self._aligner = distributed.joint(torch.optim.Adam(self._fitting.parameters(), ALIGN_RATE))
         self.batch_size = recipe.batch_size
         self._kept, self._done = KeptWeights(), 0
 
@@ -123,10 +141,12 @@ class TranslatorTrainer:
             pretraining = RateSchedule(recipe.pretrain_learning_rate, recipe.pretrain_steps)
             set_rate(self._pretrainer, pretraining.rate(step))
             losses = self._pretrain_step(step)
+        elif step < (begin := recipe.pretrain_steps + recipe.align_steps):
+            losses = self._align_step(step - recipe.pretrain_steps)
         else:
-            if recipe.keep_best and step == recipe.pretrain_steps:
+            if recipe.keep_best and step == begin:
                 self._kept.begin(step, self._average, self._figures())
-            rate = RateSchedule(recipe.learning_rate, recipe.steps).rate(step - recipe.pretrain_steps)
+            rate = RateSchedule(recipe.learning_rate, recipe.steps).rate(step - begin)
             set_rate(self._generator_adam, rate)
             self._adversary.set_rate(rate)
             if self._cycle is not None:
@@ -143,6 +163,33 @@ class TranslatorTrainer:
             translated = self.generator(images)
         losses = {"pixel": self._pixel_loss(translated, truth), **self._task_losses(translated, labels)}
         return self._step_generators([self._pretrainer], step, translated, losses, {}, len(translated))
+
+    def _align_step(self, step: int) -> dict[str, Tensor]:
+        """Move target images a little nearer to their plain renders; after the last step, see whether that helped."""
+        bank, steps = self._recorded.inputs, self.recipe.align_steps
+        set_rate(self._aligner, RateSchedule(ALIGN_RATE, steps).rate(step))
+        index = bank.draw(self.recipe.batch_size)
+        translated = self._average(self._fitting(bank.batch(index)[0]))
+        loss = self._pixel_loss(translated, bank.paired_batch(index))
+        self._aligner.zero_grad()
+        loss.backward()
+        self._aligner.step()
+        if step + 1 == steps:
+            self._align_if_better()
+        return {"pixel": loss.detach()}
+
+    def _align_if_better(self) -> None:
+        """Take the fitted alignment over, unless held-out images say that it does not help."""
+        before, former = KeptWeights(), self._alignment
+        before.begin(0, self._average, self._figures())
+        self._align(copy.deepcopy(self._fitting))
+        if before.score(self._figures()) >= 1:
+            self._align(former)
+
+    def _align(self, alignment: Alignment | None) -> None:
+        """Train from now on with target images aligned so, or as they were recorded."""
+        self._alignment = alignment
+        self._banks = self._recorded if alignment is None else self._recorded.aligned(alignment)
 
     def _adversarial_step(self, step: int) -> dict[str, Tensor]:
         batch = self._mixed_batch()
@@ -293,6 +340,8 @@ class TranslatorTrainer:
         """Return the figures of the translations of held-out images, and after which step the kept weights were."""
         figures = self._figures()
         self._kept.offer(self._done, self._average, figures)
+        if self._alignment is not None:
+            figures["aligned_px"] = self._alignment.moved_px(*self._recorded.inputs.images.shape[1:3])
         return figures if self._kept.network is None else {**figures, "kept_step": float(self._kept.step)}
 
     @torch.no_grad()
@@ -318,19 +367,19 @@ class TranslatorTrainer:
 
     @torch.no_grad()
     def picture(self) -> Tensor:
-        """Return a grid: input, translation, true render where known, for evenly spaced held-out images."""
+        """Return a grid: recorded, translated, true render where known, for evenly spaced held-out images."""
         bank = self._banks.validation
         index = bank.spread(_PICTURE_ROWS)
-        images, _ = bank.batch(index)
-        columns = [images, self._average(images)]
+        columns = [self._recorded.validation.batch(index)[0], self._average(bank.batch(index)[0])]
         if bank.paired is not None:
             columns.append(bank.paired_batch(index))
         rows = torch.cat([torch.cat(list(column), dim=2) for column in columns], dim=1)
         return (upscale(rows.unsqueeze(0), 2)[0] + 1) / 2
 
     def networks(self) -> dict[str, nn.Module]:
-        """Return the translator: averaged, and of the best validation where the recipe keeps that."""
-        return {WEIGHTS: self._average if self._kept.network is None else self._kept.network}
+        """Return the translator: averaged, of the best validation where the recipe keeps that; and its alignment."""
+        aligning = {} if self._alignment is None else {ALIGNMENT: self._alignment}
+        return {WEIGHTS: self._average if self._kept.network is None else self._kept.network, **aligning}
 
     def state_dict(self) -> dict[str, Any]:
         """Return networks, optimisers and image pools."""
@@ -340,6 +389,9 @@ class TranslatorTrainer:
             "generator_adam": self._generator_adam.state_dict(),
             **({} if self._pretrainer is self._generator_adam else {"pretrainer": self._pretrainer.state_dict()}),
             "kept": self._kept.state_dict(),
+            "alignment": None if self._alignment is None else self._alignment.state_dict(),
+            "fitting": self._fitting.state_dict(),
+            "aligner": self._aligner.state_dict(),
             **self._adversary.state_dict(),
             **({} if self._cycle is None else {"cycle": self._cycle.state_dict()}),
         }
@@ -352,6 +404,13 @@ class TranslatorTrainer:
         if self._pretrainer is not self._generator_adam:
             self._pretrainer.load_state_dict(state["pretrainer"])
         self._kept.load_state_dict(state.get("kept", {}), self._average)
+        if "aligner" in state:  # not in runs from before there was one
+            self._fitting.load_state_dict(state["fitting"])
+            self._aligner.load_state_dict(state["aligner"])
+        if state.get("alignment"):
+            alignment = Alignment().to(self._device)
+            alignment.load_state_dict(state["alignment"])
+            self._align(alignment)
         self._adversary.load_state_dict(state)
         if self._cycle is not None:
             self._cycle.load_state_dict(state["cycle"])

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 import tyro
+from torch import nn
 
 from taskgan_ros.core.config import build, short_name
 from taskgan_ros.core.errors import InputError
@@ -19,6 +20,7 @@ from taskgan_ros.core.progress import print_line
 from taskgan_ros.core.schema import config_dataclass
 from taskgan_ros.data.dataset import Dataset, DatasetInfo, check_compatible, load_dataset, read_info
 from taskgan_ros.training import distributed
+from taskgan_ros.training.alignment import Alignment
 from taskgan_ros.training.bank import Bank, make_bank
 from taskgan_ros.training.learned import Learned, load_task_model
 from taskgan_ros.training.lineage import check_domain, translated_domains
@@ -27,7 +29,7 @@ from taskgan_ros.training.networks import Discriminator, Generator, GeneratorCon
 from taskgan_ros.training.recipe import Recipe, load_recipe
 from taskgan_ros.training.run import Count, RunOptions, load_weights, open_run, pick_device, read_description
 from taskgan_ros.training.splits import spread_rows
-from taskgan_ros.training.taskgan import WEIGHTS, Banks, TranslatorTrainer
+from taskgan_ros.training.taskgan import ALIGNMENT, WEIGHTS, Banks, TranslatorTrainer
 
 KIND = "translator"
 _PAIRED = "its images have their plain renders, on which the translator trains too (paired_target)"
@@ -104,12 +106,16 @@ def train_translator(config: TranslatorConfig) -> dict[str, float]:
     """
     device = pick_device(config.device)
     task_model, learned = load_task_model(config.task_model)
-    start = None
+    start, alignment = None, None
     if config.start_from is not None:
         start = _load_start(config.start_from, config.settings.generator, learned.data.domain)
+        alignment = load_alignment(config.start_from) if config.target and config.direction == "inverse" else None
         config = dataclasses.replace(config, settings=dataclasses.replace(config.settings, pretrain_steps=0))
     _check_steps(config)
     config = _fit_to_pairs(config)
+    if config.target is None or config.direction == "forward" or not config.settings.paired_target:
+        config = dataclasses.replace(config, settings=dataclasses.replace(config.settings, align_steps=0))
+        _check_steps(config)
     data = _load_data(config)
     for dataset in (data.outputs, data.inputs, data.target, data.pairs, data.validation):
         if dataset is not None:
@@ -122,8 +128,9 @@ def train_translator(config: TranslatorConfig) -> dict[str, float]:
 
     with open_run(KIND, config) as run:
         torch.manual_seed(config.seed)
-        trainer = TranslatorTrainer(config.settings, banks, task_model, judge, start)
-        steps = config.settings.pretrain_steps + config.settings.steps
+        trainer = TranslatorTrainer(config.settings, banks, task_model, judge, start, alignment)
+        recipe = config.settings
+        steps = recipe.pretrain_steps + recipe.align_steps + recipe.steps
         schedule = Schedule(steps, config.log_every, config.show_every, config.save_every)
         return train(run, trainer, schedule, config.seed, "translator")
 
@@ -156,7 +163,7 @@ def _check_shares(recipe: Recipe) -> None:
 
 def _load_start(run: Path, shape: GeneratorConfig, domain: str) -> Generator:
     """Return the translator of a run to start from, which has to be of this shape and translate into this domain."""
-    network, own = load_translator(run), _generator_shape(run)
+    network, own = _load_generator(run), _generator_shape(run)
     if own != shape:
         raise InputError(f"start_from: {run}: expected the recipe's {shape}, got {own}")
     check_domain(f"start_from: {run}, what it translates into", domain, translated_domains(run)[1])
@@ -166,9 +173,12 @@ def _load_start(run: Path, shape: GeneratorConfig, domain: str) -> Generator:
 def _check_steps(config: TranslatorConfig) -> None:
     """Refuse a run with nothing to do, and one without the target images that it needs."""
     recipe = config.settings
-    if not recipe.steps + recipe.pretrain_steps:
+    if not recipe.steps + recipe.pretrain_steps + recipe.align_steps:
         given = "start_from, which takes the place of pre-training" if config.start_from else "pretrain_steps 0"
-        raise InputError(f"expected steps or pretrain_steps above 0, got steps 0 and {given}")
+        raise InputError(
+            "expected steps or pretrain_steps above 0, or target images with plain renders to align, got steps 0 and "
+            f"{given}"
+        )
     if config.target is None and (recipe.steps or config.target_images or config.direction == "forward"):
         raise InputError(
             "expected --target DATASET, got none: only an inverse translator that pre-trains alone (--steps 0) does "
@@ -295,12 +305,27 @@ def _load_judge(run: Path, learned: Learned) -> TaskModel:
     return judge
 
 
-def load_translator(run: Path) -> Generator:
-    """Return the translator of a run of step 2, on the CPU.
+def load_translator(run: Path) -> nn.Module:
+    """Return the translator of a run of step 2, on the CPU: its generator, behind its alignment if it has one.
 
     Raises:
         InputError: no such run, or one of another kind.
     """
+    generator, alignment = _load_generator(run), load_alignment(run)
+    return generator if alignment is None else nn.Sequential(alignment, generator)
+
+
+def load_alignment(run: Path) -> Alignment | None:
+    """Return how a translator's run aligns target images, or None where it takes them as they are."""
+    path = run / f"{ALIGNMENT}.safetensors"
+    if not path.is_file():
+        return None
+    alignment = Alignment()
+    load_weights(path, alignment)
+    return alignment
+
+
+def _load_generator(run: Path) -> Generator:
     network = Generator(_generator_shape(run))
     load_weights(run / f"{WEIGHTS}.safetensors", network)
     return network
