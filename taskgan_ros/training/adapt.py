@@ -55,9 +55,9 @@ from taskgan_ros.training.adapt_inputs import (
 from taskgan_ros.training.adapt_report import AdaptStory, write_report
 from taskgan_ros.training.coverage import find_regions
 from taskgan_ros.training.output_fit import fit_errors
-from taskgan_ros.training.recipe import load_recipe
+from taskgan_ros.training.recipe import Recipe, load_recipe
 from taskgan_ros.training.recorded_split import hold_out, write_part
-from taskgan_ros.training.run import CHECKPOINT, METRICS, load_checkpoint
+from taskgan_ros.training.run import CHECKPOINT, METRICS, load_checkpoint, read_description
 from taskgan_ros.training.steps.export import ExportConfig, check_name, export
 from taskgan_ros.training.steps.fit_guard import is_enough
 from taskgan_ros.training.steps.refine import RefineConfig, refine
@@ -361,7 +361,8 @@ class Workplace:
         background = read_photo(picture) if picture.exists() else None
         given = ["--recording", *map(str, self.config.recording), "--scene", self.config.scene]
         given += ["--out", str(self.config.out), *(["--quick"] if self.config.quick else [])]
-        facts = [*self.facts, *_describe_fit(self.path("refined")), _describe_guard(bundle.card.guard)]
+        learned = [*_describe_alignment(self.path("translator")), *_describe_fit(self.path("refined"))]
+        facts = [*self.facts, *learned, _describe_guard(bundle.card.guard)]
         if self.config.quick:
             facts.insert(0, "a smoke test (--quick): neither the bundle nor these figures are worth anything")
         story = AdaptStory(
@@ -607,6 +608,16 @@ def _settings(config: AdaptConfig) -> dict[str, Any]:
     """Return the options that a resumed adaptation must have kept."""
     free = ("resume", "device", "workers", "work")
     return {name: value for name, value in to_plain(config).items() if name not in free}
+
+
+def _describe_alignment(run: Path) -> list[str]:
+    """Return what became of moving the recorded frames to where their plain renders are, where that was tried."""
+    if not build(Recipe, read_description(run).config["settings"], str(run)).align_steps:
+        return []
+    figures = json.loads((run / METRICS).read_text(encoding="utf-8").splitlines()[-1])
+    if "aligned_px" not in figures:
+        return ["the camera's pictures were left where they are: moving them did not help on held-out frames"]
+    return [f"F moves the camera's pictures by {figures['aligned_px']:.1f} px on average, to where plain renders are"]
 
 
 def _describe_fit(run: Path) -> list[str]:

@@ -51,13 +51,13 @@ class Alignment(nn.Module):
 
     @torch.no_grad()
     def moved_px(self, height: int, width: int) -> float:
-        """Return by how many pixels the alignment moves a picture, at most."""
+        """Return by how many pixels the alignment moves a picture, on average over it."""
         x, y = _places(height, width, self.warp.device)
         longer = max(height, width)
         here = torch.stack([x * (longer / width), y * (longer / height)], dim=-1)
         pixels = torch.tensor([width / 2, height / 2], device=self.warp.device)
         moved = (self._grid(height, width)[0] - here) * pixels
-        return float(moved.norm(dim=-1).max())
+        return float(moved.norm(dim=-1).mean())
 
 
 def _places(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -46,6 +46,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "batch_size": 2,
         "pretrain_batch_size": 2,
         "paired_target": True,
+        "align_steps": 3,
         "sigmoid": False,
     }
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
@@ -108,6 +109,7 @@ def test_a_recording_labelled_with_goals_gives_a_bundle_that_observes_the_arm(
     assert load_bundle(tmp_path / "mine").card.observes == ("image", "joint_pos")
     page = (tmp_path / "mine_adapt" / "report" / "report.md").read_text()
     assert "with plain renders" in page  # the goals say where the target was
+    assert "F moves the camera's pictures by " in page or "the camera's pictures were left where they are" in page
 
 
 def test_a_few_images_fit_the_output_layer(

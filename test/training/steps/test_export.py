@@ -23,8 +23,10 @@ from taskgan_ros.policy.bundle import TASK_MODEL, TRANSLATOR, load_bundle
 from taskgan_ros.policy.policy import Policy
 from taskgan_ros.robot.arm import load_arm
 from taskgan_ros.tasks.registry import load_motion_scene
+from taskgan_ros.training.alignment import Alignment
 from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.networks import to_network, to_uint8
+from taskgan_ros.training.run import save_weights
 from taskgan_ros.training.steps.export import own_files
 from taskgan_ros.training.steps.translator import load_translator
 
@@ -70,6 +72,24 @@ def test_the_graphs_give_what_torch_gives(bundle: Path, translator_run: Path, re
     np.testing.assert_allclose(prediction.commands[:, 0], expected, atol=1e-3)
     np.testing.assert_allclose(Policy(loaded, translate=False).act(images).commands[:, 0], untranslated, atol=1e-5)
     assert expected.std() > 1e-4  # there is something to compare
+
+
+def test_an_aligned_translators_graph_aligns_too(
+    translator_run: Path, refined_run: Path, target: Path, tmp_path: Path
+) -> None:
+    run, alignment, images = tmp_path / "aligned", Alignment(), load_dataset(target).images
+    shutil.copytree(translator_run, run)
+    with torch.no_grad():
+        alignment.warp[2] = 4 / 16  # 4 of the 32 pixels: what it looks at is further to the right
+    save_weights(run / "alignment.safetensors", alignment)
+    words = ["export", "--translator", run, "--task-model", refined_run, "--target", target, "--out", tmp_path / "out"]
+    assert cli.run([str(word) for word in words]) == 0
+    left = np.concatenate([images[:, :, 4:], np.repeat(images[:, :, -1:], 4, axis=2)], axis=2)
+    with torch.no_grad():
+        wanted = to_uint8(load_translator(translator_run)(to_network(torch.from_numpy(left)))).numpy().astype(int)
+    found = Policy(load_bundle(tmp_path / "out")).act(images, want_translated=True).translated
+    assert found is not None
+    assert np.abs(found - wanted).max() <= 1
 
 
 def test_one_image_gives_what_it_gives_in_a_batch(bundle: Path, target: Path) -> None:

@@ -23,7 +23,7 @@ from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.lineage import data_seeds, translated_domains
 from taskgan_ros.training.networks import to_network
 from taskgan_ros.training.run import load_checkpoint
-from taskgan_ros.training.steps.translator import load_translator
+from taskgan_ros.training.steps.translator import load_alignment, load_translator
 from taskgan_ros.training.taskgan import TranslatorTrainer
 
 Collected = Callable[..., Path]
@@ -352,6 +352,69 @@ def test_a_run_starts_from_anothers_weights_in_place_of_pre_training(train: Trai
     assert list(metrics(run, "adversarial")) == [1, 2, 3, 4]
     assert yaml.safe_load((run / "config.yaml").read_text())["config"]["settings"]["pretrain_steps"] == 0
     assert data_seeds(run)["pretrain_data"] == 2  # of the run it started from
+
+
+@pytest.fixture
+def copying(train: Train, randomized: Path, tmp_path: Path) -> list[object]:
+    """Return options that start from a translator which has learned to leave images as they are."""
+    same = beside_its_pairs(randomized, tmp_path / "same.h5", 0)
+    run = train("copying", "--pretrain", same, "--target", "None", "--pretrain-steps", 150, "--steps", 0)
+    return ["--start-from", run, "--pretrain", same, "--steps", 0, "--align-steps", 60]
+
+
+def beside_its_pairs(dataset: Path, out: Path, pixels: int) -> Path:
+    """Copy a dataset, whose images are now their plain renders, so many pixels further to the right."""
+    shutil.copy(dataset, out)
+    with h5py.File(out, "a") as file:
+        for demo in file["data"].values():
+            demo["obs/image"][...] = np.roll(demo["obs/image_paired"][()], pixels, axis=2)
+    return out
+
+
+def test_target_images_are_moved_to_where_their_renders_are(
+    copying: list[object], train: Train, target: Path, tmp_path: Path
+) -> None:
+    off = beside_its_pairs(target, tmp_path / "off.h5", 3)
+    run = train("aligned", *copying, "--target", off, "--target-images", 10)
+    alignment = load_alignment(run)
+    assert alignment is not None
+    assert alignment.moved_px(32, 32) == pytest.approx(3, abs=1)
+    assert metrics(run, "aligned_px")[60] == alignment.moved_px(32, 32)
+    data = load_dataset(off)
+    assert data.paired is not None
+    recorded, truth = (to_network(torch.from_numpy(images)) for images in (data.images, data.paired))
+    errors = [float((network(recorded) - truth).abs().mean()) for network in translators(copying[1], run)]
+    assert errors[1] < 0.7 * errors[0]
+    again = train("again", "--start-from", run, "--target", off, "--steps", 1)
+    kept = load_alignment(again)
+    assert kept is not None
+    assert torch.equal(kept.warp, alignment.warp)
+
+
+def translators(*runs: object) -> list[torch.nn.Module]:
+    return [load_translator(Path(str(run))).eval() for run in runs]
+
+
+def test_an_alignment_that_does_not_help_on_held_out_images_is_dropped(
+    copying: list[object], train: Train, target: Path, tmp_path: Path
+) -> None:
+    off, straight = (beside_its_pairs(target, tmp_path / f"{pixels}.h5", pixels) for pixels in (3, 0))
+    run = train("run", *copying, "--target", off, "--validation", straight)
+    assert load_alignment(run) is None
+    assert not metrics(run, "aligned_px")
+    before, after = (network.state_dict() for network in translators(copying[1], run))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_nothing_is_aligned_without_plain_renders(
+    copying: list[object], train: Train, collected: Collected, target_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = collected("target_wood", seed=1)
+    train("run", *copying, "--target", bare, status=2)
+    assert refused(capsys).startswith("expected steps or pretrain_steps above 0, or target images with plain renders")
+    assert load_checkpoint(train("run", "--target", bare, "--align-steps", 5))["step"] == 6
+    forward = train("forward", *FORWARD, "--task-model", target_model, "--align-steps", 5)
+    assert load_checkpoint(forward)["step"] == 6
 
 
 def test_a_start_that_does_not_fit_is_refused(
