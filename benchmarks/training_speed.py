@@ -63,7 +63,7 @@ def images_a_step(recipe: Recipe) -> int:
 
 def train_gan(config: Config, recipe: str, pretrain_steps: int, steps: int, folder: Path) -> None:
     """Run step 2 for `steps`."""
-    settings = dataclasses.replace(recipes()[recipe], pretrain_steps=pretrain_steps, steps=steps)
+    settings = dataclasses.replace(recipes()[recipe], pretrain_steps=pretrain_steps, align_steps=0, steps=steps)
     train_translator(
         TranslatorConfig(
             source=config.source, target=config.target, pretrain=config.pretrain, task_model=folder / "task_model",

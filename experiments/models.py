@@ -17,7 +17,7 @@ from taskgan_ros.policy.policy import Policy as BundlePolicy
 from taskgan_ros.training.learned import Learned, load_task_model
 from taskgan_ros.training.lineage import check_domain, translated_domains
 from taskgan_ros.training.networks import run_batches
-from taskgan_ros.training.run import METRICS
+from taskgan_ros.training.run import METRICS, read_description
 from taskgan_ros.training.steps.export import GoalGraph, TranslatorGraph, task_model_graph
 from taskgan_ros.training.steps.translator import load_translator
 
@@ -82,9 +82,10 @@ def load_policy(task_model: Path, translator: Path | None, device: torch.device)
 
 def kept_step(run: Path) -> int | None:
     """Return after which step the weights of a translator's run were, or None where its recipe keeps the last."""
+    aligned = read_description(run).config["settings"].get("align_steps", 0)  # steps that change no weights
     metrics = (run / METRICS).read_text(encoding="utf-8").splitlines()
     steps = [figures["kept_step"] for figures in map(json.loads, metrics) if "kept_step" in figures]
-    return int(steps[-1]) if steps else None
+    return int(steps[-1]) - aligned if steps else None
 
 
 def load_translator_graph(run: Path, device: torch.device) -> nn.Module:

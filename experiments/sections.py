@@ -53,8 +53,8 @@ _ADAPTATIONS = {
     "fitted to the target images at the end, as `taskgan adapt` does",
     "goals": "as rcan and labelled, but f_X predicts the joint angles at the goal, and the command is proportional to "
     "what remains by the encoders",
-    "fitted": "goals with no image, refined on randomised images; the target images only fit f_X's output layer, in "
-    "closed form",
+    "fitted": "goals with no image, refined on randomised images; the target images only align F and fit f_X's output "
+    "layer",
     "randomized": "f trained on randomised images alone, no F",
     "randomized+goals": "the same, but it predicts goals. From 50 labelled target images on it continues as long as "
     "step 3, with them as half of a batch; to fewer its output layer is fitted",
@@ -64,7 +64,8 @@ _TRACED = {
     "unpaired-n-k": "F by the default recipe, begun as goals-0's, with n target images of which neither labels nor "
     "plain renders are known; f_X as it was; k is the seed of this training. Which weights are kept is decided on "
     "further images, of which nothing is known but labels",
-    "fitted-n": "F as goals-0's; f_X is refined on randomised images, and its output layer fitted to n labelled images",
+    "fitted-n": "F as goals-0's, aligned to n labelled images; f_X is refined on randomised images, and its output "
+    "layer fitted to them",
     "goals-n": "F by the default recipe, with n labelled target images and their plain renders; f_X refined as "
     "`taskgan adapt` does it",
 }
@@ -475,25 +476,23 @@ def _write_seeds(page: Page, results: Results) -> None:
 
 def _columns_of_seeds(results: Results) -> dict[str, Show]:
     """Return columns that print a closed loop's figures seed by seed."""
+    seeds = sorted({record.seed for record in results.records})
 
     def within(threshold_m: float) -> Show:
-        return lambda loop: _listed(results.rates(loop, threshold_m).values(), "{:.0f}")
+        return lambda loop: _seed_by_seed(results.rates(loop, threshold_m), seeds, "{:.0f}")
 
     def over_none(loop: str) -> str:
         none = re.sub(r"\d+/closed-loop$", "0/closed-loop", loop)
         rates, before = results.rates(loop, _NEAR_M), results.rates(none, _NEAR_M)
-        return (
-            NONE
-            if loop == none
-            else _listed((rates[seed] - before[seed] for seed in rates if seed in before), "{:+.0f}")
-        )
+        gains = {seed: rates[seed] - before[seed] for seed in rates if seed in before}
+        return NONE if loop == none else _seed_by_seed(gains, seeds, "{:+.0f}")
 
     columns = {f"within {threshold_m:g} m": within(threshold_m) for threshold_m in _WITHIN_M}
     return columns | {"over none": over_none, "distance (m)": results.show_distance}
 
 
-def _listed(values: Iterable[float], form: str) -> str:
-    return ", ".join(form.format(value) for value in values) or NOT_RUN
+def _seed_by_seed(values: Mapping[int, float], seeds: Iterable[int], form: str) -> str:
+    return ", ".join(form.format(values[seed]) if seed in values else NONE for seed in seeds) if values else NOT_RUN
 
 
 def _write_path_traced(page: Page, results: Results) -> None:

@@ -274,6 +274,8 @@ class JobFactory:
         needs = {"source": self.source(), "target": self.target(domain), "task_model": self.source_model()}
         needs |= {"validation": self.held_out(domain), "start_from": self.pretrained()}
         align_steps = self.recipe().align_steps
+        if not align_steps:
+            return self.pretrained()
         return self.translator(
             f"{short_name(domain)}/fitted-{images}", needs, steps=0, align_steps=align_steps, target_images=images
         )

@@ -485,8 +485,11 @@ class Workplace:
 
     def _translator_step(self, sizes: Sizes) -> Step:
         recipe = load_recipe(self.config.recipe)
-        align_steps = recipe.align_steps if read_info(self.path("target.h5")).paired_domain else 0
+        is_paired = bool(read_info(self.path("target.h5")).paired_domain) and recipe.paired_target
+        align_steps = recipe.align_steps if is_paired and sizes.pretrain_steps else 0
         align_steps = min(align_steps, _QUICK.translator_steps) if self.config.quick else align_steps
+        if (begun := self.path("translator")).exists():  # also of a version that had no such steps
+            align_steps = read_description(begun).config["settings"].get("align_steps", 0)
         recipe = dataclasses.replace(
             recipe, pretrain_steps=sizes.pretrain_steps, align_steps=align_steps, steps=sizes.translator_steps
         )

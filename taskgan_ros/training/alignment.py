@@ -39,7 +39,7 @@ class Alignment(nn.Module):
 
     def _grid(self, height: int, width: int) -> Tensor:
         """Return from where each pixel is taken (1, H, W, 2), in the coordinates of `grid_sample`."""
-        x, y = _places(height, width, self.warp.device)
+        x, y = _places(height, width, self.warp)
         warp, squared = self.warp, x.square() + y.square()
         radial = 1 + warp[8] * squared + warp[9] * squared.square()
         x, y = x * radial, y * radial
@@ -52,7 +52,7 @@ class Alignment(nn.Module):
     @torch.no_grad()
     def moved_px(self, height: int, width: int) -> float:
         """Return by how many pixels the alignment moves a picture, on average over it."""
-        x, y = _places(height, width, self.warp.device)
+        x, y = _places(height, width, self.warp)
         longer = max(height, width)
         here = torch.stack([x * (longer / width), y * (longer / height)], dim=-1)
         pixels = torch.tensor([width / 2, height / 2], device=self.warp.device)
@@ -60,11 +60,12 @@ class Alignment(nn.Module):
         return float(moved.norm(dim=-1).mean())
 
 
-def _places(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the pixels' coordinates x and y, each (H, W)."""
+def _places(height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the pixels' coordinates x and y, each (H, W), of the device and precision of `like`."""
     longer = max(height, width)
     columns, rows = (
-        (2 * torch.arange(count, device=device, dtype=torch.float32) + 1 - count) / longer for count in (width, height)
+        (2 * torch.arange(count, device=like.device, dtype=like.dtype) + 1 - count) / longer
+        for count in (width, height)
     )
     y, x = torch.meshgrid(rows, columns, indexing="ij")
     return x, y

@@ -94,7 +94,10 @@ def _history(run: Path) -> list[tuple[Path, dict[str, Any]]]:
 def refined_domains(run: Path) -> tuple[str, ...]:
     """Return the domains whose images refined or fitted a task model as they are, without a translator before it."""
     refined = [(own, config) for own, config in _history(run)[1:] if config.get("translator", "") is None]
-    named = [(own, config[what]) for own, config in refined for what in ("target", "fit_output") if config.get(what)]
+    parts = [(own, config, what) for own, config in refined for what in ("target", "fit_output")]
+    named = [
+        (own, config[what]) for own, config, what in parts if config.get(what) and (what != "target" or config["steps"])
+    ]
     return tuple(read_info(locate(own, dataset)).domain for own, dataset in named)
 
 

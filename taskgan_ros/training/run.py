@@ -38,6 +38,7 @@ NEWER: Final = {
     "merges": False,
     "optimiser": "adam",
     "pretrain_optimiser": "adam",
+    "align_steps": 0,
 }
 CONFIG, METRICS, CHECKPOINT = "config.yaml", "metrics.jsonl", "checkpoint.pt"
 

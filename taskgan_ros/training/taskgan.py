@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -43,6 +44,7 @@ class Banks:
         labelled: the few target images and their true renders, whichever of the two is translated; it is `inputs` where
             that is the target image, and None where a recipe wants none.
         validation: like `inputs`, held out.
+        is_pairs_recorded: whether `pairs` are the target camera's too.
     """
 
     inputs: Bank
@@ -50,16 +52,17 @@ class Banks:
     pairs: Bank | None
     labelled: Bank | None
     validation: Bank
+    is_pairs_recorded: bool = False
 
     def aligned(self, alignment: Alignment) -> Banks:
         """Return the banks with the inputs, which are target images, as the simulated camera would have seen them."""
-        inputs = align_bank(alignment, self.inputs)
-        return Banks(
-            inputs,
-            self.outputs,
-            inputs if self.pairs is self.inputs else self.pairs,
-            inputs if self.labelled is self.inputs else self.labelled,
-            align_bank(alignment, self.validation),
+        inputs, pairs = align_bank(alignment, self.inputs), self.pairs
+        return dataclasses.replace(
+            self,
+            inputs=inputs,
+            pairs=align_bank(alignment, pairs) if pairs is not None and self.is_pairs_recorded else pairs,
+            labelled=inputs if self.labelled is self.inputs else self.labelled,
+            validation=align_bank(alignment, self.validation),
         )
 
 
@@ -141,6 +144,7 @@ class TranslatorTrainer:
             pretraining = RateSchedule(recipe.pretrain_learning_rate, recipe.pretrain_steps)
             set_rate(self._pretrainer, pretraining.rate(step))
             losses = self._pretrain_step(step)
+            self._update_average(step)
         elif step < (begin := recipe.pretrain_steps + recipe.align_steps):
             losses = self._align_step(step - recipe.pretrain_steps)
         else:
@@ -151,8 +155,8 @@ class TranslatorTrainer:
             self._adversary.set_rate(rate)
             if self._cycle is not None:
                 self._cycle.set_rate(rate)
-            losses = self._adversarial_step(step)
-        self._update_average(step)
+            losses = self._adversarial_step(step - recipe.align_steps)  # which trained no network
+            self._update_average(step - recipe.align_steps)
         self._done = step + 1
         return losses
 
@@ -179,12 +183,17 @@ class TranslatorTrainer:
         return {"pixel": loss.detach()}
 
     def _align_if_better(self) -> None:
-        """Take the fitted alignment over, unless held-out images say that it does not help."""
-        before, former = KeptWeights(), self._alignment
-        before.begin(0, self._average, self._figures())
-        self._align(copy.deepcopy(self._fitting))
-        if before.score(self._figures()) >= 1:
-            self._align(former)
+        """Align as held-out images say is best: as fitted, as the translator did that this one began as, or not."""
+        former = [] if self._alignment is None else [self._alignment]
+        self._align(None)
+        compared = KeptWeights()
+        compared.begin(0, self._average, distributed.first(self._figures))  # one decision for all processes
+        best, score = None, 1.0
+        for alignment in (*former, copy.deepcopy(self._fitting)):
+            self._align(alignment)
+            if (found := compared.score(distributed.first(self._figures))) < score:
+                best, score = alignment, found
+        self._align(best)
 
     def _align(self, alignment: Alignment | None) -> None:
         """Train from now on with target images aligned so, or as they were recorded."""
@@ -378,7 +387,9 @@ class TranslatorTrainer:
 
     def networks(self) -> dict[str, nn.Module]:
         """Return the translator: averaged, of the best validation where the recipe keeps that; and its alignment."""
-        aligning = {} if self._alignment is None else {ALIGNMENT: self._alignment}
+        aligning = {}
+        if self._alignment is not None or self.recipe.align_steps:  # none is saved as one, lest an older one stays
+            aligning[ALIGNMENT] = self._alignment or Alignment()
         return {WEIGHTS: self._average if self._kept.network is None else self._kept.network, **aligning}
 
     def state_dict(self) -> dict[str, Any]:
@@ -407,6 +418,7 @@ class TranslatorTrainer:
         if "aligner" in state:  # not in runs from before there was one
             self._fitting.load_state_dict(state["fitting"])
             self._aligner.load_state_dict(state["aligner"])
+            self._align(None)
         if state.get("alignment"):
             alignment = Alignment().to(self._device)
             alignment.load_state_dict(state["alignment"])

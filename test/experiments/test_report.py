@@ -217,8 +217,8 @@ def test_the_curve_of_images_is_shown_seed_by_seed(tmp_path: Path) -> None:
         record("seeds", "lab-2/goals-800/closed-loop", None),
     ]
     text = report(tmp_path, records, "seeds")
-    assert rows(text, "0 images")[0][:4] == ["90, 88", "8, 20", "0, 0", "–"]
-    assert rows(text, "10 images")[0][:4] == ["100, 96, 96", "80, 60, 90", "0, 0, 0", "+72, +70"]
+    assert rows(text, "0 images")[0][:4] == ["90, –, 88", "8, –, 20", "0, –, 0", "–"]
+    assert rows(text, "10 images")[0][:4] == ["100, 96, 96", "80, 60, 90", "0, 0, 0", "+72, –, +70"]
     assert rows(text, "800 images") == [["not run"] * 5]
 
 

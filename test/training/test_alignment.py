@@ -36,12 +36,17 @@ def test_a_shift_is_the_same_number_of_pixels_either_way() -> None:
     assert aligned(_2=3 / 32, _5=4 / 32).moved_px(48, 64) == pytest.approx(5, rel=1e-4)
 
 
-def test_a_quarter_turn_and_a_lens_keep_a_disc_round() -> None:
+def test_a_quarter_turn_is_one() -> None:
+    image = torch.rand(1, 3, 64, 64)
+    turned = moved(image, _0=-1.0, _1=-1.0, _3=1.0, _4=-1.0)
+    assert torch.allclose(turned, torch.rot90(image, 1, (2, 3)), atol=1e-4)
+
+
+@pytest.mark.parametrize("term", ["_8", "_9"])
+def test_a_lens_keeps_a_disc_round(term: str) -> None:
     y, x = torch.meshgrid(torch.arange(48) - 23.5, torch.arange(64) - 31.5, indexing="ij")
     disc = (x.square() + y.square() < 20**2).float().expand(1, 3, 48, 64)
-    turned = moved(disc, _0=-1.0, _1=-1.0, _3=1.0, _4=-1.0)
-    assert (turned - disc).abs().mean() < 0.01
-    squeezed = moved(disc, _8=0.3)
+    squeezed = moved(disc, **{term: 0.3})
     assert 0.5 < float(squeezed.sum() / disc.sum()) < 0.95
     assert (squeezed - squeezed.flip(2)).abs().max() < 1e-3
     assert (squeezed - squeezed.flip(3)).abs().max() < 1e-3
@@ -49,11 +54,13 @@ def test_a_quarter_turn_and_a_lens_keep_a_disc_round() -> None:
     assert high == pytest.approx(float(squeezed[0, 0, 23].sum()), abs=1.01)
 
 
-def test_a_tilt_is_a_homography_of_both_coordinates() -> None:
+@pytest.mark.parametrize(("term", "axis"), [("_6", 0), ("_7", 1)])
+def test_a_tilt_is_a_homography_of_both_coordinates(term: str, axis: int) -> None:
     image = torch.rand(1, 3, 64, 64)
-    tilted = aligned(_6=0.2)
+    tilted = aligned(**{term: 0.2})
     grid = tilted._grid(64, 64)[0].detach()
     x, y = float(grid[10, 60, 0]), float(grid[10, 60, 1])
     u, v = (2 * 60 + 1 - 64) / 64, (2 * 10 + 1 - 64) / 64
-    assert (x, y) == pytest.approx((u / (1 + 0.2 * u), v / (1 + 0.2 * u)), rel=1e-5)
+    depth = 1 + 0.2 * (u, v)[axis]
+    assert (x, y) == pytest.approx((u / depth, v / depth), rel=1e-5)
     assert tilted(image).shape == image.shape

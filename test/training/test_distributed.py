@@ -61,11 +61,13 @@ def assert_close(run: Path, expected: Path) -> None:
         wanted.pop("gradient_ratio", None)  # its mean over the processes is not that of the joint batch
         line.pop("gradient_ratio", None)
         assert line == pytest.approx(wanted, rel=1e-9)
-    (name,) = (path.name for path in expected.glob("*.safetensors"))
-    weights, wanted_weights = load_file(run / name), load_file(expected / name)
-    assert weights.keys() == wanted_weights.keys()
-    for key, value in wanted_weights.items():
-        torch.testing.assert_close(weights[key], value, rtol=0, atol=1e-6)
+    names = {path.name for path in expected.glob("*.safetensors")}
+    assert names == {path.name for path in run.glob("*.safetensors")}
+    for name in names:
+        weights, wanted_weights = load_file(run / name), load_file(expected / name)
+        assert weights.keys() == wanted_weights.keys()
+        for key, value in wanted_weights.items():
+            torch.testing.assert_close(weights[key], value, rtol=0, atol=1e-6)
 
 
 @pytest.mark.usefixtures("double_precision")
@@ -74,7 +76,19 @@ def test_two_processes_train_what_one_does_with_the_joint_batch(
 ) -> None:
     task = ["train", "task-model", "--dataset", source, "--steps", 3, "--batch-size", 4, "--augment", 1, *OPTIONS]
     data = ["--source", source, "--target", target, "--pretrain", randomized, "--task-model", task_model_run]
-    tiny = ["--generator.widths", 8, 16, "--generator.blocks", 1, "--pretrain-steps", 2, "--steps", 2]
+    tiny = [
+        "--generator.widths",
+        8,
+        16,
+        "--generator.blocks",
+        1,
+        "--pretrain-steps",
+        2,
+        "--align-steps",
+        2,
+        "--steps",
+        2,
+    ]
     gan = ["train", "translator", *data, *tiny, *OPTIONS]  # with all that the default recipe does
     one, two = tmp_path / "one", tmp_path / "two"
     assert cli.run(words_of(*task, "--out", one / "task")) == 0

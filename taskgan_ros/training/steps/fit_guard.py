@@ -205,6 +205,8 @@ def fit_guard(task_model: TaskModel, translator: bytes, data: GuardData) -> tupl
         InputError: too few target images, images that are all the same, or held-out images of another look.
     """
     target, held_out = data.target, data.held_out
+    if data.pretrain is not None and _is_aligned(translator):  # it would move those too, which are where they belong
+        data = dataclasses.replace(data, pretrain=None)
     _check_images(target, "target")
     if held_out is not None:
         _check_images(held_out, "held-out")
@@ -380,6 +382,11 @@ def _fit_pose(
         return fit_pose_probe(plain, seen, folds, None)
     other = _some(data.pretrain, _MOST_TRANSLATED)
     return fit_pose_probe(plain, seen, folds, views(other, translate(other.images)))
+
+
+def _is_aligned(graph: bytes) -> bool:
+    """Return whether a translator moves the camera's pictures before it translates them."""
+    return any(node.op_type == "GridSample" for node in onnx.load_from_string(graph).graph.node)
 
 
 def _translator(graph: bytes) -> Translate:

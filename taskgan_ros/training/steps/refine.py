@@ -12,7 +12,7 @@ from torch import nn
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.core.progress import print_line
 from taskgan_ros.core.schema import Field, config_dataclass
-from taskgan_ros.data.dataset import check_compatible, load_dataset
+from taskgan_ros.data.dataset import Dataset, check_compatible, load_dataset
 from taskgan_ros.training import distributed
 from taskgan_ros.training.bank import make_bank, translate_bank
 from taskgan_ros.training.learned import load_task_model, write_learned
@@ -78,7 +78,6 @@ def refine(config: RefineConfig) -> dict[str, float]:
         raise InputError("steps: expected 1 or more without --fit-output DATASET, got 0")
     device = pick_device(config.device)
     network, learned = load_task_model(config.task_model)
-    translator: nn.Module = nn.Identity()
     understood: tuple[str, ...] | None = ()
     source, target = load_dataset(config.source), load_dataset(config.target)
     few = load_dataset(config.fit_output) if config.fit_output else None
@@ -86,7 +85,7 @@ def refine(config: RefineConfig) -> dict[str, float]:
         check_compatible(learned.data, dataset.info)
     check_domain(f"source: {config.source}", learned.data.domain, source.info.domain)
     if config.translator:
-        translator = load_translator(config.translator).to(device).eval()
+        load_translator(config.translator)  # refuses a run of another kind
         given, understood = translated_domains(config.translator)[1], understood_domains(config.translator)
         check_domain(f"{config.translator}, what it translates into", learned.data.domain, given)
         check_domain(f"target: {config.target}", understood, target.info.domain)
@@ -97,17 +96,24 @@ def refine(config: RefineConfig) -> dict[str, float]:
         fitting = understood if config.translator else None  # what learned from randomised simulation suits any
         check_domain(f"fit_output: {config.fit_output}", fitting, few.info.domain)
         rows = spread_rows(np.arange(len(few)), config.fit_images, f"fit_images of {config.fit_output}")
+
+    def translate(dataset: Dataset) -> nn.Module:
+        if config.translator is None:
+            return nn.Identity()
+        return load_translator(config.translator, dataset.info.domain).to(device).eval()
+
     count = max(1, round(config.batch_size * config.translated_share))
     distributed.check_shares(translated_images=count, source_images=config.batch_size - count)
     with open_run("refine", config) as run:
         write_learned(run.path, learned)
         torch.manual_seed(config.seed)
-        translated = translate_bank(translator, training, config.augment, config.variants)
+        shown_from = training if config.steps else training.take(np.arange(1))  # without steps none is trained on
+        translated = translate_bank(translate(target), shown_from, config.augment, config.variants)
         plain = make_bank(source, learned.scale, device)
         banks = [(translated, count)] + ([(plain, config.batch_size - count)] if count < config.batch_size else [])
         every_episode = np.arange(0, len(plain), _SOURCE_STRIDE)
         held_out = {
-            "target_error": translate_bank(translator, validation),
+            "target_error": translate_bank(translate(split.judge), validation),
             "source_error": plain.take(every_episode),
         }
         rates = RateSchedule(config.learning_rate, config.steps)
@@ -116,7 +122,7 @@ def refine(config: RefineConfig) -> dict[str, float]:
         if few is None:
             trainer = TaskModelTrainer(*learning, augment=0.0)
         else:
-            shown = translate_bank(translator, make_bank(few, learned.scale, device).take(rows))
+            shown = translate_bank(translate(few), make_bank(few, learned.scale, device).take(rows))
             trainer = FittingTrainer(shown, few.episode[rows], *learning, augment=0.0)
         figures = train(run, trainer, schedule_of(config), config.seed, "refine")
         if few is not None and distributed.is_first():

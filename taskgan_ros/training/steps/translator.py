@@ -109,11 +109,11 @@ def train_translator(config: TranslatorConfig) -> dict[str, float]:
     start, alignment = None, None
     if config.start_from is not None:
         start = _load_start(config.start_from, config.settings.generator, learned.data.domain)
-        alignment = load_alignment(config.start_from) if config.target and config.direction == "inverse" else None
+        alignment = _load_start_alignment(config)
         config = dataclasses.replace(config, settings=dataclasses.replace(config.settings, pretrain_steps=0))
     _check_steps(config)
     config = _fit_to_pairs(config)
-    if config.target is None or config.direction == "forward" or not config.settings.paired_target:
+    if not _can_align(config):
         config = dataclasses.replace(config, settings=dataclasses.replace(config.settings, align_steps=0))
         _check_steps(config)
     data = _load_data(config)
@@ -155,8 +155,26 @@ def check_image_size(recipe: Recipe, height: int, width: int) -> None:
             raise InputError(f"expected images large enough for the recipe's networks, got {size}: {cause}") from error
 
 
+def _can_align(config: TranslatorConfig) -> bool:
+    """Return whether target images can be aligned: to plain renders of theirs, through an F that has pre-trained."""
+    has_learned = config.start_from is not None or config.settings.pretrain_steps > 0
+    inverse = config.target is not None and config.direction == "inverse"
+    return inverse and has_learned and config.settings.paired_target
+
+
+def _load_start_alignment(config: TranslatorConfig) -> Alignment | None:
+    """Return how the translator to start from aligns target images, if it was for the same camera's."""
+    assert config.start_from is not None
+    if config.target is None or config.direction == "forward":
+        return None
+    taken = translated_domains(config.start_from)[0]
+    same = taken is not None and short_name(taken) == short_name(read_info(config.target).domain)
+    return load_alignment(config.start_from) if same else None
+
+
 def _check_shares(recipe: Recipe) -> None:
-    names = ["batch_size", "identity_batch_size", "pairs_batch_size"] if recipe.steps else []
+    names = ["batch_size"] if recipe.steps or recipe.align_steps else []
+    names += ["identity_batch_size", "pairs_batch_size"] if recipe.steps else []
     names += ["pretrain_batch_size"] if recipe.pretrain_steps else []
     distributed.check_shares(**{name: getattr(recipe, name) for name in names})
 
@@ -235,7 +253,10 @@ def _make_banks(config: TranslatorConfig, data: _Data, learned: Learned, device:
     elif data.pairs is not None:
         pairs = make_bank(data.pairs, learned.scale, device)
     wanted = recipe.paired_target or recipe.conditional
-    return Banks(inputs, outputs, pairs, labelled if wanted else None, validation)
+    is_recorded = (
+        data.target is not None and data.pairs is not None and data.pairs.info.domain == data.target.info.domain
+    )
+    return Banks(inputs, outputs, pairs, labelled if wanted else None, validation, is_recorded)
 
 
 def _swap_pairs(bank: Bank) -> Bank | None:
@@ -245,7 +266,7 @@ def _swap_pairs(bank: Bank) -> Bank | None:
 
 def _wants_pairs(recipe: Recipe) -> bool:
     """Return whether a recipe trains on pairs beside the target images' own."""
-    return bool(recipe.pretrain_steps or recipe.pairs_batch_size)
+    return bool(recipe.pretrain_steps or (recipe.steps and recipe.pairs_batch_size))
 
 
 def _fit_to_pairs(config: TranslatorConfig) -> TranslatorConfig:
@@ -305,13 +326,21 @@ def _load_judge(run: Path, learned: Learned) -> TaskModel:
     return judge
 
 
-def load_translator(run: Path) -> nn.Module:
+def load_translator(run: Path, domain: str | None = None) -> nn.Module:
     """Return the translator of a run of step 2, on the CPU: its generator, behind its alignment if it has one.
+
+    Args:
+        run: of step 2.
+        domain: of the images that it shall translate. The alignment is the target camera's: for others, as the
+            randomised ones that it pre-trained on, it is left out.
 
     Raises:
         InputError: no such run, or one of another kind.
     """
     generator, alignment = _load_generator(run), load_alignment(run)
+    if domain is not None and alignment is not None:
+        taken = translated_domains(run)[0]
+        alignment = alignment if taken is not None and short_name(taken) == short_name(domain) else None
     return generator if alignment is None else nn.Sequential(alignment, generator)
 
 
@@ -322,7 +351,7 @@ def load_alignment(run: Path) -> Alignment | None:
         return None
     alignment = Alignment()
     load_weights(path, alignment)
-    return alignment
+    return alignment if alignment.warp.any() else None
 
 
 def _load_generator(run: Path) -> Generator:

@@ -26,11 +26,12 @@ from taskgan_ros import cli
 from taskgan_ros.data.dataset import load_dataset, read_info
 from taskgan_ros.policy.bundle import load_bundle
 from taskgan_ros.policy.policy import Policy
+from taskgan_ros.training.alignment import Alignment
 from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.lineage import data_seeds, fitted_images, refined_domains
 from taskgan_ros.training.networks import run_batches, shape_of, to_network
 from taskgan_ros.training.objectives import mmd_loss
-from taskgan_ros.training.run import load_checkpoint
+from taskgan_ros.training.run import load_checkpoint, save_weights
 from taskgan_ros.training.splits import spread_rows
 from taskgan_ros.training.steps.fit_guard import read_task_model
 from taskgan_ros.training.task_trainer import TaskModelTrainer
@@ -592,6 +593,29 @@ def test_any_domain_fits_a_task_model_that_has_no_translator(
     assert refine(task_model_run, None, source, source, tmp_path / "run", "--fit-output", target) == 0
     assert "fit_before" in metrics(tmp_path / "run")[-1]
     assert refined_domains(tmp_path / "run") == ("source", "target_wood")
+
+
+def test_only_the_target_cameras_images_are_aligned(
+    task_model_run: Path, translator_run: Path, source: Path, target: Path, randomized: Path, tmp_path: Path
+) -> None:
+    aligned = tmp_path / "aligned"
+    shutil.copytree(translator_run, aligned)
+    alignment = Alignment()
+    with torch.no_grad():
+        alignment.warp[2] = 0.25
+    save_weights(aligned / "alignment.safetensors", alignment)
+    runs = {}
+    for name, translator in (("with", aligned), ("without", translator_run)):
+        given = (task_model_run, translator, source)
+        for data in (randomized, target):
+            out = tmp_path / f"{name}-{data.stem}"
+            assert refine(*given, data, out, "--variants", 1) == 0
+            runs[name, data] = load_file(out / "task_model.safetensors")
+    same = {
+        data: runs["with", data]["output.bias"].equal(runs["without", data]["output.bias"])
+        for data in (randomized, target)
+    }
+    assert same == {randomized: True, target: False}
 
 
 def test_no_steps_fit_the_output_layer_alone_as_after_some(

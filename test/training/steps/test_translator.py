@@ -21,7 +21,7 @@ from taskgan_ros.data.dataset import EpisodeRecord, load_dataset, open_writer
 from taskgan_ros.training.adversary import Adversary
 from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.lineage import data_seeds, translated_domains
-from taskgan_ros.training.networks import to_network
+from taskgan_ros.training.networks import Generator, to_network
 from taskgan_ros.training.run import load_checkpoint
 from taskgan_ros.training.steps.translator import load_alignment, load_translator
 from taskgan_ros.training.taskgan import TranslatorTrainer
@@ -359,7 +359,7 @@ def copying(train: Train, randomized: Path, tmp_path: Path) -> list[object]:
     """Return options that start from a translator which has learned to leave images as they are."""
     same = beside_its_pairs(randomized, tmp_path / "same.h5", 0)
     run = train("copying", "--pretrain", same, "--target", "None", "--pretrain-steps", 150, "--steps", 0)
-    return ["--start-from", run, "--pretrain", same, "--steps", 0, "--align-steps", 60]
+    return ["--start-from", run, "--pretrain", "None", "--steps", 0, "--align-steps", 60]
 
 
 def beside_its_pairs(dataset: Path, out: Path, pixels: int) -> Path:
@@ -389,10 +389,30 @@ def test_target_images_are_moved_to_where_their_renders_are(
     kept = load_alignment(again)
     assert kept is not None
     assert torch.equal(kept.warp, alignment.warp)
+    assert isinstance(load_translator(run, "randomized"), Generator)  # which the simulated camera took
+    assert isinstance(load_translator(run, "target_wood"), torch.nn.Sequential)
+
+
+def test_another_cameras_alignment_is_not_inherited(
+    copying: list[object], train: Train, collected: Collected, target: Path, tmp_path: Path
+) -> None:
+    off = beside_its_pairs(target, tmp_path / "off.h5", 3)
+    run = train("aligned", *copying, "--target", off)
+    assert load_alignment(run) is not None
+    other = collected("target_a", "--paired", "source", seed=8, episodes=2)
+    assert load_alignment(train("other", "--start-from", run, "--target", other, "--steps", 1)) is None
+    straight = beside_its_pairs(target, tmp_path / "straight.h5", 0)
+    again = train("again", "--start-from", run, "--target", straight, "--steps", 0, "--align-steps", 1)
+    assert load_alignment(again) is None  # held-out images are better off without
+
+
+def test_an_untrained_translator_aligns_nothing(train: Train) -> None:
+    run = train("run", "--pretrain-steps", 0, "--align-steps", 5)
+    assert load_checkpoint(run)["step"] == 4
 
 
 def translators(*runs: object) -> list[torch.nn.Module]:
-    return [load_translator(Path(str(run))).eval() for run in runs]
+    return [load_translator(Path(str(run))).eval().requires_grad_(False) for run in runs]
 
 
 def test_an_alignment_that_does_not_help_on_held_out_images_is_dropped(
@@ -678,7 +698,8 @@ def test_a_run_that_began_before_an_option_is_resumed(
     with at_step(TranslatorTrainer, 2, signal.SIGINT):
         run = train("run", "--recipe", "paper", status=130)
     described = yaml.safe_load((run / "config.yaml").read_text())
-    del described["config"]["settings"]["pretrain_optimiser"], described["config"]["settings"]["generator"]["merges"]
+    settings = described["config"]["settings"]
+    del settings["pretrain_optimiser"], settings["align_steps"], settings["generator"]["merges"]
     (run / "config.yaml").write_text(yaml.safe_dump(described))
     train("run", "--recipe", "paper", "--resume")
     assert max(metrics(run, "adversarial")) == 6
