@@ -10,15 +10,21 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from taskgan_ros import cli
 from taskgan_ros.core.errors import InputError
 from taskgan_ros.data.dataset import load_dataset
-from taskgan_ros.policy.bundle import GUARD, TRANSLATOR, load_bundle
+from taskgan_ros.policy.bundle import GUARD, IMAGE, TRANSLATED, TRANSLATOR, load_bundle
 from taskgan_ros.policy.guard import Guard
 from taskgan_ros.policy.policy import Policy
+from taskgan_ros.training.alignment import Alignment
 from taskgan_ros.training.networks import TaskModel
+from taskgan_ros.training.onnx_graph import to_onnx
+from taskgan_ros.training.steps.export import TranslatorGraph
 from taskgan_ros.training.steps.fit_guard import GuardData, fit_guard, hold_out_in_turn, is_enough
+from taskgan_ros.training.steps.translator import load_translator
 
 Collected = Callable[..., Path]
 
@@ -200,6 +206,24 @@ def test_an_arm_that_never_moved_makes_a_guard(bundle: Path, source: Path, many:
     network = TaskModel(len(data.info.action_names), (data.info.height, data.info.width))
     _, card = fit_guard(network, (bundle / TRANSLATOR).read_bytes(), GuardData(load_dataset(source), still))
     assert all(np.isfinite(list(found.values())).all() for found in card.quantiles.values())
+
+
+def test_an_aligned_translator_is_not_shown_what_needs_no_alignment(
+    translator_run: Path, source: Path, many: Path, randomized: Path
+) -> None:
+    data, plain, other = (load_dataset(path) for path in (many, source, randomized))
+    network = TaskModel(len(data.info.action_names), (data.info.height, data.info.width))
+    alignment = Alignment()
+    with torch.no_grad():
+        alignment.warp[2] = 0.1
+    example = [torch.from_numpy(data.images[:2])]
+    differs = []
+    for translator in (load_translator(translator_run), nn.Sequential(alignment, load_translator(translator_run))):
+        graph = to_onnx(TranslatorGraph(translator.eval()), example, [IMAGE], [TRANSLATED])
+        given = GuardData(plain, data), GuardData(plain, data, pretrain=other)
+        without, with_pretrain = (fit_guard(network, graph, each)[1].quantiles for each in given)
+        differs.append(without != with_pretrain)
+    assert differs == [True, False]
 
 
 def test_a_recording_that_counts_turns_otherwise_makes_the_same_guard(bundle: Path, source: Path, many: Path) -> None:
