@@ -13,7 +13,11 @@ import tyro
 from report import report
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # experiments/ is not installed
+from experiments.models import load_translate
+from experiments.pictures import spread, write_grid
 from experiments.translations import TranslationConfig, measure_translations
+from taskgan_ros.data.dataset import load_dataset
+from taskgan_ros.training.run import pick_device
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +31,20 @@ class Config:
     judge: Path
     """Run of a task model of the domain translated into."""
     out: Path
-    """Folder for a grid of each."""
+    """Folder for a grid of each, and one of all side by side."""
     json: Path | None = None
     """JSON to write."""
+
+
+def _draw(config: Config) -> None:
+    """Draw evenly spaced images, what each translator makes of them, and the true ones."""
+    data, device = load_dataset(config.dataset), pick_device("auto")
+    rows = spread(len(data))
+    columns = {"camera": data.images[rows]}
+    columns |= {run.name: load_translate(run, device)(data.images[rows]) for run in config.translators}
+    if data.paired is not None:
+        columns["truth"] = data.paired[rows]
+    write_grid(config.out / "side_by_side.jpg", columns)
 
 
 def main(config: Config) -> None:
@@ -39,6 +54,7 @@ def main(config: Config) -> None:
         out = config.out / f"{k}_{run.name}"
         one = TranslationConfig(translator=run, dataset=config.dataset, judge=config.judge, out=out)
         rows.append({"translator": str(run), **measure_translations(one)})
+    _draw(config)
     report(f"translations of {config.dataset.name}", rows, config.json)
 
 

@@ -29,7 +29,7 @@ def write_translations(folder: Path, images: Pixels, translated: Pixels, truth: 
         translated: the same shape.
         truth: the same shape.
     """
-    rows = np.unique(np.linspace(0, len(images) - 1, _ROWS).round().astype(int))
+    rows = spread(len(images))
     both = (translated[rows].astype(np.uint16) + truth[rows] + 1) // 2
     columns = {
         "input": images[rows],
@@ -37,8 +37,18 @@ def write_translations(folder: Path, images: Pixels, translated: Pixels, truth: 
         "truth": truth[rows],
         "superimposed": both.astype(np.uint8),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    with whole(folder / TRANSLATIONS, "the translations") as partial:
+    write_grid(folder / TRANSLATIONS, columns)
+
+
+def spread(count: int) -> NDArray[np.intp]:
+    """Return the indices of the images that a grid shows of so many."""
+    return np.unique(np.linspace(0, count - 1, _ROWS).round().astype(int))
+
+
+def write_grid(path: Path, columns: dict[str, Pixels]) -> None:
+    """Write images (N, H, W, 3) uint8 RGB in titled columns as JPEG, with its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path, "the pictures") as partial:
         _draw_grid(columns).save(partial, quality=88)
 
 
