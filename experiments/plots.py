@@ -131,7 +131,8 @@ def plot_adaptation(
         panels[0].set(ylabel=f"{domain}\nwithin 0.1 m (%)", ylim=(-3, 103))
         panels[1].set(ylabel="within 0.03 m (%)", ylim=(-3, 103))
         panels[2].set(ylabel="distance (m)")
-        for k, (color, (method, found)) in enumerate(zip(_COLORS[:2:-1], lines.items(), strict=False)):
+        for k, (method, found) in enumerate(lines.items()):
+            color = _COLORS[-1 - k % len(_COLORS)]
             places = [counts.index(count) + 0.06 * k - 0.09 for count in found]
             for panel, which in zip(panels, (0, 1), strict=False):
                 rates, spread = _percent([arrivals[which] for arrivals in found.values()])

@@ -53,8 +53,8 @@ _ADAPTATIONS = {
     "fitted to the target images at the end, as `taskgan adapt` does",
     "goals": "as rcan and labelled, but f_X predicts the joint angles at the goal, and the command is proportional to "
     "what remains by the encoders",
-    "fitted": "goals with no image, refined on randomised images; the target images only align F and fit f_X's output "
-    "layer",
+    "fitted": "goals with no image, refined on randomised images; the target images only fit the alignment and f_X's "
+    "output layer",
     "randomized": "f trained on randomised images alone, no F",
     "randomized+goals": "the same, but it predicts goals. From 50 labelled target images on it continues as long as "
     "step 3, with them as half of a batch; to fewer its output layer is fitted",
@@ -64,8 +64,8 @@ _TRACED = {
     "unpaired-n-k": "F by the default recipe, begun as goals-0's, with n target images of which neither labels nor "
     "plain renders are known; f_X as it was; k is the seed of this training. Which weights are kept is decided on "
     "further images, of which nothing is known but labels",
-    "fitted-n": "F as goals-0's, aligned to n labelled images; f_X is refined on randomised images, and its output "
-    "layer fitted to them",
+    "fitted-n": "F as goals-0's, with an alignment fitted to n labelled images; f_X is refined on randomised images, "
+    "and its output layer fitted to them",
     "goals-n": "F by the default recipe, with n labelled target images and their plain renders; f_X refined as "
     "`taskgan adapt` does it",
 }
@@ -354,12 +354,13 @@ def _write_adaptation(page: Page, results: Results) -> None:
         "## By domain",
         f"{_about_success(results)} Other thresholds count the same episodes. {_ABOUT_DISTANCE} A method ties with the "
         "best where their intervals overlap.",
-        "Which weights of F are kept is decided on further images of the domain: by their labels and their look for "
-        "unlabelled, by their labels and plain renders for labelled. Nothing learns from them.",
+        "Further images of the domain decide which weights of F are kept, and whether the alignment is: by their "
+        "labels and their look for unlabelled, by their labels and plain renders in the other rows. Nothing else is "
+        "learned from them.",
         "With target images, f_X that predicts velocities was tried in hard_camera and hard_all alone.",
         "Before commit e43aefd, boxes and ellipsoids on the table of hard_clutter and hard_all were flat by mistake. "
-        "What ran before it there is of those images. Before commit 0bd4d2d target images were not aligned: so it was "
-        "for labelled.",
+        "What ran before it there is of those images. Before commit 0bd4d2d target images were not aligned: the rows "
+        "labelled are from before it.",
         _legend(_ADAPTATIONS, methods),
     )
     series = {domain: _by_images(results, domain, methods, counts) for domain in domains}
@@ -464,10 +465,10 @@ def _write_seeds(page: Page, results: Results) -> None:
     found = results.named(r"([^/]+)/goals-(\d+)/closed-loop")
     page.add(
         "## By domain",
-        f"Percent of test episodes ({results.distinct('episodes')} a seed, of {results.distinct('steps')} steps, their "
-        "starts the same for all) that end within so far of the goal: one number a seed. Over none: by how many points "
-        f"within {_NEAR_M:g} m more than the same seed with no target image. Distance: where episodes of all seeds "
-        "end, mean ± standard deviation, in m from the goal.",
+        f"Each cell lists one number a seed: the percentage of its {results.distinct('episodes')} test episodes (of "
+        f"{results.distinct('steps')} steps each, with the same starts for all seeds) that end within the distance. "
+        f"Over none: the gain within {_NEAR_M:g} m, in points, over the same seed without target images. Distance: "
+        "over the episodes of all seeds, mean ± standard deviation, in m from the goal.",
     )
     for domain in _in_order((domain for domain, _ in found), ()):
         counts = sorted(int(count) for name, count in found if name == domain)
@@ -503,7 +504,8 @@ def _write_path_traced(page: Page, results: Results) -> None:
         "## By domain",
         f"{_about_success(results)} Other thresholds count the same episodes. Distance: where episodes end, mean ± "
         "standard deviation over episodes, in mm from the goal. Every f_X predicts the joint angles at the goal.",
-        f"{_ABOUT_MEASURES} What ran before commit 0bd4d2d did not align target images; the camera is exact here.",
+        f"{_ABOUT_MEASURES} Jobs from before commit 0bd4d2d did not align target images. The camera is exact here, so "
+        "there is little to align.",
         _legend(_TRACED, _TRACED),
     )
     for domain in domains:
@@ -589,8 +591,8 @@ SECTIONS = {
     ),
     "seeds": Section(
         "The curve of target images, trained several times",
-        "What chance does to the default's rows of `adaptation` (goals there): each seed has data and weights of its "
-        "own, from step 1 on.",
+        "How much the goals rows of `adaptation` vary with the seed. Each seed has its own data, and everything is "
+        "trained anew.",
         _write_seeds,
     ),
     "path-traced": Section(

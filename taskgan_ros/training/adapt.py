@@ -614,13 +614,15 @@ def _settings(config: AdaptConfig) -> dict[str, Any]:
 
 
 def _describe_alignment(run: Path) -> list[str]:
-    """Return what became of moving the recorded frames to where their plain renders are, where that was tried."""
+    """Return what became of aligning the recorded frames with their plain renders, where that was tried."""
     if not build(Recipe, read_description(run).config["settings"], str(run)).align_steps:
         return []
     figures = json.loads((run / METRICS).read_text(encoding="utf-8").splitlines()[-1])
     if "aligned_px" not in figures:
-        return ["the camera's pictures were left where they are: moving them did not help on held-out frames"]
-    return [f"F moves the camera's pictures by {figures['aligned_px']:.1f} px on average, to where plain renders are"]
+        return ["the recorded frames are not aligned: alignment did not help on held-out frames"]
+    return [
+        f"the recorded frames are aligned with their plain renders, moved by {figures['aligned_px']:.1f} px on average"
+    ]
 
 
 def _describe_fit(run: Path) -> list[str]:

@@ -1,9 +1,9 @@
 """Draw camera images as the simulated camera would have seen them.
 
-Simulation assumes a camera that is a little off: its place, its lens. A translator cannot undo that, for it learned
-that things stay where they are. A homography undoes what comes of a turned camera, and nearly all of a shifted one
-where things are far away; two radial terms undo the lens (Brown 1966). Ten numbers, and one image with its plain
-render has 16 384 pixels to fit them to.
+The real camera's pose and lens differ a little from the simulated camera's. A translator cannot correct that, as it
+learned to keep everything in place. A homography corrects a rotated camera exactly, and a shifted one nearly, if
+objects are far away; two radial terms correct the lens (Brown 1966). That is ten numbers, and one image with its plain
+render has 16 384 pixels to fit them to (Lucas and Kanade 1981).
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-ALIGN_RATE: Final = (
-    4e-3  # Adam's: in 50 steps a picture moves by up to a fifth of itself; at 1e-2 it ended less exactly
-)
+ALIGN_RATE: Final = 4e-3  # Adam's; 1e-2 gave the same after 200 steps
 _NUMBERS = 10
 
 
 class Alignment(nn.Module):
-    """A homography and two radial terms, over a picture (N, 3, H, W); it starts as what changes nothing.
+    """A homography and two radial terms, over a picture (N, 3, H, W); it starts as the identity.
 
     Coordinates are 0 in the middle and 1 at the ends of the longer side. A pixel at p is taken from
     h(p (1 + a r² + b r⁴)), with r its distance from the middle and h a homography whose lower right number is 1.
@@ -33,7 +31,7 @@ class Alignment(nn.Module):
         self.warp = nn.Parameter(torch.zeros(_NUMBERS))
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the aligned picture; outside of the image its border goes on."""
+        """Return the aligned picture; border pixels are repeated outside of the image."""
         grid = self._grid(image.shape[2], image.shape[3]).expand(image.shape[0], -1, -1, -1)
         return functional.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=False)
 

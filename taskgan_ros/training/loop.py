@@ -82,7 +82,7 @@ def train(run: Run, trainer: Trainer, schedule: Schedule, seed: int, what: str) 
 def _take_steps(run: Run, trainer: Trainer, schedule: Schedule, seed: int, what: str) -> dict[str, float]:
     """Take the steps that are left, and return the last validation's figures; none where no step was left."""
     figures: dict[str, float] = {}
-    if not schedule.steps:  # what the run is for comes with its being saved
+    if not schedule.steps:  # saving does the work: it fits the output layer
         figures = distributed.first(_look, run, trainer, 0)
         distributed.first(run.save, 0, trainer)
         return figures

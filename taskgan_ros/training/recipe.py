@@ -47,9 +47,8 @@ class Recipe:
     pretrain_optimiser: OptimiserName = "adam"
     """`adam`, or `muon` (Jordan et al. 2024), which reaches the same error with fewer than half of the pairs."""
     align_steps: Annotated[int, Field(ge=0)] = 0
-    """Steps that move the target images to where their plain renders are, before the TaskGAN: they fit a homography and
-    two radial terms (`alignment.py`). Left out without `paired_target`, in the forward direction, and where nothing has
-    pre-trained."""
+    """Steps, before the TaskGAN's, that fit a homography and two radial terms, which warp target images onto their
+    plain renders. Skipped without `paired_target`, in the forward direction, and for an F that is not pre-trained."""
     pairs_batch_size: Annotated[int, Field(ge=0)] = 0
     """Pairs of randomised simulation that stay in each TaskGAN step."""
     identity_batch_size: Annotated[int, Field(ge=0)] = 0

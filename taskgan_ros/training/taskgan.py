@@ -155,7 +155,7 @@ class TranslatorTrainer:
             self._adversary.set_rate(rate)
             if self._cycle is not None:
                 self._cycle.set_rate(rate)
-            losses = self._adversarial_step(step - recipe.align_steps)  # which trained no network
+            losses = self._adversarial_step(step - recipe.align_steps)  # alignment trains no network
             self._update_average(step - recipe.align_steps)
         self._done = step + 1
         return losses
@@ -183,7 +183,7 @@ class TranslatorTrainer:
         return {"pixel": loss.detach()}
 
     def _align_if_better(self) -> None:
-        """Align as held-out images say is best: as fitted, as the translator did that this one began as, or not."""
+        """Keep the alignment with the best held-out score: as fitted, of the translator started from, or none."""
         former = [] if self._alignment is None else [self._alignment]
         self._align(None)
         compared = KeptWeights()
@@ -388,7 +388,9 @@ class TranslatorTrainer:
     def networks(self) -> dict[str, nn.Module]:
         """Return the translator: averaged, of the best validation where the recipe keeps that; and its alignment."""
         aligning = {}
-        if self._alignment is not None or self.recipe.align_steps:  # none is saved as one, lest an older one stays
+        if (
+            self._alignment is not None or self.recipe.align_steps
+        ):  # without one the identity, to overwrite an older file
             aligning[ALIGNMENT] = self._alignment or Alignment()
         return {WEIGHTS: self._average if self._kept.network is None else self._kept.network, **aligning}
 

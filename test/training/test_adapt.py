@@ -109,7 +109,7 @@ def test_a_recording_labelled_with_goals_gives_a_bundle_that_observes_the_arm(
     assert load_bundle(tmp_path / "mine").card.observes == ("image", "joint_pos")
     page = (tmp_path / "mine_adapt" / "report" / "report.md").read_text()
     assert "with plain renders" in page  # the goals say where the target was
-    assert "F moves the camera's pictures by " in page or "the camera's pictures were left where they are" in page
+    assert "frames are aligned with their plain renders, moved by " in page or "frames are not aligned: " in page
 
 
 def test_a_few_images_fit_the_output_layer(

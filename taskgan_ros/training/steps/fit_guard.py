@@ -205,7 +205,7 @@ def fit_guard(task_model: TaskModel, translator: bytes, data: GuardData) -> tupl
         InputError: too few target images, images that are all the same, or held-out images of another look.
     """
     target, held_out = data.target, data.held_out
-    if data.pretrain is not None and _is_aligned(translator):  # it would move those too, which are where they belong
+    if data.pretrain is not None and _is_aligned(translator):  # it would align those too, which need no alignment
         data = dataclasses.replace(data, pretrain=None)
     _check_images(target, "target")
     if held_out is not None:

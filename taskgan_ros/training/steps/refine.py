@@ -42,7 +42,7 @@ class RefineConfig(RunOptions):
     target: Path
     """The target images, with their labels. With few, use the translator's pre-training dataset instead."""
     steps: Annotated[int, Field(ge=0)] = 3000
-    """A fifth of step 1: the weights start close. 0 does nothing but to fit the output layer."""
+    """A fifth of step 1: the weights start close. 0 only fits the output layer (`--fit-output`)."""
     batch_size: Count = 32
     """Half of it translated at the default share."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
