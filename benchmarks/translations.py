@@ -15,8 +15,9 @@ from report import report
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # experiments/ is not installed
 from experiments.models import load_translate
 from experiments.pictures import spread, write_grid
-from experiments.translations import TranslationConfig, measure_translations
+from experiments.translations import TranslationConfig, measure_translations, sides
 from taskgan_ros.data.dataset import load_dataset
+from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.run import pick_device
 
 
@@ -39,11 +40,11 @@ class Config:
 def _draw(config: Config) -> None:
     """Draw evenly spaced images, what each translator makes of them, and the true ones."""
     data, device = load_dataset(config.dataset), pick_device("auto")
-    rows = spread(len(data))
-    columns = {"camera": data.images[rows]}
-    columns |= {run.name: load_translate(run, device)(data.images[rows]) for run in config.translators}
-    if data.paired is not None:
-        columns["truth"] = data.paired[rows]
+    rows, given = spread(len(data)), load_task_model(config.judge)[1].data.domain
+    images, truth = (side[rows] for side in sides(config.dataset, data, given))
+    columns = {"camera": images}
+    columns |= {run.name: load_translate(run, device)(images) for run in config.translators}
+    columns["truth"] = truth
     write_grid(config.out / "side_by_side.jpg", columns)
 
 

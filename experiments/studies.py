@@ -271,11 +271,11 @@ class JobFactory:
 
     def aligned(self, domain: str, images: int) -> Job:
         """Return the pre-trained F, of which nothing but the alignment learns from so many target images."""
-        needs = {"source": self.source(), "target": self.target(domain), "task_model": self.source_model()}
-        needs |= {"validation": self.held_out(domain), "start_from": self.pretrained()}
         align_steps = self.recipe().align_steps
         if not align_steps:
             return self.pretrained()
+        needs = {"source": self.source(), "target": self.target(domain), "task_model": self.source_model()}
+        needs |= {"validation": self.held_out(domain), "start_from": self.pretrained()}
         return self.translator(
             f"{short_name(domain)}/fitted-{images}", needs, steps=0, align_steps=align_steps, target_images=images
         )
@@ -550,12 +550,11 @@ def _curve(factory: JobFactory, domain: str) -> dict[str, tuple[Job, Job]]:
 
 def seeds(factory: JobFactory, domains: Iterable[str]) -> list[Job]:
     """The default's curve of `adaptation`, to be trained several times: chance alone may raise or lower it."""
-    runs = {
-        f"{short_name(domain)}/{what}": (domain, *each)
+    return [
+        factory.closed_loop(f"{short_name(domain)}/{what}", domain, *each, short=True)
         for domain in domains
         for what, each in _curve(factory, domain).items()
-    }
-    return [factory.closed_loop(name, *run, short=True) for name, run in runs.items()]
+    ]
 
 
 def _closed_loops(factory: JobFactory, domain: str, count: int, runs: dict[str, tuple[Job, Job | None]]) -> list[Job]:

@@ -83,7 +83,7 @@ def measure_translations(config: TranslationConfig) -> dict[str, Any]:
     if not is_bundle(config.translator):
         check_domain(f"judge: {config.judge}", translated_domains(config.translator)[1], given)
     rows = _rows(config, len(data))
-    images, truth = (side[rows] for side in _sides(config.dataset, data, given))
+    images, truth = (side[rows] for side in sides(config.dataset, data, given))
     labels = (data.actions[rows] / learned.scale).astype(np.float64)
     translated = load_translate(config.translator, device)(images)
     judge = _Judge(network).eval().to(device)
@@ -141,7 +141,7 @@ def _rows(config: TranslationConfig, count: int) -> slice:
     return slice(config.first, end)
 
 
-def _sides(path: Path, data: Dataset, given: str) -> tuple[Pixels, Pixels]:
+def sides(path: Path, data: Dataset, given: str) -> tuple[Pixels, Pixels]:
     """Return the images to translate and the true ones: those are the side that is of the domain translated into."""
     if data.paired is not None:
         if short_name(data.info.paired_domain) == short_name(given):

@@ -57,7 +57,7 @@ from taskgan_ros.training.coverage import find_regions
 from taskgan_ros.training.output_fit import fit_errors
 from taskgan_ros.training.recipe import Recipe, load_recipe
 from taskgan_ros.training.recorded_split import hold_out, write_part
-from taskgan_ros.training.run import CHECKPOINT, METRICS, load_checkpoint, read_description
+from taskgan_ros.training.run import CHECKPOINT, CONFIG, METRICS, load_checkpoint, read_description
 from taskgan_ros.training.steps.export import ExportConfig, check_name, export
 from taskgan_ros.training.steps.fit_guard import is_enough
 from taskgan_ros.training.steps.refine import RefineConfig, refine
@@ -485,15 +485,13 @@ class Workplace:
 
     def _translator_step(self, sizes: Sizes) -> Step:
         recipe = load_recipe(self.config.recipe)
-        is_paired = bool(read_info(self.path("target.h5")).paired_domain) and recipe.paired_target
-        align_steps = recipe.align_steps if is_paired and sizes.pretrain_steps else 0
-        align_steps = min(align_steps, _QUICK.translator_steps) if self.config.quick else align_steps
-        if (begun := self.path("translator")).exists():  # also of a version that had no such steps
-            align_steps = read_description(begun).config["settings"].get("align_steps", 0)
+        run = self.path("translator")
+        align_steps = min(recipe.align_steps, _QUICK.translator_steps) if self.config.quick else recipe.align_steps
+        if (run / CONFIG).is_file():  # where nothing could be aligned, and of a version that did not, it has none
+            align_steps = _recipe_of(run).align_steps
         recipe = dataclasses.replace(
             recipe, pretrain_steps=sizes.pretrain_steps, align_steps=align_steps, steps=sizes.translator_steps
         )
-        run, steps = self.path("translator"), recipe.pretrain_steps + recipe.align_steps + recipe.steps
 
         def train() -> None:
             config = TranslatorConfig(
@@ -510,7 +508,11 @@ class Workplace:
 
         costs = {"pretrain": recipe.pretrain_steps, "align": recipe.align_steps, "taskgan": recipe.steps}
         cost_s = sum(_COSTS[what] * count for what, count in costs.items())
-        return Step("train translator", cost_s, lambda: is_trained(run, steps), train)
+
+        def is_done() -> bool:
+            return (run / CHECKPOINT).is_file() and is_trained(run, _recipe_of(run).all_steps)
+
+        return Step("train translator", cost_s, is_done, train)
 
     def _refine_step(self, sizes: Sizes, is_few: bool) -> Step:
         run, steps = self.path("refined"), sizes.refine_steps
@@ -613,9 +615,14 @@ def _settings(config: AdaptConfig) -> dict[str, Any]:
     return {name: value for name, value in to_plain(config).items() if name not in free}
 
 
+def _recipe_of(run: Path) -> Recipe:
+    """Return the recipe of a translator's run, without what it left out."""
+    return build(Recipe, read_description(run).config["settings"], str(run))
+
+
 def _describe_alignment(run: Path) -> list[str]:
     """Return what became of aligning the recorded frames with their plain renders, where that was tried."""
-    if not build(Recipe, read_description(run).config["settings"], str(run)).align_steps:
+    if not _recipe_of(run).align_steps:
         return []
     figures = json.loads((run / METRICS).read_text(encoding="utf-8").splitlines()[-1])
     if "aligned_px" not in figures:

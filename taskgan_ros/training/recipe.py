@@ -84,6 +84,11 @@ class Recipe:
     """Whether the discriminator sees each output beside its input, pix2pix's (Isola et al. 2016). What is real comes
     from the target images with their true render."""
 
+    @property
+    def all_steps(self) -> int:
+        """Steps of a run: of pre-training, of the alignment and of the TaskGAN."""
+        return self.pretrain_steps + self.align_steps + self.steps
+
 
 def load_recipe(name_or_path: str) -> Recipe:
     """Return a shipped recipe by name, or the one in a user's file.

@@ -387,12 +387,10 @@ class TranslatorTrainer:
 
     def networks(self) -> dict[str, nn.Module]:
         """Return the translator: averaged, of the best validation where the recipe keeps that; and its alignment."""
-        aligning = {}
-        if (
-            self._alignment is not None or self.recipe.align_steps
-        ):  # without one the identity, to overwrite an older file
-            aligning[ALIGNMENT] = self._alignment or Alignment()
-        return {WEIGHTS: self._average if self._kept.network is None else self._kept.network, **aligning}
+        found: dict[str, nn.Module] = {WEIGHTS: self._average if self._kept.network is None else self._kept.network}
+        if self._alignment is not None or self.recipe.align_steps:
+            found[ALIGNMENT] = self._alignment or Alignment()  # the identity overwrites what an earlier save left
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """Return networks, optimisers and image pools."""

@@ -109,7 +109,8 @@ def train_translator(config: TranslatorConfig) -> dict[str, float]:
     start, alignment = None, None
     if config.start_from is not None:
         start = _load_start(config.start_from, config.settings.generator, learned.data.domain)
-        alignment = _load_start_alignment(config)
+        if config.target is not None:
+            alignment = load_alignment(config.start_from, read_info(config.target).domain)
         config = dataclasses.replace(config, settings=dataclasses.replace(config.settings, pretrain_steps=0))
     _check_steps(config)
     config = _fit_to_pairs(config)
@@ -129,9 +130,7 @@ def train_translator(config: TranslatorConfig) -> dict[str, float]:
     with open_run(KIND, config) as run:
         torch.manual_seed(config.seed)
         trainer = TranslatorTrainer(config.settings, banks, task_model, judge, start, alignment)
-        recipe = config.settings
-        steps = recipe.pretrain_steps + recipe.align_steps + recipe.steps
-        schedule = Schedule(steps, config.log_every, config.show_every, config.save_every)
+        schedule = Schedule(config.settings.all_steps, config.log_every, config.show_every, config.save_every)
         return train(run, trainer, schedule, config.seed, "translator")
 
 
@@ -162,16 +161,6 @@ def _can_align(config: TranslatorConfig) -> bool:
     return inverse and has_learned and config.settings.paired_target
 
 
-def _load_start_alignment(config: TranslatorConfig) -> Alignment | None:
-    """Return how the translator to start from aligns target images, if it was for the same camera's."""
-    assert config.start_from is not None
-    if config.target is None or config.direction == "forward":
-        return None
-    taken = translated_domains(config.start_from)[0]
-    same = taken is not None and short_name(taken) == short_name(read_info(config.target).domain)
-    return load_alignment(config.start_from) if same else None
-
-
 def _check_shares(recipe: Recipe) -> None:
     names = ["batch_size"] if recipe.steps or recipe.align_steps else []
     names += ["identity_batch_size", "pairs_batch_size"] if recipe.steps else []
@@ -191,7 +180,7 @@ def _load_start(run: Path, shape: GeneratorConfig, domain: str) -> Generator:
 def _check_steps(config: TranslatorConfig) -> None:
     """Refuse a run with nothing to do, and one without the target images that it needs."""
     recipe = config.settings
-    if not recipe.steps + recipe.pretrain_steps + recipe.align_steps:
+    if not recipe.all_steps:
         given = "start_from, which takes the place of pre-training" if config.start_from else "pretrain_steps 0"
         raise InputError(
             "expected steps or pretrain_steps above 0, or target images with plain renders to align, got steps 0 and "
@@ -331,23 +320,28 @@ def load_translator(run: Path, domain: str | None = None) -> nn.Module:
 
     Args:
         run: of step 2.
-        domain: of the images that it shall translate. The alignment is the target camera's: for others, as the
-            randomised ones that it pre-trained on, it is left out.
+        domain: as of `load_alignment`.
 
     Raises:
         InputError: no such run, or one of another kind.
     """
-    generator, alignment = _load_generator(run), load_alignment(run)
-    if domain is not None and alignment is not None:
-        taken = translated_domains(run)[0]
-        alignment = alignment if taken is not None and short_name(taken) == short_name(domain) else None
+    generator, alignment = _load_generator(run), load_alignment(run, domain)
     return generator if alignment is None else nn.Sequential(alignment, generator)
 
 
-def load_alignment(run: Path) -> Alignment | None:
-    """Return how a translator's run aligns target images, or None where it takes them as they are."""
+def load_alignment(run: Path, domain: str | None = None) -> Alignment | None:
+    """Return how a translator's run aligns images, or None where it takes them as they are.
+
+    Args:
+        run: of step 2.
+        domain: of the images; None for the target's. Those of others, as the randomised ones that it pre-trained on,
+            are of another camera, and stay as they are.
+    """
     path = run / f"{ALIGNMENT}.safetensors"
     if not path.is_file():
+        return None
+    taken = translated_domains(run)[0]
+    if domain is not None and (taken is None or short_name(taken) != short_name(domain)):
         return None
     alignment = Alignment()
     load_weights(path, alignment)
