@@ -8,13 +8,10 @@ render has 16 384 pixels to fit them to (Lucas and Kanade 1981).
 
 from __future__ import annotations
 
-from typing import Final
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-ALIGN_RATE: Final = 4e-3  # Adam's; 1e-2 gave the same after 200 steps
 _NUMBERS = 10
 
 

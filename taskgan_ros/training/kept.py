@@ -11,12 +11,20 @@ TASK, PIXEL, LOOK = "validation_task", "validation_pixel", "validation_look"
 _TINY = 1e-9  # keeps ratios finite where the start was without error
 
 
+def relative_score(figures: dict[str, float], reference: dict[str, float]) -> float:
+    """Return how good a validation is in units of another, 1; smaller is better.
+
+    It is the mean of two ratios: that of the task errors, and that of how far pictures are from the output domain, by
+    pixel where the true ones are known and else by look.
+    """
+    names = TASK, PIXEL if PIXEL in reference else LOOK
+    return sum(figures[name] / max(reference[name], _TINY) for name in names) / len(names)
+
+
 class KeptWeights:
     """The weights of the best validation since the adversarial steps began.
 
-    The score of a validation is the mean of two ratios to the figures at the beginning: that of the task error, and
-    that of how far pictures are from the output domain, by pixel where the true ones are known and else by look.
-    So weights that are no better than those at the beginning are never kept.
+    They are compared by `relative_score`, so weights that are no better than those at the beginning are never kept.
 
     Attributes:
         network: with those weights; None before the beginning.
@@ -39,15 +47,10 @@ class KeptWeights:
         """Keep these weights if their figures are the best so far; nothing before the beginning."""
         if self.network is None:
             return
-        score = self.score(figures)
+        score = relative_score(figures, self._start)
         if score < self._score:
             self.network.load_state_dict(network.state_dict())
             self.step, self._score = step, score
-
-    def score(self, figures: dict[str, float]) -> float:
-        """Return how good a validation is in units of the first, 1; smaller is better."""
-        names = TASK, PIXEL if PIXEL in self._start else LOOK
-        return sum(figures[name] / max(self._start[name], _TINY) for name in names) / len(names)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all state."""

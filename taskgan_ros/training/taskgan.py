@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from taskgan_ros.training import distributed
 from taskgan_ros.training.adversary import BETAS, Adversary
-from taskgan_ros.training.alignment import ALIGN_RATE, Alignment
+from taskgan_ros.training.aligner import Aligner
+from taskgan_ros.training.alignment import Alignment
 from taskgan_ros.training.augment import photometric
 from taskgan_ros.training.bank import Bank, align_bank
 from taskgan_ros.training.cycle import Cycle
@@ -101,10 +102,9 @@ class TranslatorTrainer:
     ) -> None:
         """Take the data, the task model, a second one to measure with, and optionally what to start from."""
         device = banks.inputs.images.device
-        self.recipe, self._recorded, self._banks, self._device = recipe, banks, banks, device
-        self._alignment: Alignment | None = None
-        if alignment is not None:
-            self._align(alignment.to(device))
+        self.recipe, self._recorded, self._device = recipe, banks, device
+        self._aligner = Aligner(alignment, recipe.align_steps, device)
+        self._use(self._aligner.used)
         self._empty = banks.outputs.median()
         self._usual = self._usual_deviations()
         self._task_model = task_model.to(device).requires_grad_(False)
@@ -120,8 +120,6 @@ class TranslatorTrainer:
         self._cycle: Cycle | None = None
         if recipe.cycle_weight:
             self._cycle = Cycle(_placed(Generator(recipe.generator), device), self._new_adversary(3), recipe)
-        self._fitting = copy.deepcopy(self._alignment or Alignment()).to(device)
-        self._aligner = distributed.joint(torch.optim.Adam(self._fitting.parameters(), ALIGN_RATE))
         self.batch_size = recipe.batch_size
         self._kept, self._done = KeptWeights(), 0
 
@@ -170,34 +168,22 @@ class TranslatorTrainer:
 
     def _align_step(self, step: int) -> dict[str, Tensor]:
         """Move target images a little nearer to their plain renders; after the last step, see whether that helped."""
-        bank, steps = self._recorded.inputs, self.recipe.align_steps
-        set_rate(self._aligner, RateSchedule(ALIGN_RATE, steps).rate(step))
+        bank = self._recorded.inputs
         index = bank.draw(self.recipe.batch_size)
-        translated = self._average(self._fitting(bank.batch(index)[0]))
-        loss = self._pixel_loss(translated, bank.paired_batch(index))
-        self._aligner.zero_grad()
-        loss.backward()
-        self._aligner.step()
-        if step + 1 == steps:
-            self._align_if_better()
-        return {"pixel": loss.detach()}
+        (images, _), truth = bank.batch(index), bank.paired_batch(index)
+        loss = self._aligner.step(step, lambda alignment: self._pixel_loss(self._average(alignment(images)), truth))
+        if step + 1 == self.recipe.align_steps:
+            self._aligner.choose(self._figures_with)
+            self._use(self._aligner.used)
+        return {"pixel": loss}
 
-    def _align_if_better(self) -> None:
-        """Keep the alignment with the best held-out score: as fitted, of the translator started from, or none."""
-        former = [] if self._alignment is None else [self._alignment]
-        self._align(None)
-        compared = KeptWeights()
-        compared.begin(0, self._average, distributed.first(self._figures))  # one decision for all processes
-        best, score = None, 1.0
-        for alignment in (*former, copy.deepcopy(self._fitting)):
-            self._align(alignment)
-            if (found := compared.score(distributed.first(self._figures))) < score:
-                best, score = alignment, found
-        self._align(best)
+    def _figures_with(self, alignment: Alignment | None) -> dict[str, float]:
+        """Return the figures of images aligned so, the same in all processes: all make one choice."""
+        self._use(alignment)
+        return distributed.first(self._figures)
 
-    def _align(self, alignment: Alignment | None) -> None:
+    def _use(self, alignment: Alignment | None) -> None:
         """Train from now on with target images aligned so, or as they were recorded."""
-        self._alignment = alignment
         self._banks = self._recorded if alignment is None else self._recorded.aligned(alignment)
 
     def _adversarial_step(self, step: int) -> dict[str, Tensor]:
@@ -349,8 +335,8 @@ class TranslatorTrainer:
         """Return the figures of the translations of held-out images, and after which step the kept weights were."""
         figures = self._figures()
         self._kept.offer(self._done, self._average, figures)
-        if self._alignment is not None:
-            figures["aligned_px"] = self._alignment.moved_px(*self._recorded.inputs.images.shape[1:3])
+        if self._aligner.used is not None:
+            figures["aligned_px"] = self._aligner.used.moved_px(*self._recorded.inputs.images.shape[1:3])
         return figures if self._kept.network is None else {**figures, "kept_step": float(self._kept.step)}
 
     @torch.no_grad()
@@ -388,8 +374,8 @@ class TranslatorTrainer:
     def networks(self) -> dict[str, nn.Module]:
         """Return the translator: averaged, of the best validation where the recipe keeps that; and its alignment."""
         found: dict[str, nn.Module] = {WEIGHTS: self._average if self._kept.network is None else self._kept.network}
-        if self._alignment is not None or self.recipe.align_steps:
-            found[ALIGNMENT] = self._alignment or Alignment()  # the identity overwrites what an earlier save left
+        if self._aligner.used is not None or self.recipe.align_steps:
+            found[ALIGNMENT] = self._aligner.used or Alignment()  # the identity overwrites what an earlier save left
         return found
 
     def state_dict(self) -> dict[str, Any]:
@@ -400,9 +386,7 @@ class TranslatorTrainer:
             "generator_adam": self._generator_adam.state_dict(),
             **({} if self._pretrainer is self._generator_adam else {"pretrainer": self._pretrainer.state_dict()}),
             "kept": self._kept.state_dict(),
-            "alignment": None if self._alignment is None else self._alignment.state_dict(),
-            "fitting": self._fitting.state_dict(),
-            "aligner": self._aligner.state_dict(),
+            **self._aligner.state_dict(),
             **self._adversary.state_dict(),
             **({} if self._cycle is None else {"cycle": self._cycle.state_dict()}),
         }
@@ -415,14 +399,8 @@ class TranslatorTrainer:
         if self._pretrainer is not self._generator_adam:
             self._pretrainer.load_state_dict(state["pretrainer"])
         self._kept.load_state_dict(state.get("kept", {}), self._average)
-        if "aligner" in state:  # not in runs from before there was one
-            self._fitting.load_state_dict(state["fitting"])
-            self._aligner.load_state_dict(state["aligner"])
-            self._align(None)
-        if state.get("alignment"):
-            alignment = Alignment().to(self._device)
-            alignment.load_state_dict(state["alignment"])
-            self._align(alignment)
+        self._aligner.load_state_dict(state)
+        self._use(self._aligner.used)
         self._adversary.load_state_dict(state)
         if self._cycle is not None:
             self._cycle.load_state_dict(state["cycle"])

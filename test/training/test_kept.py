@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from taskgan_ros.training.kept import LOOK, PIXEL, TASK, KeptWeights
+from taskgan_ros.training.kept import LOOK, PIXEL, TASK, KeptWeights, relative_score
 
 
 def network(value: float) -> nn.Module:
@@ -20,6 +20,13 @@ def weight(kept: KeptWeights) -> float:
 
 def figures(task: float, look: float, pixel: float | None = None) -> dict[str, float]:
     return {TASK: task, LOOK: look} | ({} if pixel is None else {PIXEL: pixel})
+
+
+def test_a_score_is_the_mean_of_two_ratios() -> None:
+    reference = figures(0.2, 0.1)
+    assert relative_score(reference, reference) == pytest.approx(1)
+    assert relative_score(figures(0.1, 0.2), reference) == pytest.approx(1.25)
+    assert relative_score(figures(0.1, 0.2, 0.01), figures(0.2, 0.1, 0.01)) == pytest.approx(0.75), "by pixel"
 
 
 def test_the_best_validation_is_kept() -> None:
@@ -62,6 +69,7 @@ def test_its_state_is_taken_over() -> None:
     other.load_state_dict(kept.state_dict(), network(0))
     other.offer(4, network(4), figures(0.15, 0.1))
     assert (other.step, weight(other)) == (3, 3)
-    assert other.score(figures(0.1, 0.1)) == pytest.approx(0.75)
+    other.offer(5, network(5), figures(0.09, 0.1))
+    assert other.step == 5
     assert other.network is not None
     assert not any(parameter.requires_grad for parameter in other.network.parameters())
