@@ -58,7 +58,7 @@ class Scale:
         translated_images: that G makes for the task model.
         task_model_steps: of models of plenty of images; `judge_steps` of those that only judge translations.
         target_model_steps: of models of few images, and of two columns.
-        refine_steps: of step 3.
+        refine_steps: of step 3; `pose_refine_steps` where it learns joint angles.
         translator_share: the share of a recipe's steps that is run.
         paper_recipe: the recipe with the paper's objective and nothing else.
         test_episodes: in closed loop, in `reaching`; `short_test_episodes` in the other studies, and
@@ -82,6 +82,7 @@ class Scale:
     judge_steps: Count
     target_model_steps: Count
     refine_steps: Count
+    pose_refine_steps: Count
     translator_share: Share
     paper_recipe: str
     test_episodes: Count
@@ -184,6 +185,10 @@ class JobFactory:
         episodes: int = getattr(self.scale, f"{prefix}{what}_episodes")
         return episodes
 
+    @property
+    def _refine_steps(self) -> int:
+        return self.scale.pose_refine_steps if self._scene == "poses" else self.scale.refine_steps
+
     def source_model(self) -> Job:
         """Return f_X."""
         return self._model("source/task-model", self.source(), self.scale.task_model_steps)
@@ -258,7 +263,7 @@ class JobFactory:
         """Return f_X refined on the translations of an F, which is named as `inverse` names it."""
         needs = {"source": self.source(), "target": self.target(domain), "validation": self.held_out(domain)}
         needs |= {"task_model": self.source_model(), "translator": self.inverse(domain, label, images, **options)}
-        refining = {"steps": self.scale.refine_steps, "target_images": images}
+        refining = {"steps": self._refine_steps, "target_images": images}
         return self.job(f"{short_name(domain)}/{label}/refined", "refine", needs, **refining)
 
     def refined_as_adapt(self, domain: str, label: str, images: int, **options: Any) -> Job:
@@ -303,7 +308,7 @@ class JobFactory:
             options: further ones of the step.
         """
         needs = {"source": self.source(), "target": self.randomized(), "task_model": self.source_model()} | needs
-        options |= {"steps": self.scale.refine_steps, "variants": 1}
+        options |= {"steps": self._refine_steps, "variants": 1}
         return self.job(f"{name}/task-model", "refine", needs, **options)
 
     def randomized_model(self) -> Job:

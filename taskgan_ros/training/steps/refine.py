@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import numpy as np
 import torch
@@ -18,13 +19,16 @@ from taskgan_ros.training.bank import make_bank, translate_bank
 from taskgan_ros.training.learned import load_task_model, write_learned
 from taskgan_ros.training.lineage import check_domain, translated_domains, understood_domains
 from taskgan_ros.training.loop import schedule_of, train
+from taskgan_ros.training.optimisers import OptimiserName
 from taskgan_ros.training.output_fit import fit_errors
 from taskgan_ros.training.rates import RateSchedule
-from taskgan_ros.training.run import Count, RunOptions, open_run, pick_device
+from taskgan_ros.training.run import Count, RunOptions, open_run, pick_device, read_description
 from taskgan_ros.training.splits import split_dataset, spread_rows
 from taskgan_ros.training.steps.translator import load_translator
 from taskgan_ros.training.task_trainer import FittingTrainer, TaskModelTrainer
 
+KIND: Final = "refine"
+_RATE_SHARES: dict[OptimiserName, float] = {"adam": 0.1, "muon": 0.25}  # of step 1's: docs/training.md has the errors
 _SOURCE_STRIDE = 15  # images apart that refinement checks the source on: all would take longer than the training
 
 
@@ -45,8 +49,11 @@ class RefineConfig(RunOptions):
     """A fifth of step 1: the weights start close. 0 only fits the output layer (`--fit-output`)."""
     batch_size: Count = 32
     """Half of it translated at the default share."""
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
-    """A tenth of step 1's, so that what was learned stays."""
+    optimiser: OptimiserName | None = None
+    """By default that of the task model's run."""
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """By default a tenth of step 1's with `adam` and a quarter with `muon`, so that what was learned stays:
+    docs/training.md. After another step 3, that one's."""
     translated_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of target images in a batch; 1 is the paper-pure variant."""
     augment: Annotated[float, Field(ge=0)] = 0.5
@@ -64,6 +71,14 @@ class RefineConfig(RunOptions):
     """Dataset of the target domain to validate on; without it a tenth of the target's episodes is held out."""
 
 
+def _how_to_learn(config: RefineConfig) -> tuple[OptimiserName, float]:
+    """Return optimiser and rate: as given, else to suit those of the task model's run."""
+    begun = read_description(config.task_model)
+    optimiser: OptimiserName = config.optimiser or begun.config.get("optimiser") or "adam"
+    share = 1.0 if begun.kind == KIND else _RATE_SHARES[optimiser]
+    return optimiser, config.learning_rate or share * begun.config["learning_rate"]
+
+
 @distributed.as_one
 def refine(config: RefineConfig) -> dict[str, float]:
     """Run step 3 and return the last validation's figures.
@@ -78,6 +93,8 @@ def refine(config: RefineConfig) -> dict[str, float]:
         raise InputError("steps: expected 1 or more without --fit-output DATASET, got 0")
     device = pick_device(config.device)
     network, learned = load_task_model(config.task_model)
+    optimiser, rate = _how_to_learn(config)
+    config = dataclasses.replace(config, optimiser=optimiser, learning_rate=rate)
     understood: tuple[str, ...] | None = ()
     source, target = load_dataset(config.source), load_dataset(config.target)
     few = load_dataset(config.fit_output) if config.fit_output else None
@@ -104,7 +121,7 @@ def refine(config: RefineConfig) -> dict[str, float]:
 
     count = max(1, round(config.batch_size * config.translated_share))
     distributed.check_shares(translated_images=count, source_images=config.batch_size - count)
-    with open_run("refine", config) as run:
+    with open_run(KIND, config) as run:
         write_learned(run.path, learned)
         torch.manual_seed(config.seed)
         shown_from = training if config.steps else training.take(np.arange(1))  # without steps none is trained on
@@ -116,14 +133,14 @@ def refine(config: RefineConfig) -> dict[str, float]:
             "target_error": translate_bank(translate(split.judge), validation),
             "source_error": plain.take(every_episode),
         }
-        rates = RateSchedule(config.learning_rate, config.steps)
+        rates = RateSchedule(rate, config.steps)
         # Target images are augmented already, before the translator.
         learning = (network.to(device), banks, held_out, rates)
         if few is None:
-            trainer = TaskModelTrainer(*learning, augment=0.0)
+            trainer = TaskModelTrainer(*learning, augment=0.0, optimiser=optimiser)
         else:
             shown = translate_bank(translate(few), make_bank(few, learned.scale, device).take(rows))
-            trainer = FittingTrainer(shown, few.episode[rows], *learning, augment=0.0)
+            trainer = FittingTrainer(shown, few.episode[rows], *learning, augment=0.0, optimiser=optimiser)
         figures = train(run, trainer, schedule_of(config), config.seed, "refine")
         if few is not None and distributed.is_first():
             print_line(f"{run.path}: output layer {fit_errors(figures)}")

@@ -31,7 +31,7 @@ from taskgan_ros.training.learned import load_task_model
 from taskgan_ros.training.lineage import data_seeds, fitted_images, refined_domains
 from taskgan_ros.training.networks import run_batches, shape_of, to_network
 from taskgan_ros.training.objectives import mmd_loss
-from taskgan_ros.training.run import load_checkpoint, save_weights
+from taskgan_ros.training.run import load_checkpoint, read_description, save_weights
 from taskgan_ros.training.splits import spread_rows
 from taskgan_ros.training.steps.fit_guard import read_task_model
 from taskgan_ros.training.task_trainer import TaskModelTrainer
@@ -494,6 +494,24 @@ def test_refinement_starts_from_the_source_weights_and_moves_them(
     moved = [abs(a - b).max().item() for a, b in zip(after.parameters(), before.parameters(), strict=True)]
     assert 0 < max(moved) < 6.1e-4  # six steps of Adam at 1e-4
     assert {"validation_target_error", "validation_source_error"} < set(metrics(refine_here("again"))[-1])
+
+
+def test_refinement_learns_as_step_1_did_but_more_slowly(
+    refine_here: Callable[..., Path], task_model_run: Path, tmp_path: Path, source: Path
+) -> None:
+    begun = tmp_path / "begun"
+    assert train(source, begun, "--optimiser", "muon", "--learning-rate", 2e-3) == 0
+    given = {
+        "adam": ((), ("adam", 1e-4)),
+        "muon": (("--task-model", begun), ("muon", 5e-4)),
+        "chosen": (("--task-model", begun, "--optimiser", "adam", "--learning-rate", 2e-4), ("adam", 2e-4)),
+        "again": (("--task-model", tmp_path / "muon"), ("muon", 5e-4)),  # step 3 goes on as it was
+    }
+    for name, (options, expected) in given.items():
+        described = read_description(refine_here(name, *options)).config
+        assert (described["optimiser"], described["learning_rate"]) == expected, name
+        learned = load_checkpoint(tmp_path / name)["trainer"]["optimiser"]
+        assert ("muon" in learned) == (expected[0] == "muon"), name
 
 
 def test_a_stopped_refinement_is_resumed_to_the_same_bits(
