@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskgan_ros.core.errors import InputError
-from taskgan_ros.robot.angles import angle_difference
+from taskgan_ros.robot.angles import angle_difference, whole_turns
 from taskgan_ros.robot.kinematics import tip_position
 from taskgan_ros.tasks.reach import ReachScene
 from taskgan_ros.tasks.scene import Scene
@@ -19,8 +19,13 @@ _STEP_RAD: Final = 2e-3  # L1, of the driven joints; less is noise and has no di
 
 
 def angle_labels(scene: Scene, joint_pos: Array) -> Array:
-    """Return (T, J) rad, the driven joints' angles in `joint_pos` (T, n)."""
-    return joint_pos[:, scene.driven]
+    """Return (T, J) rad, the driven joints' angles in `joint_pos` (T, n).
+
+    Those of continuous joints are within half a turn of the scene's `ready` pose, as in simulation: a driver may count
+    whole turns, which no image shows.
+    """
+    turns = whole_turns(joint_pos - np.array(scene.ready), scene.arm.is_continuous)
+    return (joint_pos - turns)[:, scene.driven]
 
 
 def demonstration_labels(scene: Scene, joint_pos: Array) -> Array:
