@@ -59,7 +59,7 @@ class Scale:
         task_model_steps: of models of plenty of images; `judge_steps` of those that only judge translations.
         target_model_steps: of models of few images, and of two columns.
         refine_steps: of step 3; `pose_refine_steps` where it learns joint angles.
-        translator_share: the share of a recipe's steps that is run.
+        translator_share: the share of a recipe's steps that is run; `pose_translator_share` for joint angles.
         paper_recipe: the recipe with the paper's objective and nothing else.
         test_episodes: in closed loop, in `reaching`; `short_test_episodes` in the other studies, and
             `traced_test_episodes` where a path tracer draws.
@@ -84,6 +84,7 @@ class Scale:
     refine_steps: Count
     pose_refine_steps: Count
     translator_share: Share
+    pose_translator_share: Share
     paper_recipe: str
     test_episodes: Count
     short_test_episodes: Count
@@ -216,7 +217,8 @@ class JobFactory:
 
     def recipe(self, name: str | None = None) -> Recipe:
         """Return a recipe with as many steps as this scale has."""
-        recipe, share = load_recipe(name or self.recipe_name), self.scale.translator_share
+        recipe = load_recipe(name or self.recipe_name)
+        share = self.scale.pose_translator_share if self._scene == "poses" else self.scale.translator_share
         counts = (recipe.steps, recipe.align_steps, recipe.pretrain_steps)
         steps, align_steps, pretrain_steps = (_part(share, count) for count in counts)
         return dataclasses.replace(recipe, steps=steps, align_steps=align_steps, pretrain_steps=pretrain_steps)
