@@ -21,8 +21,8 @@ _STEP_RAD: Final = 2e-3  # L1, of the driven joints; less is noise and has no di
 def angle_labels(scene: Scene, joint_pos: Array) -> Array:
     """Return (T, J) rad, the driven joints' angles in `joint_pos` (T, n).
 
-    Those of continuous joints are within half a turn of the scene's `ready` pose, as in simulation: a driver may count
-    whole turns, which no image shows.
+    Those of continuous joints are within half a turn of the scene's `ready` pose, as those of a scene of random poses
+    are: a driver may count whole turns, which no image shows.
     """
     turns = whole_turns(joint_pos - np.array(scene.ready), scene.arm.is_continuous)
     return (joint_pos - turns)[:, scene.driven]

@@ -17,7 +17,7 @@ from taskgan_ros.data.dataset import Dataset, load_dataset
 from taskgan_ros.policy.bundle import Bundle
 from taskgan_ros.policy.guard import Guard
 from taskgan_ros.policy.policy import Policy
-from taskgan_ros.robot.angles import angle_difference
+from taskgan_ros.robot.angles import whole_turns
 from taskgan_ros.robot.units import JOINT_GOALS
 from taskgan_ros.sim.recorded_states import with_joint_goals
 from taskgan_ros.tasks.registry import load_scene
@@ -83,6 +83,8 @@ def measure_recording(bundle: Bundle, data: Dataset, what: str, translate: bool 
     read, translated = _act(policy, data)
     if card.approach_rate is not None:
         read = _goals(bundle, read, data)
+    if data.info.units == "rad":
+        read = _counted_as(bundle, read, data.actions.astype(np.float64))
     label = None
     if np.ptp(data.actions, axis=0).any() or data.info.task == JOINT_GOALS:  # one goal for all is a label too
         label = np.sqrt(np.square(read - data.actions).mean(axis=1))
@@ -105,12 +107,18 @@ def _with_goals(bundle: Bundle, data: Dataset, what: str) -> Dataset:
 
 
 def _goals(bundle: Bundle, commands: Array, data: Dataset) -> Array:
-    """Return the joint goals (N, J) rad from which commands (N, J) rad/s came, as many turns on as the labels are."""
+    """Return the joint goals (N, J) rad from which commands (N, J) rad/s came."""
     assert bundle.card.approach_rate is not None
-    joints = [bundle.arm.joint_names.index(name) for name in bundle.card.joint_names]
-    goals = data.joint_pos[:, joints] + commands / bundle.card.approach_rate
-    labels = data.actions.astype(np.float64)
-    return labels + angle_difference(goals, labels, bundle.arm.is_continuous[joints])
+    return data.joint_pos[:, _joints(bundle)] + commands / bundle.card.approach_rate
+
+
+def _counted_as(bundle: Bundle, angles: Array, labels: Array) -> Array:
+    """Return angles (N, J) rad with as many whole turns as the labels have."""
+    return angles - whole_turns(angles - labels, bundle.arm.is_continuous[_joints(bundle)])
+
+
+def _joints(bundle: Bundle) -> list[int]:
+    return [bundle.arm.joint_names.index(name) for name in bundle.card.joint_names]
 
 
 def summarise_recording(errors: RecordedErrors) -> dict[str, Any]:

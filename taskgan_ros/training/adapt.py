@@ -352,6 +352,7 @@ class Workplace:
         expert, recorded = (read_joint_pos(path)[:, joints] for path in (self.source, self.path("target.h5")))
         regions = find_regions(
             self.scene.driven_joints,
+            self.scene.arm.is_continuous[joints],
             expert.astype(np.float64),
             recorded.astype(np.float64),
             data.joint_pos[:, joints].astype(np.float64),

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from taskgan_ros.robot.angles import whole_turns
+
 Array = NDArray[np.float64]
 
 _REGIONS = 5  # a joint's range is cut into
@@ -40,17 +42,25 @@ class Region:
 
 
 def find_regions(
-    names: tuple[str, ...], expert: Array, recorded: Array, held_out: Array, errors: Array | None
+    names: tuple[str, ...],
+    is_continuous: NDArray[np.bool_],
+    expert: Array,
+    recorded: Array,
+    held_out: Array,
+    errors: Array | None,
 ) -> list[Region]:
     """Return every joint's regions, those of most concern first.
 
     Args:
         names: of the J joints.
+        is_continuous: (J,) whether a joint has no limits, so that the recording may count other whole turns.
         expert: (E, J) where the joints stand in the source dataset: where the task takes the arm.
         recorded: (N, J) in the frames that trained.
         held_out: (V, J) in those that did not.
         errors: (V,) label errors of these, or None.
     """
+    middle = expert.mean(axis=0)
+    recorded, held_out = (values - whole_turns(values - middle, is_continuous) for values in (recorded, held_out))
     regions = [
         region for k in range(len(names)) for region in _of_joint(names[k], k, expert, recorded, held_out, errors)
     ]

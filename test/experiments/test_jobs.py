@@ -110,6 +110,16 @@ def test_studies_of_one_domain_share_no_path_but_for_the_same_command() -> None:
     assert {path: found for path, found in commands.items() if len(found) > 1} == {}
 
 
+def test_joint_angles_have_steps_of_their_own() -> None:
+    angles, reaching = (jobs(study, "cpu") for study in ("joint-angles", "reaching"))
+    inverse = "cpu/0/poses-default/real_standin/inverse-5399"
+    assert angles[f"{inverse}/translator"].options["steps"] == 1500
+    assert angles[f"{inverse}/refined"].options["steps"] == 3000
+    assert angles["cpu/0/poses-default/pretrained/translator"].options["pretrain_steps"] == 6000
+    assert reaching["cpu/0/reach-default/target_a/inverse/translator"].options["steps"] == 750
+    assert {job.options["steps"] for job in reaching.values() if job.step == "refine"} == {1000}
+
+
 def test_a_repeated_study_trains_what_adaptation_does_again_from_nothing() -> None:
     once, repeated = jobs("adaptation", "cpu"), jobs("seeds", "cpu")
     seeds = {seed: {path for path, job in repeated.items() if job.seed == seed} for seed in range(3)}

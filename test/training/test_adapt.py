@@ -395,7 +395,9 @@ def test_sparse_and_bad_regions_come_first() -> None:
     recorded = expert[(expert[:, 0] < 0.5)][:300]
     held = expert[-200:]
     errors = np.where(held[:, 1] > 0.6, 3.0, 1.0)
-    regions = find_regions(("base", "elbow"), expert, recorded, held, errors)
+    turned = 2 * np.pi * np.array([-1, 0])  # the base's driver counts other turns
+    is_continuous = np.array([True, False])
+    regions = find_regions(("base", "elbow"), is_continuous, expert, recorded + turned, held + turned, errors)
     assert regions[0].is_sparse or regions[0].errs
     assert {one.joint for one in regions if one.is_sparse} == {"base"}
     assert all(one.low > 0.4 for one in regions if one.is_sparse)

@@ -17,18 +17,19 @@ from taskgan_ros.data.dataset import Dataset, check_compatible, load_dataset
 from taskgan_ros.training import distributed
 from taskgan_ros.training.bank import make_bank, translate_bank
 from taskgan_ros.training.learned import load_task_model, write_learned
-from taskgan_ros.training.lineage import check_domain, translated_domains, understood_domains
+from taskgan_ros.training.lineage import check_domain, generations, translated_domains, understood_domains
 from taskgan_ros.training.loop import schedule_of, train
 from taskgan_ros.training.optimisers import OptimiserName
 from taskgan_ros.training.output_fit import fit_errors
 from taskgan_ros.training.rates import RateSchedule
-from taskgan_ros.training.run import Count, RunOptions, open_run, pick_device, read_description
+from taskgan_ros.training.run import CONFIG, Count, RunOptions, open_run, pick_device, read_description
 from taskgan_ros.training.splits import split_dataset, spread_rows
 from taskgan_ros.training.steps.translator import load_translator
 from taskgan_ros.training.task_trainer import FittingTrainer, TaskModelTrainer
 
 KIND: Final = "refine"
 _RATE_SHARES: dict[OptimiserName, float] = {"adam": 0.1, "muon": 0.25}  # of step 1's: docs/training.md has the errors
+_FORMER_OPTIMISER: Final = "adam"  # of runs from before there was a choice
 _SOURCE_STRIDE = 15  # images apart that refinement checks the source on: all would take longer than the training
 
 
@@ -50,10 +51,10 @@ class RefineConfig(RunOptions):
     batch_size: Count = 32
     """Half of it translated at the default share."""
     optimiser: OptimiserName | None = None
-    """By default that of the task model's run."""
+    """By default step 1's."""
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     """By default a tenth of step 1's with `adam` and a quarter with `muon`, so that what was learned stays:
-    docs/training.md. After another step 3, that one's."""
+    docs/training.md."""
     translated_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of target images in a batch; 1 is the paper-pure variant."""
     augment: Annotated[float, Field(ge=0)] = 0.5
@@ -72,11 +73,17 @@ class RefineConfig(RunOptions):
 
 
 def _how_to_learn(config: RefineConfig) -> tuple[OptimiserName, float]:
-    """Return optimiser and rate: as given, else to suit those of the task model's run."""
-    begun = read_description(config.task_model)
-    optimiser: OptimiserName = config.optimiser or begun.config.get("optimiser") or "adam"
-    share = 1.0 if begun.kind == KIND else _RATE_SHARES[optimiser]
-    return optimiser, config.learning_rate or share * begun.config["learning_rate"]
+    """Return optimiser and rate: as given, else as the run to resume has them, else to suit step 1's."""
+    if config.resume and (config.out / CONFIG).is_file():
+        own = read_description(config.out).config
+        optimiser, rate = own.get("optimiser", _FORMER_OPTIMISER), own["learning_rate"]
+    elif config.optimiser and config.learning_rate:
+        optimiser, rate = config.optimiser, config.learning_rate
+    else:
+        begun = generations(config.task_model)[0]
+        optimiser = config.optimiser or begun.get("optimiser", _FORMER_OPTIMISER)
+        rate = _RATE_SHARES[optimiser] * begun["learning_rate"]
+    return config.optimiser or optimiser, config.learning_rate or rate
 
 
 @distributed.as_one
@@ -93,7 +100,7 @@ def refine(config: RefineConfig) -> dict[str, float]:
         raise InputError("steps: expected 1 or more without --fit-output DATASET, got 0")
     device = pick_device(config.device)
     network, learned = load_task_model(config.task_model)
-    optimiser, rate = _how_to_learn(config)
+    optimiser, rate = distributed.first(_how_to_learn, config)
     config = dataclasses.replace(config, optimiser=optimiser, learning_rate=rate)
     understood: tuple[str, ...] | None = ()
     source, target = load_dataset(config.source), load_dataset(config.target)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -86,6 +88,22 @@ def test_it_closes_the_loop_and_is_measured_on_recordings(
     velocities = collected("target_wood", "--paired", "source", seed=1)  # the same images, which determine the goals
     assert run("evaluate", "--bundle", bundle.path, "--recording", velocities, "--json", tmp_path / "same.json") == 0
     assert json.loads((tmp_path / "same.json").read_text())["label_rms"] == pytest.approx(error, rel=1e-3)
+
+
+def test_a_recordings_whole_turns_are_no_error(collected: Collected, tmp_path: Path) -> None:
+    data, turned = collected("source", "--task", "joint_angles"), tmp_path / "turned.h5"
+    assert run("train", "task-model", "--dataset", data, "--out", tmp_path / "f", "--steps", 2, "--device", "cpu") == 0
+    assert run("export", "--task-model", tmp_path / "f", "--target", data, "--out", tmp_path / "mine") == 0
+    shutil.copyfile(data, turned)
+    with h5py.File(turned, "r+") as file:
+        for demo in file["data"].values():
+            demo["actions"][:, 0] -= 2 * np.pi  # of the first joint, which has no limits
+    errors = []
+    for recording in (data, turned):
+        out = tmp_path / f"{recording.stem}.json"
+        assert run("evaluate", "--bundle", tmp_path / "mine", "--recording", recording, "--json", out) == 0
+        errors.append(json.loads(out.read_text())["label_rms_per_joint"]["m1n6s200_joint_1"])
+    assert errors[1] == pytest.approx(errors[0], rel=1e-4)
 
 
 def test_each_joint_goes_the_way_that_is_its_own() -> None:

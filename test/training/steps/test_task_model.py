@@ -501,11 +501,14 @@ def test_refinement_learns_as_step_1_did_but_more_slowly(
 ) -> None:
     begun = tmp_path / "begun"
     assert train(source, begun, "--optimiser", "muon", "--learning-rate", 2e-3) == 0
+    continued = tmp_path / "gentle"
+    assert train(source, continued, "--task-model", task_model_run, "--learning-rate", 1e-4) == 0
     given = {
         "adam": ((), ("adam", 1e-4)),
         "muon": (("--task-model", begun), ("muon", 5e-4)),
         "chosen": (("--task-model", begun, "--optimiser", "adam", "--learning-rate", 2e-4), ("adam", 2e-4)),
-        "again": (("--task-model", tmp_path / "muon"), ("muon", 5e-4)),  # step 3 goes on as it was
+        "again": (("--task-model", tmp_path / "muon"), ("muon", 5e-4)),
+        "continued": (("--task-model", continued), ("adam", 1e-4)),  # a tenth of what it began with
     }
     for name, (options, expected) in given.items():
         described = read_description(refine_here(name, *options)).config
@@ -522,6 +525,20 @@ def test_a_stopped_refinement_is_resumed_to_the_same_bits(
         stopped = refine_here("stopped", status=130)
     assert_same_run(refine_here("stopped", "--resume"), whole)
     assert metrics(stopped) == metrics(whole)
+
+
+def test_a_refinement_goes_on_as_it_began(
+    refine_here: Callable[..., Path], source: Path, at_step: AtStep, tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun"
+    assert train(source, begun, "--optimiser", "muon", "--learning-rate", 2e-3) == 0
+    with at_step(TaskModelTrainer, 4, signal.SIGINT):
+        run = refine_here("run", "--task-model", begun, "--optimiser", "adam", "--learning-rate", 1e-4, status=130)
+    described = yaml.safe_load((run / "config.yaml").read_text())
+    del described["config"]["optimiser"]  # as a version wrote it that knew Adam alone
+    (run / "config.yaml").write_text(yaml.safe_dump(described))
+    refine_here("run", "--task-model", begun, "--resume")
+    assert load_checkpoint(run)["step"] == 6
 
 
 def test_refinement_trains_on_what_the_translator_makes_of_the_target(
