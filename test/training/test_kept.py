@@ -69,6 +69,7 @@ def test_its_state_is_taken_over() -> None:
     other.load_state_dict(kept.state_dict(), network(0))
     other.offer(4, network(4), figures(0.15, 0.1))
     assert (other.step, weight(other)) == (3, 3)
+    assert relative_score(figures(0.1, 0.1), other.state_dict()["start"]) == pytest.approx(0.75)
     other.offer(5, network(5), figures(0.09, 0.1))
     assert other.step == 5
     assert other.network is not None

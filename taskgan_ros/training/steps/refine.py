@@ -22,14 +22,13 @@ from taskgan_ros.training.loop import schedule_of, train
 from taskgan_ros.training.optimisers import OptimiserName
 from taskgan_ros.training.output_fit import fit_errors
 from taskgan_ros.training.rates import RateSchedule
-from taskgan_ros.training.run import CONFIG, Count, RunOptions, open_run, pick_device, read_description
+from taskgan_ros.training.run import CONFIG, NEWER, Count, RunOptions, open_run, pick_device, read_description
 from taskgan_ros.training.splits import split_dataset, spread_rows
 from taskgan_ros.training.steps.translator import load_translator
 from taskgan_ros.training.task_trainer import FittingTrainer, TaskModelTrainer
 
 KIND: Final = "refine"
 _RATE_SHARES: dict[OptimiserName, float] = {"adam": 0.1, "muon": 0.25}  # of step 1's: docs/training.md has the errors
-_FORMER_OPTIMISER: Final = "adam"  # of runs from before there was a choice
 _SOURCE_STRIDE = 15  # images apart that refinement checks the source on: all would take longer than the training
 
 
@@ -74,16 +73,16 @@ class RefineConfig(RunOptions):
 
 def _how_to_learn(config: RefineConfig) -> tuple[OptimiserName, float]:
     """Return optimiser and rate: as given, else as the run to resume has them, else to suit step 1's."""
+    if config.optimiser and config.learning_rate:
+        return config.optimiser, config.learning_rate
     if config.resume and (config.out / CONFIG).is_file():
-        own = read_description(config.out).config
-        optimiser, rate = own.get("optimiser", _FORMER_OPTIMISER), own["learning_rate"]
-    elif config.optimiser and config.learning_rate:
-        optimiser, rate = config.optimiser, config.learning_rate
+        own = NEWER | read_description(config.out).config
+        optimiser, rate = config.optimiser or own["optimiser"], own["learning_rate"]
     else:
-        begun = generations(config.task_model)[0]
-        optimiser = config.optimiser or begun.get("optimiser", _FORMER_OPTIMISER)
+        begun = NEWER | generations(config.task_model)[0]
+        optimiser = config.optimiser or begun["optimiser"]
         rate = _RATE_SHARES[optimiser] * begun["learning_rate"]
-    return config.optimiser or optimiser, config.learning_rate or rate
+    return optimiser, config.learning_rate or rate
 
 
 @distributed.as_one

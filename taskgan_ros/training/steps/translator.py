@@ -340,9 +340,10 @@ def load_alignment(run: Path, domain: str | None = None) -> Alignment | None:
     path = run / f"{ALIGNMENT}.safetensors"
     if not path.is_file():
         return None
-    taken = translated_domains(run)[0]
-    if domain is not None and (taken is None or short_name(taken) != short_name(domain)):
-        return None
+    if domain is not None:
+        taken = translated_domains(run)[0]
+        if taken is None or short_name(taken) != short_name(domain):
+            return None
     alignment = Alignment()
     load_weights(path, alignment)
     return alignment if alignment.warp.any() else None
