@@ -107,8 +107,7 @@ class Run:
         """Start them, with a controller that updates at `rate_hz`."""
         bundle = load_bundle(kind.bundle)
         self._threshold_m = load_motion_scene(bundle.scene_name).threshold_m
-        self.arm, names = bundle.arm, bundle.arm.joint_names
-        self.driven = [names.index(name) for name in bundle.card.joint_names]
+        self.arm, self.driven = bundle.arm, bundle.driven
         self._bench, self._rate_hz, self._sees = bench, rate_hz, True
         self._images = bench.node.create_publisher(Image, topics.IMAGE, 1)
         self._image_s = 0.0

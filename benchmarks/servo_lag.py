@@ -106,7 +106,7 @@ def evenness(arm: Arm, times_s: Array, commanded: Array, rate_hz: float) -> dict
 
 
 def setbacks(
-    driven: list[int], times_s: Array, commanded: Array, sent: list[tuple[float, JointTrajectory]]
+    driven: NDArray[np.intp], times_s: Array, commanded: Array, sent: list[tuple[float, JointTrajectory]]
 ) -> tuple[float, float]:
     """Return at what share of messages (%) a joint is set back that three in a row move on, and the most (mrad)."""
     backs = []
@@ -131,7 +131,7 @@ def cruise(message: JointTrajectory) -> Array:
     return np.asarray(way / (ends_s[k + 1] - ends_s[k]))
 
 
-def way_done(driven: list[int], arm: Array, sent: list[tuple[float, JointTrajectory]], last_s: float) -> float:
+def way_done(driven: NDArray[np.intp], arm: Array, sent: list[tuple[float, JointTrajectory]], last_s: float) -> float:
     """Return how far the driven joints travelled, as a share of what the messages requested, each until the next."""
     starts_s = [seconds(message.header.stamp) or heard_s for heard_s, message in sent]
     ends_s = [*starts_s, last_s][1:]
@@ -143,7 +143,7 @@ def way_done(driven: list[int], arm: Array, sent: list[tuple[float, JointTraject
     return done / asked if asked else np.nan
 
 
-def requested_travel(driven: list[int], message: JointTrajectory, until_s: float) -> float:
+def requested_travel(driven: NDArray[np.intp], message: JointTrajectory, until_s: float) -> float:
     """Return how far a message's driven joints go from its first point until `until_s` after its start, in rad."""
     ends_s = np.array([seconds(point.time_from_start) for point in message.points])
     places = np.array([point.positions for point in message.points])[:, driven]
@@ -155,7 +155,7 @@ def requested_travel(driven: list[int], message: JointTrajectory, until_s: float
 def measure(folder: Path, kind: Kind, episodes: int) -> Row:
     """Run some episodes with one kind of arm and controller."""
     bundle = load_bundle(kind.bundle)
-    arm, driven = bundle.arm, [bundle.arm.joint_names.index(name) for name in bundle.card.joint_names]
+    arm, driven = bundle.arm, bundle.driven
     arrived, worst, ways, backs = [], {"speed / limit": 0.0, "acceleration / limit": 0.0}, [], []
     with open_bench(folder) as bench:
         reach, from_desired = {"stamp_trajectories": kind.stamped}, str(kind.from_desired).lower()

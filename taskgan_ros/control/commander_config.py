@@ -86,7 +86,7 @@ class CommanderConfig:
     @cached_property
     def driven(self) -> NDArray[np.intp]:
         """(J,) indices of the driven joints among the arm's."""
-        return np.array([self.arm.joint_names.index(name) for name in self.driven_joints])
+        return self.arm.indices(self.driven_joints)
 
     @cached_property
     def names(self) -> tuple[str, ...]:

@@ -8,10 +8,13 @@ import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from taskgan_ros.core.config import (
     build,
@@ -242,6 +245,11 @@ class Bundle:
     path: Path
     card: BundleCard
     arm: Arm
+
+    @cached_property
+    def driven(self) -> NDArray[np.intp]:
+        """(J,) indices of the joints that it commands among the arm's."""
+        return self.arm.indices(self.card.joint_names)
 
     @property
     def scene_name(self) -> str | Path:

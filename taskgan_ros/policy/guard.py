@@ -69,7 +69,7 @@ class Guard:
         self._names = bundle.card.guard.scores
         self._size, self._joints = bundle.card.image.shape, len(bundle.arm.joint_names)
         self._is_continuous = bundle.arm.is_continuous
-        self._driven = [bundle.arm.joint_names.index(name) for name in bundle.card.joint_names]
+        self._driven = bundle.driven
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1  # half a millisecond of one
         options.log_severity_level = 3

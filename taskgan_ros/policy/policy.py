@@ -87,7 +87,7 @@ class Policy:
         self.card = bundle.card
         self.translate = translate and TRANSLATOR in bundle.card.files
         self.home = np.array(bundle.arm.home)
-        self._observed = [bundle.arm.joint_names.index(name) for name in bundle.card.joint_pos_names]
+        self._observed = bundle.arm.indices(bundle.card.joint_pos_names)
         graphs = [bundle.path / name for name in _graphs(bundle, self.translate)]
         wanted = _read_options(provider_options, providers)
         self.fallen_back: Mapping[str, str] = {}
@@ -108,7 +108,7 @@ class Policy:
     @property
     def takes_joint_pos(self) -> bool:
         """Whether `act` needs the joint positions too."""
-        return bool(self._observed)
+        return self._observed.size > 0
 
     def warm_up(self) -> None:
         """Run the first inference, which is slow, on a grey image with the arm at home.
@@ -185,7 +185,7 @@ class Policy:
 
     def _read_joint_pos(self, joint_pos: NDArray[np.float64] | None, count: int) -> dict[str, NDArray[np.float32]]:
         """Return the observed joints' angles as the graph's input, or no input where it takes none."""
-        if not self._observed:
+        if not self._observed.size:
             return {}
         shape = (count, len(self.home))
         is_array = isinstance(joint_pos, np.ndarray) and np.issubdtype(joint_pos.dtype, np.floating)

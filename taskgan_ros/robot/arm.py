@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -269,6 +270,14 @@ class Arm:
     def joint_names(self) -> tuple[str, ...]:
         """Names of the n joints, base to tip."""
         return tuple(joint.name for joint in self.independent_joints)
+
+    def indices(self, names: Sequence[str]) -> NDArray[np.intp]:
+        """Return the places (J,) of joints among the n.
+
+        Raises:
+            ValueError: a name is not of `joint_names`.
+        """
+        return np.array([self.joint_names.index(name) for name in names], np.intp)
 
     def positions(self, joint_pos: ArrayLike) -> dict[str, float]:
         """Return where the joints of the whole robot are, by name, with the arm's at `joint_pos` (n,): rad or m."""

@@ -109,16 +109,12 @@ def _with_goals(bundle: Bundle, data: Dataset, what: str) -> Dataset:
 def _goals(bundle: Bundle, commands: Array, data: Dataset) -> Array:
     """Return the joint goals (N, J) rad from which commands (N, J) rad/s came."""
     assert bundle.card.approach_rate is not None
-    return data.joint_pos[:, _joints(bundle)] + commands / bundle.card.approach_rate
+    return data.joint_pos[:, bundle.driven] + commands / bundle.card.approach_rate
 
 
 def _counted_as(bundle: Bundle, angles: Array, labels: Array) -> Array:
     """Return angles (N, J) rad with as many whole turns as the labels have."""
-    return angles - whole_turns(angles - labels, bundle.arm.is_continuous[_joints(bundle)])
-
-
-def _joints(bundle: Bundle) -> list[int]:
-    return [bundle.arm.joint_names.index(name) for name in bundle.card.joint_names]
+    return angles - whole_turns(angles - labels, bundle.arm.is_continuous[bundle.driven])
 
 
 def summarise_recording(errors: RecordedErrors) -> dict[str, Any]:

@@ -222,7 +222,7 @@ def _try(
     goal = _place(center, azimuth, middle_m, height)
     clearance = _clearance(arm, scale)
     for ready in _ready_poses(arm, goal, tool, clearance):
-        chosen = np.array([arm.joint_names.index(name) for name in driven]) if driven else _best_three(arm, ready)
+        chosen = arm.indices(driven) if driven else _best_three(arm, ready)
         share = np.mean([_reaches(arm, ready, chosen, point, clearance) for point in _ring(center, azimuth, scale)])
         if share >= 1 / 2:
             return Proposal(ready, chosen, azimuth, scale * _RING[1], float(share))

@@ -200,7 +200,7 @@ def _samples(config: BundleConfig, task_model: TaskModelOnnx, arm: Arm) -> _Samp
     rng = np.random.default_rng(0)
     shape = (_NOISE_IMAGES, *task_model.size, 3)
     images = np.concatenate([np.full((1, *shape[1:]), _GREY, np.uint8), rng.integers(0, 256, shape, np.uint8)])
-    home = np.array([arm.home[arm.joint_names.index(name)] for name in names])
+    home = np.array(arm.home)[arm.indices(names)]
     if task_model.joint_pos and task_model.joint_pos.shape[1] not in ("N", len(names)):
         expected = f"joint positions of {len(names)} joints, {list(names)}"
         raise InputError(f"{task_model.path}: expected {expected}, got the input {task_model.joint_pos}")

@@ -21,6 +21,13 @@ def test_the_mico_has_the_vendors_limits() -> None:
     np.testing.assert_allclose(ARM.max_velocity, np.deg2rad([36, 36, 36, 48, 48, 48]), atol=5e-4)
 
 
+def test_indices_follow_the_order_of_the_names() -> None:
+    names = [ARM.joint_names[2], ARM.joint_names[0]]
+    assert ARM.indices(names).tolist() == [2, 0]
+    with pytest.raises(ValueError, match="not in tuple"):
+        ARM.indices(["joint_of_another_arm"])
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

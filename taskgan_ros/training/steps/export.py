@@ -203,7 +203,7 @@ def task_model_graph(
     if learned.data.task != JOINT_GOALS:
         return TaskModelGraph(network.eval(), learned.scale)
     arm = load_robot(_found(run, learned.data.arm)).arm
-    turns = arm.is_continuous[[arm.joint_names.index(name) for name in learned.data.action_names]]
+    turns = arm.is_continuous[arm.indices(learned.data.action_names)]
     return GoalGraph(network.eval(), learned.scale, approach_rate, turns)
 
 
