@@ -38,7 +38,7 @@ _ANGLE_MODELS = {
     "pretrained": "f_X behind F after pre-training, no target image",
     "inverse-n": "f_X behind F, with n target images",
     "…+refined": "and f_X refined (step 3) on F's translations: from 50 target images on of those, with fewer of "
-    "randomised simulation. From commit d5d4b8b on, its output layer is then fitted to them, as `taskgan adapt` does",
+    "randomised simulation, and its output layer is then fitted to them, as `taskgan adapt` does",
     "benchmark": "f_X in its own domain",
 }
 _ADAPTATIONS = {
@@ -46,8 +46,7 @@ _ADAPTATIONS = {
     "rcan+refined": "and f_X refined (step 3) on what F makes of randomised images",
     "unlabelled": "F by the default recipe, begun as rcan's, with unpaired target images whose labels train nothing: "
     "no task loss, no pairs, no matched poses; f_X as it was. Not with 1 image: the discriminator would know it "
-    "by its pose. Of commits before d5d4b8b, 10 and 100 images are the first of the dataset; in all other rows they "
-    "are evenly spaced",
+    "by its pose",
     "labelled": "F by the default recipe, begun as rcan's, with labelled target images and their plain renders. f_X is "
     "refined behind it: on the target images from 50 on; with fewer on randomised images, and its output layer is "
     "fitted to the target images at the end, as `taskgan adapt` does",
@@ -358,9 +357,6 @@ def _write_adaptation(page: Page, results: Results) -> None:
         "labels and their look for unlabelled, by their labels and plain renders in the other rows. Nothing else is "
         "learned from them.",
         "With target images, f_X that predicts velocities was tried in hard_camera and hard_all alone.",
-        "Before commit e43aefd, boxes and ellipsoids on the table of hard_clutter and hard_all were flat by mistake. "
-        "What ran before it there is of those images. Before commit 0bd4d2d target images were not aligned: the rows "
-        "labelled are from before it.",
         _legend(_ADAPTATIONS, methods),
     )
     series = {domain: _by_images(results, domain, methods, counts) for domain in domains}
