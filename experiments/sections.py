@@ -500,8 +500,7 @@ def _write_path_traced(page: Page, results: Results) -> None:
         "## By domain",
         f"{_about_success(results)} Other thresholds count the same episodes. Distance: where episodes end, mean ± "
         "standard deviation over episodes, in mm from the goal. Every f_X predicts the joint angles at the goal.",
-        f"{_ABOUT_MEASURES} Jobs from before commit 0bd4d2d did not align target images. The camera is exact here, so "
-        "there is little to align.",
+        f"{_ABOUT_MEASURES} The camera is exact here, so there is little to align.",
         _legend(_TRACED, _TRACED),
     )
     for domain in domains:
