@@ -185,7 +185,7 @@ class Policy:
 
     def _read_joint_pos(self, joint_pos: NDArray[np.float64] | None, count: int) -> dict[str, NDArray[np.float32]]:
         """Return the observed joints' angles as the graph's input, or no input where it takes none."""
-        if not self._observed.size:
+        if not self.takes_joint_pos:
             return {}
         shape = (count, len(self.home))
         is_array = isinstance(joint_pos, np.ndarray) and np.issubdtype(joint_pos.dtype, np.floating)

@@ -272,7 +272,7 @@ class Arm:
         return tuple(joint.name for joint in self.independent_joints)
 
     def indices(self, names: Sequence[str]) -> NDArray[np.intp]:
-        """Return the places (J,) of joints among the n.
+        """Return the indices (J,) of joints among the n.
 
         Raises:
             ValueError: a name is not of `joint_names`.
