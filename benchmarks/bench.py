@@ -27,7 +27,12 @@ ARM = load_arm("mico")
 
 REACH = "-m", "taskgan_ros.nodes.reach_node"
 
-PROFILES = {"FASTRTPS_DEFAULT_PROFILES_FILE": str(ROOT / "config" / "fastdds.xml")}  # room for large images
+# As reach.launch.py starts nodes, with room for large images. A node that is killed leaves its shared memory behind.
+DEPLOYED = {
+    "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+    "FASTRTPS_DEFAULT_PROFILES_FILE": str(ROOT / "config" / "fastdds.xml"),
+    "FASTDDS_DEFAULT_PROFILES_FILE": str(ROOT / "config" / "fastdds.xml"),
+}
 
 
 class Bench(Peer):
@@ -120,11 +125,11 @@ class Bench(Peer):
 
 def bench_environment(domain_id: int) -> dict[str, str | None]:
     """Return what nodes need to meet in this domain, on this machine alone, with room for large images."""
-    return ros_environment(domain_id) | PROFILES
+    return ros_environment(domain_id) | DEPLOYED
 
 
 @contextmanager
 def open_bench(folder: Path) -> Iterator[Bench]:
     """Open a bench on this machine alone; `folder` gets the logs. At its end all its processes are ended."""
-    with isolated(folder, **PROFILES) as (domain_id, processes), Bench(domain_id, processes) as bench:
+    with isolated(folder, **DEPLOYED) as (domain_id, processes), Bench(domain_id, processes) as bench:
         yield bench

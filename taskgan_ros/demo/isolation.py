@@ -6,11 +6,9 @@ import contextlib
 import json
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from taskgan_ros.core import interrupts
+from taskgan_ros.core.config import share_dir
 
 _GRACE_S = 10.0  # a node that gets SIGINT holds the arm first, and finishes its current work
 _POLL_S = 0.005
@@ -27,9 +26,6 @@ _TAIL_LINES = 20
 # DDS derives its UDP ports from the domain: these of each, the rest is for more participants than we look for.
 _LAST_DOMAIN_ID = 101  # the ports of higher ones are also handed out to outgoing connections
 _PORT_BASE, _PORTS_PER_DOMAIN, _PORT_OFFSETS = 7400, 250, (0, 1, *range(10, 30))
-
-_SHARED_MEMORY = Path("/dev/shm")
-_MANY_SEGMENTS = 40  # files; a session of two nodes has about twelve
 
 
 class SessionError(RuntimeError):
@@ -177,10 +173,7 @@ def own_domain() -> Iterator[int]:
             except OSError:
                 continue
             if _is_quiet(domain_id):
-                try:
-                    yield domain_id
-                finally:
-                    _clean_shared_memory()
+                yield domain_id
                 return
     raise SessionError(f"expected a free ROS domain, but 1 to {_LAST_DOMAIN_ID} are all in use")
 
@@ -229,27 +222,42 @@ def ros_environment(domain_id: int) -> dict[str, str | None]:
     """Return what nodes need to meet in this domain, on this machine alone; for `environment`."""
     return {
         "ROS_DOMAIN_ID": str(domain_id),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        "ROS_STATIC_PEERS": None,
-        "ROS_DISCOVERY_SERVER": None,
+        **loopback_environment(),
         "RCUTILS_COLORIZED_OUTPUT": "0",
         "PYTHONSAFEPATH": "1",  # or the nodes would import what lies in the working directory
         "PYTHONUNBUFFERED": "1",
     }
 
 
+def loopback_environment() -> dict[str, str | None]:
+    """Return what keeps nodes to this machine; with Fast DDS also out of its shared memory, for one may be killed."""
+    from rclpy.utilities import get_rmw_implementation_identifier
+
+    is_fast_dds = get_rmw_implementation_identifier().startswith("rmw_fastrtps")
+    profile = str(share_dir() / "config" / "fastdds_loopback.xml")
+    return {
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "SYSTEM_DEFAULT" if is_fast_dds else "LOCALHOST",  # as the profile says
+        "FASTRTPS_DEFAULT_PROFILES_FILE": profile,
+        "FASTDDS_DEFAULT_PROFILES_FILE": profile,  # its name from ROS 2 Kilted on
+        "ROS_LOCALHOST_ONLY": None,  # would take precedence
+        "ROS_STATIC_PEERS": None,
+        "ROS_DISCOVERY_SERVER": None,
+    }
+
+
 @contextlib.contextmanager
 def environment(changes: Mapping[str, str | None]) -> Iterator[None]:
-    """Change this process's environment within the block; None removes a variable."""
+    """Change this process's environment within the block, as `set_environment` does."""
     before = {name: os.environ.get(name) for name in changes}
-    _set_environment(changes)
+    set_environment(changes)
     try:
         yield
     finally:
-        _set_environment(before)
+        set_environment(before)
 
 
-def _set_environment(changes: Mapping[str, str | None]) -> None:
+def set_environment(changes: Mapping[str, str | None]) -> None:
+    """Change this process's environment; None removes a variable."""
     for name, value in changes.items():
         if value is None:
             os.environ.pop(name, None)
@@ -261,13 +269,6 @@ def _prepare(parent: int) -> None:
     """Run in the child before it becomes the program, which keeps the settings."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a script's `&` leaves it ignored, and we end the program with it
     interrupts.die_with(parent)
-
-
-def _clean_shared_memory() -> None:
-    """Remove what killed processes have left, up to 34 MB each, with Fast DDS's own tool where it is installed."""
-    tool = shutil.which("fastdds", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
-    if tool and sum(1 for _ in _SHARED_MEMORY.glob("fastrtps_*")) > _MANY_SEGMENTS:
-        subprocess.run([tool, "shm", "clean"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 
 def _is_quiet(domain_id: int) -> bool:

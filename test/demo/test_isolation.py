@@ -1,20 +1,19 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from taskgan_ros.core import interrupts
 from taskgan_ros.demo import isolation
-from taskgan_ros.demo.isolation import ChildProcesses, ProcessEnded, SessionError, own_domain
+from taskgan_ros.demo.isolation import ChildProcesses, ProcessEnded, SessionError
 
 STUBBORN = """
 import signal, subprocess, sys, time
@@ -28,9 +27,8 @@ import time
 import rclpy
 from sensor_msgs.msg import Image
 rclpy.init()
-node = rclpy.create_node("killed")
+node = rclpy.create_node("hearing")
 heard = node.create_subscription(Image, "image", print, 1)
-time.sleep(1)
 print("ready", flush=True)
 time.sleep(60)
 """
@@ -147,21 +145,17 @@ def test_the_environment_is_as_before_afterwards(monkeypatch: pytest.MonkeyPatch
     assert (os.environ["TASKGAN_A"], os.environ["TASKGAN_B"], "TASKGAN_C" in os.environ) == ("mine", "mine", False)
 
 
-def test_what_a_killed_node_leaves_in_memory_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("rclpy", reason="ROS 2 is needed")
-    monkeypatch.setattr(isolation, "_MANY_SEGMENTS", 0)
-    with own_domain() as domain_id:
-        env = {**os.environ, "ROS_DOMAIN_ID": str(domain_id)}
-        with subprocess.Popen([sys.executable, "-c", HEARING], env=env, stdout=subprocess.PIPE) as node:
-            assert node.stdout
-            node.stdout.readline()
-            mapped = set(re.findall(r"/dev/shm/fastrtps_[0-9a-f]{16}", Path(f"/proc/{node.pid}/maps").read_text()))
-            node.kill()
-        left = {path for path in mapped if Path(path).exists()}
-        assert left
-    for _ in range(5):  # while another program looks at a file, it counts as in use; the next session removes it
-        left = {path for path in left if Path(path).exists()}
-        if left:
-            with own_domain():
-                pass
-    assert not left  # what other programs have mapped is theirs
+def test_nodes_speak_within_this_machine_and_share_no_locks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    rclpy = pytest.importorskip("rclpy", reason="ROS 2 is needed")
+    if not rclpy.utilities.get_rmw_implementation_identifier().startswith("rmw_fastrtps"):
+        pytest.skip("only Fast DDS has a profile of ours")
+    monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "the user's own")
+    monkeypatch.setenv("ROS_LOCALHOST_ONLY", "1")
+    with isolation.isolated(tmp_path) as (_, processes):
+        node = processes.start("hearing", [sys.executable, "-c", HEARING])
+        isolation.wait_until("the node", lambda: "ready" in node.text, 30)
+        connections = psutil.Process(node.popen.pid).net_connections("inet")
+        mapped = Path(f"/proc/{node.popen.pid}/maps").read_text()
+    assert {connection.laddr.ip for connection in connections} == {"127.0.0.1"}
+    assert "/dev/shm/fastrtps" not in mapped
+    assert "Error" not in node.text  # of Fast DDS, about its profile

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import sys
 import threading
 import time
@@ -15,29 +14,27 @@ from typing import Any
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(ROOT / "config" / "fastdds.xml")  # or each discovery takes 3 s more
-
 pytest.importorskip("rclpy", reason="ROS 2 is needed: an installation, or the `ros-wheels` extra")
 
-from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from lifecycle_msgs.srv import GetState  # noqa: E402
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue  # noqa: E402
-from rcl_interfaces.srv import SetParameters  # noqa: E402
-from sensor_msgs.msg import Image, JointState  # noqa: E402
-from trajectory_msgs.msg import JointTrajectory  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import GetState
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from sensor_msgs.msg import Image, JointState
+from trajectory_msgs.msg import JointTrajectory
 
-from taskgan_ros.core.config import build  # noqa: E402
-from taskgan_ros.demo import isolation  # noqa: E402
-from taskgan_ros.demo.isolation import ChildProcess, ChildProcesses, ros_arguments  # noqa: E402
-from taskgan_ros.demo.peer import Peer  # noqa: E402
-from taskgan_ros.nodes import topics  # noqa: E402
-from taskgan_ros.nodes.messages import seconds  # noqa: E402
-from taskgan_ros.nodes.sim_node import read_trajectory  # noqa: E402
-from taskgan_ros.policy.bundle import GRAPHS, GUARD, POLICY, TASK_MODEL, TRANSLATOR, BundleCard, write_bundle  # noqa: E402
-from taskgan_ros.robot.arm import load_arm  # noqa: E402
-from taskgan_ros.sim.controller import JointTrajectoryController  # noqa: E402
+from taskgan_ros.core.config import build
+from taskgan_ros.demo import isolation
+from taskgan_ros.demo.isolation import ChildProcess, ChildProcesses, ros_arguments
+from taskgan_ros.demo.peer import Peer
+from taskgan_ros.nodes import topics
+from taskgan_ros.nodes.messages import seconds
+from taskgan_ros.nodes.sim_node import read_trajectory
+from taskgan_ros.policy.bundle import GRAPHS, GUARD, POLICY, TASK_MODEL, TRANSLATOR, BundleCard, write_bundle
+from taskgan_ros.robot.arm import load_arm
+from taskgan_ros.sim.controller import JointTrajectoryController
+
+isolation.set_environment(isolation.loopback_environment())
 
 ARM = load_arm("mico")
 READY = [4.712, 4.09, 1.52, 3.1416, 5.65, 3.1416]  # rad, within all limits
