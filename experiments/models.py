@@ -58,7 +58,7 @@ class Policy:
         translated = self.translate(images)
         if not isinstance(self.task_model, GoalGraph):
             return self.predict(translated)
-        joints = [self.learned.data.joint_names.index(name) for name in self.learned.data.action_names]
+        joints = self.learned.data.indices(self.learned.data.action_names)
         observed = translated, joint_pos[:, joints].astype(np.float32)
         return run_batches(self.task_model, *observed, device=self.device).astype(np.float64)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -66,6 +66,14 @@ class DatasetInfo:
     images: Count
     episodes: Count
     recording: str = ""
+
+    def indices(self, names: Sequence[str]) -> NDArray[np.intp]:
+        """Return the indices (J,) of joints among the n.
+
+        Raises:
+            ValueError: a name is not of `joint_names`.
+        """
+        return np.array([self.joint_names.index(name) for name in names], np.intp)
 
 
 class ImageRows(Protocol):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from taskgan_ros.core import interrupts
 from taskgan_ros.core.progress import progress_bar
@@ -18,7 +20,7 @@ _STEPS, _BATCH, _RATE = 3000, 16, 1e-3  # half a minute on two cores; batch and 
 _STEPS_AN_IMAGE = 10  # few images train for fewer
 
 
-def learn_pose(source: Dataset, joints: list[int]) -> TaskModel:
+def learn_pose(source: Dataset, joints: NDArray[np.intp]) -> TaskModel:
     """Return the paper's network, trained to read the angles of `joints` off the source's images.
 
     The same images always give the same network on the same machine; the global random state is left as it was.

@@ -14,7 +14,7 @@ from taskgan_ros.training.pose_reader import learn_pose
 def test_the_pose_is_read_off_plain_images_again_and_again_alike(collected: Callable[..., Path]) -> None:
     data = load_dataset(collected("source", "--task", "joint_goals", episodes=6))
     state = torch.get_rng_state()
-    first, second = (learn_pose(data, [0, 1, 2]) for _ in range(2))
+    first, second = (learn_pose(data, np.arange(3)) for _ in range(2))
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     angles = data.joint_pos[:, :3]

@@ -171,8 +171,7 @@ def export(config: ExportConfig) -> Bundle:
     rows = slice(None, _CHECKED_IMAGES * step, step)
     observed = {IMAGE: torch.from_numpy(target.images[rows])}
     if card.joint_pos_names:
-        joints = [target.info.joint_names.index(name) for name in card.joint_pos_names]
-        observed[JOINT_POS] = torch.from_numpy(target.joint_pos[rows, joints])
+        observed[JOINT_POS] = torch.from_numpy(target.joint_pos[rows, target.info.indices(card.joint_pos_names)])
     differences = {}
     for name, (graph, output) in graphs.items():
         inputs = {IMAGE: observed[IMAGE]} if output == TRANSLATED else observed

@@ -214,7 +214,7 @@ def fit_guard(task_model: TaskModel, translator: bytes, data: GuardData) -> tupl
     if held_out is not None:
         likeness = check_same_look(colours, coarse(held_out.images), folds, "held out")
     translate = _translator(translator)
-    joints = [target.info.joint_names.index(name) for name in target.info.action_names]
+    joints = target.info.indices(target.info.action_names)
     translated = translate(target.images)
     second: AppearanceScore | PoseScore
     if target.info.task != "joint_angles":
@@ -362,7 +362,7 @@ def _fit_pose(
     translate: Translate,
     data: GuardData,
     translated: Images,
-    joints: list[int],
+    joints: NDArray[np.intp],
     folds: NDArray[np.int64],
 ) -> tuple[PoseProbe, Array]:
     """Return the probe, and the scores of the target images, of which `translated` is made."""
