@@ -161,6 +161,7 @@ GIVEN = {"bundle": "nowhere", "sim": "false", "required": "REQUIRED"}
 
 def generate_launch_description():
     os.environ.pop("FASTRTPS_DEFAULT_PROFILES_FILE", None)
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     file = [FindPackageShare("taskgan_ros"), "/launch/reach.launch.py"]
     return LaunchDescription([
         IncludeLaunchDescription(PythonLaunchDescriptionSource(file), launch_arguments=GIVEN.items()),
