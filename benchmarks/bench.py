@@ -31,7 +31,6 @@ REACH = "-m", "taskgan_ros.nodes.reach_node"
 DEPLOYED = {
     "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
     "FASTRTPS_DEFAULT_PROFILES_FILE": str(ROOT / "config" / "fastdds.xml"),
-    "FASTDDS_DEFAULT_PROFILES_FILE": str(ROOT / "config" / "fastdds.xml"),
 }
 
 

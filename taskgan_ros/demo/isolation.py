@@ -233,12 +233,12 @@ def loopback_environment() -> dict[str, str | None]:
     """Return what keeps nodes to this machine; with Fast DDS also out of its shared memory, for one may be killed."""
     from rclpy.utilities import get_rmw_implementation_identifier
 
-    is_fast_dds = get_rmw_implementation_identifier().startswith("rmw_fastrtps")
-    profile = str(share_dir() / "config" / "fastdds_loopback.xml")
+    # Only where the profile was tried: with SYSTEM_DEFAULT, a Fast DDS that cannot read it speaks to the network.
+    is_jazzy = os.environ.get("ROS_DISTRO", "jazzy") == "jazzy"  # PyPI's wheels are, and do not set it
+    has_profile = is_jazzy and get_rmw_implementation_identifier().startswith("rmw_fastrtps")
     return {
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "SYSTEM_DEFAULT" if is_fast_dds else "LOCALHOST",  # as the profile says
-        "FASTRTPS_DEFAULT_PROFILES_FILE": profile,
-        "FASTDDS_DEFAULT_PROFILES_FILE": profile,  # its name from ROS 2 Kilted on
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "SYSTEM_DEFAULT" if has_profile else "LOCALHOST",
+        "FASTRTPS_DEFAULT_PROFILES_FILE": str(share_dir() / "config" / "fastdds_loopback.xml") if has_profile else None,
         "ROS_LOCALHOST_ONLY": None,  # would take precedence
         "ROS_STATIC_PEERS": None,
         "ROS_DISCOVERY_SERVER": None,

@@ -146,9 +146,9 @@ def test_the_environment_is_as_before_afterwards(monkeypatch: pytest.MonkeyPatch
 
 
 def test_nodes_speak_within_this_machine_and_share_no_locks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    rclpy = pytest.importorskip("rclpy", reason="ROS 2 is needed")
-    if not rclpy.utilities.get_rmw_implementation_identifier().startswith("rmw_fastrtps"):
-        pytest.skip("only Fast DDS has a profile of ours")
+    pytest.importorskip("rclpy", reason="ROS 2 is needed")
+    if isolation.loopback_environment()["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST":
+        pytest.skip("only Jazzy's Fast DDS has a profile of ours")
     monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "the user's own")
     monkeypatch.setenv("ROS_LOCALHOST_ONLY", "1")
     with isolation.isolated(tmp_path) as (_, processes):
@@ -159,3 +159,9 @@ def test_nodes_speak_within_this_machine_and_share_no_locks(monkeypatch: pytest.
     assert {connection.laddr.ip for connection in connections} == {"127.0.0.1"}
     assert "/dev/shm/fastrtps" not in mapped
     assert "Error" not in node.text  # of Fast DDS, about its profile
+
+
+def test_without_a_profile_that_was_tried_the_range_is_localhost(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rclpy", reason="ROS 2 is needed")
+    monkeypatch.setenv("ROS_DISTRO", "kilted")
+    assert isolation.loopback_environment()["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
