@@ -21,7 +21,8 @@ from taskgan_ros.core.config import build, share_dir
 
 ROOT = Path(__file__).parents[2]
 NOTHING = "Nothing to be done"
-WHOLE = ("reaching", "task-loss", "unseen", "methods", "adaptation", "path-traced")  # studies whose tables have no gaps
+# Studies whose tables have no gaps.
+WHOLE = ("reaching", "task-loss", "unseen", "methods", "adaptation", "seeds", "path-traced")
 UNSEEN = "target_wood/unseen/translations"
 SEEN = "target_wood/seen/translations"
 FIGURES: dict[str, dict[str, Any]] = {
