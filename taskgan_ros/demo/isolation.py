@@ -27,6 +27,8 @@ _TAIL_LINES = 20
 _LAST_DOMAIN_ID = 101  # the ports of higher ones are also handed out to outgoing connections
 _PORT_BASE, _PORTS_PER_DOMAIN, _PORT_OFFSETS = 7400, 250, (0, 1, *range(10, 30))
 
+_NO_PEERS = {"ROS_STATIC_PEERS": None, "ROS_DISCOVERY_SERVER": None}
+
 
 class SessionError(RuntimeError):
     """A session cannot continue; the message says what was expected and what came."""
@@ -231,17 +233,17 @@ def ros_environment(domain_id: int) -> dict[str, str | None]:
 
 def loopback_environment() -> dict[str, str | None]:
     """Return what keeps nodes to this machine; with Fast DDS also out of its shared memory, for one may be killed."""
-    from rclpy.utilities import get_rmw_implementation_identifier
-
-    # Only where the profile was tried: with SYSTEM_DEFAULT, a Fast DDS that cannot read it speaks to the network.
+    # Only where the profile was tried: with SYSTEM_DEFAULT, another middleware speaks to the network.
+    middleware = os.environ.get("RMW_IMPLEMENTATION") or "rmw_fastrtps_cpp"  # Jazzy's own choice
     is_jazzy = os.environ.get("ROS_DISTRO", "jazzy") == "jazzy"  # PyPI's wheels are, and do not set it
-    has_profile = is_jazzy and get_rmw_implementation_identifier().startswith("rmw_fastrtps")
+    if not (is_jazzy and middleware.startswith("rmw_fastrtps")):
+        return {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", **_NO_PEERS}
     return {
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "SYSTEM_DEFAULT" if has_profile else "LOCALHOST",
-        "FASTRTPS_DEFAULT_PROFILES_FILE": str(share_dir() / "config" / "fastdds_loopback.xml") if has_profile else None,
+        "RMW_IMPLEMENTATION": middleware,  # or an installation without it would choose another
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "SYSTEM_DEFAULT",
+        "FASTRTPS_DEFAULT_PROFILES_FILE": str(share_dir() / "config" / "fastdds_loopback.xml"),
         "ROS_LOCALHOST_ONLY": None,  # would take precedence
-        "ROS_STATIC_PEERS": None,
-        "ROS_DISCOVERY_SERVER": None,
+        **_NO_PEERS,
     }
 
 

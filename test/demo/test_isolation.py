@@ -147,7 +147,7 @@ def test_the_environment_is_as_before_afterwards(monkeypatch: pytest.MonkeyPatch
 
 def test_nodes_speak_within_this_machine_and_share_no_locks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("rclpy", reason="ROS 2 is needed")
-    if isolation.loopback_environment()["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST":
+    if _range() == "LOCALHOST":
         pytest.skip("only Jazzy's Fast DDS has a profile of ours")
     monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "the user's own")
     monkeypatch.setenv("ROS_LOCALHOST_ONLY", "1")
@@ -162,6 +162,15 @@ def test_nodes_speak_within_this_machine_and_share_no_locks(monkeypatch: pytest.
 
 
 def test_without_a_profile_that_was_tried_the_range_is_localhost(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("rclpy", reason="ROS 2 is needed")
+    monkeypatch.setenv("ROS_DISTRO", "jazzy")
+    monkeypatch.setenv("RMW_IMPLEMENTATION", "")
+    assert _range() == "SYSTEM_DEFAULT"
+    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_zenoh_cpp")
+    assert _range() == "LOCALHOST"
+    monkeypatch.delenv("RMW_IMPLEMENTATION")
     monkeypatch.setenv("ROS_DISTRO", "kilted")
-    assert isolation.loopback_environment()["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
+    assert _range() == "LOCALHOST"
+
+
+def _range() -> str | None:
+    return isolation.loopback_environment()["ROS_AUTOMATIC_DISCOVERY_RANGE"]
