@@ -35,6 +35,7 @@ from taskgan_ros.core.schema import config_dataclass, to_plain
 from taskgan_ros.training.run import pick_device
 
 SNAKEFILE: Final = Path(__file__).with_name("Snakefile")
+_DRY_RUN = frozenset({"--dry-run", "--dryrun", "-n"})  # Snakemake's own, behind `--`: it must write no results either
 _WHERE = ("--cores", "-c", "--jobs", "-j", "--executor", "-e", "--profile")  # options that say where jobs run
 
 
@@ -90,7 +91,7 @@ def reproduce(config: ReproduceConfig, options: Sequence[str] = ()) -> int:
     has_gpu = pick_device(config.device).type == "cuda"
     plan = Plan(_absolute(config))
     words = _snakemake(plan, has_gpu, options)
-    if config.dry_run:
+    if config.dry_run or not _DRY_RUN.isdisjoint(options):
         return subprocess.run([*words, "--dry-run"]).returncode
     plan.write()  # hours before there is something to lose, and not after
     start = time.time()

@@ -162,7 +162,10 @@ def test_what_comes_from_a_file_that_was_edited_runs_again(
     assert NOTHING in "".join(capfd.readouterr())
     values = yaml.safe_load(study.domain.read_text())
     study.domain.write_text(yaml.safe_dump(values | {"description": "Another"}))
-    assert cli.run([*study.words, "--dry-run"]) == 0
+    results = study.out / "joint-angles.json"
+    before = results.stat().st_mtime_ns
+    assert cli.run([*study.words, "--", "-n"]) == 0
+    assert results.stat().st_mtime_ns == before
     listed = "".join(capfd.readouterr())
     for what in ("collect: slow/0/poses/mine/data", "task_model: slow/0/poses/normal/task-model", "normal/angles"):
         assert what in listed
