@@ -38,13 +38,13 @@ setup-test:
 
 # torch is pinned: one release trains, exports and tests. What only its CUDA build needs is left out, so that a CPU
 # build brings none of it; pip adds it for a CUDA build.
-COMPILE = build/uv/bin/uv pip compile setup.py --quiet --universal --python-version 3.11 --fork-strategy fewest \
+COMPILE = build/uv/bin/uv pip compile setup.py --quiet --universal --python-version 3.11.5 --fork-strategy fewest \
 	--no-header --no-annotate --extra cpu --extra ros-wheels
-KEEP = grep -vE "^(nvidia|cuda|triton)|== 'win32'"
+KEEP = grep -vE "^(nvidia|cuda|triton)|sys_platform == 'win32'$$"
 
 lock:
 	python3 -m venv build/uv && build/uv/bin/pip install --quiet uv
-	echo "setuptools<80" >build/reach.in
+	printf '%s\n' "setuptools<80" "packaging<26" >build/reach.in   # Snakemake allows no newer packaging
 	echo "torch==2.13.0" >build/pins.txt
 	set -o pipefail; $(COMPILE) build/reach.in | $(KEEP) >build/reach.txt
 	set -o pipefail; $(COMPILE) --extra arms --extra recordings --extra training --extra experiments \

@@ -36,7 +36,7 @@ EXTRAS = {
     "docs": ["mkdocs-material", "mkdocstrings[python]"],  # the site of docs/, which `make docs` builds
     "experiments": [
         "scikit-image",  # also brings the photograph of the domain real_standin
-        "snakemake>=9",
+        "snakemake>=9.17.3",  # 9.10 to 9.16 start more jobs than there are cores
     ],
     "path-tracing": ["mitsuba"],  # draws the domains lab_brick and lab_window
     # Bags, LeRobotDatasets and their videos; also needs what "training" brings for datasets, h5py.

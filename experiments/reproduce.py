@@ -257,7 +257,6 @@ def _snakemake(plan: Plan, has_gpu: bool, options: Sequence[str]) -> list[str]:
     given = to_plain(dataclasses.replace(config, cache=Path(), dry_run=False))
     words = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(config.cache)]
     words += ["--keep-going", "--rerun-incomplete", "--rerun-triggers", "mtime", "params"]
-    words += ["--scheduler", "greedy"]  # its other one started five jobs on two cores
     words += ["--config", *(f"{name}={json.dumps(value)}" for name, value in given.items())]
     if not any(option.startswith(_WHERE) for option in options):
         words += ["--cores", "all"] + (["--resources", "gpu=1"] if has_gpu else [])
