@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +100,12 @@ def test_the_guides_examples_are_domains(tmp_path: Path) -> None:
         (tmp_path / "my_lab.yaml").write_text(example.replace("../datasets/", ""))
         assert load_domain(tmp_path / "my_lab.yaml").description in example
     assert len(examples) == 2
+
+
+def test_the_two_randomized_domains_differ_in_shapes_alone() -> None:
+    plain, shapes = load_domain("randomized"), load_domain("randomized_shapes")
+    assert shapes.deformation != plain.deformation
+    assert dataclasses.replace(shapes, description=plain.description, deformation=plain.deformation) == plain
 
 
 def test_the_arm_pushes_where_it_really_is() -> None:
